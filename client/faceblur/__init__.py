@@ -1,0 +1,1 @@
+"""Find faces in pictures and mask them beyond recognition, served by NVIDIA Triton."""

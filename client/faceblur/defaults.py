@@ -1,0 +1,17 @@
+"""The defaults that more than one module needs, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_THRESHOLD: Final = 0.2
+"""Lowest score (objectness × class) that counts as a face."""
+
+DEFAULT_SIZE: Final = 640
+"""Longest side, in pixels, of the picture given to the network."""
+
+DEFAULT_SERVER: Final = "localhost:8001"
+"""Where `faceblur serve` listens, and where `faceblur blur` looks first."""
+
+BUNDLED_MODEL: Final = "bundled"
+"""Name of the model that the repository carries."""

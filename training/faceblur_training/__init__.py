@@ -1,0 +1,1 @@
+"""Train and evaluate YOLOv5-face."""
