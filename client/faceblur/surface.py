@@ -1,0 +1,122 @@
+"""What a masker draws on: the planes of a picture, whatever its colours are stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.errors import InputError
+
+Array = npt.NDArray[Any]
+Picture = npt.NDArray[np.uint8]
+"""uint8 [h, w, 3], BGR."""
+
+_WHITE: dict[str, float] = {"uint8": 255, "uint16": 65535, "float32": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane of samples, seen through a writable view.
+
+    Sample (row i, column j) stands for the pixels of the picture with rows from i · step_y and
+    columns from j · step_x, step_y × step_x of them: that is how chroma planes are subsampled.
+
+    Attributes:
+        pixels: (H, W) or (H, W, C), uint8, uint16 or float32; need not be contiguous. Writing
+            to it changes the picture.
+        step_x: Picture columns to one sample.
+        step_y: Picture rows to one sample.
+    """
+
+    pixels: Array
+    step_x: int = 1
+    step_y: int = 1
+
+
+class Surface(Protocol):
+    """A picture that can be drawn on in place, in its own colours."""
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+
+    @property
+    def planes(self) -> Sequence[Plane]:
+        """Everything that shows, transparency excepted, in a fixed order."""
+
+    def encode(self, picture: Picture) -> list[Array]:
+        """Put a part of a picture into this surface's colours.
+
+        Args:
+            picture: uint8 [h, w, 3] BGR. Its top left pixel belongs at a place of the surface
+                whose x and y are multiples of every plane's steps.
+
+        Returns:
+            One array for each plane, in that order and of that dtype, with ceil(h / step_y)
+            rows and ceil(w / step_x) columns, and the plane's channels if it has several.
+        """
+
+
+class ArraySurface:
+    """A BGR, BGRA or greyscale array, masked in place; alpha stays as it is."""
+
+    def __init__(self, pixels: Array, *, white: float | None = None) -> None:
+        """Wrap an array.
+
+        Args:
+            pixels: (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16 or float32.
+            white: The value that means full brightness; default 255, 65535 or 1.0, by dtype.
+
+        Raises:
+            InputError: The array is not one of these, is empty, or cannot be written to.
+        """
+        shape = "×".join(map(str, pixels.shape))
+        if pixels.dtype.name not in _WHITE:
+            raise InputError(
+                f"cannot mask an array of {pixels.dtype}: give uint8, uint16 or float32"
+            )
+        if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+            raise InputError(f"cannot mask an array of {shape}: give H×W, H×W×3 or H×W×4")
+        if 0 in pixels.shape:
+            raise InputError(f"cannot mask an empty array of {shape}")
+        if not pixels.flags.writeable:
+            raise InputError("cannot mask a read-only array: give a copy of it")
+        self._white = _WHITE[pixels.dtype.name] if white is None else white
+        self._plane = Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3])
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return int(self._plane.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return int(self._plane.pixels.shape[0])
+
+    @property
+    def planes(self) -> Sequence[Plane]:
+        """The colours, or the grey."""
+        return (self._plane,)
+
+    def encode(self, picture: Picture) -> list[Array]:
+        """Put a part of a picture into this array's colours (see `Surface.encode`)."""
+        target = self._plane.pixels
+        colours: Array = picture
+        if target.ndim == 2:
+            colours = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        if target.dtype == np.uint8 and self._white == 255:
+            return [colours]
+        scaled = colours * (self._white / 255)
+        if target.dtype != np.float32:
+            scaled = np.rint(scaled)
+        return [scaled.astype(target.dtype)]
