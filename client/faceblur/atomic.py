@@ -1,0 +1,103 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from faceblur.errors import OutputError
+
+MAX_NAME_BYTES = 255
+"""What common file systems allow in one name."""
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
+    getattr(errno, "EDQUOT", -1): "the disk quota is used up: free some space or write elsewhere",
+    errno.EFBIG: "the file would grow beyond what is allowed here",
+    errno.EACCES: "permission denied: choose a folder you may write to",
+    errno.EPERM: "permission denied: choose a folder you may write to",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and move the file into place when the block is done.
+
+    The temporary file is hidden, lies in the same folder and has the same suffix. It exists
+    (empty) from the start, so a place that cannot be written to is known before any work is
+    done. An existing file of the final name is replaced in one step, at the end. On any
+    exception, KeyboardInterrupt and other signals turned into exceptions included, the
+    temporary file is removed and nothing else has changed.
+
+    Args:
+        final: The name the file gets when it is complete.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OutputError: The file cannot be written (folder missing or read-only, disk full, …), or
+            the block left it empty. Every OSError that leaves the block counts as a failure to
+            write: what reads inside the block turns its own errors into InputError.
+    """
+    final = Path(final)
+    try:
+        temporary = _reserve(final)
+    except OSError as error:
+        raise OutputError(_sentence(final, error)) from error
+    try:
+        yield temporary
+        _commit(temporary, final)
+    except OSError as error:
+        raise OutputError(_sentence(final, error)) from error
+    finally:
+        # After a commit there is nothing left under this name.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _reserve(final: Path) -> Path:
+    if final.is_dir():
+        raise OutputError(f"cannot write {final}: it is a folder, give the name of a file")
+    if final.exists() and not final.is_file():
+        raise OutputError(f"cannot write {final}: it is not an ordinary file")
+    if not final.parent.exists():
+        raise OutputError(f"cannot write {final}: the folder {final.parent} does not exist")
+    if not final.parent.is_dir():
+        raise OutputError(f"cannot write {final}: {final.parent} is not a folder")
+    while True:
+        mark = f".partial-{secrets.token_hex(4)}{final.suffix}"
+        # A long name that is allowed by itself must not fail for the sake of the mark.
+        room = MAX_NAME_BYTES - len(os.fsencode(mark)) - 1
+        stem = os.fsencode(final.stem)[:room].decode("utf-8", "ignore")
+        temporary = final.with_name(f".{stem}{mark}")
+        with suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
+
+
+def _commit(temporary: Path, final: Path) -> None:
+    with temporary.open("rb+") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise OutputError(f"cannot write {final}: nothing was written to it")
+        os.fsync(file.fileno())
+    temporary.replace(final)
+    # The file is in place; where a folder can be synchronised, the new name survives a power
+    # cut too. Windows and some network file systems cannot, which is no failure to write.
+    with suppress(OSError):
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _sentence(final: Path, error: OSError) -> str:
+    fallback = error.strerror or str(error) or type(error).__name__
+    return f"cannot write {final}: {_REASONS.get(error.errno or 0, fallback)}"
