@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
+
+from faceblur.sessions import DetectionSession, SessionOptions, open_session
+from faceblur.triton_runtime import TritonRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
+
+OFFICIAL = "yolov5n-0.5-face"
+"""The official model that the shared material carries."""
 
 
 @pytest.fixture(scope="session")
@@ -17,4 +27,50 @@ def shared() -> Path:
     folder = os.environ.get("FACEBLUR_SHARED")
     if not folder or not Path(folder, "golden").is_dir():
         pytest.skip("needs the shared test material: set FACEBLUR_SHARED to its folder")
-    return Path(folder)
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty cache of fetched models, instead of the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEBLUR_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def official(shared: Path, cache: Path) -> str:
+    """Name of the official n-0.5 model, pulled into the cache from the shared file."""
+    from faceblur_export.weights import pull
+
+    pull(OFFICIAL, source=shared / "weights" / f"{OFFICIAL}.pt")
+    return OFFICIAL
+
+
+@pytest.fixture(scope="session")
+def session(official: str) -> Iterator[DetectionSession]:
+    """An embedded Triton server with the official model; do not break it."""
+    if not _has_triton():
+        pytest.skip('needs the embedded Triton server: pip install "faceblur-triton[local]"')
+    with open_session(SessionOptions(model=official)) as opened:
+        assert opened.kind == "embedded"
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def portrait() -> npt.NDArray[np.uint8]:
+    """NASA's public-domain portrait of Eileen Collins, 512 × 512 BGR, one face."""
+    picture = cv2.imread(str(ROOT / "docs" / "images" / "before.jpg"))
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
+def _has_triton() -> bool:
+    from faceblur.errors import ServerStartError
+
+    try:
+        TritonRuntime.find()
+    except ServerStartError:
+        return False
+    return True

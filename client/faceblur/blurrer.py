@@ -1,0 +1,177 @@
+"""Mask single frames: the library's front door."""
+
+from __future__ import annotations
+
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.connection import TLS, Transport
+from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detections import Detections
+from faceblur.detector import Detector, ModelInfo
+from faceblur.errors import DeadlineError, InputError
+from faceblur.letterbox import Letterbox
+from faceblur.masks import Masker, MaskStyle
+from faceblur.sessions import DetectionSession, SessionOptions, open_session
+from faceblur.surface import ArraySurface
+
+
+class Masked(NamedTuple):
+    """A frame that is safe to pass on.
+
+    Attributes:
+        image: Copy of the frame with every face masked; same shape and dtype.
+        detections: The faces, in pixels of the frame.
+    """
+
+    image: npt.NDArray[Any]
+    detections: Detections
+
+
+class Blurrer:
+    """Finds faces in frames and masks them; a context manager, safe to call from threads.
+
+    Made by `connect`.
+    """
+
+    def __init__(
+        self,
+        session: DetectionSession,
+        *,
+        masker: Masker,
+        threshold: float,
+        size: int,
+        deadline_s: float,
+    ) -> None:
+        self._session = session
+        self._masker = masker
+        self._threshold = threshold
+        self._size = size
+        self._deadline_s = deadline_s
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that finds the faces."""
+        return self._session.model
+
+    def __call__(self, frame: npt.NDArray[Any]) -> Masked:
+        """Mask every face of a frame.
+
+        Args:
+            frame: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8 or uint16. Not changed.
+
+        Returns:
+            The masked copy and what was found. A frame that could not be checked is never
+            returned.
+
+        Raises:
+            InputError: The array is not such a picture.
+            ServerError: It could not be checked for faces.
+        """
+        surface = ArraySurface(np.array(frame, order="C"))
+        detections = self.detect(frame)
+        self._masker.apply(surface, detections)
+        return Masked(surface.image, detections)
+
+    def detect(self, frame: npt.NDArray[Any]) -> Detections:
+        """Only find the faces, in pixels of the frame.
+
+        Raises:
+            InputError: The array is not a picture.
+            ServerError: It could not be checked for faces.
+        """
+        return detect(
+            self._session.detector,
+            frame,
+            threshold=self._threshold,
+            size=self._size,
+            deadline_s=self._deadline_s,
+        )
+
+    def close(self) -> None:
+        """Close the connection, and stop an embedded server."""
+        self._session.close()
+
+    def __enter__(self) -> Blurrer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def connect(
+    server: str | None = None,
+    *,
+    model: str | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    mask: MaskStyle | None = None,
+    tls: TLS | None = None,
+    deadline_s: float = 10.0,
+    transport: Transport = "auto",
+) -> Blurrer:
+    """Open a detector and mask frames with it.
+
+    Args:
+        server: host:port of a Triton server. None uses one on this machine, else starts an
+            embedded one that lives as long as the result.
+        model: Name of a model or path of an ONNX file; see `faceblur.models.find`.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the picture given to the network, pixels.
+        mask: What covers a face.
+        tls: Encryption of the connection.
+        deadline_s: Seconds that one frame may take before it is an error.
+        transport: How pictures travel to the server.
+
+    Raises:
+        ServerError: No server could check a frame.
+        ModelError: The model is not there.
+        InputError: An argument makes no sense.
+    """
+    if not 0 < threshold < 1:
+        raise InputError(f"a threshold of {threshold:g} makes no sense; give one between 0 and 1")
+    options = SessionOptions(
+        server=server, model=model, tls=tls, deadline_s=deadline_s, transport=transport
+    )
+    masker = Masker(mask or MaskStyle())
+    return Blurrer(
+        open_session(options),
+        masker=masker,
+        threshold=threshold,
+        size=size,
+        deadline_s=deadline_s,
+    )
+
+
+def detect(
+    detector: Detector,
+    frame: npt.NDArray[Any],
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    deadline_s: float = 10.0,
+) -> Detections:
+    """Find the faces of one frame, in its own pixels.
+
+    Args:
+        detector: What finds them.
+        frame: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8 or uint16.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the picture given to the network, pixels.
+        deadline_s: Seconds to wait for the answer.
+
+    Raises:
+        InputError: The array is not a picture.
+        ServerError: It could not be checked for faces.
+    """
+    rgb = rgb8(frame)
+    letterbox = Letterbox.plan(rgb.shape[1], rgb.shape[0], size=size, stride=detector.model.stride)
+    try:
+        faces = detector.submit(letterbox.apply(rgb), min_score=threshold).result(deadline_s)
+    except FutureTimeoutError as error:
+        raise DeadlineError(f"no answer within {deadline_s:g} s") from error
+    return letterbox.to_source(faces)

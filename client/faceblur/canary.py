@@ -1,0 +1,172 @@
+"""Proof that a detector sees: a known picture must come back with its known face.
+
+A server that says it is ready proves nothing: a Python backend whose process was killed keeps
+saying so. Only a real answer to a real picture counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections
+from faceblur.detector import Detector, ModelInfo
+from faceblur.errors import CanaryError, FaceblurError
+
+logger = logging.getLogger(__name__)
+
+PICTURE = Path(__file__).with_name("canary.png")
+"""128 × 128 pixels of NASA's public-domain portrait of Eileen Collins (S93-47357)."""
+
+FACE = np.array([45.0, 28.0, 84.0, 80.0], np.float32)
+"""Where her face is, x1 y1 x2 y2 in pixels, drawn by hand."""
+
+MIN_SCORE = 0.3
+MIN_IOU = 0.4
+INTERVAL_S = 5.0
+"""Pause between two canaries."""
+
+
+def check(detector: Detector, *, deadline_s: float) -> None:
+    """Send the picture and look for the face.
+
+    Raises:
+        CanaryError: It did not come back with its face in time.
+    """
+    try:
+        faces = detector.submit(_canvas(), min_score=MIN_SCORE).result(deadline_s)
+    except FutureTimeoutError as error:
+        raise CanaryError(f"the check picture was not answered within {deadline_s:g} s") from error
+    except FaceblurError as error:
+        raise CanaryError(f"the check picture was not answered: {error}") from error
+    overlap = _iou(faces.boxes, FACE).max(initial=0.0)
+    if overlap < MIN_IOU:
+        raise CanaryError(
+            f"the check picture came back without its face ({len(faces)} found, best overlap "
+            f"{overlap:.2f}); the model or the server is broken"
+        )
+
+
+class GuardedDetector:
+    """A detector that answers only while its canary lives.
+
+    One canary is sent before the first frame and one every few seconds after; while the last one
+    failed, every frame fails with its `CanaryError`.
+
+    Args:
+        detector: What finds the faces. Closed with this object.
+        deadline_s: Seconds in which a canary must come back.
+        interval_s: Seconds between two canaries.
+        revive: Called when a canary failed, to bring the server back; it may take its time.
+
+    Raises:
+        CanaryError: The first canary failed.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        deadline_s: float,
+        interval_s: float = INTERVAL_S,
+        revive: Callable[[], None] | None = None,
+    ) -> None:
+        self._detector = detector
+        self._deadline_s = deadline_s
+        self._interval_s = interval_s
+        self._revive = revive
+        self._failure: CanaryError | None = None
+        self._stop = threading.Event()
+        self._look_now = threading.Event()
+        self._looked = threading.Condition()
+        check(detector, deadline_s=deadline_s)
+        self._thread = threading.Thread(target=self._watch, name="faceblur-canary", daemon=True)
+        self._thread.start()
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        return self._detector.model
+
+    @property
+    def failure(self) -> CanaryError | None:
+        """Why frames are refused at the moment; None when they are not."""
+        return self._failure
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detector.Detector`."""
+        if self._failure is not None:
+            refused: Future[Detections] = Future()
+            refused.set_exception(self._failure)
+            return refused
+        return self._detector.submit(canvas, min_score=min_score)
+
+    def recovered(self, *, timeout_s: float) -> bool:
+        """Send a canary now, revive the server if it fails, and wait until one lives."""
+        with self._looked:
+            self._failure = self._failure or CanaryError("the server is being checked")
+            self._look_now.set()
+            return self._looked.wait_for(lambda: self._failure is None, timeout_s)
+
+    def close(self) -> None:
+        """Stop watching and close the detector."""
+        self._stop.set()
+        self._look_now.set()
+        self._thread.join(timeout=self._deadline_s + 1)
+        self._detector.close()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._look_now.wait(self._interval_s)
+            self._look_now.clear()
+            if self._stop.is_set():
+                return
+            failure = self._look()
+            if failure is not None and self._revive is not None and not self._stop.is_set():
+                logger.warning("%s; starting the server anew", failure)
+                self._failure = failure
+                self._try_to_revive(self._revive)
+                failure = self._look()
+            with self._looked:
+                if failure is not None:
+                    logger.warning("%s", failure)
+                self._failure = failure
+                self._looked.notify_all()
+
+    def _look(self) -> CanaryError | None:
+        try:
+            check(self._detector, deadline_s=self._deadline_s)
+        except CanaryError as error:
+            return error
+        return None
+
+    def _try_to_revive(self, revive: Callable[[], None]) -> None:
+        try:
+            revive()
+        except FaceblurError as error:
+            logger.warning("%s", error)
+
+
+@lru_cache(maxsize=1)
+def _canvas() -> npt.NDArray[np.uint8]:
+    picture = cv2.imread(str(PICTURE))
+    if picture is None:
+        raise CanaryError("the check picture is missing from this installation; reinstall faceblur")
+    return np.ascontiguousarray(picture[:, :, ::-1])
+
+
+def _iou(boxes: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    low = np.maximum(boxes[:, :2], box[:2])
+    high = np.minimum(boxes[:, 2:], box[2:])
+    overlap = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
+    return np.asarray(overlap / np.maximum(areas - overlap, 1e-6), np.float32)

@@ -1,0 +1,34 @@
+"""The `faceblur` command."""
+
+from __future__ import annotations
+
+import click
+
+from faceblur.cli.blur import blur
+from faceblur.cli.doctor import doctor
+from faceblur.cli.serve import serve
+from faceblur.clitools import FaceblurGroup
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0  everything was done
+  1  some files of several failed; each is named on stderr
+  2  the command line makes no sense
+  3  a file or an option cannot be used
+  4  the result cannot be written
+  5  the model cannot be used
+  6  faces could not be looked for: no server, no answer, a broken answer
+  130, 143  interrupted
+"""
+
+
+@click.group(cls=FaceblurGroup, epilog=EXIT_CODES)
+@click.version_option(package_name="faceblur-triton", prog_name="faceblur")
+def main() -> None:
+    """Find faces in photos and videos and mask them beyond recognition."""
+
+
+main.add_command(blur)
+main.add_command(serve)
+main.add_command(doctor)

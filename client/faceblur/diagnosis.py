@@ -1,0 +1,112 @@
+"""What is installed, what can be reached, and what to do next: the facts behind `doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from faceblur import canary, models
+from faceblur.connection import TLS, Connection
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.errors import FaceblurError, ServerUnavailableError
+from faceblur.onnx_model import open_onnx
+from faceblur.sessions import SessionOptions, open_session
+from faceblur.triton import TritonDetector
+from faceblur.triton_runtime import TritonRuntime
+
+PACKAGES = ("tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact.
+
+    Attributes:
+        topic: What it is about.
+        good: Whether it is as it should be; None when it is neither good nor bad.
+        text: The fact.
+        advice: What to do next; empty when nothing.
+    """
+
+    topic: str
+    good: bool | None
+    text: str
+    advice: str = ""
+
+
+def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Finding]:
+    """Look at everything that blurring needs, one finding after the other.
+
+    The last one says whether `faceblur blur` works now, after having found the face of the check
+    picture the way `blur` would.
+    """
+    yield Finding("Python", None, f"{platform.python_version()} on {platform.platform()}")
+    yield Finding("packages", None, ", ".join(_versions()))
+    yield _embedded()
+    yield _bundled()
+    cached = models.cached_models()
+    if cached:
+        yield Finding("fetched models", None, ", ".join(cached))
+    yield Finding("defaults", None, f"threshold {DEFAULT_THRESHOLD:g}, size {DEFAULT_SIZE}")
+    yield _server(server, tls)
+    yield _end_to_end(server, tls)
+
+
+def _versions() -> Iterator[str]:
+    for name in PACKAGES:
+        try:
+            yield f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{name} missing"
+
+
+def _embedded() -> Finding:
+    try:
+        runtime = TritonRuntime.find()
+    except FaceblurError as error:
+        return Finding("embedded server", None, str(error), "blur detects in its own process")
+    version = f"nvidia-pytriton {runtime.version}, Python {sys.version_info.minor}"
+    return Finding("embedded server", True, version.replace("Python ", "stub for Python 3."))
+
+
+def _bundled() -> Finding:
+    try:
+        path, model = models.find(BUNDLED_MODEL)
+        metadata = open_onnx(path, threads=1).get_modelmeta().custom_metadata_map
+    except FaceblurError as error:
+        return Finding("bundled model", False, str(error), "name a model with --model")
+    variant, precision = metadata.get("variant", "?"), metadata.get("precision", "?")
+    return Finding("bundled model", True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
+
+
+def _server(server: str | None, tls: TLS | None) -> Finding:
+    address = server or DEFAULT_SERVER
+    try:
+        detector = TritonDetector(Connection(address=address, tls=tls, deadline_s=5.0))
+    except ServerUnavailableError as error:
+        if server is None:
+            return Finding("server", None, f"none at {address}; blur starts its own")
+        return Finding("server", False, str(error), "check the address, or leave out --server")
+    except FaceblurError as error:
+        return Finding("server", False, str(error), "stop what listens there")
+    try:
+        canary.check(detector, deadline_s=5.0)
+    except FaceblurError as error:
+        return Finding("server", False, f"{address}: {error}", "start it anew: faceblur serve")
+    finally:
+        detector.close()
+    model = detector.model
+    text = f"{address} serves {model.name}, sha256 {model.sha256[:12]}, by {detector.transport}"
+    return Finding("server", True, text)
+
+
+def _end_to_end(server: str | None, tls: TLS | None) -> Finding:
+    try:
+        with open_session(SessionOptions(server=server, tls=tls)) as session:
+            text = f"a known face was found by {session.model.name} in the {session.where}"
+            return Finding("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
+    except FaceblurError as error:
+        return Finding("blur", False, str(error), "mend the points above")

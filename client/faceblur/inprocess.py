@@ -1,0 +1,57 @@
+"""The detector in this process: the same ONNX file and the same decode as behind Triton."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur import postprocess
+from faceblur.detections import Detections
+from faceblur.detector import ModelInfo
+from faceblur.errors import ServerError
+from faceblur.onnx_model import INPUT, OUTPUTS, describe, open_onnx
+
+
+class InProcessDetector:
+    """Runs the detector with ONNX Runtime, without a server.
+
+    Args:
+        path: The ONNX file.
+        threads: Threads that one inference may use; all cores when None.
+        in_flight: Inferences that may run at the same time.
+        model: What to say of the model; read from the file when None.
+
+    Raises:
+        ModelError: The file cannot be used, or ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        in_flight: int = 1,
+        model: ModelInfo | None = None,
+    ) -> None:
+        self._session = open_onnx(path, threads=threads)
+        self.model = model or describe(self._session, path)
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="faceblur-detect")
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detector.Detector`."""
+        return self._pool.submit(self._detect, canvas, min_score)
+
+    def _detect(self, canvas: npt.NDArray[np.uint8], min_score: float) -> Detections:
+        try:
+            candidates, priors = self._session.run(OUTPUTS, {INPUT: canvas[None]})
+            faces = postprocess.find_faces(candidates, priors, np.array([min_score]))
+        except Exception as error:  # whatever went wrong, the frame was not checked
+            raise ServerError(f"the detector failed: {error}") from error
+        return Detections.from_rows(faces[0])
+
+    def close(self) -> None:
+        """Wait for what is running and release the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,126 @@
+"""Which files to blur, and where each result goes."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from faceblur.errors import InputError
+from faceblur.image_formats import IMAGE_SUFFIXES
+
+Kind = Literal["image", "video"]
+MARK = "_blurred"
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .flv .3gp .mxf .ogv".split()
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to blur.
+
+    Attributes:
+        source: What to read.
+        output: Where the result goes; never the source.
+        kind: How to read it.
+    """
+
+    source: Path
+    output: Path
+    kind: Kind
+
+
+def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
+    """Find the files that are meant and name their results.
+
+    Args:
+        inputs: Files, directories (searched recursively) and glob patterns.
+        output: For one file the result's name or a directory; for several a directory. None puts
+            `photo_blurred.jpg` beside `photo.jpg`, and those of a directory into
+            `directory_blurred`, in the same tree.
+
+    Raises:
+        InputError: Nothing is there, or two results would have the same name.
+    """
+    found = [item for text in inputs for item in _expand(text)]
+    paths = {item.path for item in found}
+    # A second run must not blur the results of the first.
+    found = [item for item in found if not (item.searched and _is_result(item.path, paths))]
+    single = len(found) == 1 and not found[0].searched
+    jobs = [
+        Job(item.path, _result(item, output, single=single), _kind(item.path)) for item in found
+    ]
+    _check_distinct(jobs)
+    return jobs
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    root: Path | None = None
+    searched: bool = False
+
+
+def _expand(text: str) -> list[_Found]:
+    path = Path(text)
+    if path.is_dir():
+        found = [_Found(p, path, True) for p in sorted(path.rglob("*")) if _is_media(p)]
+        if not found:
+            raise InputError(f"{text} holds no pictures or videos; give a folder that does")
+        return found
+    if path.exists():
+        return [_Found(path)]
+    if glob.has_magic(text):
+        matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
+        found = [_Found(p, None, True) for p in matches if _is_media(p)]
+        if not found:
+            raise InputError(f"{text} matches no pictures or videos; check the pattern")
+        return found
+    raise InputError(f"{text} does not exist; check the name")
+
+
+def _result(item: _Found, output: Path | None, *, single: bool) -> Path:
+    source = item.path
+    if output is None and item.root is None:
+        return source.with_name(f"{source.stem}{MARK}{source.suffix}")
+    if output is None:
+        root = Path(item.root or ".").resolve()
+        return root.with_name(root.name + MARK) / source.resolve().relative_to(root)
+    if single and not output.is_dir():
+        return output
+    if output.is_file():
+        raise InputError(f"{output} cannot take several files; name a directory with --output")
+    return output / (source.relative_to(item.root) if item.root else source.name)
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        target = job.output.resolve()
+        if target == job.source.resolve():
+            raise InputError(
+                f"the result would replace {job.source}; name another with --output"
+            )
+        if target in taken:
+            raise InputError(
+                f"{taken[target]} and {job.source} would both become {job.output}; blur them in "
+                "two runs with different --output"
+            )
+        taken[target] = job.source
+
+
+def _is_result(path: Path, originals: set[Path]) -> bool:
+    stem = path.stem.removesuffix(MARK)
+    return stem != path.stem and path.with_name(stem + path.suffix) in originals
+
+
+def _is_media(path: Path) -> bool:
+    known = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    return known and not path.name.startswith(".") and path.is_file()
+
+
+def _kind(path: Path) -> Kind:
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"

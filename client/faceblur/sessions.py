@@ -1,0 +1,177 @@
+"""Open a detector that can be trusted: a given server, a local one, an embedded one, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Literal
+
+from faceblur import models
+from faceblur.canary import GuardedDetector
+from faceblur.connection import TLS, Connection, Transport
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
+from faceblur.detector import ModelInfo
+from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
+from faceblur.inprocess import InProcessDetector
+from faceblur.triton import TritonDetector
+from faceblur.triton_runtime import TritonRuntime
+from faceblur.triton_server import ServerOptions, TritonServer
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["server", "embedded", "in process"]
+REVIVAL_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """Which detector to open.
+
+    Attributes:
+        server: host:port of a Triton server; None looks on this machine, then starts one.
+        model: Name of a model or path of an ONNX file; None is whatever a server serves, else
+            the bundled model.
+        tls: Encryption of the connection to `server`.
+        deadline_s: Seconds that one frame may take.
+        transport: How pictures travel to a server.
+        threads: Threads of one inference of an embedded server; 0 for one per core.
+    """
+
+    server: str | None = None
+    model: str | None = None
+    tls: TLS | None = None
+    deadline_s: float = 10.0
+    transport: Transport = "auto"
+    threads: int = 0
+
+
+class DetectionSession:
+    """An open detector and what has to be cleaned up with it; a context manager.
+
+    Attributes:
+        detector: Checked with a canary, and every few seconds again.
+        kind: Where it runs.
+        where: The same for a person to read.
+        in_flight: How many frames it is worth sending at once.
+    """
+
+    def __init__(
+        self, detector: GuardedDetector, *, kind: Kind, where: str, server: TritonServer | None
+    ) -> None:
+        self.detector = detector
+        self.kind: Kind = kind
+        self.where = where
+        self.in_flight = 4
+        self.server = server
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        return self.detector.model
+
+    def recovered(self) -> bool:
+        """After a failure: whether frames can be checked again, waiting for a restart."""
+        return self.detector.recovered(timeout_s=REVIVAL_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close the detector and stop an embedded server."""
+        self.detector.close()
+        if self.server is not None:
+            self.server.stop()
+
+    def __enter__(self) -> DetectionSession:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def open_session(options: SessionOptions) -> DetectionSession:
+    """Open a detector and prove that it sees.
+
+    With a server named, that one or none. Otherwise the local server if one answers with the
+    wanted model, else an embedded one, else (where that cannot run) this process.
+
+    Raises:
+        ServerError: No frame could be checked.
+        ModelError: The wanted model is not there.
+    """
+    if options.server is not None:
+        return _remote(options, options.server)
+    session = _local(options)
+    if session is not None:
+        return session
+    onnx, model = models.find(options.model or BUNDLED_MODEL)
+    try:
+        TritonRuntime.find()
+    except ServerStartError as error:
+        logger.warning("%s; detecting in this process instead, with the same model", error)
+        detector = InProcessDetector(onnx, threads=options.threads or None, model=model)
+        guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
+        return DetectionSession(guarded, kind="in process", where="this process", server=None)
+    return _embedded(options, ServerOptions(onnx=onnx, model=model, threads=options.threads))
+
+
+def _remote(options: SessionOptions, address: str) -> DetectionSession:
+    connection = Connection(
+        address=address,
+        tls=options.tls,
+        deadline_s=options.deadline_s,
+        transport=options.transport,
+    )
+    with contextlib.ExitStack() as undo:
+        detector = TritonDetector(connection)
+        undo.callback(detector.close)
+        wanted = options.model
+        if wanted is not None and not models.matches(detector.model, wanted):
+            raise ModelError(
+                f"the server at {address} serves the model {detector.model.name}, not {wanted}; "
+                "leave out --model, or start a server with: faceblur serve --model " + wanted
+            )
+        guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
+        undo.pop_all()
+    return DetectionSession(guarded, kind="server", where=f"server {address}", server=None)
+
+
+def _local(options: SessionOptions) -> DetectionSession | None:
+    if not _listens(DEFAULT_SERVER):
+        return None
+    try:
+        return _remote(options, DEFAULT_SERVER)
+    except (ServerUnavailableError, ModelError) as error:
+        logger.info("not using %s: %s", DEFAULT_SERVER, error)
+    except ServerError as error:
+        logger.warning("not using what listens at %s: %s", DEFAULT_SERVER, error)
+    return None
+
+
+def _embedded(options: SessionOptions, server_options: ServerOptions) -> DetectionSession:
+    with contextlib.ExitStack() as undo:
+        server = undo.enter_context(TritonServer(server_options))
+        detector = TritonDetector(
+            Connection(
+                address=server.address,
+                deadline_s=options.deadline_s,
+                transport=options.transport,
+            )
+        )
+        undo.callback(detector.close)
+        guarded = GuardedDetector(
+            detector, deadline_s=options.deadline_s, revive=server.restart
+        )
+        undo.pop_all()
+    return DetectionSession(
+        guarded, kind="embedded", where=f"embedded Triton server {server.address}", server=server
+    )
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=0.5):
+            return True
+    except OSError:
+        return False
+

@@ -1,0 +1,233 @@
+"""The detector behind a Triton server, over gRPC."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+from tritonclient.utils.shared_memory import SharedMemoryException
+
+from faceblur.connection import Connection
+from faceblur.detections import ROW_WIDTH, Detections
+from faceblur.detector import ModelInfo
+from faceblur.errors import DeadlineError, ReplyError, ServerError, ServerUnavailableError
+from faceblur.shared_slots import SharedSlots, Slot
+
+logger = logging.getLogger(__name__)
+
+ENSEMBLE = "face_detection"
+DETECTOR = "yolov5_face"
+
+CHANNEL_OPTIONS = [
+    # A 4K canvas has 25 MB; gRPC's own limit is 4.
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.max_receive_message_length", 16 << 20),
+    # gRPC's own backoff grows to two minutes, and a camera stays masked for as long.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+class TritonDetector:
+    """Sends canvases to the `face_detection` ensemble of a Triton server.
+
+    Safe to call from several threads; every call has the connection's deadline.
+
+    Args:
+        connection: Where the server is.
+
+    Raises:
+        ServerUnavailableError: Nothing answers there, or it does not serve the ensemble.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._client = _open(connection)
+        self._slots: SharedSlots | None = None
+        try:
+            self.model = self._read_model()
+            if connection.transport != "raw":
+                self._slots = self._probe_shared_memory()
+        except ServerError:
+            self._client.close()
+            raise
+
+    @property
+    def transport(self) -> str:
+        """How pictures travel: `shm` or `raw`."""
+        return "raw" if self._slots is None else "shm"
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detector.Detector`."""
+        request = _Request(uuid.uuid4().hex, min_score)
+        try:
+            self._send(request, canvas)
+        except InferenceServerException as error:
+            request.fail(self._error(error))
+        except SharedMemoryException as error:
+            request.fail(ServerError(f"shared memory failed: {error}; use --transport raw"))
+        return request.future
+
+    def close(self) -> None:
+        """Close the connection and drop the shared memory."""
+        if self._slots is not None:
+            self._slots.close()
+        self._client.close()
+
+    def _send(self, request: _Request, canvas: npt.NDArray[np.uint8]) -> None:
+        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
+        slot: Slot | None = None
+        if self._slots is None:
+            images.set_data_from_numpy(canvas[None])
+        else:
+            slot = self._slots.take(canvas)
+            images.set_shared_memory(slot.name, canvas.nbytes)
+        min_score = grpcclient.InferInput("min_score", [1, 1], "FP32")
+        min_score.set_data_from_numpy(np.array([[request.min_score]], np.float32))
+
+        def answered(result: Any, error: InferenceServerException | None) -> None:
+            self._release(slot, failed=error is not None)
+            if error is not None:
+                request.fail(self._error(error))
+            else:
+                request.answer(result)
+
+        try:
+            self._client.async_infer(
+                ENSEMBLE,
+                [images, min_score],
+                answered,
+                request_id=request.id,
+                client_timeout=self.connection.deadline_s,
+                # The server drops what nobody waits for any more.
+                timeout=int(self.connection.deadline_s * 1e6),
+            )
+        except InferenceServerException:
+            self._release(slot, failed=True)
+            raise
+
+    def _release(self, slot: Slot | None, *, failed: bool) -> None:
+        if slot is None or self._slots is None:
+            return
+        if failed:
+            # Not from gRPC's own thread: dropping a region asks the server.
+            threading.Thread(target=self._slots.retire, args=(slot,), daemon=True).start()
+        else:
+            self._slots.give_back(slot)
+
+    def _read_model(self) -> ModelInfo:
+        timeout_s = self.connection.deadline_s
+        try:
+            if not self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s):
+                raise ServerUnavailableError(
+                    f"the server at {self.connection.address} does not serve {ENSEMBLE}; start "
+                    "one with: faceblur serve"
+                )
+            config = self._client.get_model_config(DETECTOR, client_timeout=timeout_s).config
+        except InferenceServerException as error:
+            raise self._error(error) from error
+        parameters = {key: value.string_value for key, value in config.parameters.items()}
+        return ModelInfo(
+            name=parameters.get("model_name", "unknown"),
+            sha256=parameters.get("model_sha256", ""),
+            stride=int(parameters.get("stride", 32)),
+        )
+
+    def _probe_shared_memory(self) -> SharedSlots | None:
+        slots = SharedSlots(self._client, timeout_s=self.connection.deadline_s)
+        try:
+            slots.give_back(slots.take(np.zeros((1,), np.uint8)))
+        except (InferenceServerException, SharedMemoryException) as error:
+            if self.connection.transport == "shm":
+                raise ServerError(
+                    f"the server at {self.connection.address} does not take shared memory "
+                    f"({error}); use --transport raw"
+                ) from error
+            logger.debug("no shared memory with %s: %s", self.connection.address, error)
+            return None
+        return slots
+
+    def _error(self, error: InferenceServerException) -> ServerError:
+        status, address = error.status() or "", self.connection.address
+        if "DEADLINE_EXCEEDED" in status:
+            return DeadlineError(
+                f"the server at {address} did not answer within {self.connection.deadline_s:g} s"
+            )
+        if "UNAVAILABLE" in status:
+            return ServerUnavailableError(
+                f"no server answers at {address}; start one with: faceblur serve"
+            )
+        return ServerError(f"the server at {address} failed: {error.message()}")
+
+
+class _Request:
+    """One frame under way."""
+
+    def __init__(self, request_id: str, min_score: float) -> None:
+        self.id = request_id
+        self.min_score = min_score
+        self.future: Future[Detections] = Future()
+
+    def fail(self, error: ServerError) -> None:
+        self.future.set_exception(error)
+
+    def answer(self, result: Any) -> None:
+        try:
+            self.future.set_result(read_reply(result, request_id=self.id))
+        except ReplyError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001  a reply that breaks the reader is no answer
+            self.fail(ReplyError(f"the server's answer cannot be read: {error}"))
+
+
+def read_reply(result: Any, *, request_id: str) -> Detections:
+    """Take the faces from a reply, trusting nothing of it.
+
+    Args:
+        result: A `tritonclient.grpc.InferResult`.
+        request_id: The id that the request carried.
+
+    Raises:
+        ReplyError: It answers another request, or is not a well-formed list of faces.
+    """
+    if result.get_response().id != request_id:
+        raise ReplyError("the server answered another request than the one asked")
+    faces, counts = result.as_numpy("faces"), result.as_numpy("face_count")
+    if faces is None or counts is None:
+        raise ReplyError("the server's answer lacks faces or face_count")
+    if faces.dtype != np.float32 or faces.ndim != 3 or faces.shape[::2] != (1, ROW_WIDTH):
+        raise ReplyError(f"the server's faces have the shape {faces.shape}")
+    if counts.shape != (1, 1) or not 0 <= int(counts[0, 0]) <= faces.shape[1]:
+        raise ReplyError("the server's face_count does not fit its faces")
+    rows = faces[0, : int(counts[0, 0])]
+    well_formed = (
+        np.isfinite(rows).all()
+        and (rows[:, 0:2] <= rows[:, 2:4]).all()
+        and ((rows[:, 4] >= 0) & (rows[:, 4] <= 1)).all()
+    )
+    if not well_formed:
+        raise ReplyError("the server's faces hold values that no face can have")
+    return Detections.from_rows(rows)
+
+
+def _open(connection: Connection) -> grpcclient.InferenceServerClient:
+    tls = connection.tls
+    return grpcclient.InferenceServerClient(
+        connection.address,
+        ssl=tls is not None,
+        root_certificates=_text(tls.root_ca if tls else None),
+        private_key=_text(tls.key if tls else None),
+        certificate_chain=_text(tls.certificate if tls else None),
+        channel_args=CHANNEL_OPTIONS,
+    )
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

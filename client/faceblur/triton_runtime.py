@@ -1,0 +1,131 @@
+"""Find and lay out the tritonserver that the nvidia-pytriton wheel carries."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from faceblur.detector import ModelInfo
+from faceblur.errors import ServerStartError
+from faceblur.repository import model_repository
+
+
+@dataclass(frozen=True)
+class TritonRuntime:
+    """An installed tritonserver.
+
+    Attributes:
+        package: Folder of the installed wheel's `tritonserver`.
+        libraries: Folders for the library path.
+        stub: The Python backend's stub for this interpreter.
+    """
+
+    package: Path
+    libraries: tuple[Path, ...]
+    stub: Path
+
+    @classmethod
+    def find(cls) -> TritonRuntime:
+        """Look for the wheel's server.
+
+        Raises:
+            ServerStartError: This system or interpreter has none; the message says why.
+        """
+        if sys.platform != "linux":
+            raise ServerStartError(f"the embedded Triton server needs Linux, not {sys.platform}")
+        # Its package is not imported: that has side effects and takes seconds.
+        spec = importlib.util.find_spec("pytriton")
+        if spec is None or not spec.submodule_search_locations:
+            raise ServerStartError(
+                "the embedded Triton server is not installed; run: pip install "
+                '"faceblur-triton[local]" (Python 3.10-3.12)'
+            )
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        package = folder / "tritonserver"
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        stub = package / "python_backend_stubs" / version / "triton_python_backend_stub"
+        if not stub.is_file():
+            raise ServerStartError(
+                f"the embedded Triton server has no stub for Python {version} on "
+                f"{platform.machine()}; use Python 3.10-3.12"
+            )
+        libraries = [folder.parent / "nvidia_pytriton.libs"]
+        # The stub is linked against libpython, which lies beside the base interpreter.
+        libraries += [Path(p) for p in {sysconfig.get_config_var("LIBDIR")} if p]
+        libraries.append(Path(sys.base_prefix) / "lib")
+        return cls(package, tuple(dict.fromkeys(libraries)), stub)
+
+    @property
+    def version(self) -> str:
+        """Version of the wheel."""
+        return importlib.metadata.version("nvidia-pytriton")
+
+    @property
+    def executable(self) -> Path:
+        """The tritonserver program."""
+        return self.package / "bin" / "tritonserver"
+
+    def lay_out_backends(self, folder: Path) -> None:
+        """Make a backend folder with the stub that fits this interpreter."""
+        target = folder / "python"
+        target.mkdir(parents=True)
+        for file in (self.package / "backends" / "python").iterdir():
+            if file.is_file():
+                (target / file.name).symlink_to(file)
+        (target / self.stub.name).symlink_to(self.stub)
+
+    def environment(self) -> dict[str, str]:
+        """Environment for the server: its libraries, and packages for its Python stubs."""
+        environment = dict(os.environ)
+        paths = [str(path) for path in self.libraries]
+        if inherited := environment.get("LD_LIBRARY_PATH"):
+            paths.append(inherited)
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
+        # The stub's interpreter ignores PYTHONPATH; it finds its packages from the python3 that is
+        # first on the PATH, as a virtual environment's activation would put it.
+        environment["PATH"] = os.pathsep.join(
+            [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+        )
+        # Each library of the stubs would otherwise start a thread per core of its own.
+        environment.setdefault("OMP_NUM_THREADS", "1")
+        environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+        return environment
+
+
+def lay_out_repository(folder: Path, *, onnx: Path, model: ModelInfo, threads: int = 0) -> None:
+    """Copy the model repository with another detector in it.
+
+    Args:
+        folder: Where to; must not exist.
+        onnx: The detector's ONNX file.
+        model: What the server shall say of it.
+        threads: Threads of one inference; 0 for one per core.
+    """
+    shutil.copytree(
+        model_repository(), folder, ignore=shutil.ignore_patterns("*.onnx", "*.plan", "__pycache__")
+    )
+    (folder / "yolov5_face" / "1" / "model.onnx").symlink_to(onnx.resolve())
+    path = folder / "yolov5_face" / "configs" / "embedded.pbtxt"
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    values = {
+        "model_name": model.name,
+        "model_sha256": model.sha256,
+        "stride": str(model.stride),
+        "threads": str(threads),
+    }
+    for key, value in values.items():
+        config.parameters[key].string_value = value
+    for warmup in config.model_warmup:
+        dims = warmup.inputs["images"].dims
+        dims[:2] = [-(-side // model.stride) * model.stride for side in dims[:2]]
+    path.write_text(text_format.MessageToString(config))

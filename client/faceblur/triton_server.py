@@ -1,0 +1,275 @@
+"""A tritonserver child process on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from faceblur.connection import TLS
+from faceblur.detector import ModelInfo
+from faceblur.errors import ServerStartError
+from faceblur.triton import ENSEMBLE
+from faceblur.triton_runtime import TritonRuntime, lay_out_repository
+
+logger = logging.getLogger(__name__)
+
+SHM_FOLDER = Path("/dev/shm")
+SHM_PREFIX = "faceblur_triton"
+
+# Linux ends the server when its parent dies, however that happens; the flag survives exec.
+LAUNCHER = (
+    "import ctypes, os, signal, sys; "
+    "ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How a server on this machine listens and computes.
+
+    Attributes:
+        onnx: The detector's ONNX file.
+        model: What the server shall say of it.
+        host: Address to listen on.
+        port: gRPC port; a free one when 0.
+        metrics_port: Port of the Prometheus metrics; none when None.
+        threads: Threads of one inference; 0 for one per core.
+        certificate: PEM certificate chain of the server, for TLS.
+        key: PEM private key of the server.
+        client_ca: PEM file of the authority of client certificates, for mutual TLS.
+        start_timeout_s: Seconds until it must be ready.
+    """
+
+    onnx: Path
+    model: ModelInfo
+    host: str = "127.0.0.1"
+    port: int = 0
+    metrics_port: int | None = None
+    threads: int = 0
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    start_timeout_s: float = 60.0
+
+
+class TritonServer:
+    """Starts, watches and stops one tritonserver.
+
+    A context manager; whatever ends the block, the process and its shared memory are gone after.
+
+    Raises:
+        ServerStartError: The server cannot run here, or did not become ready in time.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self._runtime = TritonRuntime.find()
+        self._port = options.port or free_port(options.host)
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._shm_prefix = ""
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """host:port of the gRPC service; the same after a restart."""
+        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "::") else self.options.host
+        return f"{host}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None when it does not run."""
+        return None if self._process is None or self._process.poll() is not None else (
+            self._process.pid
+        )
+
+    @property
+    def log(self) -> str:
+        """What the server wrote so far."""
+        if self._folder is None:
+            return ""
+        return (self._folder / "server.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the process and wait until it says it is ready (which is no proof: see canary)."""
+        if self.options.port and not port_is_free(self.options.host, self._port):
+            raise ServerStartError(
+                f"port {self._port} is taken; name another with --port, or stop what listens there"
+            )
+        remove_stale_shared_memory()
+        self._shm_prefix = f"{SHM_PREFIX}_{os.getpid()}_{secrets.token_hex(4)}_"
+        self._folder = Path(tempfile.mkdtemp(prefix="faceblur-triton-"))
+        try:
+            self._runtime.lay_out_backends(self._folder / "backends")
+            lay_out_repository(
+                self._folder / "models",
+                onnx=self.options.onnx,
+                model=self.options.model,
+                threads=self.options.threads,
+            )
+            with (self._folder / "server.log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-S", "-c", LAUNCHER, str(os.getpid()), *self._command()],
+                    env=self._runtime.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    # A Ctrl-C in the terminal is for us; we end the server in order.
+                    start_new_session=True,
+                )
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, *, grace_s: float = 0.0) -> None:
+        """End the process and remove its files and shared memory; safe to call twice.
+
+        Args:
+            grace_s: Seconds it gets to answer what it is working on; it has nothing else to lose.
+        """
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process, grace_s=grace_s)
+        if self._shm_prefix:
+            for region in SHM_FOLDER.glob(f"{self._shm_prefix}*"):
+                region.unlink(missing_ok=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def restart(self) -> None:
+        """Stop what is left of the server and start it on the same port."""
+        self.stop()
+        self.start()
+
+    def _command(self) -> Sequence[str]:
+        options = self.options
+        assert self._folder is not None
+        command = [
+            str(self._runtime.executable),
+            f"--model-repository={self._folder / 'models'}",
+            f"--backend-directory={self._folder / 'backends'}",
+            "--model-config-name=embedded",
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--strict-readiness=true",
+            "--exit-on-error=true",
+            "--allow-http=false",
+            f"--grpc-address={options.host}",
+            f"--grpc-port={self._port}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            "--exit-timeout-secs=5",
+        ]
+        if options.metrics_port is None:
+            command.append("--allow-metrics=false")
+        else:
+            command += [
+                f"--metrics-address={options.host}",
+                f"--metrics-port={options.metrics_port}",
+            ]
+        if options.certificate is not None:
+            command += [
+                "--grpc-use-ssl=true",
+                f"--grpc-server-cert={options.certificate}",
+                f"--grpc-server-key={options.key}",
+            ]
+        if options.client_ca is not None:
+            command += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={options.client_ca}"]
+        return command
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self.options.start_timeout_s
+        # TLS hides the readiness call from a client without a certificate: ask the log instead.
+        plain = self.options.certificate is None
+        with grpcclient.InferenceServerClient(self.address) as client:
+            while time.monotonic() < deadline:
+                if self._process.poll() is not None:
+                    raise ServerStartError(f"the Triton server did not start: {self._reason()}")
+                if plain and _is_ready(client):
+                    return
+                if not plain and "Started GRPCInferenceService" in self.log:
+                    return
+                time.sleep(0.1)
+        raise ServerStartError(
+            f"the Triton server was not ready after {self.options.start_timeout_s:g} s: "
+            f"{self._reason()}"
+        )
+
+    def _reason(self) -> str:
+        errors = re.findall(r"^E\d+ [\d:.]+ \d+ \S+\] (.*)$", self.log, re.MULTILINE)
+        lines = errors or self.log.strip().splitlines() or ["it wrote nothing"]
+        logger.info("log of the Triton server:\n%s", self.log)
+        return " ".join(lines[-1].replace('"', "").split())[:400]
+
+
+def free_port(host: str) -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def remove_stale_shared_memory() -> None:
+    """Remove regions of servers whose parent was killed before it could."""
+    for region in SHM_FOLDER.glob(f"{SHM_PREFIX}_*"):
+        match = re.match(rf"{SHM_PREFIX}_(\d+)_", region.name)
+        if match and not Path("/proc", match[1]).exists():
+            region.unlink(missing_ok=True)
+
+
+def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
+    try:
+        return bool(
+            client.is_server_ready(client_timeout=1.0)
+            and client.is_model_ready(ENSEMBLE, client_timeout=1.0)
+        )
+    except InferenceServerException:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
+    if grace_s and process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace_s)
+    # Its stubs share its session; none may outlive it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

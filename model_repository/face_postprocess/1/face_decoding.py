@@ -1,0 +1,121 @@
+"""Decode YOLOv5-face candidates and suppress overlaps: the one implementation.
+
+It lives in the model repository because Triton runs it where the faceblur package is not
+installed; the package loads it from here. numpy only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+IOU_THRESHOLD = 0.5
+"""Overlap above which the lower score of two boxes is dropped."""
+
+ROW_WIDTH = 15
+"""Columns of a face: x1 y1 x2 y2 score, five landmarks (x, y)."""
+
+
+def find_faces(
+    candidates: FloatArray,
+    priors: FloatArray,
+    min_scores: npt.NDArray[Any],
+    *,
+    iou_threshold: float = IOU_THRESHOLD,
+) -> list[FloatArray]:
+    """Turn the detector's raw candidates into faces.
+
+    Args:
+        candidates: (B, K, 16) float32, raw head values: x y w h, objectness, five landmarks
+            (x, y), class; in any order.
+        priors: (B, K, 5) float32: cell x, cell y, stride, anchor width, anchor height; the last
+            three in pixels of the network input.
+        min_scores: (B,) lowest score that counts, for each picture.
+        iou_threshold: Overlap above which the lower score is dropped.
+
+    Returns:
+        For each picture an array (N, 15) float32, best score first, in pixels of the network
+        input: x1 y1 x2 y2 score, five landmarks.
+
+    Raises:
+        ValueError: The arrays do not fit each other, or hold values that are not finite.
+    """
+    batch, count = candidates.shape[:2]
+    expected = ((batch, count, 16), (batch, count, 5), (batch,))
+    if (candidates.shape, priors.shape, min_scores.shape) != expected:
+        raise ValueError(
+            f"candidates {candidates.shape}, priors {priors.shape} and min_scores "
+            f"{min_scores.shape} do not fit each other"
+        )
+    scores = _sigmoid(candidates[:, :, 4]) * _sigmoid(candidates[:, :, 15])
+    # A model that has gone wrong must fail the request, not report an empty street.
+    if not np.isfinite(scores).all():
+        raise ValueError("the detector's scores are not finite")
+    picture, row = np.nonzero(scores > min_scores.astype(np.float32)[:, None])
+    decoded = decode(candidates[picture, row], priors[picture, row])
+    decoded[:, 4] = scores[picture, row]
+    if not np.isfinite(decoded).all():
+        raise ValueError("the detector's boxes are not finite")
+    ends = np.searchsorted(picture, np.arange(batch + 1))
+    return [
+        suppress(decoded[start:end], iou_threshold=iou_threshold)
+        for start, end in zip(ends[:-1], ends[1:], strict=True)
+    ]
+
+
+def decode(candidates: FloatArray, priors: FloatArray) -> FloatArray:
+    """Place raw candidates (N, 16) with their priors (N, 5); rows (N, 15) without suppression.
+
+    The formulas are those of YOLOv5-face (arXiv 2105.12931 and its reference code): with t the
+    raw value, centre = (2σ(t) - 0.5 + cell) · stride, size = (2σ(t))² · anchor, and landmarks,
+    which pass no sigmoid, t · anchor + cell · stride.
+    """
+    cell, stride, anchor = priors[:, 0:2], priors[:, 2:3], priors[:, 3:5]
+    centre = (_sigmoid(candidates[:, 0:2]) * 2 - 0.5 + cell) * stride
+    half = (_sigmoid(candidates[:, 2:4]) * 2) ** 2 * anchor / 2
+    landmarks = candidates[:, 5:15].reshape(-1, 5, 2) * anchor[:, None] + (cell * stride)[:, None]
+    faces = np.empty((len(candidates), ROW_WIDTH), np.float32)
+    faces[:, 0:2] = centre - half
+    faces[:, 2:4] = centre + half
+    faces[:, 4] = _sigmoid(candidates[:, 4]) * _sigmoid(candidates[:, 15])
+    faces[:, 5:15] = landmarks.reshape(-1, 10)
+    return faces
+
+
+def suppress(faces: FloatArray, *, iou_threshold: float = IOU_THRESHOLD) -> FloatArray:
+    """Greedy non-maximum suppression of rows (N, 15); the rows that stay, best score first."""
+    faces = faces[np.argsort(-faces[:, 4], kind="stable")]
+    x1, y1, x2, y2 = faces[:, :4].T
+    area = (x2 - x1) * (y2 - y1)
+    order = np.arange(len(faces))
+    kept = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
+        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
+        overlap = np.maximum(width, 0) * np.maximum(height, 0)
+        union = area[best] + area[rest] - overlap
+        order = rest[overlap <= iou_threshold * union]
+    return faces[kept]
+
+
+def pad(faces: list[FloatArray]) -> tuple[FloatArray, npt.NDArray[np.int32]]:
+    """Stack faces of several pictures: (B, N, 15) float32 filled up with zeros, (B, 1) counts.
+
+    N is at least 1, because a tensor without elements does not survive every transport.
+    """
+    counts = np.array([[len(rows)] for rows in faces], np.int32).reshape(-1, 1)
+    stacked = np.zeros((len(faces), max(1, counts.max(initial=0)), ROW_WIDTH), np.float32)
+    for target, rows in zip(stacked, faces, strict=True):
+        target[: len(rows)] = rows
+    return stacked, counts
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    # tanh cannot overflow, exp can.
+    return np.tanh(values * np.float32(0.5)) * np.float32(0.5) + np.float32(0.5)

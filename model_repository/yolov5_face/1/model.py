@@ -1,0 +1,55 @@
+"""Triton Python-backend model: the detector's ONNX file, run by ONNX Runtime on the CPU.
+
+For servers without an ONNX Runtime backend of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+OUTPUTS = ("candidates", "priors")
+
+
+class TritonPythonModel:
+    """Runs each request by itself: on a CPU a larger batch is not faster."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the ONNX file beside this one."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        self._stride = int(parameters["stride"]["string_value"])
+        options = onnxruntime.SessionOptions()
+        threads = int(parameters["threads"]["string_value"])
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        # Idle threads that spin take the cores from the server and from the client.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(Path(__file__).with_name("model.onnx")),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer every request; a bad one fails alone."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            images = pb_utils.get_input_tensor_by_name(request, "images").as_numpy()
+            height, width = images.shape[1:3]
+            if not height or not width or height % self._stride or width % self._stride:
+                raise ValueError(
+                    f"images of {height} x {width} pixels: sides must be multiples of {self._stride}"
+                )
+            results = self._session.run(OUTPUTS, {"images": np.ascontiguousarray(images)})
+        except Exception as error:  # noqa: BLE001  any failure belongs to this request alone
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+        tensors = [pb_utils.Tensor(name, r) for name, r in zip(OUTPUTS, results, strict=True)]
+        return pb_utils.InferenceResponse(tensors)
