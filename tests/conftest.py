@@ -74,3 +74,22 @@ def _has_triton() -> bool:
     except ServerStartError:
         return False
     return True
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Say loudly when a run that must not skip did."""
+    if _unwanted_skips(terminalreporter):
+        terminalreporter.section("tests were skipped though FACEBLUR_NO_SKIPS is set", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that must not skip and did."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus == pytest.ExitCode.OK and reporter and _unwanted_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unwanted_skips(reporter: pytest.TerminalReporter) -> bool:
+    return bool(os.environ.get("FACEBLUR_NO_SKIPS") and reporter.stats.get("skipped"))

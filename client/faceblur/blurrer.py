@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +13,7 @@ from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
 from faceblur.detector import Detector, ModelInfo
 from faceblur.errors import DeadlineError, InputError
+from faceblur.image_pixels import rgb8
 from faceblur.letterbox import Letterbox
 from faceblur.masks import Masker, MaskStyle
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
@@ -72,10 +72,11 @@ class Blurrer:
             InputError: The array is not such a picture.
             ServerError: It could not be checked for faces.
         """
-        surface = ArraySurface(np.array(frame, order="C"))
+        image = np.array(frame, order="C")
+        surface = ArraySurface(image)
         detections = self.detect(frame)
         self._masker.apply(surface, detections)
-        return Masked(surface.image, detections)
+        return Masked(image, detections)
 
     def detect(self, frame: npt.NDArray[Any]) -> Detections:
         """Only find the faces, in pixels of the frame.

@@ -36,14 +36,26 @@ INTERVAL_S = 5.0
 """Pause between two canaries."""
 
 
-def check(detector: Detector, *, deadline_s: float) -> None:
+def check(detector: Detector, *, deadline_s: float, copies: int = 1) -> None:
     """Send the picture and look for the face.
+
+    Args:
+        detector: What has to find it.
+        deadline_s: Seconds until the answer must be here.
+        copies: How many to send at once; a server with several instances of a model can have
+            lost one of them.
 
     Raises:
         CanaryError: It did not come back with its face in time.
     """
+    futures = [detector.submit(_canvas(), min_score=MIN_SCORE) for _ in range(copies)]
+    for future in futures:
+        _judge(future, deadline_s)
+
+
+def _judge(future: Future[Detections], deadline_s: float) -> None:
     try:
-        faces = detector.submit(_canvas(), min_score=MIN_SCORE).result(deadline_s)
+        faces = future.result(deadline_s)
     except FutureTimeoutError as error:
         raise CanaryError(f"the check picture was not answered within {deadline_s:g} s") from error
     except FaceblurError as error:
@@ -66,6 +78,7 @@ class GuardedDetector:
         detector: What finds the faces. Closed with this object.
         deadline_s: Seconds in which a canary must come back.
         interval_s: Seconds between two canaries.
+        copies: How many are sent at once; see `check`.
         revive: Called when a canary failed, to bring the server back; it may take its time.
 
     Raises:
@@ -78,17 +91,19 @@ class GuardedDetector:
         *,
         deadline_s: float,
         interval_s: float = INTERVAL_S,
+        copies: int = 1,
         revive: Callable[[], None] | None = None,
     ) -> None:
         self._detector = detector
         self._deadline_s = deadline_s
         self._interval_s = interval_s
+        self._copies = copies
         self._revive = revive
         self._failure: CanaryError | None = None
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._looked = threading.Condition()
-        check(detector, deadline_s=deadline_s)
+        check(detector, deadline_s=deadline_s, copies=copies)
         self._thread = threading.Thread(target=self._watch, name="faceblur-canary", daemon=True)
         self._thread.start()
 
@@ -144,7 +159,7 @@ class GuardedDetector:
 
     def _look(self) -> CanaryError | None:
         try:
-            check(self._detector, deadline_s=self._deadline_s)
+            check(self._detector, deadline_s=self._deadline_s, copies=self._copies)
         except CanaryError as error:
             return error
         return None

@@ -43,5 +43,5 @@ def configure_logging(*, verbose: bool, quiet: bool) -> None:
     root.setLevel(level)
 
 
-def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)

@@ -34,9 +34,7 @@ class Detector(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    def submit(
-        self, canvas: npt.NDArray[np.uint8], *, min_score: float
-    ) -> Future[Detections]:
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         """Start looking for faces.
 
         Args:

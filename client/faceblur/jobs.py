@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from faceblur.errors import InputError
-from faceblur.image_formats import IMAGE_SUFFIXES
+from faceblur.image_formats import readable_suffixes
 
 Kind = Literal["image", "video"]
 MARK = "_blurred"
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .flv .3gp .mxf .ogv".split()
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
+    | {".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"}
 )
 
 
@@ -74,7 +75,8 @@ def _expand(text: str) -> list[_Found]:
     if path.exists():
         return [_Found(path)]
     if glob.has_magic(text):
-        matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
+        # pathlib's glob refuses absolute patterns.
+        matches = sorted(Path(p) for p in glob.glob(text, recursive=True))  # noqa: PTH207
         found = [_Found(p, None, True) for p in matches if _is_media(p)]
         if not found:
             raise InputError(f"{text} matches no pictures or videos; check the pattern")
@@ -101,9 +103,7 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
     for job in jobs:
         target = job.output.resolve()
         if target == job.source.resolve():
-            raise InputError(
-                f"the result would replace {job.source}; name another with --output"
-            )
+            raise InputError(f"the result would replace {job.source}; name another with --output")
         if target in taken:
             raise InputError(
                 f"{taken[target]} and {job.source} would both become {job.output}; blur them in "
@@ -118,7 +118,7 @@ def _is_result(path: Path, originals: set[Path]) -> bool:
 
 
 def _is_media(path: Path) -> bool:
-    known = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    known = path.suffix.lower() in readable_suffixes() | VIDEO_SUFFIXES
     return known and not path.name.startswith(".") and path.is_file()
 
 

@@ -108,10 +108,10 @@ class Letterbox:
 
     def to_source(self, detections: Detections) -> Detections:
         """Move detections from the canvas to the picture."""
-        scale = np.float32(
-            [self.source[0] / self.resized[0], self.source[1] / self.resized[1]]
+        scale = np.array(
+            [self.source[0] / self.resized[0], self.source[1] / self.resized[1]], np.float32
         )
-        shift = np.float32([self.left, self.top])
+        shift = np.array([self.left, self.top], np.float32)
         return Detections(
             ((detections.boxes.reshape(-1, 2, 2) - shift) * scale).reshape(-1, 4),
             detections.scores,

@@ -41,7 +41,7 @@ def find(name: str) -> tuple[Path, ModelInfo]:
     if name.endswith(".onnx"):
         path = Path(name)
         if not path.is_file():
-            raise ModelError(f"{name} is not a file; give an ONNX file made by faceblur-export onnx")
+            raise ModelError(f"{name} is not a file; make one with: faceblur-export onnx")
         return path, read_model_info(path)
     known = cached_models()
     if name not in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ INPUT = "images"
 OUTPUTS = ("candidates", "priors")
 
 
-def open_onnx(path: Path, *, threads: int | None = None) -> Any:
+def open_onnx(path: Path, *, threads: int) -> Any:
     """Open an `onnxruntime.InferenceSession` on the CPU.
 
     Args:
         path: An ONNX file that `faceblur-export onnx` wrote.
-        threads: Threads that one inference may use; all cores when None.
+        threads: CPU threads of one inference.
 
     Raises:
         ModelError: ONNX Runtime is missing, or the file is not such a model.
@@ -32,7 +31,7 @@ def open_onnx(path: Path, *, threads: int | None = None) -> Any:
             'ONNX Runtime is not installed; run: pip install "faceblur-triton[local]"'
         ) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

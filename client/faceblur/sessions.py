@@ -36,7 +36,6 @@ class SessionOptions:
         tls: Encryption of the connection to `server`.
         deadline_s: Seconds that one frame may take.
         transport: How pictures travel to a server.
-        threads: Threads of one inference of an embedded server; 0 for one per core.
     """
 
     server: str | None = None
@@ -44,7 +43,6 @@ class SessionOptions:
     tls: TLS | None = None
     deadline_s: float = 10.0
     transport: Transport = "auto"
-    threads: int = 0
 
 
 class DetectionSession:
@@ -108,10 +106,10 @@ def open_session(options: SessionOptions) -> DetectionSession:
         TritonRuntime.find()
     except ServerStartError as error:
         logger.warning("%s; detecting in this process instead, with the same model", error)
-        detector = InProcessDetector(onnx, threads=options.threads or None, model=model)
+        detector = InProcessDetector(onnx, model=model)
         guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
         return DetectionSession(guarded, kind="in process", where="this process", server=None)
-    return _embedded(options, ServerOptions(onnx=onnx, model=model, threads=options.threads))
+    return _embedded(options, ServerOptions(onnx=onnx, model=model))
 
 
 def _remote(options: SessionOptions, address: str) -> DetectionSession:
@@ -159,7 +157,10 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
         )
         undo.callback(detector.close)
         guarded = GuardedDetector(
-            detector, deadline_s=options.deadline_s, revive=server.restart
+            detector,
+            deadline_s=options.deadline_s,
+            copies=2 * server_options.instances,
+            revive=server.restart,
         )
         undo.pop_all()
     return DetectionSession(
@@ -174,4 +175,3 @@ def _listens(address: str) -> bool:
             return True
     except OSError:
         return False
-

@@ -108,9 +108,7 @@ class SharedSlots:
 
     def _destroy(self, slot: Slot) -> None:
         try:
-            self._client.unregister_system_shared_memory(
-                slot.name, client_timeout=self._timeout_s
-            )
+            self._client.unregister_system_shared_memory(slot.name, client_timeout=self._timeout_s)
         except InferenceServerException as error:
             # The server may be gone, and its registration with it.
             logger.debug("region %s stays registered: %s", slot.name, error)

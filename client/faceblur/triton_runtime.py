@@ -102,14 +102,17 @@ class TritonRuntime:
         return environment
 
 
-def lay_out_repository(folder: Path, *, onnx: Path, model: ModelInfo, threads: int = 0) -> None:
+def lay_out_repository(
+    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int
+) -> None:
     """Copy the model repository with another detector in it.
 
     Args:
         folder: Where to; must not exist.
         onnx: The detector's ONNX file.
         model: What the server shall say of it.
-        threads: Threads of one inference; 0 for one per core.
+        instances: Inferences that run at the same time.
+        threads: CPU threads of each.
     """
     shutil.copytree(
         model_repository(), folder, ignore=shutil.ignore_patterns("*.onnx", "*.plan", "__pycache__")
@@ -125,6 +128,7 @@ def lay_out_repository(folder: Path, *, onnx: Path, model: ModelInfo, threads: i
     }
     for key, value in values.items():
         config.parameters[key].string_value = value
+    config.instance_group[0].count = instances
     for warmup in config.model_warmup:
         dims = warmup.inputs["images"].dims
         dims[:2] = [-(-side // model.stride) * model.stride for side in dims[:2]]

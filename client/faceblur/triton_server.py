@@ -15,15 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur.connection import TLS
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
+from faceblur.inprocess import cpu_share
 from faceblur.triton import ENSEMBLE
 from faceblur.triton_runtime import TritonRuntime, lay_out_repository
 
@@ -51,7 +51,8 @@ class ServerOptions:
         host: Address to listen on.
         port: gRPC port; a free one when 0.
         metrics_port: Port of the Prometheus metrics; none when None.
-        threads: Threads of one inference; 0 for one per core.
+        instances: Inferences that run at the same time.
+        threads: CPU threads of each.
         certificate: PEM certificate chain of the server, for TLS.
         key: PEM private key of the server.
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
@@ -63,7 +64,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     metrics_port: int | None = None
-    threads: int = 0
+    instances: int = field(default_factory=lambda: cpu_share()[0])
+    threads: int = field(default_factory=lambda: cpu_share()[1])
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
@@ -103,8 +105,10 @@ class TritonServer:
     @property
     def pid(self) -> int | None:
         """Process id, None when it does not run."""
-        return None if self._process is None or self._process.poll() is not None else (
-            self._process.pid
+        return (
+            None
+            if self._process is None or self._process.poll() is not None
+            else (self._process.pid)
         )
 
     @property
@@ -129,6 +133,7 @@ class TritonServer:
                 self._folder / "models",
                 onnx=self.options.onnx,
                 model=self.options.model,
+                instances=self.options.instances,
                 threads=self.options.threads,
             )
             with (self._folder / "server.log").open("wb") as log:

@@ -1,58 +1,157 @@
-"""Options that several commands share."""
+"""Options that several commands share, each bundle handed to the command as one value."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from faceblur.connection import TLS, TRANSPORTS
+from faceblur.clitools import configure_logging
+from faceblur.connection import TLS, TRANSPORTS, Transport
 from faceblur.defaults import DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.errors import InputError
+from faceblur.masks import MaskMode, MaskShape, MaskStyle
+from faceblur.policy import Policy
+from faceblur.sessions import SessionOptions
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)
 
 
-def _stack(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def apply(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
+def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Make a decorator that adds options to a command and hands it one value made of them.
 
-    return apply
+    Args:
+        name: The command's parameter that gets the value.
+        build: Makes the value; its parameters are the names of the options.
+        options: What `click.option` gave.
+    """
+    parameters = list(inspect.signature(build).parameters)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_bundle(**values: Any) -> Any:
+            value = build(**{parameter: values.pop(parameter) for parameter in parameters})
+            return command(**values, **{name: value})
+
+        decorated: Callable[..., Any] = with_bundle
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
-def detection_options(command: Command) -> Command:
-    """--model, --threshold, --size."""
-    return _stack(
+def _policy(
+    threshold: float,
+    size: int,
+    mask: MaskMode,
+    mask_image: Path | None,
+    shape: MaskShape,
+    expand: float,
+    colour: str,
+) -> Policy:
+    style = MaskStyle(
+        mode=mask, shape=shape, expand=expand, colour=_colour(colour), image=mask_image
+    )
+    return Policy(threshold=threshold, size=size, mask=style)
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    digits = text.removeprefix("#")
+    if len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
+        raise InputError(f"{text} is no colour; give six hexadecimal digits, such as 000000")
+    return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
+
+
+policy_options = bundle(
+    "policy",
+    _policy,
+    click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=DEFAULT_THRESHOLD,
+        show_default=True,
+        help="Lowest score that counts as a face; lower finds more.",
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(min=64, max=8192),
+        default=DEFAULT_SIZE,
+        show_default=True,
+        help="Longest side of the picture given to the network; larger finds smaller faces.",
+    ),
+    click.option(
+        "--mask",
+        type=click.Choice(["blur", "pixelate", "solid", "image"]),
+        default="blur",
+        show_default=True,
+        help="What covers a face.",
+    ),
+    click.option("--mask-image", type=FilePath, help="The picture for --mask image."),
+    click.option(
+        "--shape", type=click.Choice(["ellipse", "box"]), default="ellipse", show_default=True
+    ),
+    click.option(
+        "--expand",
+        type=click.FloatRange(0, 3),
+        default=0.2,
+        show_default=True,
+        help="What is added to a face on each side, as a part of its width and height.",
+    ),
+    click.option("--colour", "--color", default="000000", help="For --mask solid. [000000]"),
+)
+"""--threshold, --size, --mask, --shape, --expand, as a `Policy`."""
+
+
+def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:
+    if not (tls or tls_ca or tls_cert or tls_key):
+        return None
+    return TLS(root_ca=tls_ca, certificate=tls_cert, key=tls_key)
+
+
+TLS_OPTIONS = (
+    click.option("--tls", is_flag=True, help="Encrypt the connection to --server."),
+    click.option("--tls-ca", type=FilePath, help="PEM file of the server's authority."),
+    click.option("--tls-cert", type=FilePath, help="PEM file of this client's certificate."),
+    click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
+)
+
+SERVER_OPTION = click.option(
+    "--server",
+    metavar="HOST:PORT",
+    help=f"A Triton server. [default: {DEFAULT_SERVER} if it answers, else an embedded one]",
+)
+
+tls_options = bundle("tls", _tls, *TLS_OPTIONS)
+"""--tls, --tls-ca, --tls-cert, --tls-key, as a `TLS` or None."""
+
+
+def _session(
+    server: str | None,
+    model: str | None,
+    deadline_s: float,
+    transport: Transport,
+    tls: TLS | None,
+) -> SessionOptions:
+    if tls is not None and server is None:
+        raise InputError("the --tls options are for a server; name it with --server")
+    return SessionOptions(
+        server=server, model=model, tls=tls, deadline_s=deadline_s, transport=transport
+    )
+
+
+def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--server, --model, --deadline, --transport and the --tls options, as `SessionOptions`."""
+    with_session = bundle(
+        "session",
+        _session,
+        SERVER_OPTION,
         click.option("--model", help="Name of a model, or an ONNX file. [default: bundled]"),
-        click.option(
-            "--threshold",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
-            default=DEFAULT_THRESHOLD,
-            show_default=True,
-            help="Lowest score that counts as a face; lower finds more.",
-        ),
-        click.option(
-            "--size",
-            type=click.IntRange(min=64, max=8192),
-            default=DEFAULT_SIZE,
-            show_default=True,
-            help="Longest side of the picture given to the network; larger finds smaller faces.",
-        ),
-    )(command)
-
-
-def server_options(command: Command) -> Command:
-    """--server, --deadline, --transport, --tls…"""
-    return _stack(
-        click.option(
-            "--server",
-            metavar="HOST:PORT",
-            help=f"A Triton server. [default: {DEFAULT_SERVER} if it answers, else an embedded one]",
-        ),
         click.option(
             "--deadline",
             "deadline_s",
@@ -69,25 +168,19 @@ def server_options(command: Command) -> Command:
             show_default=True,
             help="How pictures travel to the server.",
         ),
-        click.option("--tls", is_flag=True, help="Encrypt the connection to --server."),
-        click.option("--tls-ca", type=FilePath, help="PEM file of the server's authority."),
-        click.option("--tls-cert", type=FilePath, help="PEM file of this client's certificate."),
-        click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
-    )(command)
+    )
+    return tls_options(with_session(command))
 
 
-def logging_options(command: Command) -> Command:
-    """--quiet, --verbose."""
-    return _stack(
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-        click.option("-v", "--verbose", is_flag=True, help="Say everything."),
-    )(command)
+def _quiet(quiet: bool, verbose: bool) -> bool:
+    configure_logging(verbose=verbose, quiet=quiet)
+    return quiet
 
 
-def tls_from(
-    *, tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None
-) -> TLS | None:
-    """The encryption that the --tls options ask for."""
-    if not (tls or tls_ca or tls_cert or tls_key):
-        return None
-    return TLS(root_ca=tls_ca, certificate=tls_cert, key=tls_key)
+logging_options = bundle(
+    "quiet",
+    _quiet,
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say everything."),
+)
+"""--quiet and --verbose, which set up the log; the command gets `quiet`."""

@@ -6,6 +6,7 @@ installed; the package loads it from here. numpy only.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,7 @@ def find_faces(
         raise ValueError("the detector's boxes are not finite")
     ends = np.searchsorted(picture, np.arange(batch + 1))
     return [
-        suppress(decoded[start:end], iou_threshold=iou_threshold)
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        suppress(decoded[start:end], iou_threshold=iou_threshold) for start, end in pairwise(ends)
     ]
 
 
@@ -118,4 +118,6 @@ def pad(faces: list[FloatArray]) -> tuple[FloatArray, npt.NDArray[np.int32]]:
 
 def _sigmoid(values: FloatArray) -> FloatArray:
     # tanh cannot overflow, exp can.
-    return np.tanh(values * np.float32(0.5)) * np.float32(0.5) + np.float32(0.5)
+    half = np.float32(0.5)
+    squashed: FloatArray = np.tanh(values * half) * half + half
+    return squashed

@@ -6,7 +6,6 @@ For servers without an ONNX Runtime backend of their own.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self._stride = int(parameters["stride"]["string_value"])
         options = onnxruntime.SessionOptions()
-        threads = int(parameters["threads"]["string_value"])
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = int(parameters["threads"]["string_value"])
         options.inter_op_num_threads = 1
         # Idle threads that spin take the cores from the server and from the client.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -46,7 +44,8 @@ class TritonPythonModel:
             height, width = images.shape[1:3]
             if not height or not width or height % self._stride or width % self._stride:
                 raise ValueError(
-                    f"images of {height} x {width} pixels: sides must be multiples of {self._stride}"
+                    f"images of {height} x {width} pixels: sides must be multiples of "
+                    f"{self._stride}"
                 )
             results = self._session.run(OUTPUTS, {"images": np.ascontiguousarray(images)})
         except Exception as error:  # noqa: BLE001  any failure belongs to this request alone

@@ -1,0 +1,1 @@
+"""The benchmarks that `perf/run` offers."""

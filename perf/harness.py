@@ -1,0 +1,184 @@
+"""Measure contenders side by side: interleaved rounds in one run, ratios instead of seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work.
+
+    Attributes:
+        name: What the tables call it.
+        work: Does the work once; called in turn with the others'.
+        pids: Processes that work for it beside this one, for CPU time.
+    """
+
+    name: str
+    work: Callable[[], None]
+    pids: Callable[[], Sequence[int]] = field(default=lambda: ())
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one contender.
+
+    Attributes:
+        contender: Its name.
+        wall_s: Seconds by the clock.
+        cpu_s: Seconds of CPU, of this process and of the contender's others.
+    """
+
+    contender: str
+    wall_s: float
+    cpu_s: float
+
+
+def interleave(contenders: Sequence[Contender], *, rounds: int, warm_up: int = 1) -> list[Sample]:
+    """Run A B C A B C …, so that a machine whose speed drifts is as unfair to each.
+
+    Args:
+        contenders: The first is the baseline.
+        rounds: Counted rounds.
+        warm_up: Rounds before, not counted.
+    """
+    samples = []
+    for index in range(warm_up + rounds):
+        # Every other round runs backwards: nobody always follows the same neighbour.
+        for contender in contenders if index % 2 else reversed(contenders):
+            sample = _measure(contender)
+            if index >= warm_up:
+                samples.append(sample)
+    return samples
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender against the baseline.
+
+    Attributes:
+        contender: Its name.
+        units_per_s: Median over the rounds.
+        cpu_ms_per_unit: Median over the rounds.
+        speed_ratio: Median over the rounds of its speed to the baseline's in the same round.
+        speed_ratio_low: The lowest of them.
+        speed_ratio_high: The highest of them.
+    """
+
+    contender: str
+    units_per_s: float
+    cpu_ms_per_unit: float
+    speed_ratio: float
+    speed_ratio_low: float
+    speed_ratio_high: float
+
+
+def summarise(
+    contenders: Sequence[Contender], samples: Sequence[Sample], *, units: int
+) -> list[Row]:
+    """Compare each contender with the first.
+
+    Args:
+        contenders: As given to `interleave`.
+        samples: What it gave back.
+        units: Frames (or whatever is counted) in one round.
+    """
+    by_name = {c.name: [s for s in samples if s.contender == c.name] for c in contenders}
+    baseline = by_name[contenders[0].name]
+    rows = []
+    for name, own in by_name.items():
+        ratios = [b.wall_s / s.wall_s for b, s in zip(baseline, own, strict=True)]
+        rows.append(
+            Row(
+                contender=name,
+                units_per_s=statistics.median(units / s.wall_s for s in own),
+                cpu_ms_per_unit=statistics.median(s.cpu_s / units * 1e3 for s in own),
+                speed_ratio=statistics.median(ratios),
+                speed_ratio_low=min(ratios),
+                speed_ratio_high=max(ratios),
+            )
+        )
+    return rows
+
+
+def machine_card() -> dict[str, object]:
+    """What a figure depends on: processor, cores, system, versions."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def table(rows: Sequence[Row], *, unit: str) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        f"| contender | {unit}/s | CPU ms/{unit[:-1]} | speed against the first | lowest-highest |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row.contender} | {row.units_per_s:.1f} | {row.cpu_ms_per_unit:.1f} "
+        f"| {row.speed_ratio:.3f} | {row.speed_ratio_low:.3f}-{row.speed_ratio_high:.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def save(
+    folder: Path,
+    name: str,
+    *,
+    rows: Sequence[Row],
+    samples: Sequence[Sample],
+    card: dict[str, object],
+    unit: str,
+) -> None:
+    """Write NAME.json (all samples and the card) and NAME.md (the table)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "card": card,
+        "rows": [asdict(row) for row in rows],
+        "samples": [asdict(sample) for sample in samples],
+    }
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    (folder / f"{name}.md").write_text(f"# {name}\n\n{table(rows, unit=unit)}\n{facts}\n")
+
+
+def _measure(contender: Contender) -> Sample:
+    pids = contender.pids()
+    cpu = time.process_time() + _cpu_s(pids)
+    wall = time.perf_counter()
+    contender.work()
+    wall = time.perf_counter() - wall
+    cpu = time.process_time() + _cpu_s(pids) - cpu
+    return Sample(contender.name, wall, cpu)
+
+
+def _cpu_s(pids: Sequence[int]) -> float:
+    ticks = 0
+    for pid in pids:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

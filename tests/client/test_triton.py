@@ -1,0 +1,274 @@
+"""The client against a real Triton server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tritonclient.grpc as grpcclient
+
+from faceblur import canary, models
+from faceblur.connection import Connection
+from faceblur.defaults import DEFAULT_THRESHOLD
+from faceblur.errors import (
+    CanaryError,
+    ServerError,
+    ServerStartError,
+    ServerUnavailableError,
+)
+from faceblur.inprocess import InProcessDetector
+from faceblur.letterbox import Letterbox, canonical_shapes
+from faceblur.sessions import DetectionSession, SessionOptions, open_session
+from faceblur.triton import TritonDetector
+from faceblur.triton_server import SHM_FOLDER, ServerOptions, TritonServer, free_port
+
+GOLDENS = ("crowd", "street", "masks")
+
+
+@pytest.fixture(params=["shm", "raw"])
+def detector(request: pytest.FixtureRequest, session: DetectionSession) -> Iterator[TritonDetector]:
+    assert session.server is not None
+    opened = TritonDetector(Connection(address=session.server.address, transport=request.param))
+    assert opened.transport == request.param
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def own_server(official: str) -> Iterator[TritonServer]:
+    """A server that a test may break."""
+    onnx, model = models.find(official)
+    with TritonServer(ServerOptions(onnx=onnx, model=model)) as server:
+        yield server
+
+
+def _golden(shared: Path, name: str) -> npt.NDArray[np.uint8]:
+    picture = cv2.imread(str(shared / "golden" / f"{name}.png"))
+    return np.ascontiguousarray(picture[:, :, ::-1])
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+@pytest.mark.parametrize("threshold", [0.02, 0.3])
+def test_it_finds_what_the_reference_finds(
+    detector: TritonDetector, shared: Path, name: str, threshold: float
+) -> None:
+    faces = detector.submit(_golden(shared, name), min_score=threshold).result(30)
+    expected = np.load(shared / "golden" / f"{name}.npz")[f"nms_conf{threshold:g}"]
+    # A score within 0.005 of the threshold may fall on either side of it.
+    certain = expected[expected[:, 4] > threshold + 0.005]
+    distance = np.abs(faces.boxes[:, None] - certain[None, :, :4]).max(axis=2)
+    nearest = distance.argmin(axis=0)
+    assert len(set(nearest)) == len(certain)
+    assert distance.min(axis=0).max() <= 0.5
+    np.testing.assert_allclose(faces.scores[nearest], certain[:, 4], atol=0.005)
+    np.testing.assert_allclose(faces.landmarks[nearest].reshape(-1, 10), certain[:, 5:15], atol=0.5)
+    extra = np.delete(faces.scores, nearest)
+    assert (extra <= threshold + 0.005).all()
+
+
+def test_many_frames_in_flight_come_back_to_their_own_request(
+    detector: TritonDetector, portrait: npt.NDArray[np.uint8]
+) -> None:
+    empty = np.full((384, 640, 3), 114, np.uint8)
+    canvas = Letterbox.plan(512, 512, size=640).apply(portrait[:, :, ::-1])
+    futures = [detector.submit(canvas if i % 3 else empty, min_score=0.5) for i in range(24)]
+    counts = [len(future.result(30)) for future in futures]
+    assert counts == [1 if i % 3 else 0 for i in range(24)]
+
+
+def test_every_request_has_its_own_threshold(detector: TritonDetector, shared: Path) -> None:
+    picture = _golden(shared, "crowd")
+    futures = {score: detector.submit(picture, min_score=score) for score in (0.05, 0.3, 0.6)}
+    counts = {score: len(future.result(30)) for score, future in futures.items()}
+    assert counts[0.05] > counts[0.3] > counts[0.6] > 0
+    for score, future in futures.items():
+        assert future.result().scores.min() > score
+
+
+@pytest.mark.parametrize(
+    ("canvas", "min_score", "reason"),
+    [
+        (np.zeros((100, 640, 3), np.uint8), 0.3, "multiples of 32"),
+        (np.zeros((384, 640, 3), np.uint8), 1.5, "between 0 and 1"),
+        (np.zeros((384, 640, 3), np.uint8), float("nan"), "between 0 and 1"),
+        (np.zeros((384, 640, 4), np.uint8), 0.3, "shape"),
+    ],
+)
+def test_a_bad_request_fails_alone(
+    detector: TritonDetector,
+    shared: Path,
+    canvas: npt.NDArray[np.uint8],
+    min_score: float,
+    reason: str,
+) -> None:
+    good = _golden(shared, "masks")
+    before = [detector.submit(good, min_score=0.3) for _ in range(3)]
+    bad = detector.submit(canvas, min_score=min_score)
+    after = [detector.submit(good, min_score=0.3) for _ in range(3)]
+    with pytest.raises(ServerError, match=reason):
+        bad.result(30)
+    assert len({len(future.result(30)) for future in before + after}) == 1
+
+
+def test_the_server_and_this_process_find_the_same(
+    detector: TritonDetector, official: str, shared: Path
+) -> None:
+    local = InProcessDetector(models.find(official)[0])
+    try:
+        for name in GOLDENS:
+            picture = _golden(shared, name)
+            here = local.submit(picture, min_score=0.05).result(30)
+            there = detector.submit(picture, min_score=0.05).result(30)
+            np.testing.assert_allclose(here.rows(), there.rows(), atol=1e-3)
+    finally:
+        local.close()
+
+
+def test_the_client_learns_which_model_answers(detector: TritonDetector, official: str) -> None:
+    assert detector.model == models.find(official)[1]
+
+
+def test_far_less_than_the_full_head_is_moved(session: DetectionSession) -> None:
+    assert session.server is not None
+    with grpcclient.InferenceServerClient(session.server.address) as client:
+        config = client.get_model_config("yolov5_face", client_timeout=10).config
+    moved = sum(4 * int(np.prod(list(output.dims))) for output in config.output)
+    full = 4 * 16 * 25_200
+    assert moved < full / 6
+
+
+def test_every_canonical_shape_is_warmed_up(session: DetectionSession) -> None:
+    assert session.server is not None
+    with grpcclient.InferenceServerClient(session.server.address) as client:
+        config = client.get_model_config("yolov5_face", client_timeout=10).config
+    warm = {tuple(w.inputs["images"].dims)[:2] for w in config.model_warmup}
+    assert warm == set(canonical_shapes())
+
+
+def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
+    own_server: TritonServer, portrait: npt.NDArray[np.uint8]
+) -> None:
+    connection = Connection(address=own_server.address, deadline_s=5)
+    detector = TritonDetector(connection)
+    guarded = canary.GuardedDetector(
+        detector, deadline_s=5, interval_s=600, revive=own_server.restart
+    )
+    try:
+        canvas = Letterbox.plan(512, 512).apply(portrait[:, :, ::-1])
+        assert len(guarded.submit(canvas, min_score=0.5).result(10)) == 1
+        _kill_stubs(own_server)
+        with grpcclient.InferenceServerClient(own_server.address) as client:
+            assert client.is_server_ready(client_timeout=5)
+            assert client.is_model_ready("face_detection", client_timeout=5)
+        with pytest.raises(CanaryError):
+            canary.check(detector, deadline_s=5)
+        assert guarded.recovered(timeout_s=60)
+        assert len(guarded.submit(canvas, min_score=0.5).result(10)) == 1
+    finally:
+        guarded.close()
+
+
+def test_a_server_that_hangs_is_a_missed_deadline(
+    own_server: TritonServer, portrait: npt.NDArray[np.uint8]
+) -> None:
+    detector = TritonDetector(Connection(address=own_server.address, deadline_s=1.0))
+    assert own_server.pid is not None
+    os.killpg(own_server.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(ServerError, match="within 1 s"):
+            detector.submit(np.zeros((384, 640, 3), np.uint8), min_score=0.5).result(30)
+        assert time.monotonic() - started < 10
+    finally:
+        os.killpg(own_server.pid, signal.SIGCONT)
+        detector.close()
+
+
+def test_nothing_is_left_when_the_server_stops(official: str) -> None:
+    onnx, model = models.find(official)
+    before = set(SHM_FOLDER.iterdir())
+    with TritonServer(ServerOptions(onnx=onnx, model=model)) as server:
+        pid = server.pid
+        detector = TritonDetector(Connection(address=server.address))
+        detector.close()
+        assert set(SHM_FOLDER.iterdir()) > before
+    assert set(SHM_FOLDER.iterdir()) <= before
+    assert not Path("/proc", str(pid)).exists()
+
+
+def test_the_server_dies_with_a_parent_that_is_killed(official: str) -> None:
+    script = (
+        "import sys, time\n"
+        "from faceblur import models\n"
+        "from faceblur.triton_server import ServerOptions, TritonServer\n"
+        f"onnx, model = models.find({official!r})\n"
+        "server = TritonServer(ServerOptions(onnx=onnx, model=model))\n"
+        "server.start()\n"
+        "sys.stdout.write(f'{server.pid}\\n'); sys.stdout.flush()\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    server_pid = parent.stdout.readline().strip()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while _alive(server_pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _alive(server_pid)
+
+
+def test_no_server_is_a_clear_error() -> None:
+    with pytest.raises(ServerUnavailableError, match="faceblur serve"):
+        TritonDetector(Connection(address=f"127.0.0.1:{free_port('127.0.0.1')}", deadline_s=3))
+
+
+def test_a_taken_port_is_a_clear_error(session: DetectionSession, official: str) -> None:
+    assert session.server is not None
+    onnx, model = models.find(official)
+    port = int(session.server.address.rpartition(":")[2])
+    with pytest.raises(ServerStartError, match="--port"):
+        TritonServer(ServerOptions(onnx=onnx, model=model, port=port)).start()
+
+
+def test_a_server_that_cannot_load_its_model_shows_why(official: str, tmp_path: Path) -> None:
+    _, model = models.find(official)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(ServerStartError, match="did not start"):
+        TritonServer(ServerOptions(onnx=broken, model=model)).start()
+
+
+def test_another_model_than_the_servers_is_refused(session: DetectionSession) -> None:
+    assert session.server is not None
+    with pytest.raises(Exception, match="serves the model"):
+        open_session(SessionOptions(server=session.server.address, model="yolov5l-face"))
+
+
+def test_threshold_of_requests_without_one_is_the_default(session: DetectionSession) -> None:
+    assert session.server is not None
+    with grpcclient.InferenceServerClient(session.server.address) as client:
+        config = client.get_model_config("face_postprocess", client_timeout=10).config
+    assert float(config.parameters["default_min_score"].string_value) == DEFAULT_THRESHOLD
+
+
+def _kill_stubs(server: TritonServer) -> None:
+    children = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text()
+    stubs = [int(pid) for pid in children.split()]
+    assert stubs
+    for pid in stubs:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _alive(pid: str) -> bool:
+    stat = Path("/proc", pid, "stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
