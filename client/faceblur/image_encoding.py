@@ -1,0 +1,298 @@
+"""How pictures are written: options that keep near the source, and what Pillow cannot write."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+from faceblur.errors import OutputError
+from faceblur.image_formats import BY_NAME, Format
+from faceblur.image_metadata import Metadata
+from faceblur.image_pixels import flattened, has_alpha, to_pillow, to_uint8
+from faceblur.surface import Array
+
+logger = logging.getLogger(__name__)
+
+Buffer = bytes | bytearray | memoryview
+
+_PAPER = (255, 255, 255)
+"""What is put behind transparency where a format has none: what viewers show."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a source was encoded, so that the result can be encoded alike.
+
+    Attributes:
+        format: Pillow's name of its format.
+        jpeg: Options that give a JPEG the source's own quantisation, chroma and scan order.
+        lossless: Whether a WebP was lossless.
+        compression: Pillow's name of a TIFF's compression.
+        loop: How often an animation repeats; 0 is for ever, None is once.
+        default_image: Whether the first page of an animated PNG is not one of its frames.
+        dpi: Dots per inch.
+    """
+
+    format: str
+    jpeg: dict[str, Any] = field(default_factory=dict)
+    lossless: bool = False
+    compression: str = ""
+    loop: int | None = None
+    default_image: bool = False
+    dpi: tuple[float, float] | None = None
+
+
+def encoding_of(image: Image.Image, path: Path) -> Encoding:
+    """Read how an opened picture is encoded."""
+    name = "JPEG" if image.format == "MPO" else str(image.format)
+    info = image.info
+    return Encoding(
+        format=name,
+        jpeg=_jpeg_options(image) if name == "JPEG" else {},
+        lossless=name == "WEBP" and _is_lossless_webp(path),
+        compression=str(info.get("compression", "")) if name == "TIFF" else "",
+        loop=info.get("loop"),
+        default_image=bool(info.get("default_image")),
+        dpi=_dpi(info.get("dpi")),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Writes pages to a file in one format.
+
+    Attributes:
+        target: The format.
+        source: How the source was encoded.
+        quality: 1–100 for formats that lose something; None keeps near the source.
+        profile: ICC colour profile of the pixels.
+        metadata: What else to write.
+    """
+
+    target: Format
+    source: Encoding
+    quality: int | None = None
+    profile: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    def write(self, path: Path, pages: Iterable[Array], durations_s: Sequence[float]) -> None:
+        """Encode pages to a file, reduced to what the format can hold.
+
+        Args:
+            path: The file, which may exist.
+            pages: Grey, BGR or BGRA arrays.
+            durations_s: How long each is shown, when they are an animation; else empty.
+
+        Raises:
+            OutputError: There are none, or the format cannot hold them. Pillow and OpenCV raise
+                errors of their own.
+        """
+        arrays = (self._fitted(page) for page in pages)
+        try:
+            first = next(arrays)
+        except StopIteration:
+            raise OutputError(f"cannot write {path}: there is no picture to write") from None
+        everything = chain([first], arrays)
+        if first.dtype != np.uint8 and first.ndim == 3:
+            with path.open("wb") as file:
+                file.writelines(self._deep(list(everything)))
+        else:
+            self._write(path, everything, durations_s)
+
+    def _fitted(self, pixels: Array) -> Array:
+        target = self.target
+        if has_alpha(pixels) and not target.alpha:
+            logger.warning("%s has no transparency: it is replaced by white", target.name)
+            pixels = flattened(pixels, _PAPER)
+        if pixels.dtype == np.uint8 or target.name == "TIFF":
+            return pixels
+        if target.deep and pixels.dtype == np.uint16:
+            return pixels
+        logger.warning("%s is written with 8 bits to a colour", target.name)
+        return to_uint8(pixels)
+
+    def _write(self, path: Path, pages: Iterator[Array], durations_s: Sequence[float]) -> None:
+        images = (to_pillow(page) for page in pages)
+        if self.target.name == "GIF":
+            images = (_in_palette(image) for image in images)
+        first = next(images)
+        options = self._options()
+        if self.target.pages:
+            options |= {"save_all": True, "append_images": images}
+        if len(durations_s) > 1:
+            options |= self._animation(durations_s, transparent="transparency" in first.info)
+        first.save(path, self.target.name, **options)
+
+    def _options(self) -> dict[str, Any]:
+        target, source = self.target, self.source
+        options: dict[str, Any] = {
+            "icc_profile": self.profile,
+            "exif": self.metadata.exif,
+            "xmp": self.metadata.xmp,
+            "dpi": source.dpi if target.name in _WITH_DPI else None,
+            "quality": self.quality or target.quality,
+        }
+        if target.name == "JPEG" and source.jpeg:
+            options |= source.jpeg
+            if self.quality is not None:
+                options |= {"qtables": None, "quality": self.quality}
+        elif target.name == "WEBP":
+            options["lossless"] = source.lossless and self.quality is None
+        elif target.name == "TIFF":
+            options["compression"] = _TIFF_COMPRESSIONS.get(source.compression, _DEFLATE)[0]
+        elif target.name == "PNG" and self.metadata.xmp:
+            text = PngImagePlugin.PngInfo()
+            text.add_itxt("XML:com.adobe.xmp", self.metadata.xmp.decode("utf-8", "replace"))
+            options["pnginfo"] = text
+        return {name: value for name, value in options.items() if value}
+
+    def _animation(self, durations_s: Sequence[float], *, transparent: bool) -> dict[str, Any]:
+        options: dict[str, Any] = {"duration": [round(value * 1000) for value in durations_s]}
+        if self.target.name == "GIF":
+            # Left standing, an earlier frame would show through the holes of the next.
+            options["disposal"] = 2 if transparent else 1
+        if self.target.name == "PNG":
+            options["default_image"] = self.source.default_image
+        if self.source.loop is not None:
+            options["loop"] = self.source.loop
+        return options
+
+    def _deep(self, pages: list[Array]) -> list[Buffer]:
+        """Encode 16-bit or floating point colours, which Pillow cannot hold.
+
+        Returns:
+            The parts of the file.
+        """
+        if self.target.name == "TIFF":
+            code = _TIFF_COMPRESSIONS.get(self.source.compression, _DEFLATE)[1]
+            options = [cv2.IMWRITE_TIFF_COMPRESSION, code]
+            done, data = cv2.imencodemulti(".tiff", pages, options)
+        elif self.target.name == "PNG":
+            done, data = cv2.imencode(".png", pages[0], [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        else:
+            done, data = cv2.imencode(self.target.suffixes[0], pages[0])
+        if not done:
+            raise OutputError(f"these pixels cannot be written as {self.target.name}")
+        if self.target.name == "TIFF":
+            tags = {_ICC_TAG: self.profile, _XMP_TAG: self.metadata.xmp}
+            return _with_tiff_tags(data.data, {tag: body for tag, body in tags.items() if body})
+        if self.target.name == "PNG":
+            return _with_png_chunks(data.data, self._png_chunks())
+        return [data.data]
+
+    def _png_chunks(self) -> dict[bytes, bytes]:
+        chunks: dict[bytes, bytes] = {}
+        if self.profile:
+            chunks[b"iCCP"] = b"ICC profile\0\0" + zlib.compress(self.profile)
+        if self.metadata.exif:
+            chunks[b"eXIf"] = self.metadata.exif.removeprefix(b"Exif\0\0")
+        if self.metadata.xmp:
+            chunks[b"iTXt"] = b"XML:com.adobe.xmp\0\0\0\0\0" + self.metadata.xmp
+        return chunks
+
+
+_ICC_TAG = 34675
+_XMP_TAG = 700
+_UNDEFINED = 7
+"""TIFF's type of bytes that mean what the tag says."""
+
+_DEFLATE = ("tiff_adobe_deflate", 8)
+_TIFF_COMPRESSIONS = {"raw": ("raw", 1), "tiff_lzw": ("tiff_lzw", 5)}
+"""By the source's: Pillow's name and libtiff's code of a compression that loses nothing."""
+
+_WITH_DPI = frozenset({"JPEG", "PNG", "TIFF", "BMP"})
+
+
+def _jpeg_options(image: Image.Image) -> dict[str, Any]:
+    tables = getattr(image, "quantization", {})
+    options: dict[str, Any] = {"progressive": bool(image.info.get("progressive"))}
+    sampling = JpegImagePlugin.get_sampling(image)
+    options["subsampling"] = sampling if sampling in (0, 1, 2) else 0
+    if 1 <= len(tables) <= 4 and all(max(table) <= 255 for table in tables.values()):
+        options["qtables"] = tables
+    else:
+        options["quality"] = BY_NAME["JPEG"].quality
+    return options
+
+
+def _dpi(value: object) -> tuple[float, float] | None:
+    try:
+        x, y = (float(part) for part in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 1 < x < 65536 and 1 < y < 65536 else None
+
+
+def _is_lossless_webp(path: Path) -> bool:
+    """Whether the first picture in a WebP file is a VP8L bitstream."""
+    with path.open("rb") as file:
+        position = 12
+        while True:
+            file.seek(position)
+            head = file.read(8)
+            if len(head) < 8 or head[:4] == b"VP8 ":
+                return False
+            if head[:4] == b"VP8L":
+                return True
+            # A frame holds chunks of its own behind 16 bytes.
+            size = struct.unpack("<I", head[4:])[0]
+            position += 24 if head[:4] == b"ANMF" else 8 + size + size % 2
+
+
+def _in_palette(image: Image.Image) -> Image.Image:
+    """Reduce to a palette; exactly, when there are no more than 255 colours."""
+    if image.mode == "L":
+        return image
+    indexed = image.convert("RGB").quantize(255, dither=Image.Dither.NONE)
+    if image.mode == "RGBA":
+        hole = image.getchannel("A").point(lambda alpha: 255 if alpha < 128 else 0)
+        if hole.getbbox():
+            indexed.paste(255, mask=hole)
+            indexed.info["transparency"] = 255
+    return indexed
+
+
+def _with_png_chunks(data: memoryview, chunks: dict[bytes, bytes]) -> list[Buffer]:
+    """Put chunks behind the header of a PNG file."""
+    header_end = 8 + 25
+    parts: list[Buffer] = [data[:header_end]]
+    for name, body in chunks.items():
+        parts += [struct.pack(">I", len(body)), name, body]
+        parts.append(struct.pack(">I", zlib.crc32(name + body)))
+    return [*parts, data[header_end:]]
+
+
+def _with_tiff_tags(data: memoryview, tags: dict[int, bytes]) -> list[Buffer]:
+    """Give every page of a TIFF file (little-endian, not BigTIFF) more tags of bytes.
+
+    The values and the directories made anew follow behind all that is there.
+    """
+    if not tags:
+        return [data]
+    head, tail = bytearray(data[:8]), bytearray(len(data) % 2)
+    places = {}
+    for tag, body in tags.items():
+        places[tag] = struct.pack("<HHII", tag, _UNDEFINED, len(body), len(data) + len(tail))
+        tail += body + bytes(len(body) % 2)
+    link, where = head, 4
+    offset = struct.unpack_from("<I", data, 4)[0]
+    while offset:
+        count = struct.unpack_from("<H", data, offset)[0]
+        end = offset + 2 + 12 * count
+        entries = [bytes(data[at : at + 12]) for at in range(offset + 2, end, 12)]
+        entries = sorted([*entries, *places.values()], key=lambda entry: entry[1::-1])
+        struct.pack_into("<I", link, where, len(data) + len(tail))
+        tail += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+        link, where = tail, len(tail) - 4
+        offset = struct.unpack_from("<I", data, end)[0]
+    return [head, data[8:], tail]
