@@ -66,6 +66,22 @@ class Surface(Protocol):
         """
 
 
+def check_pixels(pixels: Array) -> None:
+    """Refuse an array that is not a picture.
+
+    Raises:
+        InputError: It is not (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA of uint8, uint16 or
+            float32, or has no pixels.
+    """
+    shape = "×".join(map(str, pixels.shape))
+    if pixels.dtype.name not in _WHITE:
+        raise InputError(f"an array of {pixels.dtype} is no picture: give uint8, uint16 or float32")
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+        raise InputError(f"an array of {shape} is no picture: give H×W, H×W×3 or H×W×4")
+    if 0 in pixels.shape:
+        raise InputError(f"an array of {shape} is no picture: it has no pixels")
+
+
 class ArraySurface:
     """A BGR, BGRA or greyscale array, masked in place; alpha stays as it is."""
 
@@ -79,15 +95,7 @@ class ArraySurface:
         Raises:
             InputError: The array is not one of these, is empty, or cannot be written to.
         """
-        shape = "×".join(map(str, pixels.shape))
-        if pixels.dtype.name not in _WHITE:
-            raise InputError(
-                f"cannot mask an array of {pixels.dtype}: give uint8, uint16 or float32"
-            )
-        if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
-            raise InputError(f"cannot mask an array of {shape}: give H×W, H×W×3 or H×W×4")
-        if 0 in pixels.shape:
-            raise InputError(f"cannot mask an empty array of {shape}")
+        check_pixels(pixels)
         if not pixels.flags.writeable:
             raise InputError("cannot mask a read-only array: give a copy of it")
         self._white = _WHITE[pixels.dtype.name] if white is None else white
