@@ -158,13 +158,18 @@ class YOLOv5Face(nn.Module):
         return torch.cat(rows, 1)
 
     def fuse(self) -> YOLOv5Face:
-        """A copy in eval mode with every batch normalisation folded into its convolution."""
+        """A copy in eval mode with every batch normalisation folded into its convolution.
+
+        Folding is done in double precision, so that it rounds alike on every processor.
+        """
         fused = copy.deepcopy(self).eval()
         for parent in list(fused.modules()):
             children = list(parent.named_children())
             for (name, first), (following, second) in itertools.pairwise(children):
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    setattr(parent, name, fuse_conv_bn_eval(first, second))
+                    dtype = first.weight.dtype
+                    folded = fuse_conv_bn_eval(first.double(), second.double())
+                    setattr(parent, name, folded.to(dtype))
                     setattr(parent, following, nn.Identity())
         return fused
 

@@ -1,0 +1,177 @@
+"""The detector that the model repository holds: pixels in, the best raw candidates out.
+
+Input `images` UINT8 (B, H, W, 3) RGB, 0–255, H and W multiples of the largest stride.
+Outputs, for the 3,000 anchors of highest objectness, best first:
+
+- `candidates` FP32 (B, 3000, 16): x y w h objectness, five landmarks as x y, class, not decoded;
+- `priors` FP32 (B, 3000, 5): cell x, cell y, stride, anchor width, anchor height; the last three
+  in pixels.
+
+An input with fewer anchors fills up with rows of objectness -1e4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from faceblur_export.network_graph import add_network
+from faceblur_export.onnx_builder import FLOAT, FLOAT16, INT32, UINT8, OnnxBuilder
+from faceblur_export.yolov5_face import YOLOv5Face
+from faceblur_export.yolov5_face.model import ANCHORS_PER_CELL, VALUES
+
+Precision = Literal["fp32", "fp16"]
+
+CANDIDATES: Final = 3000
+"""Rows of each output. NMS needs at most 2,148 of them at a score of 0.05 (crowded pictures)."""
+
+EMPTY_OBJECTNESS: Final = -1e4
+"""Objectness of a row that fills up; its probability is 0 in any precision."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the file says of itself.
+
+    Attributes:
+        name: Name of the model, such as `yolov5n-0.5-face`.
+        weights_sha256: Hash of the checkpoint it was made from, hexadecimal.
+        licence: SPDX identifier of the weights' licence.
+    """
+
+    name: str
+    weights_sha256: str
+    licence: str
+
+
+def detector_graph(model: YOLOv5Face, card: ModelCard, *, precision: Precision = "fp32") -> Any:
+    """Make the detector's ONNX model; the same weights always give the same bytes.
+
+    Args:
+        model: The network.
+        card: What the file says of itself.
+        precision: Of weights and computation. Input and outputs have the same types in both.
+
+    Returns:
+        An `onnx.ModelProto`.
+    """
+    builder = OnnxBuilder()
+    half = precision == "fp16"
+    # Cast first: TensorRT does not transpose UINT8.
+    pixels = builder.add("Cast", ["images"], "pixels_nhwc", to=FLOAT16 if half else FLOAT)
+    pixels = builder.add("Transpose", [pixels], "pixels", perm=[0, 3, 1, 2])
+    maps = add_network(builder, model, pixels, np.float16 if half else np.float32)
+    _add_selection(builder, model, maps, half=half)
+    return builder.model(
+        {"images": (UINT8, ["batch", "height", "width", 3])},
+        {
+            "candidates": (FLOAT, ["batch", CANDIDATES, VALUES]),
+            "priors": (FLOAT, ["batch", CANDIDATES, 5]),
+        },
+        {
+            "name": card.name,
+            "variant": model.variant,
+            "stride": str(model.stride),
+            "classes": "face",
+            "precision": precision,
+            "weights_sha256": card.weights_sha256,
+            "licence": card.licence,
+        },
+    )
+
+
+def _add_selection(builder: OnnxBuilder, model: YOLOv5Face, maps: list[str], *, half: bool) -> None:
+    """Choose the best anchors by objectness.
+
+    Rows are numbered level by level, then y, x, anchor: so a head map becomes rows by one
+    transposition. One more row, empty, stands at the end; every index past it becomes its.
+    """
+    add, constant = builder.add, builder.constant
+    row_shape = constant("row_shape", [0, -1, VALUES], np.int64)
+    levels = []
+    for i, head in enumerate(maps):
+        nhwc = add("Transpose", [head], f"level_{i}.nhwc", perm=[0, 2, 3, 1])
+        levels.append(add("Reshape", [nhwc, row_shape], f"level_{i}.rows"))
+
+    shape = add("Shape", ["images"], "images.shape")
+    batch = add("Gather", [shape, constant("first", [0], np.int64)], "batch_size", axis=0)
+    empty_row = np.zeros((1, 1, VALUES))
+    empty_row[..., 4] = EMPTY_OBJECTNESS
+    empty = constant("empty_row", empty_row, np.float16 if half else np.float32)
+    ones = constant("ones", [1, 1], np.int64)
+    empty_shape = add("Concat", [batch, ones], "empty.shape", axis=0)
+    empty = add("Expand", [empty, empty_shape], "empty")
+    rows = add("Concat", [*levels, empty], "rows", axis=1)
+
+    objectness = add("Gather", [rows, constant("objectness_column", 4, np.int64)], "raw", axis=2)
+    if half:
+        objectness = add("Cast", [objectness], "raw_fp32", to=FLOAT)
+    count = add("Shape", [objectness], "count", start=1, end=2)
+    wanted = constant("wanted", [CANDIDATES], np.int64)
+    zero = constant("zero", [0], np.int64)
+    missing = add("Max", [add("Sub", [wanted, count], "missing.signed"), zero], "missing")
+    pads = add("Concat", [constant("no_pads", [0, 0, 0], np.int64), missing], "pads", axis=0)
+    fill = constant("fill", EMPTY_OBJECTNESS, np.float32)
+    objectness = add("Pad", [objectness, pads, fill], "objectness")
+    best = builder.add_top_k(objectness, wanted, "best")
+    last = add("Sub", [count, constant("one", [1], np.int64)], "last")
+    best = add("Min", [best, last], "best.capped")
+
+    index = add("Unsqueeze", [best, constant("minus_one", [-1], np.int64)], "best.index")
+    chosen = add("GatherND", [rows, index], "chosen" if half else "candidates", batch_dims=1)
+    if half:
+        add("Cast", [chosen], "candidates", to=FLOAT)
+    _add_priors(builder, model, shape, best)
+
+
+def _add_priors(builder: OnnxBuilder, model: YOLOv5Face, shape: str, best: str) -> None:
+    """Work out cell, stride and anchor of the chosen rows from their numbers alone."""
+    add, constant = builder.add, builder.constant
+    strides = np.array(model.strides)
+    row = add("Cast", [best], "row", to=INT32)
+    shape = add("Cast", [shape], "images.shape_int32", to=INT32)
+    step = constant("strides", strides, np.int32)
+    height = add("Gather", [shape, constant("second", [1], np.int64)], "height", axis=0)
+    width = add("Gather", [shape, constant("third", [2], np.int64)], "width", axis=0)
+    columns = add("Div", [width, step], "columns")
+    cells = add("Mul", [columns, add("Div", [height, step], "lines")], "cells")
+    per_cell = constant("anchors_per_cell", ANCHORS_PER_CELL, np.int32)
+    # Exclusive sums of the rows per level, as a product with a triangle.
+    finest = add("Gather", [cells, constant("zeroth", [0], np.int64)], "finest_cells", axis=0)
+    ratio = int(strides[-1] // strides[0]) ** 2
+    share = ratio // (strides // strides[0]) ** 2
+    before = np.concatenate(([0], np.cumsum(share)[:-1])) * ANCHORS_PER_CELL
+    unit = add("Div", [finest, constant("finest_share", [ratio], np.int32)], "coarsest_cells")
+    starts = add("Mul", [unit, constant("shares_before", before, np.int32)], "starts")
+
+    axis = constant("axis_1", [1], np.int64)
+    end = constant("levels", [len(strides)], np.int64)
+    later = add("Slice", [starts, axis, end], "starts.later")
+    # Levels along the middle axis: comparing long rows with one number each is the fast way.
+    later = add("Unsqueeze", [later, "minus_one"], "starts.column")
+    past = add("GreaterOrEqual", [add("Unsqueeze", [row, axis], "row.line"), later], "past")
+    past = add("Cast", [past], "past_int32", to=INT32)
+    level = add("ReduceSum", [past, axis], "level", keepdims=0)
+
+    local = add("Sub", [row, add("Gather", [starts, level], "start", axis=0)], "local")
+    cell = add("Div", [local, per_cell], "cell")
+    anchor = add("Sub", [local, add("Mul", [cell, per_cell], "cell.first")], "anchor")
+    line_width = add("Gather", [columns, level], "line_width", axis=0)
+    y = add("Div", [cell, line_width], "y")
+    x = add("Sub", [cell, add("Mul", [y, line_width], "y.first")], "x")
+    cells_xy = [add("Unsqueeze", [v, "minus_one"], f"{v}.column") for v in (x, y)]
+    xy = add("Concat", cells_xy, "xy", axis=2)
+    xy = add("Cast", [xy], "xy_fp32", to=FLOAT)
+
+    table = np.array(
+        [
+            (stride, *size)
+            for stride, sizes in zip(model.strides, model.anchors.tolist(), strict=True)
+            for size in sizes
+        ]
+    )
+    entry = add("Add", [add("Mul", [level, per_cell], "level.first"), anchor], "entry")
+    boxes = add("Gather", [constant("boxes", table, np.float32), entry], "box", axis=0)
+    add("Concat", [xy, boxes], "priors", axis=2)
