@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -34,6 +35,9 @@ MIN_SCORE = 0.3
 MIN_IOU = 0.4
 INTERVAL_S = 5.0
 """Pause between two canaries."""
+
+RECONNECTION_S = 5.0
+"""How long a server that was started anew has to come into reach."""
 
 
 def check(detector: Detector, *, deadline_s: float, copies: int = 1) -> None:
@@ -150,7 +154,7 @@ class GuardedDetector:
                 logger.warning("%s; starting the server anew", failure)
                 self._failure = failure
                 self._try_to_revive(self._revive)
-                failure = self._look()
+                failure = self._look_until_it_lives()
             with self._looked:
                 if failure is not None:
                     logger.warning("%s", failure)
@@ -163,6 +167,16 @@ class GuardedDetector:
         except CanaryError as error:
             return error
         return None
+
+    def _look_until_it_lives(self) -> CanaryError | None:
+        # A connection takes a moment to notice that its server is back.
+        deadline = time.monotonic() + RECONNECTION_S
+        failure = self._look()
+        while failure is not None and time.monotonic() < deadline:
+            if self._stop.wait(0.2):
+                break
+            failure = self._look()
+        return failure
 
     def _try_to_revive(self, revive: Callable[[], None]) -> None:
         try:
