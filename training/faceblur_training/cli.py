@@ -1,0 +1,171 @@
+"""The `faceblur-train` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from faceblur.clitools import FaceblurGroup
+from faceblur.errors import InputError
+from faceblur_export.yolov5_face import VARIANTS
+from faceblur_training import evaluate_cli, model_card_cli, preparation
+from faceblur_training.data_check import check as check_data
+from faceblur_training.overrides import override
+from faceblur_training.recipe import Shape, settings_for
+from faceblur_training.run_plan import RunPlan
+from faceblur_training.teacher_labels import Views
+from faceblur_training.training_run import TrainingRun, prolonged
+
+Folder = click.Path(path_type=Path)
+positive = click.IntRange(min=1)
+
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one setting, e.g. augment.jpeg=0.3 or sides=[512,640]; repeatable.",
+)
+until_option = click.option(
+    "--until", type=positive, help="Stop (and save) when so many steps are done."
+)
+
+
+@click.group(cls=FaceblurGroup)
+@click.version_option(package_name="faceblur-triton", prog_name="faceblur-train")
+def main() -> None:
+    """Train YOLOv5-face on your own faces, and measure it."""
+
+
+@main.command()
+@click.argument("data", type=Folder)
+@click.option("--sheet", type=Folder, help="Draw a sheet of samples here (PNG).")
+def check(data: Path, *, sheet: Path | None) -> None:
+    """Count the pictures and faces of DATA and name what cannot be used."""
+    report = check_data(data, sheet=sheet)
+    for line in report.lines():
+        click.echo(line)
+    if report.problems:
+        raise InputError(f"{len(report.problems)} pictures or labels of {data} cannot be used")
+
+
+@main.command()
+@click.argument("data", type=Folder)
+@click.option("--out", type=Folder, required=True, help="Folder of the prepared data.")
+@click.option(
+    "--side",
+    type=click.IntRange(64, 4096),
+    default=640,
+    show_default=True,
+    help="Longest side that is kept, pixels.",
+)
+@click.option("--teacher", type=Folder, help="Checkpoint that labels what nobody labelled.")
+@click.option(
+    "--views",
+    default="640",
+    show_default=True,
+    help="Sizes at which the teacher looks, e.g. 640,1152; mirrored too when several.",
+)
+def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) -> None:
+    """Decode DATA once, so that several runs can share it."""
+    try:
+        sides = tuple(int(part) for part in views.split(","))
+    except ValueError:
+        raise InputError(f"--views {views}: expected sizes like 640,1152") from None
+    looks = Views(sides=sides, mirrored=len(sides) > 1)
+    made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
+    click.echo(f"{out}: {len(made)} pictures, {sum(len(e.faces) for e in made.entries())} faces")
+
+
+@main.command()
+@click.argument("data", type=Folder)
+@click.option("--out", type=Folder, required=True, help="Folder of the run.")
+@click.option(
+    "--variant", type=click.Choice(list(VARIANTS)), default="yolov5n-0.5", show_default=True
+)
+@click.option("--weights", type=Folder, help="Start from these instead of from scratch.")
+@click.option("--teacher", type=Folder, help="Imitate this model; unlabelled pictures count too.")
+@click.option("--steps", type=positive, default=10000, show_default=True)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "wsd"]),
+    default="cosine",
+    show_default=True,
+    help="wsd can be prolonged at any time with `resume`.",
+)
+@set_option
+@until_option
+def train(
+    data: Path,
+    *,
+    out: Path,
+    variant: str,
+    weights: Path | None,
+    teacher: Path | None,
+    steps: int,
+    schedule: Shape,
+    assignments: tuple[str, ...],
+    until: int | None,
+) -> None:
+    """Train on DATA: labelled pictures, any pictures with a teacher, or both."""
+    if (out / "last.pt").exists():
+        raise InputError(f"{out} holds a run; continue it with faceblur-train resume {out}")
+    settings = settings_for(
+        variant, steps=steps, taught=teacher is not None, fresh=weights is None, shape=schedule
+    )
+    settings = override(settings, assignments)
+    packed = preparation.pack_for(data, out, teacher=teacher, say=_say)
+    _train(TrainingRun(out, RunPlan(settings, packed, teacher, weights), say=_say), until)
+
+
+@main.command()
+@click.argument("run", type=Folder)
+@click.option(
+    "--from",
+    "source",
+    type=Folder,
+    help="Checkpoint to go on from, e.g. stable.pt of a wsd run. [last.pt of the run]",
+)
+@click.option("--steps", type=positive, help="New length of the run.")
+@click.option("--decay", type=click.IntRange(min=0), help="New length of the decay at its end.")
+@set_option
+@until_option
+def resume(
+    run: Path,
+    *,
+    source: Path | None,
+    steps: int | None,
+    decay: int | None,
+    assignments: tuple[str, ...],
+    until: int | None,
+) -> None:
+    """Continue the training in folder RUN exactly where its last checkpoint was written."""
+    plan = prolonged(RunPlan.read(run), steps=steps, decay=decay)
+    plan = override(plan, [f"settings.{text}" for text in assignments])
+    _train(TrainingRun(run, plan, resume=source or run / "last.pt", say=_say), until)
+
+
+def _train(run: TrainingRun, until: int | None) -> None:
+    try:
+        outcome = run.train(until=until)
+    finally:
+        run.close()
+    click.echo(f"{run.folder / 'last.pt'}: {outcome.step} steps")
+    sys.exit(outcome.signal_exit_code)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+for command in (
+    evaluate_cli.evaluate_command,
+    evaluate_cli.widerface,
+    evaluate_cli.compare_command,
+    evaluate_cli.threshold_command,
+    model_card_cli.model_card,
+    model_card_cli.measure_bundled,
+):
+    main.add_command(command)

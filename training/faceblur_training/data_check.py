@@ -1,0 +1,157 @@
+"""Look through a data set before training on it: counts, sizes, what is broken, a sheet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceblur.atomic import atomic_path
+from faceblur.errors import InputError
+from faceblur_training.formats import format_of, read_folder
+from faceblur_training.pack import FloatArray, Picture, open_picture
+
+HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
+"""Lower ends of the bins of face heights, pixels."""
+
+SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a data set holds.
+
+    Attributes:
+        format: Name of the label format of the folder itself.
+        pictures: Files found.
+        labelled: Of these, with labels (an empty list of faces is a label too).
+        without_faces: Labelled pictures without a face.
+        faces: Labelled faces.
+        with_landmarks: Faces with five landmarks.
+        heights: Faces by height: (lowest height of the bin, faces).
+        sizes: The most frequent picture sizes: ((width, height), pictures).
+        problems: One sentence per picture or label that cannot be used.
+    """
+
+    format: str
+    pictures: int
+    labelled: int
+    without_faces: int
+    faces: int
+    with_landmarks: int
+    heights: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[tuple[int, int], int], ...]
+    problems: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report as text."""
+        heights = " · ".join(f"{low}+ px: {count}" for low, count in self.heights if count)
+        sizes = " · ".join(f"{w}×{h}: {count}" for (w, h), count in self.sizes)
+        return [
+            f"format        {self.format}",
+            f"pictures      {self.pictures}, of which {self.labelled} labelled "
+            f"and {self.pictures - self.labelled} unlabelled",
+            f"faces         {self.faces}, {self.with_landmarks} with landmarks; "
+            f"{self.without_faces} labelled pictures hold none",
+            f"face heights  {heights or '–'}",
+            f"sizes         {sizes or '–'}",
+            f"problems      {len(self.problems)}",
+            *(f"  {problem}" for problem in self.problems),
+        ]
+
+
+def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
+    """Open every picture of a data set and compare it with its labels.
+
+    Args:
+        folder: In any format that `formats.read_folder` reads.
+        sheet: Where to draw a sheet of samples with their faces, PNG.
+
+    Raises:
+        InputError: The folder or a label file cannot be read at all.
+        OutputError: The sheet cannot be written.
+    """
+    pictures = read_folder(folder)
+    problems: list[str] = []
+    sizes: Counter[tuple[int, int]] = Counter()
+    heights: list[float] = []
+    landmarks = 0
+    empty = 0
+    samples = _Samples(len(pictures))
+    for number, item in enumerate(pictures):
+        try:
+            pixels = open_picture(item.path)
+            known = item.in_pixels(pixels.shape[1], pixels.shape[0])
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        sizes[(pixels.shape[1], pixels.shape[0])] += 1
+        heights += (known.boxes[:, 3] - known.boxes[:, 1]).tolist()
+        landmarks += int(np.isfinite(known.landmarks).all((1, 2)).sum())
+        empty += item.labelled and not len(known.boxes)
+        if len(known.boxes) < len(item.boxes):
+            problems.append(f"{item.source}: {item.path.name} has faces thinner than a pixel")
+        samples.offer(number, pixels, known.boxes)
+    if sheet is not None:
+        samples.write(sheet)
+    counts = np.histogram(heights, [*HEIGHT_BINS, np.inf])[0]
+    return DataReport(
+        format=format_of(folder),
+        pictures=len(pictures),
+        labelled=sum(item.labelled for item in pictures),
+        without_faces=empty,
+        faces=len(heights),
+        with_landmarks=landmarks,
+        heights=tuple(zip(HEIGHT_BINS, (int(c) for c in counts), strict=True)),
+        sizes=tuple(sizes.most_common(5)),
+        problems=tuple(problems),
+    )
+
+
+class _Samples:
+    """Pictures at even distances through the set, drawn with their faces."""
+
+    def __init__(self, total: int) -> None:
+        wanted = min(total, SHEET_COLUMNS * SHEET_ROWS)
+        self._numbers = {int(n) for n in np.linspace(0, total - 1, wanted)}
+        self._cells: list[Picture] = []
+
+    def offer(self, number: int, pixels: Picture, boxes: FloatArray) -> None:
+        """Keep the picture if it is one of those."""
+        if number in self._numbers:
+            self._cells.append(draw_cell(pixels, boxes))
+
+    def write(self, path: Path) -> None:
+        """Put the cells together and write them as PNG."""
+        with atomic_path(path) as part:
+            part.write_bytes(encode_sheet(self._cells, columns=SHEET_COLUMNS))
+
+
+def draw_cell(pixels: Picture, boxes: FloatArray, *, side: int = SHEET_CELL) -> Picture:
+    """A picture (H, W, 3) fitted into a square cell with red boxes around its faces."""
+    scale = side / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    cell = np.full((side, side, 3), 30, np.uint8)
+    cell[: size[1], : size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    for x1, y1, x2, y2 in (boxes[:, :4] * scale).round().astype(int).tolist():
+        cv2.rectangle(cell, (x1, y1), (x2, y2), (255, 40, 40), 1)
+    return cell
+
+
+def encode_sheet(cells: Sequence[Picture], *, columns: int) -> bytes:
+    """Equal cells row by row as one PNG.
+
+    Raises:
+        InputError: There are no cells.
+    """
+    if not cells:
+        raise InputError("no picture could be opened, so there is nothing to draw")
+    blank = np.zeros_like(cells[0])
+    padded = [*cells, *[blank] * (-len(cells) % columns)]
+    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    _, data = cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+    return data.tobytes()

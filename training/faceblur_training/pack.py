@@ -1,0 +1,224 @@
+"""Decode a data set once into one memory-mapped file, so that loading costs next to nothing.
+
+A pack is a folder: `pixels.bin` holds the pictures as raw RGB one after another, `index.npz`
+their sizes, offsets, labels and the faces a teacher found. It is read through a memory map, so
+several processes share it and the page cache holds what is in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.errors import InputError, OutputError
+from faceblur_training.formats import LabelledPicture
+
+log = logging.getLogger(__name__)
+
+Picture = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+FACE_WIDTH = 15
+"""Columns of a stored face: x1 y1 x2 y2, weight, five landmarks (NaN: not labelled)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One picture of a pack.
+
+    Attributes:
+        name: Where it came from.
+        width: Pixels.
+        height: Pixels.
+        labelled: Whether a person listed its faces.
+        faces: (N, 15) float32: box x1 y1 x2 y2 in pixels, weight 0–1 (1 for a human label, the
+            score of a teacher otherwise), five landmarks x y or NaN.
+    """
+
+    name: str
+    width: int
+    height: int
+    labelled: bool
+    faces: FloatArray
+
+
+class Pack:
+    """Pictures and faces, opened for reading.
+
+    Args:
+        folder: What `write` made.
+
+    Raises:
+        InputError: The folder is no pack, or its parts do not fit each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            with np.load(folder / "index.npz", allow_pickle=False) as index:
+                self._names = index["names"]
+                self._sizes = index["sizes"]
+                self._offsets = index["offsets"]
+                self._labelled = index["labelled"]
+                self._faces = index["faces"]
+                self._starts = index["starts"]
+            self._pixels: Picture = np.memmap(folder / "pixels.bin", np.uint8, "r")
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{folder} is not a prepared data set ({error}); make it with faceblur-train pack"
+            ) from error
+        if int(self._offsets[-1]) != len(self._pixels):
+            raise InputError(f"{folder} is incomplete; make it again with faceblur-train pack")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def picture(self, number: int) -> Picture:
+        """(H, W, 3) uint8 RGB, read-only."""
+        height, width = self._sizes[number]
+        start = self._offsets[number]
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    def entry(self, number: int) -> Entry:
+        """What is known about one picture."""
+        height, width = (int(v) for v in self._sizes[number])
+        faces = self._faces[self._starts[number] : self._starts[number + 1]]
+        return Entry(str(self._names[number]), width, height, bool(self._labelled[number]), faces)
+
+    def entries(self) -> list[Entry]:
+        """All entries in order."""
+        return [self.entry(number) for number in range(len(self))]
+
+    def rewrite_faces(self, faces: Sequence[FloatArray]) -> None:
+        """Replace the stored faces, e.g. by those of a teacher, without touching the pixels."""
+        _write_index(
+            self.folder,
+            names=[str(n) for n in self._names],
+            sizes=self._sizes,
+            offsets=self._offsets,
+            labelled=self._labelled,
+            faces=faces,
+        )
+
+
+def open_picture(path: Path) -> Picture:
+    """Decode one picture file to RGB.
+
+    Raises:
+        InputError: It is missing, broken, or has channels that are not grey or colour.
+    """
+    try:
+        raw = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if len(raw) else None
+    if image is None:
+        raise InputError(f"{path} is not a picture that can be decoded; remove or replace it")
+    if image.dtype == np.uint16:
+        image = np.right_shift(image, 8).astype(np.uint8)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    conversions = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    if channels not in conversions or image.dtype != np.uint8:
+        raise InputError(
+            f"{path} has {channels} channels of {image.dtype}; "
+            "save it as grey or colour with 8 or 16 bits"
+        )
+    return np.asarray(cv2.cvtColor(image, conversions[channels]), np.uint8)
+
+
+def write(
+    folder: Path,
+    pictures: Sequence[LabelledPicture],
+    *,
+    root: Path,
+    side: int = 640,
+    progress: Callable[[Iterable[LabelledPicture]], Iterable[LabelledPicture]] = iter,
+) -> Pack:
+    """Decode pictures into a new pack, replacing an old one only when all went well.
+
+    Args:
+        folder: Where the pack goes.
+        pictures: What `formats.read_folder` gave.
+        root: Pictures are named relative to it, so that names are the same on every machine.
+        side: Longest side that is kept, pixels; larger pictures are shrunk.
+        progress: Wraps the pictures, to show how far it is.
+
+    Raises:
+        InputError: A picture or a label cannot be used.
+        OutputError: The pack cannot be written, e.g. because the disk is full.
+    """
+    names, sizes, labelled, faces, offsets = [], [], [], [], [0]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "pixels.bin.part"
+        with part.open("wb") as file:
+            for item in progress(pictures):
+                image = open_picture(item.path)
+                height, width = image.shape[:2]
+                known = item.in_pixels(width, height)
+                scale = min(1.0, side / max(width, height))
+                if scale < 1:
+                    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+                    image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+                file.write(np.ascontiguousarray(image).tobytes())
+                names.append(item.path.relative_to(root).as_posix())
+                sizes.append(image.shape[:2])
+                labelled.append(item.labelled)
+                offsets.append(offsets[-1] + image.size)
+                faces.append(face_rows(known, scale))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(folder / "pixels.bin")
+        _write_index(
+            folder,
+            names=names,
+            sizes=np.asarray(sizes, np.int64).reshape(-1, 2),
+            offsets=np.asarray(offsets, np.int64),
+            labelled=np.asarray(labelled, np.bool_),
+            faces=faces,
+        )
+    except OSError as error:
+        raise OutputError(
+            f"the prepared data cannot be written to {folder}: {error.strerror or error}"
+        ) from error
+    return Pack(folder)
+
+
+def face_rows(picture: LabelledPicture, scale: float) -> FloatArray:
+    """The faces of a picture as stored rows (N, 15), scaled, each of weight 1."""
+    rows = np.full((len(picture.boxes), FACE_WIDTH), np.nan, np.float32)
+    rows[:, :4] = picture.boxes * scale
+    rows[:, 4] = 1
+    rows[:, 5:] = picture.landmarks.reshape(-1, 10) * scale
+    return rows
+
+
+def _write_index(
+    folder: Path,
+    *,
+    names: Sequence[str],
+    sizes: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    labelled: npt.NDArray[np.bool_],
+    faces: Sequence[FloatArray],
+) -> None:
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in faces])]).astype(np.int64)
+    table = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces])
+    part = folder / "index.part.npz"
+    np.savez(
+        part,
+        names=np.asarray(names),
+        sizes=sizes,
+        offsets=offsets,
+        labelled=labelled,
+        faces=table,
+        starts=starts,
+    )
+    part.replace(folder / "index.npz")

@@ -1,0 +1,53 @@
+"""Say how far a run is and how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Progress:
+    """One line every few seconds: step, speed, loss, time left.
+
+    Attributes:
+        total: Steps of the run.
+        batch: Samples per step.
+        done: Steps done before, in earlier parts of the run.
+        every_s: Seconds between lines.
+        clock: Seconds; replaced in tests.
+    """
+
+    total: int
+    batch: int
+    done: int = 0
+    every_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+    _start: float = field(init=False)
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._start = self._last = self.clock()
+
+    def line(self, step: int, loss: float) -> str | None:
+        """The line for a step, or None while the last one is fresh."""
+        now = self.clock()
+        if now - self._last < self.every_s and step < self.total:
+            return None
+        self._last = now
+        speed = (step - self.done) / max(1e-9, now - self._start)
+        left = duration((self.total - step) / max(1e-9, speed))
+        return (
+            f"step {step}/{self.total} · {speed * self.batch:.1f} samples/s · "
+            f"loss {loss:.3f} · {left} left"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds when short."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s"

@@ -1,0 +1,47 @@
+"""How the learning rate goes: warm-up, then cosine, or level with a decay at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate as a function of the step alone, so that a resumed run continues it.
+
+    Attributes:
+        rate: Highest learning rate.
+        steps: Steps of the whole run.
+        warmup: Steps of linear increase at the start.
+        shape: `cosine`, or `wsd` (warm-up, stable, decay): level until the last `decay` steps,
+            then linear to zero. A `wsd` run can be prolonged from any point before its decay.
+        decay: Steps of the decay of `wsd`.
+        floor: Rate at the very end, as a part of the highest.
+    """
+
+    rate: float
+    steps: int
+    warmup: int = 200
+    shape: Literal["cosine", "wsd"] = "wsd"
+    decay: int = 0
+    floor: float = 0.01
+
+    def at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        if self.shape == "cosine":
+            part = (step - self.warmup) / max(1, self.steps - self.warmup)
+            part = min(1.0, part)
+            return self.rate * (self.floor + (1 - self.floor) * (1 + math.cos(math.pi * part)) / 2)
+        left = self.steps - step
+        if left >= self.decay:
+            return self.rate
+        return self.rate * max(self.floor, left / max(1, self.decay))
+
+    @property
+    def decay_start(self) -> int:
+        """First step of the decay."""
+        return self.steps - self.decay if self.shape == "wsd" else self.steps

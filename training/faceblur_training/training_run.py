@@ -1,0 +1,211 @@
+"""A training run in its folder: checkpoints, metrics, validations, and picking it up again."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from faceblur.errors import InputError, ModelError
+from faceblur_export.checkpoint import load_model
+from faceblur_export.yolov5_face import YOLOv5Face, build
+from faceblur_training import checkpointing, sampling, validation
+from faceblur_training.history import History
+from faceblur_training.interruption import interruptible
+from faceblur_training.pack import Pack
+from faceblur_training.progress import Progress
+from faceblur_training.run_plan import RunPlan
+from faceblur_training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+ROW_EVERY = 25
+"""Steps that one row of the metrics averages over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: Steps done.
+        ap50: AP50 of the last validation; NaN when there was none.
+        signal_exit_code: 0, or the exit code for the signal that ended it early.
+    """
+
+    step: int
+    ap50: float
+    signal_exit_code: int = 0
+
+
+class TrainingRun:
+    """One run, fresh or continued.
+
+    Files in its folder: `run.json` (the plan), `last.pt`, `best.pt` (by AP50 of the held-out
+    pictures), `stable.pt` (where the decay of a `wsd` schedule began: a longer run can go on from
+    there), `metrics.csv`, `metrics.png`.
+
+    Args:
+        folder: Of the run.
+        plan: What to do.
+        resume: Continue from `last.pt`, or from this checkpoint.
+        say: Gets the progress lines.
+
+    Raises:
+        InputError: Data or settings cannot be used.
+        ModelError: A checkpoint cannot be used, or is of another variant.
+        OutputError: The folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: RunPlan,
+        *,
+        resume: Path | None = None,
+        say: Callable[[str], None] = log.info,
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self._say = say
+        variant = plan.settings.variant
+        self._check_sides(build(variant).stride)
+        pack = Pack(plan.data)
+        entries = pack.entries()
+        teacher = _network(plan.teacher) if plan.teacher else None
+        if teacher is None and not any(len(e.faces) for e in entries if e.labelled):
+            raise InputError(
+                f"{plan.data} holds no labelled face to learn from; add labels or give --teacher"
+            )
+        held_out = sampling.held_out(entries)
+        usable = ~held_out
+        if teacher is None:
+            usable &= np.asarray([entry.labelled for entry in entries])
+        self._validated = np.flatnonzero(held_out if held_out.any() else usable).tolist()
+        self._pack = pack
+        start = None
+        if plan.weights is not None and resume is None:
+            start = _network(plan.weights, variant=variant).state_dict()
+        self.trainer = Trainer(
+            plan.settings,
+            pack,
+            weights=sampling.picture_weights(entries) * usable,
+            teacher=teacher,
+            start=start,
+        )
+        if resume is not None:
+            content = checkpointing.load(resume, variant=variant)
+            self.trainer.restore(content["model"], content["training"])
+        self.history = History(folder, step=self.trainer.step)
+        plan.write(folder)
+
+    def train(self, *, until: int | None = None) -> Outcome:
+        """Train to the end, or until so many steps are done; save whatever happens.
+
+        Raises:
+            OutputError: A checkpoint or the metrics cannot be written.
+        """
+        plan, trainer, schedule = self.plan, self.trainer, self.plan.settings.schedule
+        last_step = min(schedule.steps, until or schedule.steps)
+        progress = Progress(schedule.steps, plan.settings.batch, done=trainer.step)
+        sums: list[dict[str, float]] = []
+        began, before = time.monotonic(), self.history.seconds
+        score = math.nan
+        with interruptible() as interruption:
+            while trainer.step < last_step and not interruption:
+                if trainer.step == schedule.decay_start and schedule.decay:
+                    self.save("stable.pt")
+                sums.append(trainer.one_step())
+                self._refuse_nonsense(sums[-1])
+                line = progress.line(trainer.step, sums[-1]["loss"])
+                if line:
+                    self._say(line)
+                at_end = trainer.step == last_step
+                measures = at_end or self._is_time(plan.validate_every)
+                if measures:
+                    score = validation.ap50(trainer.average.model, self._pack, self._validated)
+                    self._say(f"step {trainer.step} · AP50 {score:.4f}")
+                if measures or trainer.step % ROW_EVERY == 0:
+                    self._note(sums, before + time.monotonic() - began, score if measures else None)
+                    sums = []
+                if measures and score >= self.history.best:
+                    self.save("best.pt")
+                if at_end or self._is_time(plan.save_every):
+                    self.save("last.pt")
+            if interruption:
+                self.save("last.pt")
+        self.history.plot()
+        return Outcome(trainer.step, score, interruption.exit_code if interruption else 0)
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint of this moment into the folder of the run."""
+        trainer = self.trainer
+        average = {k: v.cpu() for k, v in trainer.average.model.state_dict().items()}
+        checkpointing.save(
+            self.folder / name,
+            variant=self.plan.settings.variant,
+            model=average,
+            training=trainer.state(),
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self.trainer.close()
+
+    def _is_time(self, every: int) -> bool:
+        return every > 0 and self.trainer.step % every == 0
+
+    def _note(self, sums: list[dict[str, float]], seconds: float, score: float | None) -> None:
+        step = self.trainer.step
+        names = {name for values in sums for name in values}
+        values = {n: float(np.mean([v[n] for v in sums if n in v])) for n in names}
+        values |= {"step": step, "samples": step * self.plan.settings.batch, "seconds": seconds}
+        if score is not None:
+            values["ap50"] = score
+        self.history.add(values)
+
+    def _check_sides(self, stride: int) -> None:
+        for side in self.plan.settings.sides:
+            if side % stride or side < stride:
+                raise InputError(
+                    f"--sides {side} does not suit {self.plan.settings.variant}; "
+                    f"give multiples of {stride}"
+                )
+
+    def _refuse_nonsense(self, losses: dict[str, float]) -> None:
+        if not math.isfinite(losses["loss"]):
+            raise ModelError(
+                f"the loss is no number any more at step {self.trainer.step}; the last checkpoint "
+                "is kept: start again from it with a lower --rate"
+            )
+
+
+def prolonged(plan: RunPlan, *, steps: int | None, decay: int | None) -> RunPlan:
+    """The same plan with another length or decay.
+
+    Raises:
+        InputError: The decay is longer than the run.
+    """
+    schedule = plan.settings.schedule
+    schedule = dataclasses.replace(
+        schedule,
+        steps=schedule.steps if steps is None else steps,
+        decay=schedule.decay if decay is None else decay,
+    )
+    if schedule.decay > schedule.steps:
+        raise InputError(f"--decay {schedule.decay} is longer than --steps {schedule.steps}")
+    return dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, schedule=schedule))
+
+
+def _network(path: Path, *, variant: str | None = None) -> YOLOv5Face:
+    model, found = load_model(path)
+    if variant is not None and found != variant:
+        raise ModelError(
+            f"{path} holds a {found} and not a {variant}; give --variant {found} or other weights"
+        )
+    return model
