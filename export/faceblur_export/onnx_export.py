@@ -11,6 +11,7 @@ from faceblur.atomic import atomic_path
 from faceblur.errors import ModelError
 from faceblur_export.checkpoint import load_model
 from faceblur_export.detector_graph import ModelCard, Precision, detector_graph
+from faceblur_export.hashing import sha256_of
 from faceblur_export.known_weights import licence_of
 
 logger = logging.getLogger(__name__)
@@ -74,19 +75,3 @@ def export_onnx(
     digest = hashlib.sha256(content).hexdigest()
     logger.info("exported %s (%s, %s) to %s", card.name, found, precision, output)
     return ExportedModel(output, card.name, found, model.stride, precision, digest)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file, hexadecimal.
-
-    Raises:
-        ModelError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()
