@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +12,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from faceblur.errors import OutputError
+from faceblur.image_bytes import Buffer, is_lossless_webp, with_png_chunks, with_tiff_tags
 from faceblur.image_formats import BY_NAME, Format
 from faceblur.image_metadata import Metadata
 from faceblur.image_pixels import flattened, has_alpha, to_pillow, to_uint8
 from faceblur.surface import Array
 
 logger = logging.getLogger(__name__)
-
-Buffer = bytes | bytearray | memoryview
 
 _PAPER = (255, 255, 255)
 """What is put behind transparency where a format has none: what viewers show."""
@@ -59,7 +57,7 @@ def encoding_of(image: Image.Image, path: Path) -> Encoding:
     return Encoding(
         format=name,
         jpeg=_jpeg_options(image) if name == "JPEG" else {},
-        lossless=name == "WEBP" and _is_lossless_webp(path),
+        lossless=name == "WEBP" and is_lossless_webp(path),
         compression=str(info.get("compression", "")) if name == "TIFF" else "",
         loop=info.get("loop"),
         default_image=bool(info.get("default_image")),
@@ -104,8 +102,7 @@ class Encoder:
             raise OutputError(f"cannot write {path}: there is no picture to write") from None
         everything = chain([first], arrays)
         if first.dtype != np.uint8 and first.ndim == 3:
-            with path.open("wb") as file:
-                file.writelines(self._deep(list(everything)))
+            self._write_deep(path, list(everything))
         else:
             self._write(path, everything, durations_s)
 
@@ -125,27 +122,31 @@ class Encoder:
         images = (to_pillow(page) for page in pages)
         if self.target.name == "GIF":
             images = (_in_palette(image) for image in images)
-        first = next(images)
         options = self._options()
-        if self.target.pages:
-            options |= {"save_all": True, "append_images": images}
+        if self.target.name == "TIFF":
+            _write_tiff(path, images, options)
+            return
+        first, *following = images
         if len(durations_s) > 1:
-            options |= self._animation(durations_s, transparent="transparency" in first.info)
+            transparent = any("transparency" in image.info for image in (first, *following))
+            options |= self._animation(durations_s, transparent=transparent)
+        if self.target.pages and following:
+            options |= {"save_all": True, "append_images": following}
         first.save(path, self.target.name, **options)
 
     def _options(self) -> dict[str, Any]:
         target, source = self.target, self.source
         options: dict[str, Any] = {
             "icc_profile": self.profile,
-            "exif": self.metadata.exif,
-            "xmp": self.metadata.xmp,
+            "exif": self.metadata.exif or None,
+            "xmp": self.metadata.xmp or None,
             "dpi": source.dpi if target.name in _WITH_DPI else None,
             "quality": self.quality or target.quality,
         }
         if target.name == "JPEG" and source.jpeg:
             options |= source.jpeg
-            if self.quality is not None:
-                options |= {"qtables": None, "quality": self.quality}
+            # Pillow scales the tables if there is a quality too.
+            options["quality" if "qtables" in options and not self.quality else "qtables"] = None
         elif target.name == "WEBP":
             options["lossless"] = source.lossless and self.quality is None
         elif target.name == "TIFF":
@@ -154,7 +155,7 @@ class Encoder:
             text = PngImagePlugin.PngInfo()
             text.add_itxt("XML:com.adobe.xmp", self.metadata.xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
-        return {name: value for name, value in options.items() if value}
+        return {name: value for name, value in options.items() if value is not None}
 
     def _animation(self, durations_s: Sequence[float], *, transparent: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"duration": [round(value * 1000) for value in durations_s]}
@@ -167,28 +168,22 @@ class Encoder:
             options["loop"] = self.source.loop
         return options
 
-    def _deep(self, pages: list[Array]) -> list[Buffer]:
-        """Encode 16-bit or floating point colours, which Pillow cannot hold.
-
-        Returns:
-            The parts of the file.
-        """
+    def _write_deep(self, path: Path, pages: list[Array]) -> None:
+        """Encode 16-bit or floating point colours, which Pillow cannot hold."""
         if self.target.name == "TIFF":
             code = _TIFF_COMPRESSIONS.get(self.source.compression, _DEFLATE)[1]
-            options = [cv2.IMWRITE_TIFF_COMPRESSION, code]
-            done, data = cv2.imencodemulti(".tiff", pages, options)
-        elif self.target.name == "PNG":
-            done, data = cv2.imencode(".png", pages[0], [cv2.IMWRITE_PNG_COMPRESSION, 6])
+            done = cv2.imwritemulti(str(path), pages, [cv2.IMWRITE_TIFF_COMPRESSION, code])
+            wanted = {_ICC_TAG: self.profile, _XMP_TAG: self.metadata.xmp}
+            tags = {tag: body for tag, body in wanted.items() if body}
+            if done and tags:
+                _write_parts(path, with_tiff_tags(memoryview(path.read_bytes()), tags))
         else:
             done, data = cv2.imencode(self.target.suffixes[0], pages[0])
+            chunks = self._png_chunks() if self.target.name == "PNG" else {}
+            if done:
+                _write_parts(path, with_png_chunks(data.data, chunks) if chunks else [data.data])
         if not done:
             raise OutputError(f"these pixels cannot be written as {self.target.name}")
-        if self.target.name == "TIFF":
-            tags = {_ICC_TAG: self.profile, _XMP_TAG: self.metadata.xmp}
-            return _with_tiff_tags(data.data, {tag: body for tag, body in tags.items() if body})
-        if self.target.name == "PNG":
-            return _with_png_chunks(data.data, self._png_chunks())
-        return [data.data]
 
     def _png_chunks(self) -> dict[bytes, bytes]:
         chunks: dict[bytes, bytes] = {}
@@ -203,14 +198,17 @@ class Encoder:
 
 _ICC_TAG = 34675
 _XMP_TAG = 700
-_UNDEFINED = 7
-"""TIFF's type of bytes that mean what the tag says."""
 
 _DEFLATE = ("tiff_adobe_deflate", 8)
 _TIFF_COMPRESSIONS = {"raw": ("raw", 1), "tiff_lzw": ("tiff_lzw", 5)}
 """By the source's: Pillow's name and libtiff's code of a compression that loses nothing."""
 
 _WITH_DPI = frozenset({"JPEG", "PNG", "TIFF", "BMP"})
+
+
+def _write_parts(path: Path, parts: Iterable[Buffer]) -> None:
+    with path.open("wb") as file:
+        file.writelines(parts)
 
 
 def _jpeg_options(image: Image.Image) -> dict[str, Any]:
@@ -233,20 +231,23 @@ def _dpi(value: object) -> tuple[float, float] | None:
     return (x, y) if 1 < x < 65536 and 1 < y < 65536 else None
 
 
-def _is_lossless_webp(path: Path) -> bool:
-    """Whether the first picture in a WebP file is a VP8L bitstream."""
-    with path.open("rb") as file:
-        position = 12
-        while True:
-            file.seek(position)
-            head = file.read(8)
-            if len(head) < 8 or head[:4] == b"VP8 ":
-                return False
-            if head[:4] == b"VP8L":
-                return True
-            # A frame holds chunks of its own behind 16 bytes.
-            size = struct.unpack("<I", head[4:])[0]
-            position += 24 if head[:4] == b"ANMF" else 8 + size + size % 2
+def _write_tiff(path: Path, images: Iterator[Image.Image], options: dict[str, Any]) -> None:
+    """Write pages one at a time, each out of memory before the next is taken."""
+    first_only: dict[str, Any] = {}
+    exif, xmp = options.pop("exif", None), options.pop("xmp", None)
+    if exif or xmp:
+        tags = Image.Exif()
+        if exif:
+            tags.load(exif)
+        if xmp:
+            tags[_XMP_TAG] = xmp
+        # libtiff, which compresses for Pillow, cannot write directories within directories.
+        first_only = {"exif": tags, "compression": "raw"}
+    with TiffImagePlugin.AppendingTiffWriter(str(path), new=True) as writer:
+        for image in images:
+            image.save(writer, "TIFF", **options | first_only)
+            writer.newFrame()
+            first_only = {}
 
 
 def _in_palette(image: Image.Image) -> Image.Image:
@@ -260,39 +261,3 @@ def _in_palette(image: Image.Image) -> Image.Image:
             indexed.paste(255, mask=hole)
             indexed.info["transparency"] = 255
     return indexed
-
-
-def _with_png_chunks(data: memoryview, chunks: dict[bytes, bytes]) -> list[Buffer]:
-    """Put chunks behind the header of a PNG file."""
-    header_end = 8 + 25
-    parts: list[Buffer] = [data[:header_end]]
-    for name, body in chunks.items():
-        parts += [struct.pack(">I", len(body)), name, body]
-        parts.append(struct.pack(">I", zlib.crc32(name + body)))
-    return [*parts, data[header_end:]]
-
-
-def _with_tiff_tags(data: memoryview, tags: dict[int, bytes]) -> list[Buffer]:
-    """Give every page of a TIFF file (little-endian, not BigTIFF) more tags of bytes.
-
-    The values and the directories made anew follow behind all that is there.
-    """
-    if not tags:
-        return [data]
-    head, tail = bytearray(data[:8]), bytearray(len(data) % 2)
-    places = {}
-    for tag, body in tags.items():
-        places[tag] = struct.pack("<HHII", tag, _UNDEFINED, len(body), len(data) + len(tail))
-        tail += body + bytes(len(body) % 2)
-    link, where = head, 4
-    offset = struct.unpack_from("<I", data, 4)[0]
-    while offset:
-        count = struct.unpack_from("<H", data, offset)[0]
-        end = offset + 2 + 12 * count
-        entries = [bytes(data[at : at + 12]) for at in range(offset + 2, end, 12)]
-        entries = sorted([*entries, *places.values()], key=lambda entry: entry[1::-1])
-        struct.pack_into("<I", link, where, len(data) + len(tail))
-        tail += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-        link, where = tail, len(tail) - 4
-        offset = struct.unpack_from("<I", data, end)[0]
-    return [head, data[8:], tail]

@@ -44,7 +44,7 @@ FORMATS = (
     Format("WEBP", (".webp",), alpha=True, pages=True, quality=90),
     Format("TIFF", (".tif", ".tiff"), alpha=True, deep=True, pages=True),
     Format("GIF", (".gif",), alpha=True, pages=True),
-    Format("BMP", (".bmp", ".dib"), alpha=True),
+    Format("BMP", (".bmp", ".dib")),
     Format("AVIF", (".avif", ".avifs"), alpha=True, pages=True, quality=85),
     Format("HEIF", (".heic", ".heif", ".hif"), alpha=True, quality=90),
     Format("JPEG2000", (".jp2", ".j2k", ".jpx"), alpha=True),
