@@ -155,6 +155,11 @@ class TestCard:
         assert len(shown) == 2
         assert all((checkout / CARD.parent / name).is_file() for name in shown)
 
+    def test_what_nobody_wrote_is_asked_for(self, measured):
+        silent = {**measured, "about": {**measured["about"], "hardware": "", "hours": 0}}
+        with pytest.raises(InputError, match="does not say hardware, hours"):
+            render(silent)
+
     @pytest.mark.parametrize("section", ["about", "measured"])
     def test_a_record_with_holes_is_refused(self, measured, section):
         with pytest.raises(InputError, match="measure-bundled"):

@@ -136,11 +136,11 @@ def evaluate_command(
     """
     ruler = Ruler(size=size, style=style, threshold=threshold, progress=_shown)
     content, findings = ruler.measure(data, model)
-    models = [(model, findings, content)]
+    models = [(content["model"], findings, content)]
     if other:
         content_other, findings_other = ruler.measure(data, other)
         difference = compare(findings, findings_other, threshold=threshold)
-        models.append((other, findings_other, content_other))
+        models.append((content_other["model"], findings_other, content_other))
         content = {**content, "compare": {**content_other, **difference}}
     for line in (line for *_, one in models for line in summary(one)):
         click.echo(line)

@@ -43,7 +43,7 @@ class Ruler:
             )
         content = {
             "data": "/".join(data.resolve().parts[-2:]),
-            "model": model,
+            "model": Path(model).name,
             "model_sha256": sha256,
             "size": self.size,
             "letterbox": self.style,

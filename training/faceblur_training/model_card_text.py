@@ -34,6 +34,9 @@ def render(record: Mapping[str, Any]) -> str:
     sections = (
         _head, _use, _data, _training, _figures, _threshold, _ceiling, _failures, _published,
     )  # fmt: skip
+    unsaid = sorted(key for key, value in record["about"].items() if not value)
+    if unsaid:
+        raise InputError(f"the record of the bundled model does not say {', '.join(unsaid)}")
     try:
         parts = ["\n".join(section(record)) for section in sections]
     except (KeyError, TypeError, IndexError) as error:
@@ -195,7 +198,7 @@ def _threshold(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{choice['high']:g}), with {choice['missed']} faces missed and {choice['extras']} extra"
     yield f"blurs; {shipped:g} is shipped."
     yield ""
-    yield from _code(["faceblur-train threshold --held-out --data DATA/train/masks"])
+    yield from _code(["faceblur-train threshold --held-out --data DATA/train"])
 
 
 def _ceiling(record: Mapping[str, Any]) -> Iterator[str]:
