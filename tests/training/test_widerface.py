@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from faceblur import canary
 from faceblur.errors import InputError
 from faceblur_training import widerface
 from faceblur_training.cli import main
@@ -186,6 +188,32 @@ class TestSubmissionFolder:
     def test_an_empty_folder_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="holds no files event"):
             load_predictions(tmp_path)
+
+
+class TestModel:
+    @pytest.mark.parametrize("style", ["canonical", "rectangular"])
+    def test_finds_the_faces_of_pictures(self, shared, tmp_path, style):
+        """A portrait, once as it is and once at the side of a wider picture."""
+        portrait = cv2.imread(str(canary.PICTURE))
+        x1, y1, x2, y2 = (float(value) for value in canary.FACE)
+        wide = np.full((128, 300, 3), 114, np.uint8)
+        wide[:, 150:278] = portrait
+        folder = tmp_path / "images" / "0--Parade"
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "a.jpg"), portrait)
+        cv2.imwrite(str(folder / "b.jpg"), wide)
+        sides = [x2 - x1, y2 - y1]
+        write_ground_truth(
+            tmp_path,
+            {"a": [[x1, y1, *sides]], "b": [[x1 + 150, y1, *sides]]},
+            {key: {"a": [1], "b": [1]} for key in DIFFICULTIES},
+        )
+        weights = shared / "weights" / "yolov5n-0.5-face.pt"
+        out = tmp_path / "ap.json"
+        result = run("--model", weights, "--images", tmp_path / "images", "--json", out,
+                     "--ground-truth", tmp_path, "--letterbox", style)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert json.loads(out.read_text()) == {"easy": 1, "medium": 1, "hard": 1}
 
 
 class TestBadInput:
