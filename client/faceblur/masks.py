@@ -8,9 +8,9 @@ cells wide.
 
 What a still picture hides can come back in part from many: a box that moves over a face by
 fractions of a cell averages it differently in each frame, and the frames together tell more than
-one of them. How much more is bounded by the averaging itself, which removes detail finer than a
-cell in every one of those frames; the grid is kept this coarse for that reason too. `solid` and
-`image` give nothing away however many frames there are.
+one of them. Averaging weakens whatever is finer than a cell in each of those frames, but need not
+remove it from all of them; that is one more reason to keep the grid this coarse. Where somebody
+may take such pains, use `solid` or `image`: they give nothing away, however many frames there are.
 """
 
 from __future__ import annotations

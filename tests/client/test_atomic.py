@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from faceblur.atomic import atomic_path
 from faceblur.errors import InputError, OutputError
 
