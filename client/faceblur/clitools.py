@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,8 @@ class FaceblurGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see click.Group.invoke."""
         signal.signal(signal.SIGTERM, _exit_on_signal)
+        # It warns of odd tags in files that open all the same.
+        warnings.filterwarnings("ignore", module="PIL")
         try:
             return super().invoke(ctx)
         except FaceblurError as error:

@@ -21,7 +21,7 @@ class ImageOptions:
     """How pictures are written.
 
     Attributes:
-        quality: 0-100; like the source's when None.
+        quality: 1-100; like the source's when None.
         keep_metadata: Keep EXIF and XMP. Thumbnails are never kept.
     """
 

@@ -36,7 +36,7 @@ def _writing(
 writing_options = bundle(
     "writing",
     _writing,
-    click.option("--quality", type=click.IntRange(0, 100), help="0-100. [like the source]"),
+    click.option("--quality", type=click.IntRange(1, 100), help="1-100. [like the source]"),
     click.option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
     click.option("--audio", type=click.Choice(["keep", "drop"]), default="keep", show_default=True),
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),

@@ -43,7 +43,8 @@ def find_faces(
         input: x1 y1 x2 y2 score, five landmarks.
 
     Raises:
-        ValueError: The arrays do not fit each other, or hold values that are not finite.
+        ValueError: The arrays do not fit each other, hold values that are not finite, or the
+            picture may have faces that did not fit into the candidates.
     """
     batch, count = candidates.shape[:2]
     expected = ((batch, count, 16), (batch, count, 5), (batch,))
@@ -56,7 +57,10 @@ def find_faces(
     # A model that has gone wrong must fail the request, not report an empty street.
     if not np.isfinite(scores).all():
         raise ValueError("the detector's scores are not finite")
-    picture, row = np.nonzero(scores > min_scores.astype(np.float32)[:, None])
+    counts = scores > min_scores.astype(np.float32)[:, None]
+    for index in np.nonzero(counts.all(axis=1))[0]:
+        _check_complete(priors[index], scores[index])
+    picture, row = np.nonzero(counts)
     decoded = decode(candidates[picture, row], priors[picture, row])
     decoded[:, 4] = scores[picture, row]
     if not np.isfinite(decoded).all():
@@ -102,6 +106,20 @@ def suppress(faces: FloatArray, *, iou_threshold: float = IOU_THRESHOLD) -> Floa
         union = area[best] + area[rest] - overlap
         order = rest[overlap <= iou_threshold * union]
     return faces[kept]
+
+
+def _check_complete(priors: FloatArray, scores: FloatArray) -> None:
+    """Refuse a picture whose candidates ran out before its faces did.
+
+    The detector passes on the best anchor of every cell first and the spare ones after. So the
+    candidates were enough if a cell comes twice; if none does and all count, cells are missing.
+    """
+    cells = np.unique(priors[:, :3], axis=0)
+    if len(scores) > 1 and len(cells) == len(scores):
+        raise ValueError(
+            f"more than {len(scores)} places may be faces; raise the threshold or look at parts "
+            "of the picture"
+        )
 
 
 def pad(faces: list[FloatArray]) -> tuple[FloatArray, npt.NDArray[np.int32]]:
