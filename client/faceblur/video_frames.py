@@ -1,0 +1,74 @@
+"""The values that pass from a video's reader to its writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFrame:
+    """One frame of a video.
+
+    Attributes:
+        index: Counted from 0 in order of presentation.
+        pts: When it is shown, in `time_base`; increases strictly from frame to frame.
+        duration: How long, in `time_base`; 0 when the file does not say.
+        time_base: Seconds to one tick.
+        image: Upright, in a format that `VideoSurface` takes.
+    """
+
+    index: int
+    pts: int
+    duration: int
+    time_base: Fraction
+    image: av.VideoFrame
+
+    @property
+    def pts_s(self) -> Fraction:
+        """When it is shown, in seconds, exactly."""
+        return self.pts * self.time_base
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoProperties:
+    """What an encoder has to know to keep a video as it is.
+
+    Attributes:
+        width: Of the upright frames, pixels.
+        height: Of the upright frames, pixels.
+        pixel_format: Of the frames that come out, FFmpeg's name.
+        time_base: Seconds to one tick of the timestamps.
+        rate: Frames per second, nominal (guessed if they vary); None if unknown.
+        sample_aspect_ratio: Width over height of one pixel; None if unknown.
+        codec: FFmpeg's name of the source's codec.
+        color_range: 1 limited, 2 full, 0 unknown; this and the next three are code points of
+            ITU-T H.273, as FFmpeg numbers them.
+        color_space: Matrix coefficients.
+        color_primaries: Primaries.
+        color_transfer: Transfer characteristics.
+        interlaced: Frames hold two fields.
+        bottom_field_first: Their order.
+        mastering_display: FFmpeg's AVMasteringDisplayMetadata, if there is one.
+        light_level: FFmpeg's AVContentLightMetadata, if there is one.
+        dynamic_hdr: There is HDR metadata that changes from frame to frame.
+    """
+
+    width: int
+    height: int
+    pixel_format: str
+    time_base: Fraction
+    rate: Fraction | None = None
+    sample_aspect_ratio: Fraction | None = None
+    codec: str = ""
+    color_range: int = 0
+    color_space: int = 2
+    color_primaries: int = 2
+    color_transfer: int = 2
+    interlaced: bool = False
+    bottom_field_first: bool = False
+    mastering_display: bytes | None = None
+    light_level: bytes | None = None
+    dynamic_hdr: bool = False

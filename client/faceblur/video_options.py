@@ -1,0 +1,47 @@
+"""How a video is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from faceblur.errors import InputError
+
+DEFAULT_QUALITY: Final = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How a video is written.
+
+    Attributes:
+        encoder: FFmpeg's name of the encoder; None chooses one that suits the container and the
+            source.
+        quality: 0 (worst) to 100 (best); None is 80. Each step of 10 is a step of 4 of the
+            constant rate factor on x264's scale (80 is 20, 90 is 16, 70 is 24), converted for
+            other encoders.
+        audio: "keep" or "drop".
+        keep_metadata: Keep titles, dates, places and the like. Thumbnails and timed metadata are
+            never kept.
+
+    Raises:
+        InputError: A value out of its range.
+    """
+
+    encoder: str | None = None
+    quality: int | None = None
+    audio: Literal["keep", "drop"] | str = "keep"
+    keep_metadata: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise InputError(f"a quality of {self.quality} makes no sense; give 0 to 100")
+        if self.audio not in ("keep", "drop"):
+            raise InputError(f"audio can be kept or dropped, not {self.audio!r}")
+
+    @property
+    def rate_factor(self) -> float:
+        """The quality as a constant rate factor on x264's scale, 0 (best) to 51."""
+        quality = DEFAULT_QUALITY if self.quality is None else self.quality
+        return min(51.0, 52 - 0.4 * quality)

@@ -1,0 +1,228 @@
+"""One video file, from the source to the masked result.
+
+    reader thread      decode → canvas ─┐
+    this thread              detect → mask ─┐
+    writer thread                    encode → mux
+
+FFmpeg works outside Python's lock, so the three overlap. Frames keep their order throughout.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.atomic import atomic_path
+from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detections import Detections
+from faceblur.detector import Detector
+from faceblur.errors import DeadlineError, ServerError
+from faceblur.letterbox import Letterbox
+from faceblur.masks import Masker
+from faceblur.report import FrameLog, MediaReport
+from faceblur.video_canvas import CanvasMaker, plan_letterbox
+from faceblur.video_formats import container_for
+from faceblur.video_frames import SourceFrame
+from faceblur.video_lane import Lane, Worker
+from faceblur.video_options import VideoOptions
+from faceblur.video_sink import VideoSink
+from faceblur.video_source import VideoSource
+from faceblur.video_surface import VideoSurface
+
+__all__ = ["CheckedFrame", "Progress", "VideoOptions", "blur_video"]
+
+_QUEUED_FRAMES = 4
+_PACKET_WEIGHT = 1 / 64
+"""What a packet of sound takes up of a queue, beside a frame."""
+
+
+class Progress(NamedTuple):
+    """How far a video is.
+
+    Attributes:
+        done: Frames that are masked.
+        total: Frames there are, as far as the file says; None if it does not.
+    """
+
+    done: int
+    total: int | None
+
+
+class CheckedFrame(NamedTuple):
+    """A frame and where its faces are, in its pixels."""
+
+    frame: SourceFrame
+    detections: Detections
+
+
+@dataclass(frozen=True, eq=False)
+class _Unchecked:
+    frame: SourceFrame
+    canvas: npt.NDArray[np.uint8]
+
+
+def blur_video(
+    source: Path,
+    output: Path,
+    *,
+    detector: Detector,
+    masker: Masker,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    in_flight: int = 4,
+    deadline_s: float = 10.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    options: VideoOptions | None = None,
+) -> MediaReport:
+    """Mask the faces in every frame of a video.
+
+    The output appears when every frame was checked and masked, or not at all. Memory does not
+    grow with the length of the video, but for what the report holds.
+
+    Args:
+        source: The video.
+        output: Where the result goes; the suffix decides the container.
+        detector: What finds the faces.
+        masker: What covers them.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the picture given to the network, pixels.
+        in_flight: Frames that the detector is given at once.
+        deadline_s: Seconds to wait for the answer to one frame.
+        on_progress: Called after each frame, in this thread.
+        options: How to write.
+
+    Returns:
+        What was found, in pixels of the upright frames.
+
+    Raises:
+        InputError: The source cannot be read to its end, or not be written as asked.
+        OutputError: The output cannot be written.
+        ServerError: A frame could not be checked for faces.
+    """
+    container_for(output)
+    with VideoSource(source) as video:
+        letterbox = plan_letterbox(video.properties, size=size, stride=detector.model.stride)
+        log = FrameLog()
+        with (
+            atomic_path(output) as temporary,
+            VideoSink(temporary, video, options) as sink,
+            _Job(video, sink, CanvasMaker(video.properties, letterbox)) as job,
+        ):
+            finder = _Finder(detector, letterbox, threshold=threshold, deadline_s=deadline_s)
+            for frame, detections in finder.check(job.frames(), in_flight=in_flight):
+                if len(detections):
+                    masker.apply(VideoSurface(frame.image), detections)
+                job.write(frame)
+                log.append(frame.pts_s, detections)
+                if on_progress is not None:
+                    on_progress(Progress(len(log), video.frame_count))
+        return MediaReport(source, video.properties.width, video.properties.height, log)
+
+
+class _Job:
+    """The reader and the writer of one video, each in its thread; a context manager."""
+
+    def __init__(self, video: VideoSource, sink: VideoSink, make_canvas: CanvasMaker) -> None:
+        self._video = video
+        self._sink = sink
+        self._make_canvas = make_canvas
+        self._unchecked: Lane[_Unchecked] = Lane(_QUEUED_FRAMES)
+        self._finished: Lane[SourceFrame | av.Packet[Any]] = Lane(_QUEUED_FRAMES)
+        lanes = (self._unchecked, self._finished)
+        self._reader = Worker(self._read, *lanes, name="faceblur-read")
+        self._writer = Worker(self._write, *lanes, name="faceblur-write")
+
+    def frames(self) -> Iterator[_Unchecked]:
+        """The video's frames, in order."""
+        return iter(self._unchecked)
+
+    def write(self, frame: SourceFrame) -> None:
+        """Hand over the next frame, masked."""
+        self._finished.put(frame)
+
+    def __enter__(self) -> _Job:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """Wait for both threads; after an exception they stop with the frame they are at."""
+        if kind is None:
+            self._reader.join()
+            self._finished.close()
+        else:
+            self._unchecked.stop(_StoppedError())
+            self._finished.stop(_StoppedError())
+        self._reader.join()
+        self._writer.join()
+        if kind is None:
+            self._finished.check()
+
+    def _read(self) -> None:
+        for item in self._video.read():
+            if isinstance(item, SourceFrame):
+                self._unchecked.put(_Unchecked(item, self._make_canvas(item.image)))
+            else:
+                self._finished.put(item, weight=_PACKET_WEIGHT)
+        self._unchecked.close()
+
+    def _write(self) -> None:
+        for item in self._finished:
+            if isinstance(item, SourceFrame):
+                self._sink.write(item)
+            else:
+                self._sink.copy(item)
+
+
+class _Finder:
+    """Asks a detector about frames, several at a time."""
+
+    def __init__(
+        self, detector: Detector, letterbox: Letterbox, *, threshold: float, deadline_s: float
+    ) -> None:
+        self._detector = detector
+        self._letterbox = letterbox
+        self._threshold = threshold
+        self._deadline_s = deadline_s
+
+    def check(self, frames: Iterable[_Unchecked], *, in_flight: int) -> Iterator[CheckedFrame]:
+        """Find the faces of each frame; frames come out in the order they went in.
+
+        Raises:
+            ServerError: A frame could not be checked. Nothing comes out after it.
+        """
+        waiting: deque[tuple[SourceFrame, Future[Detections]]] = deque()
+        try:
+            for item in frames:
+                answer = self._detector.submit(item.canvas, min_score=self._threshold)
+                waiting.append((item.frame, answer))
+                if len(waiting) >= in_flight:
+                    yield self._checked(*waiting.popleft())
+            while waiting:
+                yield self._checked(*waiting.popleft())
+        finally:
+            for _, answer in waiting:
+                answer.cancel()
+
+    def _checked(self, frame: SourceFrame, answer: Future[Detections]) -> CheckedFrame:
+        try:
+            found = answer.result(timeout=self._deadline_s)
+        except CancelledError as error:
+            raise ServerError("the detector was closed before the last frame") from error
+        except FutureTimeoutError as error:
+            raise DeadlineError(
+                f"no answer within {self._deadline_s:g} s for the frame at "
+                f"{float(frame.pts_s):.3f} s"
+            ) from error
+        return CheckedFrame(frame, self._letterbox.to_source(found))
+
+
+class _StoppedError(Exception):
+    """Another part of the job has failed, and says why."""

@@ -1,0 +1,310 @@
+"""Write a video: masked frames with the times they had, and the tracks that go along."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+
+from faceblur.errors import InputError, OutputError
+from faceblur.video_decoder import reason
+from faceblur.video_encoders import EncoderChoice, choose_encoder
+from faceblur.video_fitting import FrameFitter
+from faceblur.video_formats import Container, container_for
+from faceblur.video_frames import SourceFrame
+from faceblur.video_options import VideoOptions
+from faceblur.video_source import VideoSource
+from faceblur.video_tracks import Track, add_track
+
+logger = logging.getLogger(__name__)
+
+_MAX_MOVIE_TIMESCALE: Final = 10_000_000
+_OWN_TAGS: Final = frozenset(("encoder", "duration", "timecode", "rotate", "handler_name"))
+"""Tags that describe the source's file rather than what is in it."""
+
+
+@dataclass
+class _Extent:
+    """Where a track starts and, so far, ends, in its ticks."""
+
+    first_shown: int
+    first_decoded: int
+    end: int = 0
+
+
+class VideoSink:
+    """A video file that is being written; a context manager, for one thread at a time.
+
+    Leaving the context normally completes the file. After an exception it is left incomplete,
+    for `faceblur.atomic.atomic_path` to remove.
+    """
+
+    def __init__(
+        self, path: Path, source: VideoSource, options: VideoOptions | None = None
+    ) -> None:
+        """Choose how to write, and start.
+
+        Args:
+            path: Where to; the suffix decides the container.
+            source: What the frames and packets will come from.
+            options: How to write.
+
+        Raises:
+            InputError: The source cannot be written so: another suffix, or other options.
+            OutputError: It cannot be written here.
+        """
+        options = options or VideoOptions()
+        self._container: Container = container_for(path)
+        self._source = source
+        self._choice = choose_encoder(self._container, source.properties, options)
+        self._start_s = Fraction(0) if self._container.clock_starts_anywhere else source.start_s
+        self._fitter = FrameFitter(source.properties, self._choice)
+        self._pending: dict[int, SourceFrame] = {}
+        self._last_tick: int | None = None
+        self._extent: _Extent | None = None
+        # SVT-AV1 talks on stderr, and can only be told so.
+        os.environ.setdefault("SVT_LOG", "1")
+        self._output = av.open(
+            str(path.absolute()),
+            "w",
+            format=self._container.format,
+            container_options=_muxer_options(self._container, source, options),
+        )
+        try:
+            self._video = self._add_video(self._choice)
+            self._tracks = self._add_tracks(options)
+            self._describe(options)
+            self._output.start_encoding()
+        except av.error.FFmpegError as error:
+            self.abandon()
+            if isinstance(error, OSError):
+                raise
+            raise self._unsuitable(reason(error)) from error
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return self._choice.name
+
+    def write(self, frame: SourceFrame) -> None:
+        """Encode the next frame.
+
+        Raises:
+            InputError: It has a time that the container or the encoder cannot express.
+            OutputError: It cannot be written.
+        """
+        tick = self._tick(frame)
+        self._pending[tick] = frame
+        image = self._fitter(frame.image)
+        image.pts = tick
+        image.time_base = self._tick_s
+        self._encode(image)
+
+    def copy(self, packet: av.Packet[Any]) -> None:
+        """Take a packet of one of the source's tracks along.
+
+        Raises:
+            InputError: It cannot be converted.
+            OutputError: It cannot be written.
+        """
+        track = self._tracks.get(packet.stream.index)
+        if track is not None:
+            self._mux(track.packets(packet))
+
+    def finish(self) -> None:
+        """Write what encoders still hold, and complete the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        for track in self._tracks.values():
+            self._mux(track.rest())
+        self._encode(None)
+        try:
+            self._output.close()
+        except av.error.FFmpegError as error:
+            raise _cannot_write(error) from error
+
+    def abandon(self) -> None:
+        """Let go of the file; what is in it is not complete."""
+        with suppress(av.error.FFmpegError, ValueError):
+            self._output.close()
+
+    def __enter__(self) -> VideoSink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abandon()
+
+    def _add_video(self, choice: EncoderChoice) -> av.VideoStream:
+        source = self._source.properties
+        rate = (source.rate or Fraction(25)).limit_denominator(1_001_000)
+        by_rate = choice.counts_frames or self._container.fixed_rate
+        self._tick_s = 1 / rate if by_rate else source.time_base
+        try:
+            stream = self._output.add_stream(choice.name, rate=rate, options=choice.options)
+        except ValueError as error:
+            raise self._unsuitable(str(error)) from error
+        assert isinstance(stream, av.VideoStream)
+        context = stream.codec_context
+        context.width, context.height = self._fitter.size
+        context.pix_fmt = choice.pixel_format
+        context.time_base = self._tick_s
+        context.thread_type = "AUTO" if choice.codec == "av1" else "FRAME"
+        self._restores_times = choice.counts_frames and not self._container.fixed_rate
+        stream.time_base = source.time_base if self._restores_times else self._tick_s
+        if source.sample_aspect_ratio:
+            context.sample_aspect_ratio = source.sample_aspect_ratio
+        context.color_range = self._fitter.color_range
+        context.colorspace = self._fitter.color_space
+        context.color_primaries = source.color_primaries
+        context.color_trc = source.color_transfer
+        if choice.tag:
+            context.codec_tag = choice.tag
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            raise self._unsuitable(reason(error)) from error
+        return stream
+
+    def _add_tracks(self, options: VideoOptions) -> dict[int, Track]:
+        tracks = {}
+        for stream in self._source.tracks:
+            if stream.type == "audio" and options.audio == "drop":
+                continue
+            track = add_track(
+                self._output, stream, container=self._container, start_s=self._start_s
+            )
+            if track is not None:
+                tracks[stream.index] = track
+        if self._container.format == "matroska":
+            for font in self._source.fonts:
+                self._output.add_attachment(font.name or "font", font.mimetype or "", font.data)
+        return tracks
+
+    def _describe(self, options: VideoOptions) -> None:
+        if self._source.stream.language:
+            self._video.metadata["language"] = self._source.stream.language
+        self._video.disposition = self._source.stream.disposition
+        # A chapter's title is what makes it one; everything else about it goes.
+        chapters = [
+            {**chapter, "metadata": {"title": chapter["metadata"].get("title", "")}}
+            for chapter in self._source.chapters
+        ]
+        if chapters:
+            self._output.set_chapters(chapters)  # type: ignore[arg-type]
+        if options.keep_metadata:
+            kept = self._source.metadata.items()
+            self._output.metadata.update(
+                {key: value for key, value in kept if key.lower() not in _OWN_TAGS}
+            )
+
+    def _tick(self, frame: SourceFrame) -> int:
+        """The frame's time for the encoder; later than the one before."""
+        if self._restores_times:
+            return frame.index
+        tick = round((frame.pts_s - self._start_s) / self._tick_s)
+        if self._last_tick is not None and tick <= self._last_tick:
+            raise InputError(
+                f"the frames of {self._source.path} come at varying times, which "
+                f"{self._container.format} cannot keep: name the output .mp4 or .mkv"
+            )
+        self._last_tick = tick
+        return tick
+
+    def _encode(self, image: av.VideoFrame | None) -> None:
+        try:
+            packets = self._video.encode(image)
+        except av.error.FFmpegError as error:
+            raise OutputError(f"{self._choice.name} cannot encode: {reason(error)}") from error
+        for packet in packets:
+            self._restore(packet)
+        if image is None and packets:
+            self._complete(packets[-1])
+        self._mux(packets)
+
+    def _restore(self, packet: av.Packet[Any]) -> None:
+        """Give a packet what an encoder does not pass on of its frame's times."""
+        if packet.pts is None or packet.pts not in self._pending:
+            return
+        frame = self._pending.pop(packet.pts)
+        if self._restores_times:
+            packet.time_base = frame.time_base
+            packet.pts = packet.dts = round(frame.pts - self._start_s / frame.time_base)
+            packet.duration = frame.duration
+        elif frame.duration:
+            packet.duration = max(1, round(frame.duration * frame.time_base / self._tick_s))
+        shown, decoded = packet.pts, packet.pts if packet.dts is None else packet.dts
+        if self._extent is None:
+            self._extent = _Extent(shown, decoded)
+        self._extent.end = max(self._extent.end, shown + (packet.duration or 0))
+
+    def _complete(self, last: av.Packet[Any]) -> None:
+        """Make the durations of all packets add up to that of the video.
+
+        MP4 stores how long each takes to decode. With B-frames and varying times these are not
+        how long frames are shown, and only the last one's is free.
+        """
+        extent = self._extent
+        if extent is None or last.pts is None or last.dts is None:
+            return
+        missing = (extent.end - extent.first_shown) - (last.dts - extent.first_decoded)
+        room = extent.end - last.pts
+        last.duration = max(last.duration or 0, min(missing, room))
+
+    def _mux(self, packets: Any) -> None:
+        try:
+            for packet in packets:
+                self._output.mux(packet)
+        except av.error.FFmpegError as error:
+            raise _cannot_write(error) from error
+
+    def _unsuitable(self, why: str) -> InputError:
+        return InputError(
+            f"{self._choice.name} cannot be used for {self._container.format} with "
+            f"{self._source.path} on this machine ({why}): choose another --encoder, or name the "
+            "output .mp4 or .mkv"
+        )
+
+
+def _muxer_options(
+    container: Container, source: VideoSource, options: VideoOptions
+) -> dict[str, str]:
+    # No random numbers, dates or names of programs in the file.
+    settings = {"fflags": "+bitexact"}
+    if container.edit_lists:
+        flags = "+faststart+use_metadata_tags" if options.keep_metadata else "+faststart"
+        settings |= {
+            "movflags": flags,
+            "movie_timescale": str(_movie_timescale(source)),
+            "write_tmcd": "0",
+        }
+    return settings
+
+
+def _movie_timescale(source: VideoSource) -> int:
+    """One in which every track's start and end is a whole number, where there is one."""
+    bases = [source.stream.time_base, *(stream.time_base for stream in source.tracks)]
+    scales = [base.denominator for base in bases if base]
+    common = math.lcm(*scales)
+    return common if common <= _MAX_MOVIE_TIMESCALE else max(scales)
+
+
+def _cannot_write(error: av.error.FFmpegError) -> Exception:
+    """An OSError says what is wrong with the disk; whoever named the file says it better."""
+    if isinstance(error, OSError):
+        return error
+    return OutputError(f"the video cannot be written: {reason(error)}")

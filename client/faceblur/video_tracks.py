@@ -1,0 +1,189 @@
+"""Take sound and subtitles along: packet by packet, or converted where the container needs it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import av
+from av.subtitles.stream import SubtitleStream
+
+from faceblur.errors import InputError
+from faceblur.video_decoder import reason
+from faceblur.video_formats import Container
+
+logger = logging.getLogger(__name__)
+
+Packet = Any
+"""av.Packet, which takes no type argument at run time."""
+
+_BITS_PER_CHANNEL: Final = 96_000
+_LAYOUTS: Final = {"5.1(side)": "5.1"}
+"""What encoders take, for layouts that they do not."""
+
+_POSITION: Final = re.compile(
+    rb"(?i)\bGPS\s*[(:]|\bHOME\s*\(|\b(lat|lon|lng|latitude|longitude)\w*\s*[:=(\[]\s*-?\d"
+)
+"""How drones and dashcams write where they are, as subtitles."""
+
+
+class Track(Protocol):
+    """A track of the output that is fed with packets of the source."""
+
+    def packets(self, packet: Packet) -> Iterator[Packet]:
+        """What to write for a packet of the source."""
+
+    def rest(self) -> Iterator[Packet]:
+        """What to write at the end."""
+
+
+def add_track(
+    output: av.container.OutputContainer,
+    stream: av.AudioStream | SubtitleStream,
+    *,
+    container: Container,
+    start_s: Fraction,
+) -> Track | None:
+    """Add a track like one of the source to an output that has not been started.
+
+    Args:
+        output: Where to.
+        stream: The source's track.
+        container: What kind of file the output is.
+        start_s: Subtracted from all times.
+
+    Returns:
+        What to feed; None when the track cannot be taken along, which is logged.
+
+    Raises:
+        InputError: Sound can neither be copied nor converted.
+    """
+    if stream.codec_context is not None:
+        try:
+            copy = output.add_stream_from_template(stream, opaque=True)
+        except ValueError as error:
+            logger.debug("track #%d cannot be copied: %s", stream.index, error)
+        else:
+            _describe(stream, copy)
+            return CopiedTrack(
+                copy, stream.codec.canonical_name, container=container, start_s=start_s
+            )
+    if not isinstance(stream, av.AudioStream):
+        logger.warning(
+            "leaving out subtitles #%d: %s cannot hold %s",
+            stream.index,
+            container.format,
+            stream.name or "these",
+        )
+        return None
+    if stream.codec_context is None:
+        raise InputError(
+            f"sound track #{stream.index} is of an unknown kind that {container.format} cannot "
+            "hold: write the kind of file that the source is, or drop the sound"
+        )
+    logger.warning(
+        "converting sound track #%d to %s: %s cannot hold %s",
+        stream.index,
+        container.audio_encoder,
+        container.format,
+        stream.codec.canonical_name,
+    )
+    return ConvertedTrack(output, stream, encoder=container.audio_encoder, start_s=start_s)
+
+
+class CopiedTrack:
+    """Packets that are passed on as they are, but for their clock."""
+
+    def __init__(
+        self, output: av.stream.Stream, codec: str, *, container: Container, start_s: Fraction
+    ) -> None:
+        self._output = output
+        self._start_s = start_s
+        self._last: int | None = None
+        self._text = output.type == "subtitle"
+        # What AAC has before zero is the encoder's run-in, and not to be heard. Without an edit
+        # list to say so it would move everything else.
+        self._cut_run_in = codec == "aac" and not container.edit_lists
+
+    def packets(self, packet: Packet) -> Iterator[Packet]:
+        """The packet itself, or nothing."""
+        if self._text and _POSITION.search(bytes(packet)):
+            return
+        time_base = packet.time_base
+        shift = round(self._start_s / time_base)
+        pts = packet.dts if packet.pts is None else packet.pts
+        if pts is None:
+            return
+        pts -= shift
+        if self._cut_run_in and pts < 0:
+            if pts + (packet.duration or 0) <= 0:
+                return
+            pts = 0
+        dts = pts if packet.dts is None or pts == 0 else packet.dts - shift
+        if self._last is not None and dts <= self._last and not self._text:
+            dts = self._last + 1
+        self._last = dts
+        packet.pts, packet.dts = max(pts, dts), dts
+        packet.stream = self._output
+        yield packet
+
+    def rest(self) -> Iterator[Packet]:
+        """Nothing."""
+        return iter(())
+
+
+class ConvertedTrack:
+    """Sound that is decoded and encoded again."""
+
+    def __init__(
+        self,
+        output: av.container.OutputContainer,
+        stream: av.AudioStream,
+        *,
+        encoder: str,
+        start_s: Fraction,
+    ) -> None:
+        source = stream.codec_context
+        rate = 48_000 if encoder == "libopus" else source.sample_rate
+        self._stream = stream
+        self._start_s = start_s
+        added = output.add_stream(encoder, rate=rate)
+        assert isinstance(added, av.AudioStream)
+        self._output = added
+        layout = source.layout.name
+        self._output.codec_context.layout = _LAYOUTS.get(layout, layout)
+        self._output.codec_context.bit_rate = _BITS_PER_CHANNEL * source.layout.nb_channels
+        self._output.codec_context.time_base = Fraction(1, rate)
+        self._output.time_base = Fraction(1, rate)
+        _describe(stream, self._output)
+
+    def packets(self, packet: Packet) -> Iterator[Packet]:
+        """The packets that the encoder has ready."""
+        yield from self._encoded(packet)
+
+    def rest(self) -> Iterator[Packet]:
+        """What decoder and encoder still hold."""
+        yield from self._encoded(None)
+        yield from self._output.encode(None)
+
+    def _encoded(self, packet: Packet | None) -> Iterator[Packet]:
+        try:
+            frames = self._stream.codec_context.decode(packet)
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"the sound is damaged ({reason(error)}): repair it, or drop it"
+            ) from error
+        for frame in frames:
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(self._start_s / frame.time_base)
+            yield from self._output.encode(frame)
+
+
+def _describe(source: av.stream.Stream, target: av.stream.Stream) -> None:
+    """Say what players need to choose a track; titles may name people and stay out."""
+    if source.language:
+        target.metadata["language"] = source.language
+    target.disposition = source.disposition
