@@ -14,7 +14,8 @@ from faceblur.clitools import configure_logging
 from faceblur.connection import TLS, TRANSPORTS, Transport
 from faceblur.defaults import DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.errors import InputError
-from faceblur.masks import MaskMode, MaskShape, MaskStyle
+from faceblur.mask_regions import MaskShape
+from faceblur.masks import MaskMode, MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
 
