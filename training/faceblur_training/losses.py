@@ -152,7 +152,7 @@ def detection_loss(
             asked.view(-1).scatter_reduce_(0, flat, torch.ones_like(goal), "amax")
         bce = functional.binary_cross_entropy_with_logits(raw[..., 4], wanted, reduction="none")
         # The entropy of a soft target cannot be learned away; without it, zero is perfect.
-        floor = functional.binary_cross_entropy(wanted, wanted, reduction="none")
+        floor = _entropy(wanted)
         mass = mass_teacher if teacher is not None else mass_labels
         parts["obj"] = parts["obj"] + gains.objectness * (asked * (bce - floor)).sum() / mass
     return parts
@@ -183,9 +183,9 @@ def _imitate(
     boxes = [grid.boxes(values, level, where[1], where[2], where[3]) for values in (mine, his)]
     geometry = functional.smooth_l1_loss(mine[:, :4], his[:, :4], reduction="none", beta=0.5)
     marks = functional.smooth_l1_loss(mine[:, 5:15], his[:, 5:15], reduction="none", beta=0.05)
-    kinds = functional.binary_cross_entropy_with_logits(
-        mine[:, 15], his[:, 15].sigmoid(), reduction="none"
-    )
+    goal = his[:, 15].sigmoid()
+    kinds = functional.binary_cross_entropy_with_logits(mine[:, 15], goal, reduction="none")
+    kinds = kinds - _entropy(goal)
     return {
         "box": gains.box * (weight * (1 - ciou(*boxes))).sum(),
         "raw": gains.raw * (weight * geometry.sum(1)).sum(),
@@ -207,6 +207,10 @@ def _landmark_loss(
     error = raw[:, 5:15].view(-1, 5, 2) - target
     loss: Tensor = wing(error * 10).mean(dim=(1, 2)) * labelled
     return loss
+
+
+def _entropy(chance: Tensor) -> Tensor:
+    return -(torch.xlogy(chance, chance) + torch.xlogy(1 - chance, 1 - chance))
 
 
 def _flat_index(where: Sequence[Tensor], grid: Tensor) -> Tensor:

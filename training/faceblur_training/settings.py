@@ -20,6 +20,7 @@ class Settings:
         gains: Balance of the losses.
         batch: Samples per step.
         sides: One is drawn per step (multi-scale), pixels, multiples of the largest stride.
+        validate_at: Longest side of the pictures in validations, pixels.
         seed: Decides initial weights and all samples.
         hint_gain: Weight of the comparison of stages with the teacher.
         forced_steps: Steps in which the student's stages start from the teacher's maps.
@@ -27,6 +28,7 @@ class Settings:
         slices: Threads on a CPU, each with a part of the batch.
         half: Mixed precision (bfloat16 on a CPU).
         average: Part of the averaged weights kept per step.
+        momentum: Part of the statistics of normalisations that a step replaces.
     """
 
     variant: str
@@ -35,6 +37,7 @@ class Settings:
     gains: Gains = field(default_factory=Gains)
     batch: int = 16
     sides: tuple[int, ...] = (320, 384, 448)
+    validate_at: int = 640
     seed: int = 0
     hint_gain: float = 1.0
     forced_steps: int = 0
@@ -42,3 +45,4 @@ class Settings:
     slices: int = 2
     half: bool = True
     average: float = 0.998
+    momentum: float = 0.03

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceblur_export.yolov5_face import YOLOv5Face, build
 from faceblur_training.batches import Batches
@@ -58,6 +58,9 @@ class Trainer:
         model = build(settings.variant)
         if start is not None:
             model.load_state_dict(start)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = settings.momentum
         on_cpu = self.device.type == "cpu"
         slices = settings.slices if on_cpu else 1
         chances = np.ones(len(pack)) if weights is None else weights

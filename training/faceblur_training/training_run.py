@@ -128,12 +128,13 @@ class TrainingRun:
                 at_end = trainer.step == last_step
                 measures = at_end or self._is_time(plan.validate_every)
                 if measures:
-                    score = validation.ap50(trainer.average.model, self._pack, self._validated)
+                    score = self._validate()
                     self._say(f"step {trainer.step} · AP50 {score:.4f}")
+                best_before = self.history.best
                 if measures or trainer.step % ROW_EVERY == 0:
                     self._note(sums, before + time.monotonic() - began, score if measures else None)
                     sums = []
-                if measures and score >= self.history.best:
+                if measures and score >= best_before:
                     self.save("best.pt")
                 if at_end or self._is_time(plan.save_every):
                     self.save("last.pt")
@@ -151,6 +152,14 @@ class TrainingRun:
             variant=self.plan.settings.variant,
             model=average,
             training=trainer.state(),
+        )
+
+    def _validate(self) -> float:
+        return validation.ap50(
+            self.trainer.average.model,
+            self._pack,
+            self._validated,
+            size=self.plan.settings.validate_at,
         )
 
     def close(self) -> None:

@@ -1,0 +1,76 @@
+"""Small labelled data sets for the training tests, made of a real face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from faceblur_training.formats import LabelledPicture
+from faceblur_training.pack import Pack, write
+
+MakePack = Callable[..., Pack]
+
+
+def face_picture(
+    rng: np.random.Generator, *, side: int = 128
+) -> tuple[np.ndarray, list[list[int]]]:
+    """A picture (side, side, 3) RGB of colours with one or two faces, and their x y w h."""
+    face = astronaut()[70:210, 165:285]
+    colours = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    picture = cv2.resize(colours, (side, side), interpolation=cv2.INTER_CUBIC)
+    boxes = []
+    for half in range(int(rng.integers(1, 3))):
+        height = int(rng.integers(side // 8, side * 3 // 7))
+        width = height * 6 // 7
+        x = half * side // 2 + int(rng.integers(0, side // 2 - width))
+        y = int(rng.integers(0, side - height))
+        resized = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)
+        picture[y : y + height, x : x + width] = resized
+        boxes.append([x, y, width, height])
+    return picture, boxes
+
+
+@pytest.fixture
+def labelled_folder(tmp_path: Path) -> Path:
+    """Twenty pictures with a `labels.txt`."""
+    folder = tmp_path / "faces"
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(20):
+        picture, boxes = face_picture(rng)
+        cv2.imwrite(str(folder / "images" / f"{number:02d}.png"), picture[..., ::-1])
+        lines += [f"images/{number:02d}.png", str(len(boxes))]
+        lines += [f"{x} {y} {w} {h} face" for x, y, w, h in boxes]
+    (folder / "labels.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def make_pack(tmp_path: Path) -> MakePack:
+    """Packs of given RGB pictures with given boxes x1 y1 x2 y2 and landmarks."""
+
+    def make(
+        pictures: list[np.ndarray],
+        boxes: list[list[list[float]]],
+        *,
+        landmarks: np.ndarray | None = None,
+        labelled: bool = True,
+    ) -> Pack:
+        items = []
+        for number, (picture, faces) in enumerate(zip(pictures, boxes, strict=True)):
+            path = tmp_path / f"{number}.png"
+            cv2.imwrite(str(path), picture[..., ::-1])
+            table = np.asarray(faces, np.float32).reshape(-1, 4)
+            points = np.full((len(table), 5, 2), np.nan, np.float32)
+            if landmarks is not None:
+                points = np.asarray(landmarks, np.float32).reshape(-1, 5, 2)
+            items.append(LabelledPicture(path, table, points, labelled))
+        return write(tmp_path / "pack", items, root=tmp_path)
+
+    return make

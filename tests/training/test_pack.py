@@ -1,0 +1,94 @@
+"""A pack gives back what went in, and says clearly what cannot go in."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faceblur.errors import InputError, OutputError
+from faceblur_training import pack as packing
+from faceblur_training.formats import read_folder
+from faceblur_training.pack import Pack, open_picture, write
+
+
+def test_pixels_and_faces_come_back(labelled_folder: Path, tmp_path: Path) -> None:
+    pictures = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", pictures, root=labelled_folder)
+    assert len(made) == len(pictures)
+    for number, item in enumerate(pictures):
+        np.testing.assert_array_equal(made.picture(number), open_picture(item.path))
+        entry = made.entry(number)
+        assert entry.name == item.path.relative_to(labelled_folder).as_posix()
+        assert entry.labelled
+        np.testing.assert_allclose(entry.faces[:, :4], item.boxes)
+        assert (entry.faces[:, 4] == 1).all()
+
+
+def test_large_pictures_shrink_with_their_faces(labelled_folder: Path, tmp_path: Path) -> None:
+    pictures = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", pictures, root=labelled_folder, side=64)
+    assert made.picture(0).shape == (64, 64, 3)
+    np.testing.assert_allclose(made.entry(0).faces[:, :4], pictures[0].boxes / 2)
+
+
+@pytest.mark.parametrize("channels", ["grey", "colour", "alpha", "16 bit"])
+def test_channels_become_rgb(tmp_path: Path, channels: str) -> None:
+    blue = np.full((8, 8, 3), (200, 10, 20), np.uint8)
+    image = {
+        "grey": blue[..., 0],
+        "colour": blue,
+        "alpha": np.dstack([blue, np.full((8, 8), 255, np.uint8)]),
+        "16 bit": blue.astype(np.uint16) * 256,
+    }[channels]
+    cv2.imwrite(str(tmp_path / "x.png"), image)
+    expected = (200, 200, 200) if channels == "grey" else (20, 10, 200)
+    opened = open_picture(tmp_path / "x.png")
+    assert opened.dtype == np.uint8
+    assert tuple(opened[0, 0]) == expected
+
+
+def test_other_channels_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "x.tiff"), np.zeros((8, 8), np.float32))
+    with pytest.raises(InputError, match="1 channels of float32"):
+        open_picture(tmp_path / "x.tiff")
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_broken_pictures_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.png is not a picture"):
+        open_picture(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"gone\.png cannot be read"):
+        open_picture(tmp_path / "gone.png")
+
+
+def test_a_folder_that_is_no_pack_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a prepared data set"):
+        Pack(tmp_path)
+
+
+def test_a_pack_that_was_cut_short_is_named(labelled_folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
+    pixels = tmp_path / "pack" / "pixels.bin"
+    pixels.write_bytes(pixels.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is incomplete"):
+        Pack(tmp_path / "pack")
+
+
+def test_a_full_disk_leaves_the_old_pack(
+    labelled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = read_folder(labelled_folder)
+    write(tmp_path / "pack", pictures, root=labelled_folder)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(packing.os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write(tmp_path / "pack", pictures[:3], root=labelled_folder)
+    assert len(Pack(tmp_path / "pack")) == len(pictures)

@@ -1,0 +1,149 @@
+"""`faceblur-train` on the command line: check, pack, train, resume, and one sentence per error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from faceblur_training import checkpointing
+from faceblur_training.cli import main
+from faceblur_training.pack import Pack
+
+SMALL = ["--set", "batch=4", "--set", "sides=[64]", "--set", "validate_at=64"]
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_check_counts_and_draws(labelled_folder: Path, tmp_path: Path) -> None:
+    result = command("check", labelled_folder, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0
+    assert "20, of which 20 labelled" in result.output
+    assert "128×128: 20" in result.output
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_check_names_every_problem_and_fails(labelled_folder: Path) -> None:
+    (labelled_folder / "images" / "03.png").write_bytes(b"broken")
+    labels = labelled_folder / "labels.txt"
+    text = labels.read_text().splitlines()
+    text[2] = "500 500 20 20 face"
+    labels.write_text("\n".join(text))
+    result = command("check", labelled_folder)
+    assert result.exit_code == 3
+    assert "03.png is not a picture" in result.output
+    assert "lies outside 00.png" in result.output
+    assert "problems      2" in result.output
+
+
+def test_check_counts_pictures_without_labels(labelled_folder: Path) -> None:
+    (labelled_folder / "labels.txt").unlink()
+    assert "0 labelled and 20 unlabelled" in command("check", labelled_folder).output
+
+
+def test_train_then_resume(labelled_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = command("train", labelled_folder, "--out", out, "--steps", 4, "--until", 2, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert checkpointing.load(out / "last.pt")["training"]["step"] == 2
+    again = command("train", labelled_folder, "--out", out, "--steps", 4, *SMALL)
+    assert again.exit_code == 3
+    assert "continue it with faceblur-train resume" in again.output
+    result = command("resume", out)
+    assert result.exit_code == 0, result.output
+    assert checkpointing.load(out / "last.pt")["training"]["step"] == 4
+    assert {"best.pt", "metrics.csv", "metrics.png", "run.json"} <= {p.name for p in out.iterdir()}
+    longer = command("resume", out, "--steps", 5, "--set", "gains.box=3")
+    assert longer.exit_code == 0, longer.output
+    assert json.loads((out / "run.json").read_text())["settings"]["gains"]["box"] == 3
+
+
+def test_a_teacher_learns_from_pictures_nobody_labelled(
+    shared: Path, labelled_folder: Path, tmp_path: Path
+) -> None:
+    teacher = shared / "weights" / "yolov5n-0.5-face.pt"
+    (labelled_folder / "labels.txt").unlink()
+    packed = command(
+        "pack",
+        labelled_folder,
+        "--out",
+        tmp_path / "pack",
+        "--teacher",
+        teacher,
+        "--views",
+        "128,192",
+    )
+    assert packed.exit_code == 0, packed.output
+    pack = Pack(tmp_path / "pack")
+    assert not pack.entry(0).labelled
+    assert sum(len(e.faces) for e in pack.entries()) > 10
+    result = command(
+        "train",
+        tmp_path / "pack",
+        "--out",
+        tmp_path / "run",
+        "--teacher",
+        teacher,
+        "--steps",
+        3,
+        *SMALL,
+    )
+    assert result.exit_code == 0, result.output
+    last = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[-1]
+    assert float(last.split(",")[11]) > 0  # stages were compared
+
+
+def test_a_killed_run_goes_on(labelled_folder: Path, tmp_path: Path) -> None:
+    """SIGTERM ends after the step at hand with a checkpoint, and the shell's exit code."""
+    out = tmp_path / "run"
+    arguments = ["train", labelled_folder, "--out", out, "--steps", 5000, *SMALL]
+    code = "from faceblur_training.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    # The metrics appear when the loop is about to start.
+    while not (out / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors.decode()
+    done = checkpointing.load(out / "last.pt")["training"]["step"]
+    assert command("resume", out, "--until", done + 1).exit_code == 0
+    assert checkpointing.load(out / "last.pt")["training"]["step"] == done + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "nowhere", "--out", "run"], "nowhere is not a folder"),
+        (["check", "nowhere"], "nowhere is not a folder"),
+        (["resume", "nowhere"], "holds no training run"),
+        (["pack", "nowhere", "--out", "p"], "nowhere is not a folder"),
+        (["pack", "nowhere", "--out", "p", "--views", "big"], "expected sizes like"),
+        (["train", "nowhere", "--out", "run", "--set", "speed=9"], "there is no setting speed"),
+        (["train", "nowhere", "--out", "run", "--set", "batch=many"], "expected something like"),
+        (["train", "nowhere", "--out", "run", "--set", "batch"], "has no value"),
+    ],
+)
+def test_bad_input_gives_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command(*arguments)
+    assert result.exit_code == 3
+    assert sentence in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
