@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from faceblur.errors import FaceblurError, ServerError
+from faceblur.errors import FaceblurError, OutputError, ServerError
 from faceblur.image_pipeline import ImageOptions, blur_image
 from faceblur.jobs import Job
 from faceblur.masks import Masker
@@ -89,7 +89,12 @@ def _blur(
     options: RunOptions,
     on_progress: Callable[[Job, Progress], None] | None,
 ) -> MediaReport:
-    job.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {job.output.parent}: {error.strerror}; choose another"
+        ) from error
     if job.kind == "image":
         return blur_image(
             job.source,

@@ -69,8 +69,9 @@ class SharedSlots:
     def give_back(self, slot: Slot) -> None:
         """Make a region available again; its request was answered."""
         with self._lock:
-            self._used.discard(slot)
-            self._free.append(slot)
+            if slot in self._used:
+                self._used.discard(slot)
+                self._free.append(slot)
 
     def retire(self, slot: Slot) -> None:
         """Drop a region whose request was not answered: the server may still read it.
@@ -78,6 +79,8 @@ class SharedSlots:
         The free ones go too, for a server that was started anew knows none of them.
         """
         with self._lock:
+            if slot not in self._used:
+                return  # closed meanwhile
             self._used.discard(slot)
             slots = [slot, *self._free]
             self._free.clear()
@@ -109,7 +112,8 @@ class SharedSlots:
     def _destroy(self, slot: Slot) -> None:
         try:
             self._client.unregister_system_shared_memory(slot.name, client_timeout=self._timeout_s)
-        except InferenceServerException as error:
-            # The server may be gone, and its registration with it.
+        except (InferenceServerException, ValueError) as error:
+            # The server may be gone, and its registration with it; ValueError is gRPC's way to
+            # say that the connection was closed meanwhile.
             logger.debug("region %s stays registered: %s", slot.name, error)
         shm.destroy_shared_memory_region(slot.handle)

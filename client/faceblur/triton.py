@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 ENSEMBLE = "face_detection"
 DETECTOR = "yolov5_face"
+CLOSE_TIMEOUT_S = 2.0
 
 CHANNEL_OPTIONS = [
     # A 4K canvas has 25 MB; gRPC's own limit is 4.
@@ -79,7 +80,10 @@ class TritonDetector:
         """Close the connection and drop the shared memory."""
         if self._slots is not None:
             self._slots.close()
-        self._client.close()
+        # gRPC waits for calls under way; one that an interrupt broke off never ends.
+        closing = threading.Thread(target=self._client.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
 
     def _send(self, request: _Request, canvas: npt.NDArray[np.uint8]) -> None:
         images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
