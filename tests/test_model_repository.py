@@ -1,0 +1,120 @@
+"""The checked-in model repository keeps its contract, in each way to run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import triton_to_np_dtype
+
+from faceblur import models
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_THRESHOLD
+from faceblur.letterbox import canonical_shapes
+from faceblur.repository import model_repository
+
+REPOSITORY = model_repository()
+CONFIGS = sorted([*REPOSITORY.glob("*/config.pbtxt"), *REPOSITORY.glob("*/configs/*.pbtxt")])
+DETECTORS = [path for path in CONFIGS if "yolov5_face" in path.parts]
+MAX_MODEL_BYTES = 16 << 20
+
+
+def _parse(path: Path) -> Any:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=_name)
+def test_every_configuration_is_explicit(path: Path) -> None:
+    config = _parse(path)
+    assert config.name == path.relative_to(REPOSITORY).parts[0]
+    assert config.max_batch_size == 8
+    assert config.input
+    assert config.output
+    if config.platform == "ensemble":
+        return
+    queue = config.dynamic_batching.default_queue_policy
+    assert queue.default_timeout_microseconds > 0
+    assert queue.max_queue_size > 0
+    assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
+    assert config.instance_group
+    assert config.model_warmup
+
+
+def test_there_are_three_ways_to_run_the_detector() -> None:
+    backends = {_name(path): _parse(path).backend for path in DETECTORS}
+    assert backends == {
+        "yolov5_face/config.pbtxt": "tensorrt",
+        "yolov5_face/configs/embedded.pbtxt": "python",
+        "yolov5_face/configs/onnxruntime.pbtxt": "onnxruntime",
+    }
+
+
+@pytest.mark.parametrize("path", DETECTORS, ids=_name)
+def test_the_configuration_fits_the_exported_model(path: Path, official: str) -> None:
+    session = onnxruntime.InferenceSession(str(models.find(official)[0]))
+    config = _parse(path)
+    for declared, actual in zip(
+        [*config.input, *config.output], [*session.get_inputs(), *session.get_outputs()],
+        strict=True,
+    ):  # fmt: skip
+        assert declared.name == actual.name
+        fixed = [-1 if isinstance(side, str) else side for side in actual.shape[1:]]
+        assert list(declared.dims) == fixed
+        data_type = model_config_pb2.DataType.Name(declared.data_type).removeprefix("TYPE_")
+        assert (
+            np.dtype(triton_to_np_dtype(data_type)).name
+            in {
+                "tensor(uint8)": "uint8",
+                "tensor(float)": "float32",
+            }[actual.type]
+        )
+
+
+@pytest.mark.parametrize("path", DETECTORS, ids=_name)
+def test_every_canonical_shape_is_warmed_up(path: Path) -> None:
+    warm = {tuple(w.inputs["images"].dims)[:2] for w in _parse(path).model_warmup}
+    assert warm == set(canonical_shapes())
+
+
+def test_the_ensemble_passes_every_tensor_on() -> None:
+    ensemble = _parse(REPOSITORY / "face_detection" / "config.pbtxt")
+    made = {tensor.name for tensor in ensemble.input}
+    for step in ensemble.ensemble_scheduling.step:
+        config = _parse(REPOSITORY / step.model_name / "config.pbtxt")
+        assert set(step.input_map) == {tensor.name for tensor in config.input}
+        assert set(step.input_map.values()) <= made
+        assert set(step.output_map) == {tensor.name for tensor in config.output}
+        made |= set(step.output_map.values())
+    assert {tensor.name for tensor in ensemble.output} <= made
+
+
+def test_the_default_threshold_is_the_clients() -> None:
+    config = _parse(REPOSITORY / "face_postprocess" / "config.pbtxt")
+    value = config.parameters["default_min_score"].string_value
+    assert float(value) == DEFAULT_THRESHOLD
+
+
+def test_the_decoding_needs_only_numpy() -> None:
+    source = (REPOSITORY / "face_postprocess" / "1" / "face_decoding.py").read_text()
+    imported = {
+        line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))
+    }
+    assert imported <= {"__future__", "itertools", "typing", "numpy", "numpy.typing"}
+
+
+def test_the_configurations_name_the_bundled_model() -> None:
+    path, model = models.find(BUNDLED_MODEL)
+    assert path.stat().st_size <= MAX_MODEL_BYTES
+    for config in map(_parse, DETECTORS):
+        values = {key: value.string_value for key, value in config.parameters.items()}
+        assert values["model_name"] == model.name
+        assert values["model_sha256"] == model.sha256
+        assert values["stride"] == str(model.stride)
