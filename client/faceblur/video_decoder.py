@@ -27,8 +27,7 @@ _BOTTOM_FIRST: Final = (3, 5)
 """AV_FIELD_BB, AV_FIELD_BT."""
 
 _MAX_STEP_BACK_S: Final = 1
-_UNKNOWN: Final = 2
-"""Unspecified, in the tables of ITU-T H.273."""
+_RATE_TOLERANCE: Final = 0.001
 
 
 class FrameDecoder:
@@ -129,6 +128,7 @@ class FrameDecoder:
             pixel_format=self._turner(self._drawable(frame)).format.name,
             time_base=self._time_base,
             rate=self._stream.guessed_rate or self._stream.average_rate or None,
+            rate_varies=self._rate_varies(),
             sample_aspect_ratio=orientation.aspect(aspect) if aspect else None,
             codec=codec,
             color_range=frame.color_range or context.color_range,
@@ -141,6 +141,11 @@ class FrameDecoder:
             light_level=carried.get(SideDataType.CONTENT_LIGHT_LEVEL),
             dynamic_hdr=bool(dynamic),
         )
+
+    def _rate_varies(self) -> bool:
+        """Whether the rate that all times fit is another than the frames' number in a second."""
+        base, average = self._stream.base_rate, self._stream.average_rate
+        return not base or not average or abs(base / average - 1) > _RATE_TOLERANCE
 
     def _drawable(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Bring a frame to the format to draw on, and to the size of the first frame."""

@@ -95,6 +95,10 @@ def choose_encoder(
     pixel_format = closest_format(source, codec)
     _warn_of_losses(source, codec.name, pixel_format)
     settings = _settings(codec.name, options, source)
+    if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
+        # MP4 stores how long frames take to decode; only without reordering is that how long
+        # they are shown, and adds up to the length of the video.
+        settings["bf"] = "0"
     return EncoderChoice(
         name=codec.name,
         codec=codec.canonical_name,

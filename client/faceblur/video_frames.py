@@ -42,6 +42,7 @@ class VideoProperties:
         pixel_format: Of the frames that come out, FFmpeg's name.
         time_base: Seconds to one tick of the timestamps.
         rate: Frames per second, nominal (guessed if they vary); None if unknown.
+        rate_varies: Frames do not come at that rate throughout.
         sample_aspect_ratio: Width over height of one pixel; None if unknown.
         codec: FFmpeg's name of the source's codec.
         color_range: 1 limited, 2 full, 0 unknown; this and the next three are code points of
@@ -61,6 +62,7 @@ class VideoProperties:
     pixel_format: str
     time_base: Fraction
     rate: Fraction | None = None
+    rate_varies: bool = False
     sample_aspect_ratio: Fraction | None = None
     codec: str = ""
     color_range: int = 0

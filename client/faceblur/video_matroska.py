@@ -13,6 +13,14 @@ from typing import Final
 MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = 0x18538067
 _CLUSTER: Final = 0x1F43B675
+_TRACKS: Final = 0x1654AE6B
+_TRACK_ENTRY: Final = 0xAE
+_TRACK_NUMBER: Final = 0xD7
+_BLOCK_GROUP: Final = 0xA0
+_BLOCKS: Final = (0xA3, 0xA1)
+_MASTERS: Final = frozenset((_CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP))
+"""Elements that are looked into: their own elements follow, then whatever follows them."""
+
 _UNKNOWN: Final = -1
 
 
@@ -50,6 +58,7 @@ def follow(data: mmap.mmap) -> None:
     end = position + length if finished else len(data)
     if end > len(data):
         raise ChainError(position, missing=end - len(data))
+    tracks: set[int] = set()
     while position < end:
         try:
             kind, start, length = _header(data, position)
@@ -57,13 +66,17 @@ def follow(data: mmap.mmap) -> None:
             if not finished and end - position < 12:
                 return
             raise ChainError(position) from None
-        if kind == _CLUSTER:
-            # Its own elements follow, then whatever follows it.
+        if kind in _MASTERS:
             position = start
-        elif length == _UNKNOWN or (start + length > end and finished):
+            continue
+        if length == _UNKNOWN or (start + length > end and finished):
             raise ChainError(position)
-        else:
-            position = start + length
+        if kind == _TRACK_NUMBER:
+            tracks.add(int.from_bytes(data[start : start + length], "big"))
+        elif kind in _BLOCKS and start < end and _track(data, start) not in tracks:
+            # A demuxer would leave it out.
+            raise ChainError(position)
+        position = start + length
 
 
 def _header(data: mmap.mmap, position: int) -> tuple[int, int, int]:
@@ -73,6 +86,11 @@ def _header(data: mmap.mmap, position: int) -> tuple[int, int, int]:
     if length == (1 << 7 * (start - size_at)) - 1:
         length = _UNKNOWN
     return kind, start, length
+
+
+def _track(data: mmap.mmap, position: int) -> int:
+    """The number of the track that a block belongs to, with which it starts."""
+    return _number(data, position, keep_marker=False)[0] if data[position] else 0
 
 
 def _number(data: mmap.mmap, position: int, *, keep_marker: bool) -> tuple[int, int]:

@@ -153,8 +153,9 @@ def copy_properties(source: av.VideoFrame, target: av.VideoFrame) -> None:
         "color_trc",
     ):
         # PyAV 16 does not know the last two for frames; the stream's own are used there.
-        if hasattr(source, name):
-            setattr(target, name, getattr(source, name))
+        value = getattr(source, name, None)
+        if value is not None:
+            setattr(target, name, value)
 
 
 def _turned_formats(name: str) -> tuple[str, str, str]:

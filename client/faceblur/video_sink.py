@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import av
 
@@ -19,24 +16,10 @@ from faceblur.video_encoders import EncoderChoice, choose_encoder
 from faceblur.video_fitting import FrameFitter
 from faceblur.video_formats import Container, container_for
 from faceblur.video_frames import SourceFrame
+from faceblur.video_metadata import describe, muxer_options
 from faceblur.video_options import VideoOptions
 from faceblur.video_source import VideoSource
 from faceblur.video_tracks import Track, add_track
-
-logger = logging.getLogger(__name__)
-
-_MAX_MOVIE_TIMESCALE: Final = 10_000_000
-_OWN_TAGS: Final = frozenset(("encoder", "duration", "timecode", "rotate", "handler_name"))
-"""Tags that describe the source's file rather than what is in it."""
-
-
-@dataclass
-class _Extent:
-    """Where a track starts and, so far, ends, in its ticks."""
-
-    first_shown: int
-    first_decoded: int
-    end: int = 0
 
 
 class VideoSink:
@@ -68,19 +51,18 @@ class VideoSink:
         self._fitter = FrameFitter(source.properties, self._choice)
         self._pending: dict[int, SourceFrame] = {}
         self._last_tick: int | None = None
-        self._extent: _Extent | None = None
         # SVT-AV1 talks on stderr, and can only be told so.
         os.environ.setdefault("SVT_LOG", "1")
         self._output = av.open(
             str(path.absolute()),
             "w",
             format=self._container.format,
-            container_options=_muxer_options(self._container, source, options),
+            container_options=muxer_options(self._container, source, options),
         )
         try:
             self._video = self._add_video(self._choice)
             self._tracks = self._add_tracks(options)
-            self._describe(options)
+            describe(self._output, self._video, source, options)
             self._output.start_encoding()
         except av.error.FFmpegError as error:
             self.abandon()
@@ -195,23 +177,6 @@ class VideoSink:
                 self._output.add_attachment(font.name or "font", font.mimetype or "", font.data)
         return tracks
 
-    def _describe(self, options: VideoOptions) -> None:
-        if self._source.stream.language:
-            self._video.metadata["language"] = self._source.stream.language
-        self._video.disposition = self._source.stream.disposition
-        # A chapter's title is what makes it one; everything else about it goes.
-        chapters = [
-            {**chapter, "metadata": {"title": chapter["metadata"].get("title", "")}}
-            for chapter in self._source.chapters
-        ]
-        if chapters:
-            self._output.set_chapters(chapters)  # type: ignore[arg-type]
-        if options.keep_metadata:
-            kept = self._source.metadata.items()
-            self._output.metadata.update(
-                {key: value for key, value in kept if key.lower() not in _OWN_TAGS}
-            )
-
     def _tick(self, frame: SourceFrame) -> int:
         """The frame's time for the encoder; later than the one before."""
         if self._restores_times:
@@ -232,8 +197,6 @@ class VideoSink:
             raise OutputError(f"{self._choice.name} cannot encode: {reason(error)}") from error
         for packet in packets:
             self._restore(packet)
-        if image is None and packets:
-            self._complete(packets[-1])
         self._mux(packets)
 
     def _restore(self, packet: av.Packet[Any]) -> None:
@@ -247,23 +210,6 @@ class VideoSink:
             packet.duration = frame.duration
         elif frame.duration:
             packet.duration = max(1, round(frame.duration * frame.time_base / self._tick_s))
-        shown, decoded = packet.pts, packet.pts if packet.dts is None else packet.dts
-        if self._extent is None:
-            self._extent = _Extent(shown, decoded)
-        self._extent.end = max(self._extent.end, shown + (packet.duration or 0))
-
-    def _complete(self, last: av.Packet[Any]) -> None:
-        """Make the durations of all packets add up to that of the video.
-
-        MP4 stores how long each takes to decode. With B-frames and varying times these are not
-        how long frames are shown, and only the last one's is free.
-        """
-        extent = self._extent
-        if extent is None or last.pts is None or last.dts is None:
-            return
-        missing = (extent.end - extent.first_shown) - (last.dts - extent.first_decoded)
-        room = extent.end - last.pts
-        last.duration = max(last.duration or 0, min(missing, room))
 
     def _mux(self, packets: Any) -> None:
         try:
@@ -278,29 +224,6 @@ class VideoSink:
             f"{self._source.path} on this machine ({why}): choose another --encoder, or name the "
             "output .mp4 or .mkv"
         )
-
-
-def _muxer_options(
-    container: Container, source: VideoSource, options: VideoOptions
-) -> dict[str, str]:
-    # No random numbers, dates or names of programs in the file.
-    settings = {"fflags": "+bitexact"}
-    if container.edit_lists:
-        flags = "+faststart+use_metadata_tags" if options.keep_metadata else "+faststart"
-        settings |= {
-            "movflags": flags,
-            "movie_timescale": str(_movie_timescale(source)),
-            "write_tmcd": "0",
-        }
-    return settings
-
-
-def _movie_timescale(source: VideoSource) -> int:
-    """One in which every track's start and end is a whole number, where there is one."""
-    bases = [source.stream.time_base, *(stream.time_base for stream in source.tracks)]
-    scales = [base.denominator for base in bases if base]
-    common = math.lcm(*scales)
-    return common if common <= _MAX_MOVIE_TIMESCALE else max(scales)
 
 
 def _cannot_write(error: av.error.FFmpegError) -> Exception:

@@ -161,10 +161,8 @@ class VideoSurface:
 
 def _plane(frame: av.VideoFrame, plane: av.video.plane.VideoPlane, bits: int) -> Plane:
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
-    stride = plane.line_size // dtype.itemsize
-    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, abs(stride))
-    # A picture stored bottom up has a negative stride.
-    samples = rows[:: 1 if stride > 0 else -1, : plane.width]
+    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
+    samples = rows[:, : plane.width]
     return Plane(
         samples,
         step_x=_step(frame.width, plane.width),

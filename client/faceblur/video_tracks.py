@@ -30,6 +30,9 @@ _POSITION: Final = re.compile(
 """How drones and dashcams write where they are, as subtitles."""
 
 
+_MP4_END_MARK: Final = b"\0\0"
+
+
 class Track(Protocol):
     """A track of the output that is fed with packets of the source."""
 
@@ -69,7 +72,7 @@ def add_track(
         else:
             _describe(stream, copy)
             return CopiedTrack(
-                copy, stream.codec.canonical_name, container=container, start_s=start_s
+                copy, start_s=start_s, cut_run_in=_has_mute_run_in(stream, container)
             )
     if not isinstance(stream, av.AudioStream):
         logger.warning(
@@ -97,20 +100,16 @@ def add_track(
 class CopiedTrack:
     """Packets that are passed on as they are, but for their clock."""
 
-    def __init__(
-        self, output: av.stream.Stream, codec: str, *, container: Container, start_s: Fraction
-    ) -> None:
+    def __init__(self, output: av.stream.Stream, *, start_s: Fraction, cut_run_in: bool) -> None:
         self._output = output
         self._start_s = start_s
+        self._cut_run_in = cut_run_in
         self._last: int | None = None
         self._text = output.type == "subtitle"
-        # What AAC has before zero is the encoder's run-in, and not to be heard. Without an edit
-        # list to say so it would move everything else.
-        self._cut_run_in = codec == "aac" and not container.edit_lists
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
         """The packet itself, or nothing."""
-        if self._text and _POSITION.search(bytes(packet)):
+        if self._text and not _is_worth_keeping(bytes(packet)):
             return
         time_base = packet.time_base
         shift = round(self._start_s / time_base)
@@ -180,6 +179,21 @@ class ConvertedTrack:
             if frame.pts is not None and frame.time_base:
                 frame.pts -= round(self._start_s / frame.time_base)
             yield from self._output.encode(frame)
+
+
+def _is_worth_keeping(text: bytes) -> bool:
+    """Whether a subtitle is one: no end mark of MP4's, which its muxer sets itself, no position."""
+    return text != _MP4_END_MARK and not _POSITION.search(text)
+
+
+def _has_mute_run_in(stream: av.stream.Stream, container: Container) -> bool:
+    """Whether packets before zero must stay behind.
+
+    What MP4 has before zero is the encoder's run-in, and not to be heard. Where no edit list can
+    say so, it would move everything else. Matroska and Opus have their own way to say it.
+    """
+    edited = "mp4" in stream.container.format.name
+    return edited and not container.edit_lists and stream.name == "aac"
 
 
 def _describe(source: av.stream.Stream, target: av.stream.Stream) -> None:

@@ -1,0 +1,378 @@
+"""Videos made for the tests, with everything about them known."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage.data
+
+Picture = npt.NDArray[np.uint8]
+Box = npt.NDArray[np.float32]
+
+FACE = (182.0, 66.0, 268.0, 181.0)
+"""The face in `skimage.data.astronaut()`, forehead to chin, x1 y1 x2 y2."""
+
+NTSC = Fraction(30000, 1001)
+MILLISECOND = Fraction(1, 1000)
+FFMPEG_MISSING = "needs ffmpeg and ffprobe: apt-get install -y ffmpeg"
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the face is in a frame.
+
+    Attributes:
+        x: Its centre, as a fraction of the frame's width.
+        y: Its centre, as a fraction of the frame's height.
+        height: Its height, as a fraction of the frame's.
+    """
+
+    x: float
+    y: float
+    height: float
+
+
+def drift(progress: float) -> Pose:
+    """A slow circle with a zoom, all of the face in the picture all the time."""
+    angle = 2 * math.pi * progress
+    return Pose(0.5 + 0.2 * math.cos(angle), 0.5 + 0.12 * math.sin(angle), 0.3 + 0.15 * progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """How a video is recorded.
+
+    Attributes:
+        rate: Frames per second.
+        times: When each frame is shown, in ticks; evenly by the rate when None.
+        time_base: Seconds to one tick; one frame when None.
+        encoder: FFmpeg's name.
+        pixel_format: What the encoder is given.
+        options: The encoder's.
+        setup: Last changes to the video stream before it is opened.
+        sounds: Languages of the sound tracks; each is a tone of its own.
+        sound_encoder: FFmpeg's name.
+        subtitles: Start and end in seconds and text of each.
+        chapters: Start and end in seconds and title of each.
+        metadata: The container's.
+        thumbnail: Attach a picture.
+        positions: Add a track of timed metadata, as drones store where they were (.ts only).
+    """
+
+    rate: Fraction = Fraction(25)
+    times: Sequence[int] | None = None
+    time_base: Fraction | None = None
+    encoder: str = "libx264"
+    pixel_format: str = "yuv420p"
+    options: dict[str, str] = field(default_factory=lambda: {"preset": "ultrafast"})
+    setup: Callable[[av.VideoStream], None] = lambda stream: None
+    sounds: Sequence[str] = ()
+    sound_encoder: str = "aac"
+    subtitles: Sequence[tuple[float, float, str]] = ()
+    chapters: Sequence[tuple[float, float, str]] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    thumbnail: bool = False
+    positions: bool = False
+
+
+def record(path: Path, pictures: Iterable[Picture], recording: Recording | None = None) -> None:
+    """Write pictures (uint8 [H, W, 3] BGR) as a video."""
+    how = recording or Recording()
+    pictures = list(pictures)
+    time_base = how.time_base or 1 / how.rate
+    times = how.times or [round(i / how.rate / time_base) for i in range(len(pictures))]
+    end_s = float(times[-1] * time_base + 1 / how.rate)
+    height, width = pictures[0].shape[:2]
+    with av.open(str(path), "w") as output:
+        output.metadata.update(how.metadata)
+        video = output.add_stream(how.encoder, rate=how.rate, options=dict(how.options))
+        video.width, video.height, video.pix_fmt = width, height, how.pixel_format
+        video.codec_context.time_base = time_base
+        how.setup(video)
+        sounds = [_add_sound(output, language, how.sound_encoder) for language in how.sounds]
+        extras = _Extras(output, path, how)
+        for picture, pts in zip(pictures, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+            frame = frame.reformat(format=how.pixel_format)
+            frame.pts, frame.time_base = pts, time_base
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        for number, sound in enumerate(sounds):
+            _write_tone(output, sound, 440 * (number + 1), end_s)
+        extras.write()
+
+
+def pattern(frames: int, *, width: int = 160, height: int = 120) -> list[Picture]:
+    """Pictures that differ from each other everywhere, and compress well."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    return [
+        np.stack(
+            [
+                (x * 255 // width + 7 * i) % 256,
+                (y * 255 // height + 3 * i) % 256,
+                np.full_like(x, 60 + 5 * i % 160),
+            ],
+            axis=2,
+        ).astype(np.uint8)
+        for i in range(frames)
+    ]
+
+
+def moving_faces(
+    frames: int,
+    *,
+    width: int,
+    height: int,
+    motion: Callable[[float], Pose] = drift,
+    effect: Callable[[int, Picture], Picture] = lambda index, picture: picture,
+) -> tuple[list[Picture], list[Box]]:
+    """A real face that moves through pictures, and exactly where it is.
+
+    Args:
+        frames: How many.
+        width: Of the pictures.
+        height: Of the pictures.
+        motion: From 0 at the first frame to 1 at the last to where the face is.
+        effect: Changes each picture afterwards, such as noise or an occlusion.
+
+    Returns:
+        The pictures, uint8 BGR, and for each the box x1 y1 x2 y2 of the face, float32 [4].
+    """
+    portrait = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
+    pictures, boxes = [], []
+    x1, y1, x2, y2 = FACE
+    for index in range(frames):
+        pose = motion(index / max(1, frames - 1))
+        scale = pose.height * height / (y2 - y1)
+        shift_x = pose.x * width - scale * (x1 + x2) / 2
+        shift_y = pose.y * height - scale * (y1 + y2) / 2
+        boxes.append(
+            np.array(
+                [
+                    scale * x1 + shift_x,
+                    scale * y1 + shift_y,
+                    scale * x2 + shift_x,
+                    scale * y2 + shift_y,
+                ],
+                np.float32,
+            )
+        )
+        # OpenCV counts from the middle of the first pixel, boxes from its corner.
+        middle = (scale - 1) / 2
+        matrix = np.array([[scale, 0, shift_x + middle], [0, scale, shift_y + middle]])
+        source = cv2.GaussianBlur(portrait, (0, 0), 0.5 / scale) if scale < 0.7 else portrait
+        picture = cv2.warpAffine(
+            source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        pictures.append(effect(index, np.asarray(picture, np.uint8)))
+    return pictures, boxes
+
+
+def moving_face_video(
+    path: Path,
+    *,
+    frames: int,
+    width: int = 640,
+    height: int = 360,
+    motion: Callable[[float], Pose] = drift,
+    effect: Callable[[int, Picture], Picture] = lambda index, picture: picture,
+    recording: Recording | None = None,
+) -> list[Box]:
+    """Write a video of `moving_faces` and return where the face is in each frame."""
+    pictures, boxes = moving_faces(frames, width=width, height=height, motion=motion, effect=effect)
+    record(path, pictures, recording)
+    return boxes
+
+
+def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Change how the first track of an MP4 file is to be shown: a, b, c, d of its matrix."""
+    data = bytearray(path.read_bytes())
+    # ISO/IEC 14496-12, section 8.3.2: 40 bytes of a version 0 header precede the matrix.
+    start = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value * 0x10000 for value in matrix)
+    values = (a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    data[start : start + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    path.write_bytes(data)
+
+
+@dataclass(frozen=True)
+class TrackTimes:
+    """When what a track holds is played, as ffprobe reads it.
+
+    Attributes:
+        kind: video, audio, subtitle or data.
+        tick_s: Seconds to one tick.
+        times_s: Start of each packet that is played, in order.
+        duration_s: What the container says of the track; None if it does not.
+    """
+
+    kind: str
+    tick_s: Fraction
+    times_s: tuple[Fraction, ...]
+    duration_s: Fraction | None
+
+
+def probe(path: Path) -> dict[str, Any]:
+    """What ffprobe says of a file: streams, format, chapters, packets."""
+    if shutil.which("ffprobe") is None:
+        pytest.skip(FFMPEG_MISSING)
+    return _probed(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _probed(path: Path, changed_ns: int) -> dict[str, Any]:
+    shown = ["-show_streams", "-show_format", "-show_chapters", "-show_packets"]
+    line = ["ffprobe", "-v", "error", *shown, "-of", "json", str(path)]
+    done = subprocess.run(line, capture_output=True, check=True, timeout=60)
+    return dict(json.loads(done.stdout))
+
+
+def timeline(path: Path) -> list[TrackTimes]:
+    """When everything in a file is played."""
+    found = probe(path)
+    tracks = []
+    for stream in found["streams"]:
+        tick_s = Fraction(stream["time_base"])
+        packets = [p for p in found["packets"] if p["stream_index"] == stream["index"]]
+        shown = [p for p in packets if "pts" in p and "D" not in p["flags"]]
+        duration = stream.get("duration_ts")
+        tracks.append(
+            TrackTimes(
+                stream["codec_type"],
+                tick_s,
+                tuple(sorted(int(p["pts"]) * tick_s for p in shown)),
+                None if duration is None else int(duration) * tick_s,
+            )
+        )
+    return tracks
+
+
+def assert_same_times(
+    source: Path, output: Path, *, kinds: Sequence[str] = ("video", "audio")
+) -> None:
+    """Two files play the same number of things at the same times, to a tick of the coarser."""
+    for kind in kinds:
+        before = [track for track in timeline(source) if track.kind == kind]
+        after = [track for track in timeline(output) if track.kind == kind]
+        assert len(before) == len(after), f"{len(after)} {kind} tracks instead of {len(before)}"
+        for old, new in zip(before, after, strict=True):
+            tick_s = max(old.tick_s, new.tick_s)
+            assert len(old.times_s) == len(new.times_s), f"not as many packets of {kind}"
+            late = [float(b - a) for a, b in zip(old.times_s, new.times_s, strict=True)]
+            assert all(abs(x) <= tick_s for x in late), (
+                f"{kind} moved by up to {max(late, key=abs)} s"
+            )
+            if old.duration_s is not None and new.duration_s is not None:
+                longer = new.duration_s - old.duration_s
+                assert abs(longer) <= tick_s, f"{kind} is {float(longer)} s longer"
+    whole = [Fraction(probe(path)["format"]["duration"]) for path in (source, output)]
+    # MP4 files count their whole length on a clock of its own, in milliseconds as a rule.
+    clocks = [track.tick_s for path in (source, output) for track in timeline(path)]
+    assert abs(whole[0] - whole[1]) <= max(*clocks, MILLISECOND), f"durations {whole}"
+
+
+def decoded(path: Path, *, pixel_format: str | None = None) -> list[npt.NDArray[Any]]:
+    """Every frame of a video as an array, in its own pixel format or another."""
+    with av.open(str(path)) as container:
+        frames = container.decode(video=0)
+        if pixel_format is None:
+            return [frame.to_ndarray() for frame in frames]
+        return [frame.to_ndarray(format=pixel_format) for frame in frames]
+
+
+def luma(path: Path) -> list[npt.NDArray[Any]]:
+    """The first plane of every frame of a video."""
+    planes = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            plane = frame.planes[0]
+            dtype = np.dtype("u1" if frame.format.components[0].bits == 8 else "<u2")
+            rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
+            planes.append(rows[:, : plane.width].copy())
+    return planes
+
+
+def _add_sound(output: av.container.OutputContainer, language: str, encoder: str) -> Any:
+    sound = output.add_stream(encoder, rate=48_000)
+    sound.codec_context.layout = "mono"
+    sound.metadata["language"] = language
+    sound.metadata["title"] = f"title of {language}"
+    return sound
+
+
+def _write_tone(output: Any, sound: Any, hertz: int, end_s: float) -> None:
+    t = np.arange(round(end_s * 48_000)) / 48_000
+    tone = (0.3 * np.sin(2 * np.pi * hertz * t)).astype(np.float32)[None]
+    for start in range(0, tone.shape[1], 4800):
+        frame = av.AudioFrame.from_ndarray(tone[:, start : start + 4800], "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+        output.mux(sound.encode(frame))
+    output.mux(sound.encode(None))
+
+
+class _Extras:
+    """What else can be in a file."""
+
+    def __init__(self, output: Any, path: Path, how: Recording) -> None:
+        self._output, self._how = output, how
+        self._mp4 = path.suffix in (".mp4", ".mov")
+        self._subtitles = self._positions = self._thumbnail = None
+        if how.subtitles:
+            self._subtitles = output.add_mux_stream("mov_text" if self._mp4 else "subrip")
+            self._subtitles.time_base = Fraction(1, 1000)
+            self._subtitles.metadata["language"] = "eng"
+        if how.positions:
+            self._positions = output.add_data_stream("klv")
+            self._positions.time_base = Fraction(1, 1000)
+        if how.thumbnail:
+            self._thumbnail = output.add_mux_stream("mjpeg", width=64, height=64)
+            self._thumbnail.disposition = av.stream.Disposition.attached_pic
+        if how.chapters:
+            output.set_chapters(
+                [
+                    {
+                        "id": number,
+                        "start": round(start * 1000),
+                        "end": round(end * 1000),
+                        "time_base": Fraction(1, 1000),
+                        "metadata": {"title": title, "comment": "secret"},
+                    }
+                    for number, (start, end, title) in enumerate(how.chapters)
+                ]
+            )
+
+    def write(self) -> None:
+        for start, end, text in self._how.subtitles:
+            content = text.encode()
+            if self._mp4:
+                content = len(content).to_bytes(2, "big") + content
+            self._mux(self._subtitles, content, round(start * 1000), round((end - start) * 1000))
+        if self._positions is not None:
+            for number in range(5):
+                self._mux(self._positions, b"N48.858 E2.294", number * 100, 100)
+        if self._thumbnail is not None:
+            picture = np.full((64, 64, 3), 128, np.uint8)
+            self._mux(self._thumbnail, cv2.imencode(".jpg", picture)[1].tobytes(), 0, 0)
+
+    def _mux(self, stream: Any, content: bytes, pts: int, duration: int) -> None:
+        packet = av.Packet(content)
+        packet.stream = stream
+        packet.time_base = Fraction(1, 1000)
+        packet.pts = packet.dts = pts
+        packet.duration = duration
+        packet.is_keyframe = True
+        self._output.mux(packet)
