@@ -125,7 +125,7 @@ def test_broken_labels_are_named(tmp_path: Path, labels: str, sentence: str) -> 
 def test_boxes_outside_the_picture_are_named(tmp_path: Path, box: str) -> None:
     plain(tmp_path)
     (tmp_path / "labels.txt").write_text(f"images/a.png\n1\n{box} face\n")
-    with pytest.raises(InputError, match="lies outside a.png of 100 × 80"):
+    with pytest.raises(InputError, match=r"lies outside a\.png of 100 × 80"):
         read_folder(tmp_path)[0].in_pixels(100, 80)
 
 

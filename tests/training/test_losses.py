@@ -155,9 +155,7 @@ def check_wing(loss: Callable[[Tensor], Tensor]) -> None:
     (slope,) = torch.autograd.grad(values.sum(), errors)
     assert abs(values[2] - values[1]) < 0.01  # no step where the two pieces meet
     assert slope[0] > 3 * slope[3]  # small errors count more than in L1
-    assert float(slope[3]) == pytest.approx(
-        float(slope[2]), rel=1e-4
-    )  # large ones no more than in L1
+    assert float(slope[3]) == pytest.approx(float(slope[2]), rel=1e-4)  # large: as L1
     assert torch.allclose(loss(-errors), values)
 
 

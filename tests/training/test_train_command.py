@@ -17,7 +17,7 @@ from faceblur_training import checkpointing
 from faceblur_training.cli import main
 from faceblur_training.pack import Pack
 
-SMALL = ["--set", "batch=4", "--set", "sides=[64]", "--set", "validate_at=64"]
+SMALL = ["--set", "batch=2", "--set", "sides=[64]", "--set", "validate_at=64"]
 
 
 def command(*arguments: object) -> Result:

@@ -28,13 +28,13 @@ from faceblur_training.settings import Settings
 from faceblur_training.training_run import TrainingRun, prolonged
 
 TINY = dataclasses.replace(
-    settings_for("yolov5n-0.5", steps=6), batch=4, sides=(64, 96), average=0.9, validate_at=64
+    settings_for("yolov5n-0.5", steps=4), batch=2, sides=(64, 96), average=0.9, validate_at=64
 )
 
 
 @pytest.fixture
 def plan(labelled_folder: Path, tmp_path: Path) -> RunPlan:
-    write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
+    write(tmp_path / "pack", read_folder(labelled_folder)[:5], root=labelled_folder)
     return RunPlan(TINY, tmp_path / "pack", save_every=2)
 
 
@@ -73,12 +73,12 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
         checkpointing.save(
             path, variant="yolov5n-0.5", model=build("yolov5n-0.5").state_dict(), training={}
         )
-        settings = dataclasses.replace(plan.settings, forced_steps=3)
+        settings = dataclasses.replace(plan.settings, forced_steps=2)
         plan = dataclasses.replace(plan, teacher=path, settings=settings)
     run(tmp_path / "whole", plan)
-    run(tmp_path / "broken", plan, until=3)
+    run(tmp_path / "broken", plan, until=2)
     # Done twice, as after a kill between two checkpoints.
-    run(tmp_path / "broken", plan, until=5, resume=True)
+    run(tmp_path / "broken", plan, until=3, resume=True)
     run(tmp_path / "broken", plan, resume=True)
     whole, broken = (checkpointing.load(tmp_path / n / "last.pt") for n in ("whole", "broken"))
     assert_equal(whole, broken)
@@ -88,7 +88,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
 
 def test_forgetting_the_optimiser_would_be_caught(plan: RunPlan, tmp_path: Path) -> None:
     run(tmp_path / "whole", plan)
-    run(tmp_path / "broken", plan, until=3)
+    run(tmp_path / "broken", plan, until=2)
     last = tmp_path / "broken" / "last.pt"
     content = checkpointing.load(last)
     content["training"]["optimizer"]["state"] = {}
@@ -143,7 +143,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert (tmp_path / "run" / "last.pt").read_bytes() == good
     assert not list((tmp_path / "run").glob(".*"))
     monkeypatch.undo()
-    assert run(tmp_path / "run", plan, resume=True).step == 6
+    assert run(tmp_path / "run", plan, resume=True).step == 4
 
 
 def test_checkpoints_of_another_kind_are_named(plan: RunPlan, tmp_path: Path) -> None:

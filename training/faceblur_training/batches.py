@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from faceblur_training import augment
 from faceblur_training.pack import Pack
@@ -36,24 +36,27 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        parts = (self.pixels, self.faces, self.images, self.known)
-        if device.type == "cuda":
-            parts = tuple(part.pin_memory() for part in parts)  # type: ignore[assignment]
-        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+        return Batch(*(part.to(device, non_blocking=True) for part in self._parts))
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU can fetch by itself; the loader calls this."""
+        return Batch(*(part.pin_memory() for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.pixels, self.faces, self.images, self.known
 
 
-class Batches:
-    """Makes the batch, or a slice of the batch, of any step of a run.
+class Batches(Dataset[Batch]):
+    """The batch, or a slice of the batch, of every step of a run.
 
-    Which samples a step has follows from its number and the seed alone. With `ahead`, threads
-    render the next steps while the device works on this one.
+    Which samples a step has follows from its number and the seed alone.
 
     Args:
         pack: Pictures.
         weights: (len(pack),) how often each picture comes, any scale.
         settings: Seed, sizes and strength of the augmentation.
         slices: Parts of a batch that are asked for separately.
-        ahead: Steps to prepare in advance; 0 renders in the thread that asks.
     """
 
     def __init__(
@@ -63,34 +66,37 @@ class Batches:
         settings: Settings,
         *,
         slices: int = 1,
-        ahead: int = 0,
     ) -> None:
         cv2.setNumThreads(1)
         self._pack = pack
         self._settings = settings
         self._cumulative = np.cumsum(weights) / weights.sum()
         self._slices = slices
-        self._ahead = ahead
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1) if ahead else None
-        self._coming: dict[int, list[Future[augment.Sample]]] = {}
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.get(step)
 
     def get(self, step: int, index: int = 0) -> Batch:
-        """Slice `index` of the batch of a step."""
+        """Render slice `index` of the batch of a step."""
         size = self._settings.batch
         places = range(index * size // self._slices, (index + 1) * size // self._slices)
-        if self._pool is None:
-            return collate([self._render(step, place) for place in places])
-        for number in range(step, step + self._ahead + 1):
-            if number not in self._coming:
-                self._coming[number] = [
-                    self._pool.submit(self._render, number, place) for place in places
-                ]
-        return collate([future.result() for future in self._coming.pop(step)])
+        return collate([self._render(step, place) for place in places])
 
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def ahead(self, first: int, *, workers: int) -> Iterator[Batch]:
+        """Whole batches from step `first` on, rendered in other processes.
+
+        Args:
+            first: Step of the first batch.
+            workers: Processes.
+        """
+        yield from DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, self._settings.schedule.steps),
+            num_workers=workers,
+            prefetch_factor=2,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def _render(self, step: int, place: int) -> augment.Sample:
         settings = self._settings

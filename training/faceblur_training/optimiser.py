@@ -47,50 +47,69 @@ class MuonAdamW(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("this optimiser takes no closure")
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                move = self._muon if group["muon"] else self._adam
-                step = move(parameter.grad, state)
-                parameter.mul_(1 - group["lr"] * group["decay"])
-                parameter.add_(step, alpha=-group["lr"])
+            moved = [p for p in group["params"] if p.grad is not None]
+            if not moved:
+                continue
+            gradients = [p.grad for p in moved]
+            move = self._muon if group["muon"] else self._adam
+            steps = move(gradients, [self.state[p] for p in moved])
+            torch._foreach_mul_(moved, 1 - group["lr"] * group["decay"])
+            torch._foreach_add_(moved, steps, alpha=-group["lr"])
 
-    def _muon(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(gradient)
-        momentum = state["momentum"]
-        momentum.lerp_(gradient, 0.05)
-        matrix = gradient.lerp(momentum, 0.95).flatten(1)
-        turned = orthogonalised(matrix)
-        scale = 0.2 * max(matrix.shape) ** 0.5
-        step: Tensor = (turned * scale).view_as(gradient)
-        return step
+    def _muon(self, gradients: list[Tensor], states: list[dict[str, Tensor]]) -> list[Tensor]:
+        momenta = _state(states, "momentum", gradients)
+        torch._foreach_lerp_(momenta, gradients, 0.05)
+        ahead = [g.lerp(m, 0.95).flatten(1) for g, m in zip(gradients, momenta, strict=True)]
+        # Filters of one shape go together: a GPU would spend its time on starting tiny kernels.
+        alike: dict[torch.Size, list[int]] = {}
+        for number, matrix in enumerate(ahead):
+            alike.setdefault(matrix.shape, []).append(number)
+        steps = list(gradients)
+        for shape, numbers in alike.items():
+            turned = orthogonalised(torch.stack([ahead[n] for n in numbers]))
+            turned = turned * (0.2 * max(shape) ** 0.5)
+            for number, step in zip(numbers, turned, strict=True):
+                steps[number] = step.view_as(gradients[number])
+        return steps
 
-    def _adam(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        if "first" not in state:
-            state["first"] = torch.zeros_like(gradient)
-            state["second"] = torch.zeros_like(gradient)
-            state["steps"] = torch.zeros(())
-        state["steps"] += 1
-        count = float(state["steps"])
-        first = state["first"].lerp_(gradient, 0.1)
-        second = state["second"].lerp_(gradient.square(), 0.01)
-        spread = (second / (1 - 0.99**count)).sqrt() + 1e-8
-        step: Tensor = first / (1 - 0.9**count) / spread
-        return step
+    def _adam(self, gradients: list[Tensor], states: list[dict[str, Tensor]]) -> list[Tensor]:
+        first = _state(states, "first", gradients)
+        second = _state(states, "second", gradients)
+        counts = []
+        for state in states:
+            state["steps"] = state.get("steps", torch.zeros(())) + 1
+            counts.append(float(state["steps"]))
+        torch._foreach_lerp_(first, gradients, 0.1)
+        torch._foreach_lerp_(second, torch._foreach_mul(gradients, gradients), 0.01)
+        spread = torch._foreach_div(second, [1 - 0.99**count for count in counts])
+        spread = torch._foreach_add(torch._foreach_sqrt(spread), 1e-8)
+        means = torch._foreach_div(first, [1 - 0.9**count for count in counts])
+        return list(torch._foreach_div(means, spread))
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Roughly the nearest (semi-)orthogonal matrix: singular values become about 1."""
+def _state(states: list[dict[str, Tensor]], name: str, like: list[Tensor]) -> list[Tensor]:
+    """One tensor of the state of each parameter, zero at first."""
+    for state, gradient in zip(states, like, strict=True):
+        if name not in state:
+            state[name] = torch.zeros_like(gradient)
+    return [state[name] for state in states]
+
+
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Roughly the nearest (semi-)orthogonal matrices: singular values become about 1.
+
+    Args:
+        matrices: (..., rows, columns).
+        steps: Of the iteration.
+    """
     a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:

@@ -80,6 +80,10 @@ class Pack:
     def __len__(self) -> int:
         return len(self._names)
 
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        """Other processes open the files again instead of receiving the pixels."""
+        return Pack, (self.folder,)
+
     def picture(self, number: int) -> Picture:
         """(H, W, 3) uint8 RGB, read-only."""
         height, width = self._sizes[number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Literal
 
 from faceblur_training.augment import AugmentConfig
@@ -42,7 +43,8 @@ def settings_for(
         shape=shape,
         decay=steps // 5 if shape == "wsd" else 0,
     )
-    settings = Settings(variant, schedule, batch=batch, seed=seed)
+    slices = max(1, min(batch // 4, os.cpu_count() or 1))
+    settings = Settings(variant, schedule, batch=batch, seed=seed, slices=slices)
     if not taught:
         return settings
     return dataclasses.replace(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from faceblur_export.yolov5_face import YOLOv5Face, build
-from faceblur_training.batches import Batches
+from faceblur_training.batches import Batch, Batches
 from faceblur_training.cpu_tuning import tune
 from faceblur_training.distillation import Hints, stage_ends
 from faceblur_training.ema import WeightAverage
@@ -22,9 +23,6 @@ from faceblur_training.pack import Pack
 from faceblur_training.replicas import Replicas
 from faceblur_training.settings import Settings
 
-AHEAD = 3
-"""Steps that are rendered in advance on a GPU."""
-
 
 class Trainer:
     """A run in memory.
@@ -33,7 +31,7 @@ class Trainer:
         settings: What to do.
         pack: Pictures.
         weights: (len(pack),) how often each picture comes, any scale.
-        teacher: Network to imitate; its `teacher` outputs replace background labels.
+        teacher: Network to imitate, where no face is labelled and inside.
         start: Weights to start from instead of fresh ones.
 
     Attributes:
@@ -62,11 +60,10 @@ class Trainer:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.momentum
         on_cpu = self.device.type == "cpu"
-        slices = settings.slices if on_cpu else 1
+        slices = min(settings.slices, settings.batch) if on_cpu else 1
         chances = np.ones(len(pack)) if weights is None else weights
-        self._batches = Batches(
-            pack, chances, settings, slices=slices, ahead=0 if on_cpu else AHEAD
-        )
+        self._batches = Batches(pack, chances, settings, slices=slices)
+        self._coming: Iterator[Batch] | None = None
         # Old GPUs have no bfloat16; float16 needs its gradients scaled to stay above zero.
         bfloat = on_cpu or torch.cuda.is_bf16_supported(including_emulation=False)
         self._half = torch.bfloat16 if bfloat else torch.float16
@@ -76,7 +73,7 @@ class Trainer:
         self._optimiser = MuonAdamW(self.model, rate=settings.schedule.rate)
         self._replicas = Replicas(self.model, slices)
         if on_cpu:
-            torch.set_num_threads(1 if settings.slices > 1 else torch.get_num_threads())
+            torch.set_num_threads(1 if slices > 1 else torch.get_num_threads())
             for replica in self._replicas.models:
                 tune(replica)
             _share(self._replicas)
@@ -90,11 +87,6 @@ class Trainer:
                 for hints in self._hints:
                     tune(hints.teacher)
         self._grid = Grid(self.model.anchors, tuple(self.model.strides))
-
-    def run(self, *, until: int, after_step: Callable[[dict[str, float]], None]) -> None:
-        """Step on until `until` steps are done; `after_step` gets the losses of each."""
-        while self.step < until:
-            after_step(self.one_step())
 
     def one_step(self) -> dict[str, float]:
         """Do one step and give its losses, learning rate and gradient norm."""
@@ -133,16 +125,25 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimizer"])
         self._replicas.spread_buffers()
         self._scaler.load_state_dict(state.get("scaler", {}))
+        self._coming = None
 
     def close(self) -> None:
-        """End the threads."""
-        self._batches.close()
+        """End the threads and processes."""
+        self._coming = None
         self._replicas.close()
+
+    def _batch(self, index: int) -> Batch:
+        if self.device.type == "cpu":
+            # Rendering takes a tenth of the time of a step: its own thread does it best.
+            return self._batches.get(self.step, index)
+        if self._coming is None:
+            self._coming = self._batches.ahead(self.step, workers=os.cpu_count() or 1)
+        return next(self._coming).to(self.device)
 
     def _slice(self, index: int, replica: YOLOv5Face) -> dict[str, float]:
         """Render a slice of the batch, and leave its gradients in the replica."""
         settings = self.settings
-        batch = self._batches.get(self.step, index).to(self.device)
+        batch = self._batch(index)
         pixels = batch.pixels.permute(0, 3, 1, 2).float().div_(255)
         hints = self._hints[index] if self._hints else None
         with torch.autocast(self.device.type, self._half, enabled=settings.half):
@@ -172,11 +173,7 @@ class Trainer:
 
 def _share(replicas: Replicas) -> None:
     """Point the replicas at the parameters of the model again, after their layout changed."""
+    replicas.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for replica in replicas.models:
         for own, shared in zip(replica.parameters(), replicas.model.parameters(), strict=True):
-            shared.data = (
-                shared.data.to(memory_format=torch.channels_last)
-                if (shared.ndim == 4)
-                else shared.data
-            )
             own.data = shared.data
