@@ -24,9 +24,7 @@ Channels = list[tuple[str, int]]
 """The channels of a feature map, each as a channel of some tensor in the graph."""
 
 
-def add_network(
-    builder: OnnxBuilder, model: YOLOv5Face, pixels: str, dtype: npt.DTypeLike
-) -> list[str]:
+def add_network(builder: OnnxBuilder, model: YOLOv5Face, pixels: str) -> list[str]:
     """Add all layers of a network to a graph.
 
     Args:
@@ -34,7 +32,6 @@ def add_network(
         model: The network; it is fused first.
         pixels: Tensor (B, 3, H, W) of values 0–255: the division by 255 goes into the weights of
             the first convolution.
-        dtype: Type of weights and computation.
 
     Returns:
         Per level the tensor (B, 48, ny, nx) of raw head values.
@@ -44,7 +41,7 @@ def add_network(
     assert isinstance(stem, nn.Conv2d)
     with torch.no_grad():
         stem.weight /= 255
-    return _Converter(builder, fused, dtype).run(pixels)
+    return _Converter(builder, fused).run(pixels)
 
 
 class _HeadMaps(nn.Module):
@@ -59,9 +56,8 @@ class _HeadMaps(nn.Module):
 
 
 class _Converter:
-    def __init__(self, builder: OnnxBuilder, model: YOLOv5Face, dtype: npt.DTypeLike) -> None:
+    def __init__(self, builder: OnnxBuilder, model: YOLOv5Face) -> None:
         self._builder = builder
-        self._dtype = dtype
         self._traced = fx.symbolic_trace(_HeadMaps(model))
         self._values: dict[fx.Node, Any] = {}
         self._widths: dict[str, int] = {}
@@ -114,8 +110,8 @@ class _Converter:
         kernel = list(conv.kernel_size)
         inputs = [
             source,
-            self._builder.constant(f"{name}.weight", weight, self._dtype),
-            self._builder.constant(f"{name}.bias", self._bias(conv, order), self._dtype),
+            self._builder.constant(f"{name}.weight", weight, np.float32),
+            self._builder.constant(f"{name}.bias", self._bias(conv, order), np.float32),
         ]
         result = self._give(
             name,

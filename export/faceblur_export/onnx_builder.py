@@ -1,4 +1,4 @@
-"""A thin layer over `onnx.helper`: nodes and constants with names, in the order they are made."""
+"""A thin layer over ONNX's messages: nodes and constants with names, in the order they are made."""
 
 from __future__ import annotations
 
@@ -7,66 +7,68 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
 
+FLOAT: Final = TensorProto.FLOAT
+INT32: Final = TensorProto.INT32
+UINT8: Final = TensorProto.UINT8
+
+Shape = Sequence["str | int"]
+"""Sides of a tensor; those that are free have a name."""
+
 
 class OnnxBuilder:
-    """Collects the nodes and constants of one graph."""
+    """Builds one model, in place: weights are never copied from message to message."""
 
     def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
+        self._model = ModelProto(ir_version=IR_VERSION, producer_name="faceblur-export")
+        self._model.opset_import.add(domain="", version=OPSET)
+        self._graph: Any = self._model.graph
+        self._graph.name = "faceblur"
+        self._constants: set[str] = set()
 
     def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Add a node with one output; the output has the node's name, and is returned."""
-        self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        self._graph.node.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
     def add_top_k(self, values: str, k: str, name: str) -> str:
         """Add a TopK over the last axis, sorted; its indices are returned."""
         outputs = [f"{name}_values", name]
-        self._nodes.append(helper.make_node("TopK", [values, k], outputs, name=name, axis=-1))
+        self._graph.node.append(helper.make_node("TopK", [values, k], outputs, name=name, axis=-1))
         return name
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         """Add a constant, once for each name."""
         if name not in self._constants:
-            array = np.asarray(value, dtype, order="C")
-            self._constants[name] = numpy_helper.from_array(array, name)
+            self._constants.add(name)
+            array = np.asarray(value, dtype)
+            self._graph.initializer.add(
+                name=name,
+                dims=array.shape,
+                data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+                raw_data=array.tobytes(),
+            )
         return name
 
     def model(
         self,
-        inputs: dict[str, tuple[int, Sequence[str | int]]],
-        outputs: dict[str, tuple[int, Sequence[str | int]]],
+        inputs: dict[str, tuple[int, Shape]],
+        outputs: dict[str, tuple[int, Shape]],
         metadata: dict[str, str],
-    ) -> Any:
-        """Make the ONNX model.
+    ) -> ModelProto:
+        """Finish the model.
 
         Args:
             inputs: Element type and shape by name.
             outputs: The same for what nodes of these names give.
             metadata: What the file says of itself.
         """
-        graph = helper.make_graph(
-            self._nodes,
-            "faceblur",
-            [helper.make_tensor_value_info(k, *v) for k, v in inputs.items()],
-            [helper.make_tensor_value_info(k, *v) for k, v in outputs.items()],
-            initializer=list(self._constants.values()),
-        )
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(
-            graph, opset_imports=[opset], producer_name="faceblur-export", ir_version=IR_VERSION
-        )
-        helper.set_model_props(model, metadata)
-        return model
-
-
-FLOAT: Final = TensorProto.FLOAT
-FLOAT16: Final = TensorProto.FLOAT16
-INT32: Final = TensorProto.INT32
-UINT8: Final = TensorProto.UINT8
+        for values, described in ((self._graph.input, inputs), (self._graph.output, outputs)):
+            values.extend(helper.make_tensor_value_info(k, *v) for k, v in described.items())
+        for key, value in metadata.items():
+            self._model.metadata_props.add(key=key, value=value)
+        return self._model

@@ -112,6 +112,8 @@ def test_fusing_changes_nothing_and_leaves_the_original(variant: str) -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())
     torch.testing.assert_close(decoded(fused, 128), before, atol=1e-3, rtol=1e-4)
     assert torch.equal(decoded(model, 128), before)
+    kept = {parameter.data_ptr() for parameter in model.parameters()}
+    assert not kept & {parameter.data_ptr() for parameter in fused.parameters()}
 
 
 def test_new_network_starts_with_few_faces() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from faceblur.errors import ModelError
 from faceblur_export.yolov5_face.variants import VARIANTS
@@ -162,16 +161,44 @@ class YOLOv5Face(nn.Module):
 
         Folding is done in double precision, so that it rounds alike on every processor.
         """
-        fused = copy.deepcopy(self).eval()
-        for parent in list(fused.modules()):
-            children = list(parent.named_children())
-            for (name, first), (following, second) in itertools.pairwise(children):
-                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    dtype = first.weight.dtype
-                    folded = fuse_conv_bn_eval(first.double(), second.double())
-                    setattr(parent, name, folded.to(dtype))
-                    setattr(parent, following, nn.Identity())
+        pairs = [
+            (parent, names, convolution, norm)
+            for parent, module in self.named_modules()
+            for names, convolution, norm in _pairs(module)
+        ]
+        # What is folded anyway need not be copied first.
+        shared = {id(t): t for *_, a, b in pairs for t in (*_tensors(a), *_tensors(b))}
+        fused = copy.deepcopy(self, shared).eval()
+        for parent, names, convolution, norm in pairs:
+            module = fused.get_submodule(parent)
+            setattr(module, names[0], _fold(convolution, norm))
+            setattr(module, names[1], nn.Identity())
         return fused
+
+
+def _pairs(module: nn.Module) -> Iterator[tuple[tuple[str, str], nn.Conv2d, nn.BatchNorm2d]]:
+    """The convolutions of a module that a normalisation follows, with the names of both."""
+    for (first, convolution), (second, norm) in itertools.pairwise(module.named_children()):
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            yield (first, second), convolution, norm
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+@torch.no_grad()
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weight = convolution.weight
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    folded = copy.deepcopy(convolution, {id(weight): weight})
+    folded.weight = nn.Parameter((weight.double() * scale.view(-1, 1, 1, 1)).to(weight))
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    folded.bias = nn.Parameter(shift.to(weight))
+    return folded
 
 
 def build(variant: str) -> YOLOv5Face:

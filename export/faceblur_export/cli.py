@@ -1,0 +1,166 @@
+"""The `faceblur-export` command."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from faceblur.clitools import FaceblurGroup
+from faceblur.defaults import DEFAULT_SIZE
+from faceblur.errors import ModelError
+from faceblur.repository import bundled_onnx
+from faceblur_export.progress import ProgressBar
+
+FilePath = click.Path(path_type=Path)
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp16", "fp32"]),
+    default="fp16",
+    show_default=True,
+    help="Of weights and computation.",
+)
+size_option = click.option(
+    "--size",
+    type=click.IntRange(64, 4096),
+    default=DEFAULT_SIZE,
+    show_default=True,
+    help="Longest side of the pictures given to the network.",
+)
+
+
+def _load(module: str) -> Any:
+    """A module of this package, or one sentence on what to install for it."""
+    try:
+        return importlib.import_module(f"faceblur_export.{module}")
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f'{error.name} is not installed; run: pip install "faceblur-triton[export]"'
+        ) from error
+
+
+@click.group(cls=FaceblurGroup)
+@click.version_option(package_name="faceblur-triton", prog_name="faceblur-export")
+def main() -> None:
+    """Bring YOLOv5-face models to ONNX, TensorRT and Triton."""
+
+
+@main.group()
+def weights() -> None:
+    """Official weights: fetch them, see what is here."""
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """List the official weights and what of them is on this machine."""
+    for entry in _load("weights").cached():
+        state = str(entry.model) if entry.model else "not here"
+        click.echo(f"{entry.known.name:18} {entry.known.licence:14} {state}")
+
+
+@weights.command()
+@click.argument("name")
+@click.option(
+    "--from", "source", type=FilePath, help="Take it from this file, not from the network."
+)
+def pull(name: str, source: Path | None) -> None:
+    """Fetch the official weights NAME, check them, and make a model of them.
+
+    Afterwards `faceblur blur --model NAME` uses it. A fetch that was cut off goes on where it
+    stopped.
+    """
+    with ProgressBar(f"fetching {name}") as bar:
+        model = _load("weights").pull(name, source=source, progress=bar.show_bytes)
+    click.echo(f"{model.name} is ready: {model.path}")
+
+
+@main.command()
+@click.argument("checkpoint", type=FilePath)
+@click.option("-o", "--output", type=FilePath, required=True, help="The ONNX file to write.")
+@click.option("--name", help="Name of the model  [default: that of the checkpoint]")
+@click.option("--variant", help="Refuse a checkpoint of any other variant.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+def onnx(
+    checkpoint: Path, output: Path, name: str | None, variant: str | None, precision: str
+) -> None:
+    """Export CHECKPOINT, official or of our own training, to ONNX.
+
+    Batch, height and width stay free. Code in the checkpoint is never run.
+    """
+    model = _load("onnx_export").export_onnx(
+        checkpoint, output, name=name, precision=precision, variant=variant
+    )
+    click.echo(f"{model.path}: {model.variant}, {model.precision}, SHA-256 {model.sha256}")
+
+
+@main.command()
+@click.argument("model", type=FilePath, required=False, metavar="[ONNX]")
+@click.option(
+    "-o", "--output", type=FilePath, required=True, help="Folder for model.plan and its manifest."
+)
+@precision_option
+@size_option
+@click.option(
+    "--check", is_flag=True, help="Build nothing: is the plan there fit for this machine?"
+)
+def tensorrt(model: Path | None, output: Path, precision: str, size: int, check: bool) -> None:
+    """Build a TensorRT plan on the GPU that will run it.
+
+    ONNX is a file made by `faceblur-export onnx`; the bundled model when left out. The manifest
+    beside the plan says what it was built from, by and for.
+    """
+    plans = _load("tensorrt_plan")
+    builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
+    plan = output / plans.PLAN_NAME
+    if check:
+        made = plans.check_plan(plan, builder=builder, gpus=gpus)
+    else:
+        choice = plans.PlanOptions(builder, gpus[0], precision, size)
+        with ProgressBar("building the plan") as bar:
+            made = plans.build_plan(model or bundled_onnx(), output, choice, bar.show_share)
+    click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
+
+
+@main.command()
+@click.option(
+    "-o", "--output", type=FilePath, required=True, help="The repository; made if need be."
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["tensorrt", "onnxruntime", "embedded"]),
+    default="tensorrt",
+    show_default=True,
+)
+@click.option("--weights", "checkpoint", type=FilePath, help="A checkpoint to serve.")
+@click.option("--variant", help="Serve the official weights of this variant, such as yolov5s.")
+@click.option("--name", help="What the server calls the model.")
+@precision_option
+@size_option
+def repository(
+    output: Path,
+    backend: str,
+    checkpoint: Path | None,
+    variant: str | None,
+    name: str | None,
+    precision: str,
+    size: int,
+) -> None:
+    """Fill a Triton model repository with a model for a backend.
+
+    The model is the bundled one unless --weights or --variant names another. For `tensorrt` run
+    this on the GPU that will serve; --precision is that of the plan.
+    """
+    plan = None
+    with _load("model_choice").chosen(checkpoint, variant) as model:
+        repositories = _load("repository")
+        if backend == "tensorrt":
+            builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
+            plan = _load("tensorrt_plan").PlanOptions(builder, gpus[0], precision, size)
+        with ProgressBar("building the plan") as bar:
+            info = repositories.fill_repository(
+                output, model, name=name, size=size, plan=plan, progress=bar.show_share
+            )
+    click.echo(f"{output} serves {info.name} with {backend}")

@@ -1,0 +1,141 @@
+"""Fill a Triton model repository with a chosen model for a chosen backend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from faceblur.atomic import atomic_path
+from faceblur.defaults import DEFAULT_SIZE
+from faceblur.detector import ModelInfo
+from faceblur.errors import OutputError
+from faceblur.letterbox import canonical_shapes
+from faceblur.repository import model_repository
+from faceblur_export.hashing import sha256_of
+from faceblur_export.onnx_file import read_onnx
+from faceblur_export.tensorrt_builders import Progress
+from faceblur_export.tensorrt_plan import (
+    PLAN_NAME,
+    PlanOptions,
+    build_plan,
+    manifest_path,
+    profiles_for,
+)
+
+DETECTOR: Final = "yolov5_face"
+MODEL_NAME: Final = "model.onnx"
+LEFT_OUT: Final = ("*.onnx", "*.plan", "*.plan.json", "__pycache__")
+"""What a copy of the repository does not take along."""
+
+
+def fill_repository(
+    output: Path,
+    onnx_path: Path,
+    *,
+    name: str | None = None,
+    size: int = DEFAULT_SIZE,
+    plan: PlanOptions | None = None,
+    progress: Progress | None = None,
+) -> ModelInfo:
+    """Put a model into a model repository, and say in its configurations which it is.
+
+    Args:
+        output: The repository. It is made as a copy of ours where there is none; in one that is
+            there already, only the detector is replaced.
+        onnx_path: The detector, in FP32.
+        name: What the server calls it; what the file says when None.
+        size: Longest side of the pictures that will come: its shapes are warmed up.
+        plan: Build a TensorRT plan too; None for the other backends.
+        progress: Called while the plan is built.
+
+    Returns:
+        What a client will be told of the model.
+
+    Raises:
+        ModelError: The ONNX file cannot be used, or the plan cannot be built.
+        OutputError: The repository cannot be written, or is something else.
+    """
+    _, metadata = read_onnx(onnx_path)
+    info = ModelInfo(name or metadata["name"], sha256_of(onnx_path), int(metadata["stride"]))
+    _prepare(output)
+    version = output / DETECTOR / "1"
+    with _writing(output):
+        # A plan of the model before must never answer in the name of this one.
+        for stale in (version / PLAN_NAME, manifest_path(version / PLAN_NAME)):
+            stale.unlink(missing_ok=True)
+    target = version / MODEL_NAME
+    if not (target.is_file() and target.samefile(onnx_path)):
+        with atomic_path(target) as temporary:
+            shutil.copyfile(onnx_path, temporary)
+    profiles = len(profiles_for(size, info.stride)) if plan is not None else 0
+    main = output / DETECTOR / "config.pbtxt"
+    for config in (main, *sorted((output / DETECTOR / "configs").glob("*.pbtxt"))):
+        _describe(config, info, size=size, profiles=profiles if config == main else 0)
+    if plan is not None:
+        build_plan(target, version, plan, progress)
+    return info
+
+
+def _prepare(output: Path) -> None:
+    """Make the repository as a copy of ours, unless it is one already."""
+    if (output / DETECTOR / "config.pbtxt").is_file():
+        return
+    with _writing(output):
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise OutputError(
+                f"{output} is there and is no model repository; give a new folder with --output"
+            )
+        shutil.copytree(
+            model_repository(),
+            output,
+            ignore=shutil.ignore_patterns(*LEFT_OUT),
+            dirs_exist_ok=True,
+        )
+
+
+def _describe(path: Path, info: ModelInfo, *, size: int, profiles: int) -> None:
+    """Write into a configuration which model it serves, and what it is warmed up with."""
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    values = {
+        "model_name": info.name,
+        "model_sha256": info.sha256,
+        "stride": str(info.stride),
+    }
+    for key, value in values.items():
+        config.parameters[key].string_value = value
+    _warm_up(config, canonical_shapes(size=size, stride=info.stride))
+    for group in config.instance_group:
+        # The first profile fits every shape; with the others, each runs at its own shape's speed.
+        group.profile[:] = [str(number) for number in range(profiles)]
+    with atomic_path(path) as temporary:
+        temporary.write_text(text_format.MessageToString(config))
+
+
+def _warm_up(config: Any, shapes: tuple[tuple[int, int], ...]) -> None:
+    """Replace the warm-up by the same batch sizes at these shapes."""
+    batches = list(dict.fromkeys(warmup.batch_size for warmup in config.model_warmup))
+    del config.model_warmup[:]
+    for batch in batches:
+        for height, width in shapes:
+            warmup = config.model_warmup.add()
+            warmup.name = f"{height}x{width} batch {batch}"
+            warmup.batch_size = batch
+            images = warmup.inputs["images"]
+            images.data_type = model_config_pb2.TYPE_UINT8
+            images.dims[:] = [height, width, 3]
+            images.zero_data = True
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, shutil.Error) as error:
+        reason = getattr(error, "strerror", None) or "not every file could be copied"
+        raise OutputError(f"cannot write the model repository {output}: {reason}") from error

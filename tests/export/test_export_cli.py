@@ -1,0 +1,125 @@
+"""`faceblur-export` as a user types it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from faceblur.onnx_model import read_model_info
+from faceblur_export import cli, gpu, tensorrt_builders
+from faceblur_export.gpu import Gpu
+from faceblur_export.tensorrt_builders import PythonBuilder
+
+NAME = "yolov5n-0.5-face"
+A10 = Gpu("NVIDIA A10", "8.6")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FACEBLUR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def checkpoint(shared: Path) -> Path:
+    return shared / "weights" / f"{NAME}.pt"
+
+
+@pytest.fixture
+def rtx_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU, as far as a plan can be built without one."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX exists for Linux x86-64 alone")
+    monkeypatch.setattr(
+        tensorrt_builders, "find_builder", lambda: PythonBuilder("tensorrt_rtx", target=A10)
+    )
+    monkeypatch.setattr(gpu, "gpus", lambda: [A10])
+
+
+def refused(result: Result, code: int) -> str:
+    """The one sentence on stderr of a command that failed."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_weights_from_a_file_to_a_served_model(
+    checkpoint: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert "not here" in run("weights", "list").stdout.splitlines()[0]
+    pulled = run("weights", "pull", NAME, "--from", checkpoint)
+    assert pulled.exit_code == 0, pulled.output
+    assert str(cache / "models" / f"{NAME}.onnx") in pulled.stdout
+    assert str(cache) in run("weights", "list").stdout.splitlines()[0]
+
+    repository = tmp_path / "repository"
+    filled = run(
+        "repository", "--variant", "yolov5n-0.5", "--backend", "embedded", "-o", repository
+    )
+    assert filled.exit_code == 0, filled.output
+    assert read_model_info(repository / "yolov5_face" / "1" / "model.onnx").name == NAME
+
+
+def test_onnx(checkpoint: Path, tmp_path: Path) -> None:
+    done = run("onnx", checkpoint, "-o", tmp_path / "x.onnx", "--name", "x", "--precision", "fp16")
+    assert done.exit_code == 0, done.output
+    info = read_model_info(tmp_path / "x.onnx")
+    assert info.name == "x"
+    assert info.sha256 in done.stdout
+
+
+def test_plan_and_its_rebuild_command(
+    checkpoint: Path, tmp_path: Path, rtx_machine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = tmp_path / "a model.onnx", tmp_path / "plan"
+    run("onnx", checkpoint, "-o", model)
+    built = run("tensorrt", model, "-o", folder, "--size", 64)
+    assert built.exit_code == 0, built.output
+    assert run("tensorrt", "-o", folder, "--check").exit_code == 0
+
+    (folder / "model.plan").write_bytes(b"of another machine")
+    sentence = refused(run("tensorrt", "-o", folder, "--check"), 5)
+    command = shlex.split(sentence.partition("build it again with: ")[2])
+    assert command[0] == "faceblur-export"
+    assert run(*command[1:]).exit_code == 0
+    assert run("tensorrt", "-o", folder, "--check").exit_code == 0
+
+
+def test_plan_in_a_repository(checkpoint: Path, tmp_path: Path, rtx_machine: None) -> None:
+    done = run("repository", "--weights", checkpoint, "-o", tmp_path / "r", "--size", 64)
+    assert done.exit_code == 0, done.output
+    assert run("tensorrt", "-o", tmp_path / "r" / "yolov5_face" / "1", "--check").exit_code == 0
+
+
+def test_mistakes_end_in_one_sentence_and_a_code(checkpoint: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.pt"
+    text.write_text("weights")
+    assert "yolov5n-0.5-face" in refused(run("weights", "pull", "yolov9"), 5)
+    assert "was refused" in refused(run("weights", "pull", NAME, "--from", text), 5)
+    assert "fetch it again" in refused(run("onnx", text, "-o", tmp_path / "x.onnx"), 5)
+    assert "does not exist" in refused(
+        run("onnx", checkpoint, "-o", tmp_path / "absent" / "x.onnx"), 4
+    )
+    wanted = ("repository", "--backend", "embedded", "-o", tmp_path / "r")
+    assert "weights pull yolov5s-face" in refused(run(*wanted, "--variant", "yolov5s"), 5)
+    assert "no official weights" in refused(run(*wanted, "--variant", "yolov5s6"), 5)
+    other = refused(run(*wanted, "--weights", checkpoint, "--variant", "yolov5s"), 5)
+    assert "holds yolov5n-0.5, not yolov5s" in other
+    assert not (tmp_path / "x.onnx").exists()
+    assert not (tmp_path / "r").exists()
+
+
+def test_machine_without_a_gpu_changes_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sentence = refused(run("repository", "--weights", checkpoint, "-o", tmp_path / "r"), 5)
+    assert "TensorRT" in sentence or "NVIDIA" in sentence
+    assert not (tmp_path / "r").exists()
