@@ -11,6 +11,7 @@ import pytest
 
 from faceblur.errors import InputError, OutputError
 from faceblur_training import pack as packing
+from faceblur_training.bundle import open_bundle, write_bundle
 from faceblur_training.formats import read_folder
 from faceblur_training.pack import Pack, open_picture, write
 
@@ -92,3 +93,25 @@ def test_a_full_disk_leaves_the_old_pack(
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "pack", pictures[:3], root=labelled_folder)
     assert len(Pack(tmp_path / "pack")) == len(pictures)
+
+
+def test_a_bundle_carries_pictures_and_faces(labelled_folder: Path, tmp_path: Path) -> None:
+    made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
+    parts = write_bundle(made, tmp_path / "parts", side=96, quality=95, part_bytes=20_000)
+    assert len(parts) > 1
+    opened = open_bundle(tmp_path / "parts", tmp_path / "there")
+    assert [e.name for e in opened.entries()] == [e.name for e in made.entries()]
+    for number, entry in enumerate(made.entries()):
+        there = opened.entry(number)
+        np.testing.assert_allclose(there.faces[:, :4], entry.faces[:, :4] * 0.75, rtol=1e-5)
+        assert (there.faces[:, 4] == 1).all()
+        small = cv2.resize(made.picture(number), (96, 96), interpolation=cv2.INTER_AREA)
+        assert np.abs(opened.picture(number).astype(int) - small).mean() < 6
+
+
+def test_a_broken_part_is_named(labelled_folder: Path, tmp_path: Path) -> None:
+    made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
+    (part,) = write_bundle(made, tmp_path / "parts")
+    part.write_bytes(part.read_bytes()[:-5000])
+    with pytest.raises(InputError, match=r"part-0\.npz is broken"):
+        open_bundle(tmp_path / "parts", tmp_path / "there")

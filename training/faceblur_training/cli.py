@@ -11,8 +11,10 @@ from faceblur.clitools import FaceblurGroup
 from faceblur.errors import InputError
 from faceblur_export.yolov5_face import VARIANTS
 from faceblur_training import evaluate_cli, model_card_cli, preparation
+from faceblur_training.bundle import write_bundle
 from faceblur_training.data_check import check as check_data
 from faceblur_training.overrides import override
+from faceblur_training.pack import Pack
 from faceblur_training.recipe import Shape, settings_for
 from faceblur_training.run_plan import RunPlan
 from faceblur_training.teacher_labels import Views
@@ -77,6 +79,19 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
     looks = Views(sides=sides, mirrored=len(sides) > 1)
     made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
     click.echo(f"{out}: {len(made)} pictures, {sum(len(e.faces) for e in made.entries())} faces")
+
+
+@main.command()
+@click.argument("prepared", type=Folder)
+@click.option("--out", type=Folder, required=True, help="Folder of the parts.")
+@click.option("--side", type=click.IntRange(64, 4096), default=416, show_default=True)
+@click.option("--quality", type=click.IntRange(1, 100), default=82, show_default=True)
+@click.option("--part-mb", type=positive, default=48, show_default=True, help="Size of a part.")
+def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) -> None:
+    """Squeeze PREPARED data into a few small files, to `pack` them on another machine."""
+    size = part_mb * 1_000_000
+    for part in write_bundle(Pack(prepared), out, side=side, quality=quality, part_bytes=size):
+        click.echo(f"{part}: {part.stat().st_size / 1e6:.1f} MB")
 
 
 @main.command()

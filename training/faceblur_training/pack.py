@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ class Pack:
                 self._faces = index["faces"]
                 self._starts = index["starts"]
             self._pixels: Picture = np.memmap(folder / "pixels.bin", np.uint8, "r")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(
                 f"{folder} is not a prepared data set ({error}); make it with faceblur-train pack"
             ) from error
@@ -158,41 +159,58 @@ def write(
         InputError: A picture or a label cannot be used.
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
-    names, sizes, labelled, faces, offsets = [], [], [], [], [0]
+    return write_pack(folder, (_decoded(item, root, side) for item in progress(pictures)))
+
+
+def write_pack(folder: Path, items: Iterable[tuple[Entry, Picture]]) -> Pack:
+    """Write decoded pictures as a pack, replacing an old one only when all went well.
+
+    Args:
+        folder: Where the pack goes.
+        items: What is known about each picture, and its pixels (H, W, 3) uint8 RGB.
+
+    Raises:
+        OutputError: The pack cannot be written, e.g. because the disk is full.
+    """
+    entries: list[Entry] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "pixels.bin.part"
         with part.open("wb") as file:
-            for item in progress(pictures):
-                image = open_picture(item.path)
-                height, width = image.shape[:2]
-                known = item.in_pixels(width, height)
-                scale = min(1.0, side / max(width, height))
-                if scale < 1:
-                    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-                    image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            for entry, image in items:
                 file.write(np.ascontiguousarray(image).tobytes())
-                names.append(item.path.relative_to(root).as_posix())
-                sizes.append(image.shape[:2])
-                labelled.append(item.labelled)
-                offsets.append(offsets[-1] + image.size)
-                faces.append(face_rows(known, scale))
+                entries.append(entry)
             file.flush()
             os.fsync(file.fileno())
         part.replace(folder / "pixels.bin")
+        sizes = np.asarray([(e.height, e.width) for e in entries], np.int64).reshape(-1, 2)
         _write_index(
             folder,
-            names=names,
-            sizes=np.asarray(sizes, np.int64).reshape(-1, 2),
-            offsets=np.asarray(offsets, np.int64),
-            labelled=np.asarray(labelled, np.bool_),
-            faces=faces,
+            names=[entry.name for entry in entries],
+            sizes=sizes,
+            offsets=np.concatenate([[0], np.cumsum(sizes.prod(1) * 3)]).astype(np.int64),
+            labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
+            faces=[entry.faces for entry in entries],
         )
     except OSError as error:
+        (folder / "pixels.bin.part").unlink(missing_ok=True)
         raise OutputError(
             f"the prepared data cannot be written to {folder}: {error.strerror or error}"
         ) from error
     return Pack(folder)
+
+
+def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, Picture]:
+    image = open_picture(item.path)
+    height, width = image.shape[:2]
+    known = item.in_pixels(width, height)
+    scale = min(1.0, side / max(width, height))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    name = item.path.relative_to(root).as_posix()
+    height, width = image.shape[:2]
+    return Entry(name, width, height, item.labelled, face_rows(known, scale)), image
 
 
 def face_rows(picture: LabelledPicture, scale: float) -> FloatArray:

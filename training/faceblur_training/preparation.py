@@ -10,6 +10,7 @@ import cv2
 from faceblur.errors import InputError
 from faceblur_export.checkpoint import load_model
 from faceblur_training import pack, teacher_labels
+from faceblur_training.bundle import is_bundle, open_bundle
 from faceblur_training.formats import LabelledPicture, read_folder
 from faceblur_training.pack import Pack
 from faceblur_training.teacher_labels import Views
@@ -27,7 +28,7 @@ def prepare(
     """Decode a data set into a pack.
 
     Args:
-        data: A folder in any of the formats of `formats`.
+        data: A folder in any of the formats of `formats`, or a bundle, which keeps its faces.
         out: Folder of the pack.
         side: Longest side that is kept, pixels.
         teacher: Checkpoint that labels the pictures nobody labelled, and adds landmarks.
@@ -39,6 +40,8 @@ def prepare(
         ModelError: The teacher cannot be used.
         OutputError: The pack cannot be written.
     """
+    if is_bundle(data):
+        return open_bundle(data, out)
     network = load_model(teacher)[0].fuse() if teacher else None
     pictures = read_folder(data)
     made = pack.write(
