@@ -37,6 +37,8 @@ def _load(module: str) -> Any:
     try:
         return importlib.import_module(f"faceblur_export.{module}")
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("faceblur"):
+            raise
         raise ModelError(
             f'{error.name} is not installed; run: pip install "faceblur-triton[export]"'
         ) from error
