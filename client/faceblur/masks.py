@@ -1,22 +1,22 @@
 """Cover faces so that nobody can be recognised, and nothing can be computed back.
 
-Why the masks cannot be undone: `solid` and `image` put a constant in place of the face; `blur`
-and `pixelate` first reduce the region to a grid of at most `MAX_CELLS` × `MAX_CELLS` averages
-and draw from those alone, so two faces with the same averages give the same picture, whatever
-their size. The grid spans the expanded box, so with the default expansion a face is about four
-cells wide.
+Why the masks cannot be undone: `blur`, `solid` and `image` read no pixel of the picture. `blur`
+draws what a blurred face looks like, the same for everybody: a grid of at most `MAX_CELLS` ×
+`MAX_CELLS` tones, smoothed into each other. Averages of the face itself, however coarse, would tell
+which other picture, masked in the same way, shows it too: `faceblur attack --weaker` measures that.
 
-What a still picture hides can come back in part from many: a box that moves over a face by
-fractions of a cell averages it differently in each frame, and the frames together tell more than
-one of them. Averaging weakens whatever is finer than a cell in each of those frames, but need not
-remove it from all of them; that is one more reason to keep the grid this coarse. Where somebody
-may take such pains, use `solid` or `image`: they give nothing away, however many frames there are.
+`pixelate` does use such averages, and is weaker for it: two faces with the same averages give the
+same picture, whatever their size, but few faces have the same. The grid spans the expanded box,
+so with the default expansion a face is about four cells wide. What a still picture hides can come
+back in part from many: a box that moves over a face by fractions of a cell averages it differently
+in each frame, and the frames together tell more than one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,14 +35,22 @@ MaskMode = Literal["blur", "pixelate", "solid", "image"]
 MAX_CELLS = 6
 """Cells across a masked region, at most."""
 
+_NOBODY_TONE = (108, 128, 158)
+"""Blue, green, red of the middle: between the tones of people, and duller."""
+
+_NOBODY_DOWN = (0.60, 0.71, 0.82, 0.93, 1.04, 1.15)
+_NOBODY_ACROSS = (0.90, 0.97, 1.0, 1.0, 0.97, 0.90)
+"""How light it is, row by row and column by column. Nothing in it is darker where eyes and mouth
+would be: a detector that takes the mask for a face would report it as not masked."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskStyle:
     """How faces are covered.
 
     Attributes:
-        mode: "blur" (cells, smoothed into each other), "pixelate" (cells), "solid" (one colour)
-            or "image" (a picture of your own).
+        mode: "blur" (the blurred face of nobody), "pixelate" (averages of the face, weaker),
+            "solid" (one colour) or "image" (a picture of your own).
         shape: "ellipse" or "box".
         expand: What is added to the box on each side, as a fraction of its width and height.
             With 0.2 the ellipse passes close to the corners of the box the detector found.
@@ -93,7 +101,7 @@ class Masker:
         """Prepare a style.
 
         Args:
-            style: How to cover faces; a smoothed pixelation when not given.
+            style: How to cover faces; `blur` when not given.
 
         Raises:
             InputError: The overlay picture cannot be read.
@@ -121,13 +129,19 @@ class Masker:
             surface, detections, expand=style.expand, feather=style.feather, cells=style.cells
         )
         flat = self._flat(surface, regions) if style.mode == "solid" and regions else None
+        nobody = surface.encode(_nobody()) if style.mode == "blur" and regions else None
         # Smallest first, each read from what the ones before it left: where masks overlap, the
         # coarser one is drawn from pixels already masked, and never the other way round.
         for region in regions:
             patches = self._stretched(surface, region) if self._overlays else flat
             for index, plane in enumerate(surface.planes):
                 view = region.view(plane)
-                patch = self._averaged(view, region) if patches is None else patches[index]
+                if patches is not None:
+                    patch = patches[index]
+                elif nobody is not None:
+                    patch = _smoothed(nobody[index], view, region)
+                else:
+                    patch = _averaged(view, region)
                 cover = region.cover(plane, shape=style.shape, feather=style.feather)
                 _paste(view, patch[: view.shape[0], : view.shape[1]], cover)
 
@@ -152,19 +166,36 @@ class Masker:
         picture = cv2.resize(overlay, (width, height), interpolation=cv2.INTER_LINEAR)
         return surface.encode(picture.astype(np.uint8, copy=False))
 
-    def _averaged(self, view: Array, region: Region) -> Array:
-        """Reduce a part of a plane to the region's grid, and draw it again from that alone."""
-        height, width = view.shape[:2]
-        columns, rows = region.grid(view)
-        # Cells of whole samples are averaged several times faster. The few samples this leaves
-        # over, at most one to a cell, lie at the rim of the region.
-        left, top = width % columns // 2, height % rows // 2
-        inner = view[top : height - height % rows + top, left : width - width % columns + left]
-        cells = cv2.resize(inner, (columns, rows), interpolation=cv2.INTER_AREA)
-        # Linear, because it stays within the range of the cells at every bit depth.
-        how = cv2.INTER_LINEAR if self.style.mode == "blur" else cv2.INTER_NEAREST
-        patch: Array = cv2.resize(cells, (width, height), interpolation=how)
-        return patch
+
+@cache
+def _nobody() -> Picture:
+    """A blurred face like everybody's and nobody's, uint8 BGR, whole samples to each cell."""
+    light = np.outer(_NOBODY_DOWN, _NOBODY_ACROSS)
+    cells = np.multiply.outer(light, np.array(_NOBODY_TONE))
+    picture: Picture = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)
+    return picture
+
+
+def _smoothed(samples: Array, view: Array, region: Region) -> Array:
+    """Draw samples of a plane over a region of it, in the region's cells, without edges."""
+    height, width = view.shape[:2]
+    cells = cv2.resize(samples, region.grid(view), interpolation=cv2.INTER_AREA)
+    # Linear, because it stays within the range of the cells at every bit depth.
+    patch: Array = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+    return patch
+
+
+def _averaged(view: Array, region: Region) -> Array:
+    """Reduce a part of a plane to the region's grid, and draw it again from that alone."""
+    height, width = view.shape[:2]
+    columns, rows = region.grid(view)
+    # Cells of whole samples are averaged several times faster. The few samples this leaves
+    # over, at most one to a cell, lie at the rim of the region.
+    left, top = width % columns // 2, height % rows // 2
+    inner = view[top : height - height % rows + top, left : width - width % columns + left]
+    cells = cv2.resize(inner, (columns, rows), interpolation=cv2.INTER_AREA)
+    patch: Array = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
+    return patch
 
 
 def _paste(view: Array, patch: Array, cover: Array | None) -> None:
