@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from faceblur.cli.attack import attack
 from faceblur.cli.blur import blur
 from faceblur.cli.doctor import doctor
 from faceblur.cli.serve import serve
@@ -32,3 +33,4 @@ def main() -> None:
 main.add_command(blur)
 main.add_command(serve)
 main.add_command(doctor)
+main.add_command(attack)

@@ -1,0 +1,1 @@
+"""Show what a result promises: that nothing was missed, edited or left recognisable."""
