@@ -80,6 +80,17 @@ def test_wider_row_of_zeros_means_a_picture_without_faces(tmp_path: Path) -> Non
     assert len(second.boxes) == 0
 
 
+def test_wider_as_it_is_unpacked_has_each_picture_once(tmp_path: Path) -> None:
+    wider(tmp_path)
+    (tmp_path / "wider_face_split").mkdir()
+    name = "wider_face_train_bbx_gt.txt"
+    (tmp_path / name).rename(tmp_path / "wider_face_split" / name)
+    picture(tmp_path / "WIDER_train/images/0--Parade/unlisted.png")
+    found = {p.path.name: p.labelled for p in read_folder(tmp_path)}
+    assert found == {"a.png": True, "b.png": True, "unlisted.png": False}
+    assert len(read_folder(tmp_path)) == 3
+
+
 def test_retinaface_minus_one_means_landmarks_not_labelled(tmp_path: Path) -> None:
     picture(tmp_path / "images/a.png")
     marks = " ".join(["-1.0 -1.0 -1.0"] * 5)

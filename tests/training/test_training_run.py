@@ -28,7 +28,7 @@ from faceblur_training.settings import Settings
 from faceblur_training.training_run import TrainingRun, prolonged
 
 TINY = dataclasses.replace(
-    settings_for("yolov5n-0.5", steps=4), batch=2, sides=(64, 96), average=0.9, validate_at=64
+    settings_for("yolov5n-0.5", steps=4), batch=4, sides=(64, 96), average=0.9, validate_at=64
 )
 
 
@@ -84,6 +84,15 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
     assert_equal(whole, broken)
     steps = [row["step"] for row in csv.DictReader((tmp_path / "broken" / "metrics.csv").open())]
     assert steps == sorted(set(steps), key=int)
+
+
+def test_four_levels_train_too(plan: RunPlan, tmp_path: Path) -> None:
+    settings = dataclasses.replace(
+        plan.settings, variant="yolov5n6", sides=(64,), schedule=Schedule(1e-3, 1, warmup=1)
+    )
+    result = run(tmp_path / "run", dataclasses.replace(plan, settings=settings))
+    assert result.step == 1
+    assert load_model(tmp_path / "run" / "last.pt")[1] == "yolov5n6"
 
 
 def test_forgetting_the_optimiser_would_be_caught(plan: RunPlan, tmp_path: Path) -> None:

@@ -88,10 +88,14 @@ def read_folder(folder: Path) -> list[LabelledPicture]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give one that holds pictures")
-    pictures = list(_read(folder))
+    pictures: dict[Path, LabelledPicture] = {}
+    for picture in _read(folder):
+        # WIDER FACE keeps labels and pictures in two folders: a label wins over none.
+        if picture.labelled or picture.path not in pictures:
+            pictures[picture.path] = picture
     if not pictures:
         raise InputError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return sorted(pictures, key=lambda p: p.path.as_posix())
+    return sorted(pictures.values(), key=lambda p: p.path.as_posix())
 
 
 def format_of(folder: Path) -> str:

@@ -60,12 +60,13 @@ class Trainer:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.momentum
         on_cpu = self.device.type == "cpu"
-        slices = min(settings.slices, settings.batch) if on_cpu else 1
+        # A slice of one sample has no batch statistics at the coarsest level.
+        slices = min(settings.slices, max(1, settings.batch // 2)) if on_cpu else 1
         chances = np.ones(len(pack)) if weights is None else weights
         self._batches = Batches(pack, chances, settings, slices=slices)
         self._coming: Iterator[Batch] | None = None
         # Old GPUs have no bfloat16; float16 needs its gradients scaled to stay above zero.
-        bfloat = on_cpu or torch.cuda.is_bf16_supported(including_emulation=False)
+        bfloat = on_cpu or torch.cuda.get_device_capability() >= (8, 0)
         self._half = torch.bfloat16 if bfloat else torch.float16
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.half and not bfloat)
         self.model = model.to(self.device)
