@@ -1,0 +1,74 @@
+"""Which detection belongs to which track."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from faceblur.detections import FloatArray
+
+_REACH: Final = 0.8
+"""Distance of centres that is always bridged, in sizes of the face."""
+_REACH_PER_S: Final = 2.0
+"""What is added for each second since the face was seen."""
+_LEAP_PER_S: Final = 25.0
+"""Speed of a face, or of a camera, that is swept round; sizes of the face per second."""
+_MAX_LEAP: Final = 6.0
+_LEAP_S: Final = 0.35
+_MAX_RATIO: Final = 2.0
+"""Sizes further apart than this are not of the same face."""
+
+
+def stroll(elapsed_s: FloatArray) -> FloatArray:
+    """How far a face may be from where it is expected, in its sizes, after some time."""
+    reach: FloatArray = np.float32(_REACH) + np.float32(_REACH_PER_S) * elapsed_s
+    return reach
+
+
+def leap(elapsed_s: FloatArray) -> FloatArray:
+    """The same for one that nothing else explains: lost in motion blur, found far away."""
+    reach = np.minimum(_MAX_LEAP, _LEAP_PER_S * elapsed_s)
+    return np.where(elapsed_s <= _LEAP_S, reach, 0).astype(np.float32)
+
+
+def affinities(expected: FloatArray, found: FloatArray, reach: FloatArray) -> FloatArray:
+    """How well boxes fit: overlap plus nearness.
+
+    Args:
+        expected: (T, 4) boxes where tracks should be, xyxy.
+        found: (N, 4) boxes.
+        reach: (T,) distance of centres at which a face is another one, in sizes of the face.
+
+    Returns:
+        (T, N) from 0 (cannot be the same face) to 2.
+    """
+    a, b = expected[:, None], found[None]
+    sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
+    area_a, area_b = sides_a.prod(-1), sides_b.prod(-1)
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.maximum(overlap, 0).prod(-1)
+    iou = shared / np.maximum(area_a + area_b - shared, 1e-6)
+    size_a, size_b = np.sqrt(np.maximum(area_a, 1e-6)), np.sqrt(np.maximum(area_b, 1e-6))
+    apart = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
+    distance = np.hypot(apart[..., 0], apart[..., 1])
+    far = np.maximum(np.maximum(size_a, size_b) * reach[:, None], 1e-6)
+    nearness = 1 - distance / far
+    ratio = np.maximum(size_a / size_b, size_b / size_a)
+    possible = (nearness > 0) & (ratio < _MAX_RATIO)
+    return np.where(possible, iou + nearness, 0).astype(np.float32)
+
+
+def pair(fit: FloatArray) -> list[tuple[int, int]]:
+    """Pair rows with columns, best fit first, each at most once; 0 is no fit."""
+    rows, columns = np.nonzero(fit > 0)
+    order = np.argsort(-fit[rows, columns], kind="stable")
+    pairs: list[tuple[int, int]] = []
+    used_rows: set[int] = set()
+    used_columns: set[int] = set()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in used_rows and column not in used_columns:
+            used_rows.add(row)
+            used_columns.add(column)
+            pairs.append((row, column))
+    return pairs

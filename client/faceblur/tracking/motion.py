@@ -1,0 +1,122 @@
+"""Where a face is when nobody looked: straight motion, in boxes that grow with the doubt.
+
+Faces are rows as in `Detections.rows`; times are in seconds, lengths in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from faceblur.detections import FloatArray
+
+FIT_COUNT: Final = 6
+"""Detections that a speed is taken from."""
+
+_FIT_S: Final = 0.5
+_DRIFT: Final = 0.3
+"""Growth of each side per second, as a fraction of the face: it may turn, nod or speak."""
+_ACCELERATION: Final = 4.0
+"""Change of speed that is allowed for, faces per second, per second."""
+_UNEVEN: Final = 0.12
+"""Growth between sightings, as a fraction of the way from one to the other."""
+_MAX_GROWTH: Final = 0.75
+_MAX_SHIFT: Final = 1.5
+"""Distance that a face is expected to go unseen, in its own sizes."""
+
+
+def speed(times: Sequence[float], rows: Sequence[FloatArray]) -> FloatArray:
+    """Speed of each edge of a box, by least squares.
+
+    Args:
+        times: Of detections, rising, seconds.
+        rows: (15,) each.
+
+    Returns:
+        (4,) pixels per second.
+    """
+    t = np.asarray(times, np.float32)
+    spread = t - t.mean()
+    weight = float(spread @ spread)
+    if len(t) < 2 or weight == 0:
+        return np.zeros(4, np.float32)
+    boxes = np.stack(rows)[:, :4]
+    slope = (spread @ boxes) / np.float32(weight)
+    # Two detections differ by as much as the detector trembles.
+    return np.asarray(slope if len(t) > 2 else slope / 2, np.float32)
+
+
+def recent(times: Sequence[float], at: int, *, step: int) -> slice:
+    """The detections around the end of a track that its speed is taken from.
+
+    Args:
+        times: Of all its detections, rising, seconds.
+        at: Position of the one at the end.
+        step: 1 if the track goes on behind it, -1 if it goes on before it.
+    """
+    last = at
+    for _ in range(FIT_COUNT - 1):
+        following = last + step
+        if not 0 <= following < len(times) or abs(times[following] - times[at]) > _FIT_S:
+            break
+        last = following
+    return slice(min(at, last), max(at, last) + 1)
+
+
+def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
+    """A face some time after (or, with negative time, before) it was seen.
+
+    The box spans where the face was and where it would be by now: it may have stopped.
+
+    Args:
+        row: (15,), as it was seen.
+        pace: (4,) as from `speed`.
+        elapsed_s: Seconds since then.
+    """
+    sides = row[2:4] - row[:2]
+    reach = float(_MAX_SHIFT * sides.mean())
+    moved = row[:4] + np.clip(pace * np.float32(elapsed_s), -reach, reach)
+    # Edges may close in on each other, but a face does not turn inside out.
+    low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
+    box = np.concatenate([np.minimum(row[:2], low), np.maximum(row[2:4], high)])
+    shift = (moved[:2] + moved[2:] - row[:2] - row[2:4]) / 2
+    landmarks = row[5:].reshape(5, 2) + shift
+    return _filled(_grown(box, sides, abs(elapsed_s)), landmarks)
+
+
+def interpolate(
+    before: FloatArray, after: FloatArray, *, since_s: float, until_s: float
+) -> FloatArray:
+    """A face between two sightings.
+
+    Args:
+        before: (15,), the earlier one.
+        after: (15,), the later one.
+        since_s: Seconds since the earlier one.
+        until_s: Seconds until the later one.
+    """
+    part = np.float32(since_s / (since_s + until_s))
+    between = before + (after - before) * part
+    # A face that is half hidden at one end may be whole in between.
+    centre = (between[:2] + between[2:4]) / 2
+    sides = np.maximum(before[2:4] - before[:2], after[2:4] - after[:2])
+    # It need not have gone at an even pace; the doubt is largest half way.
+    way = np.abs(after[:2] + after[2:4] - before[:2] - before[2:4]) / 2
+    half = sides / 2 + way * (4 * np.float32(_UNEVEN) * part * (1 - part))
+    box = np.concatenate([centre - half, centre + half])
+    return _filled(_grown(box, sides, min(since_s, until_s)), between[5:].reshape(5, 2))
+
+
+def _grown(box: FloatArray, sides: FloatArray, elapsed_s: float) -> FloatArray:
+    growth = min(_MAX_GROWTH, _DRIFT * elapsed_s + _ACCELERATION / 2 * elapsed_s**2)
+    margin = sides * np.float32(growth)
+    grown: FloatArray = np.concatenate([box[:2] - margin, box[2:] + margin])
+    return grown
+
+
+def _filled(box: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """A face row with score 0: it was not seen here."""
+    row: FloatArray = np.concatenate([box, [0], landmarks.ravel()]).astype(np.float32)
+    return row

@@ -1,0 +1,72 @@
+"""How far masks reach beyond the frames in which a face was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from faceblur.errors import InputError
+
+BUFFER_BYTES: Final = 512 * 1024 * 1024
+"""Memory that the frames held back may take."""
+
+_TRACK_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverOptions:
+    """Settings of the cover over time.
+
+    Attributes:
+        lead_s: A face is masked for so long before it was first found, seconds.
+        hold_s: A face is masked for so long after it was last found, seconds.
+        gap_s: A face that comes back after at most so long is masked in between, seconds.
+        trust_s: Seconds of `lead_s` and `hold_s` that each detection of a face is good for, times
+            the square of its score: one that is likely false does not stay for long.
+        track_threshold: Lowest score that keeps a face masked which is, or soon will be, above
+            the threshold; half the threshold when None.
+        detect_every: The detector is asked about every so many frames.
+        max_frames: Frames held back, at most, whatever the other settings ask for.
+    """
+
+    lead_s: float = 0.5
+    hold_s: float = 0.5
+    gap_s: float = 1.0
+    trust_s: float = 0.3
+    track_threshold: float | None = None
+    detect_every: int = 1
+    max_frames: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: A setting makes no sense.
+        """
+        for name in ("lead_s", "hold_s", "gap_s", "trust_s"):
+            value = getattr(self, name)
+            if not 0 <= value <= 60:
+                raise InputError(f"{name} cannot be {value:g} seconds: use 0 to 60")
+        if self.track_threshold is not None and not 0 < self.track_threshold < 1:
+            raise InputError(
+                f"a track threshold of {self.track_threshold:g} makes no sense; give one between "
+                "0 and 1"
+            )
+        if self.detect_every < 1:
+            raise InputError(f"cannot detect on every {self.detect_every} frames: use 1 or more")
+        if self.max_frames < 1:
+            raise InputError(f"cannot hold back {self.max_frames} frames: use 1 or more")
+
+    def min_score(self, threshold: float) -> float:
+        """The score to ask the detector for, when `threshold` is what counts as a face."""
+        wanted = self.track_threshold
+        return min(threshold, threshold * _TRACK_SHARE if wanted is None else wanted)
+
+    def extent_s(self, limit_s: float, evidence: float) -> float:
+        """How far a face reaches, at most `limit_s`, by its `Track.evidence`."""
+        return min(limit_s, self.trust_s * evidence)
+
+    def within(self, frame_bytes: int, *, budget: int = BUFFER_BYTES) -> CoverOptions:
+        """The same, with no more frames held back than fit into a budget of memory."""
+        fitting = max(1, budget // max(1, frame_bytes))
+        return replace(self, max_frames=min(self.max_frames, fitting))

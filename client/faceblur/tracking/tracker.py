@@ -1,0 +1,166 @@
+"""Link the detections of consecutive frames into tracks."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections, FloatArray
+from faceblur.tracking import motion
+from faceblur.tracking.association import affinities, leap, pair, stroll
+
+_GAIN: Final = 0.4
+"""Share of a surprise that is put down to a change of speed (an alpha-beta filter)."""
+_PATIENCE_S: Final = 0.2
+_PATIENCE_PER_EVIDENCE_S: Final = 0.5
+"""A track waits the longer for its next detection the more it has had: noise must not add up."""
+_SURE: Final = 1.0
+"""Evidence, as in `Track`, for a face that is looked for far away."""
+
+
+@dataclass(eq=False)
+class Track:
+    """One face for as long as it can be followed.
+
+    Attributes:
+        scene: Counts camera cuts; a track never crosses one.
+        frames: Numbers of the frames in which it was found, rising. Old ones are forgotten.
+        times: Their times, seconds.
+        rows: The face in each of them, (15,) as in `Detections.rows`.
+        evidence: Sum of the squares of its scores, those of forgotten frames included.
+        confirmed: Its score has been above the threshold.
+        pace: (4,) speed of the box's edges, pixels per second.
+    """
+
+    scene: int
+    frames: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    rows: list[FloatArray] = field(default_factory=list)
+    evidence: float = 0.0
+    confirmed: bool = False
+    pace: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
+
+    def add(self, frame: int, time_s: float, row: FloatArray, *, confirms: bool) -> None:
+        """Take up the detection in one more frame."""
+        if self.times:
+            elapsed_s = np.float32(time_s - self.times[-1])
+            expected = self.rows[-1][:4] + self.pace * elapsed_s
+            surprise = (row[:4] - expected) / elapsed_s
+            self.pace = self.pace + surprise * np.float32(_GAIN if len(self.times) > 1 else 1)
+        self.frames.append(frame)
+        self.times.append(time_s)
+        self.rows.append(row)
+        self.evidence += float(row[4]) ** 2
+        self.confirmed = self.confirmed or confirms
+
+    def forget(self, before: int) -> None:
+        """Drop what frames from number `before` on do not need."""
+        spare = bisect_left(self.frames, before) - motion.FIT_COUNT
+        if spare > motion.FIT_COUNT:
+            del self.frames[:spare], self.times[:spare], self.rows[:spare]
+
+
+class Tracker:
+    """Follows faces from frame to frame, and for a while where they are not found."""
+
+    def __init__(self, *, threshold: float, gap_s: float) -> None:
+        """Start without tracks.
+
+        Args:
+            threshold: Score that makes a track count, 0-1.
+            gap_s: How long a face may be away and still be followed, seconds.
+        """
+        self._threshold = threshold
+        self._gap_s = gap_s
+        self._scene = 0
+        self._live: list[Track] = []
+        self._looked_s = math.nan
+        self._rhythm_s = 0.0
+
+    @property
+    def scene(self) -> int:
+        """How many camera cuts there have been."""
+        return self._scene
+
+    @property
+    def rhythm_s(self) -> float:
+        """Time between the latest two frames that were looked at, seconds; 0 before."""
+        return self._rhythm_s
+
+    @property
+    def live(self) -> list[Track]:
+        """Tracks that a detection may still continue."""
+        return self._live
+
+    def cut(self) -> None:
+        """End all tracks: what comes next is another scene."""
+        self._scene += 1
+        self._live = []
+
+    def update(self, frame: int, time_s: float, found: Detections) -> list[Track]:
+        """Link the detections of the next frame.
+
+        Confident detections choose first; the others may continue what is left. What is left
+        over of confident ones may be a face that was swept away while nothing was found. A
+        detection that continues nothing begins a track.
+
+        Args:
+            frame: The frame's number.
+            time_s: Its time; later than the one before.
+            found: Detections of any score.
+
+        Returns:
+            The track of each detection.
+        """
+        self._rhythm_s = 0.0 if math.isnan(self._looked_s) else time_s - self._looked_s
+        self._looked_s = time_s
+        self._live = [t for t in self._live if time_s - t.times[-1] <= self._patience_s(t)]
+        rows = found.rows()
+        confident = found.scores >= self._threshold
+        owners = self._link(time_s, found.boxes, confident)
+        tracks = []
+        for row, owner, confirms in zip(rows, owners, confident.tolist(), strict=True):
+            track = owner or Track(self._scene)
+            if owner is None:
+                self._live.append(track)
+            track.add(frame, time_s, row, confirms=confirms)
+            tracks.append(track)
+        return tracks
+
+    def _patience_s(self, track: Track) -> float:
+        """How long a track waits for its next detection, seconds."""
+        patience_s = min(self._gap_s, _PATIENCE_S + _PATIENCE_PER_EVIDENCE_S * track.evidence)
+        return max(patience_s, 2 * self._rhythm_s)
+
+    def _link(
+        self, time_s: float, boxes: FloatArray, confident: npt.NDArray[np.bool_]
+    ) -> list[Track | None]:
+        owners: list[Track | None] = [None] * len(boxes)
+        if not self._live or not len(boxes):
+            return owners
+        elapsed_s = np.array([time_s - track.times[-1] for track in self._live], np.float32)
+        last = np.stack([track.rows[-1][:4] for track in self._live])
+        expected = last + np.stack([t.pace for t in self._live]) * elapsed_s[:, None]
+        near = affinities(expected, boxes, stroll(elapsed_s))
+        sure = np.array([track.evidence >= _SURE for track in self._live])
+        free = np.ones(near.shape, np.bool_)
+        for fit, allowed in (
+            (near, confident[None]),
+            (near, ~confident[None]),
+            (None, confident[None] & sure[:, None]),
+        ):
+            open_pairs = free & allowed
+            if not open_pairs.any():
+                continue
+            if fit is None:
+                fit = affinities(last, boxes, leap(elapsed_s))
+            for row, column in pair(np.where(open_pairs, fit, 0)):
+                owners[column] = self._live[row]
+                free[row] = False
+                free[:, column] = False
+        return owners

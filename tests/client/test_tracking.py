@@ -1,0 +1,350 @@
+"""No face flashes through: what the cover over time promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faceblur.detections import Detections, FloatArray
+from faceblur.errors import InputError
+from faceblur.tracking import CoverOptions, LiveCover, cover
+from faceblur.tracking.cuts import CutDetector, thumbnail
+from faceblur.tracking.smoothing import Window
+
+RATE = 30
+THRESHOLD = 0.2
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A face on a straight way, or on one that bends."""
+
+    start: tuple[float, float] = (100.0, 100.0)
+    step: tuple[float, float] = (3.0, -1.0)
+    bend: float = 0.0
+    size: float = 60.0
+
+    def box(self, i: int) -> Box:
+        x = self.start[0] + self.step[0] * i + self.bend * i * i
+        y = self.start[1] + self.step[1] * i
+        return x - self.size / 2, y - self.size * 0.6, x + self.size / 2, y + self.size * 0.6
+
+
+def faces(*boxes: Box, score: float = 0.9) -> Detections:
+    rows = [[*box, score, *[(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] * 5] for box in boxes]
+    return Detections.from_rows(np.array(rows, np.float32))
+
+
+def detections(path: Path, count: int, *, missed: Iterable[int] = ()) -> list[Detections]:
+    lost = set(missed)
+    return [Detections.empty() if i in lost else faces(path.box(i)) for i in range(count)]
+
+
+def covered(
+    found: Sequence[Detections | None],
+    options: CoverOptions | None = None,
+    *,
+    scenes: Sequence[int] | None = None,
+) -> list[Detections]:
+    """What is masked in each frame; frames are their numbers."""
+    looks = None if scenes is None else lambda i: scene(scenes[i])
+    out = list(
+        cover(
+            enumerate(found),
+            options=options or CoverOptions(),
+            threshold=THRESHOLD,
+            time_s=lambda i: i / RATE,
+            thumbnail=looks,
+        )
+    )
+    assert [number for number, _ in out] == list(range(len(found)))
+    return [masked for _, masked in out]
+
+
+def scene(number: int) -> FloatArray:
+    """A thumbnail; other numbers look entirely different."""
+    random = np.random.default_rng(number)
+    return thumbnail(random.integers(0, 256, (9, 16), np.uint8).repeat(40, 0).repeat(40, 1))
+
+
+def hides(masked: Detections, box: Box) -> bool:
+    """Whether one mask covers a face wholly, with what masks are expanded by."""
+    grow = 0.2 * (masked.boxes[:, 2:] - masked.boxes[:, :2])
+    low, high = masked.boxes[:, :2] - grow, masked.boxes[:, 2:] + grow
+    return bool(((low <= box[:2]).all(1) & (high >= box[2:]).all(1)).any())
+
+
+def leaks(masked: Sequence[Detections], path: Path) -> list[int]:
+    return [i for i, m in enumerate(masked) if not hides(m, path.box(i))]
+
+
+paths = st.builds(
+    Path,
+    start=st.tuples(st.floats(-50, 700), st.floats(-50, 400)),
+    step=st.tuples(st.floats(-20, 20), st.floats(-12, 12)),
+    bend=st.floats(-0.05, 0.05),
+    size=st.floats(8, 200),
+)
+
+
+class TestFiles:
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_what_is_found_is_masked_as_it_was_found_and_every_frame_comes_out_once(
+        self, data: st.DataObject
+    ) -> None:
+        coordinate = st.floats(0, 640, width=32)
+        side = st.floats(2, 200, width=32)
+        box = st.tuples(coordinate, coordinate, side, side).map(
+            lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+        )
+        frame = st.lists(st.tuples(box, st.floats(0.0625, 1, width=32)), max_size=4)
+        scenes = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=40))
+        found = [
+            Detections.from_rows(
+                np.array([[*b, s, *[0] * 10] for b, s in data.draw(frame)], np.float32)
+            )
+            for _ in scenes
+        ]
+        for seen, masked in zip(found, covered(found, scenes=scenes), strict=True):
+            rows = {row.tobytes() for row in masked.rows()}
+            for row in seen.select(seen.scores >= THRESHOLD).rows():
+                assert row.tobytes() in rows
+            assert np.isfinite(masked.rows()).all()
+            assert (masked.boxes[:, 2:] >= masked.boxes[:, :2]).all()
+
+    @settings(max_examples=60, deadline=None)
+    @given(paths, st.sets(st.integers(10, 49), max_size=30))
+    def test_a_face_that_comes_back_is_masked_in_between(
+        self, path: Path, missed: set[int]
+    ) -> None:
+        path = replace(path, size=max(path.size, 3 * abs(path.step[0]), 3 * abs(path.step[1])))
+        found = detections(path, 60, missed=missed)
+        assert leaks(covered(found), path) == []
+
+    def test_a_face_is_masked_before_it_is_found_and_after_it_is_lost(self) -> None:
+        path = Path()
+        missed = [*range(20, 30), *range(60, 70)]
+        found = detections(path, 90, missed=[*range(30), *range(60, 90)])
+        masked = covered(found)
+        assert not set(leaks(masked, path)) & set(missed)
+        # It does not stay for ever.
+        assert not len(masked[0])
+        assert not len(masked[-1])
+
+    def test_boxes_grow_while_nothing_is_found(self) -> None:
+        masked = covered(detections(Path(step=(0, 0)), 60, missed=range(30, 60)))
+        areas = [np.prod(m.boxes[0, 2:] - m.boxes[0, :2]) for m in masked[29:44]]
+        assert areas == sorted(areas)
+        assert areas[-1] > areas[0]
+
+    def test_filled_faces_say_that_they_were_not_seen(self) -> None:
+        masked = covered(detections(Path(), 20, missed=[10]))
+        assert [m.scores[0] > 0 for m in masked] == [i != 10 for i in range(20)]
+
+    def test_low_scores_count_once_the_face_was_above_the_threshold(self) -> None:
+        path = Path()
+        found = [faces(path.box(i), score=0.9 if i == 30 else 0.12) for i in range(40)]
+        masked = covered(found)
+        assert set(leaks(masked, path)) <= set(range(2))
+        # On their own they do not.
+        assert not any(map(len, covered([faces(path.box(i), score=0.12) for i in range(40)])))
+
+    def test_a_single_false_detection_hardly_spreads(self) -> None:
+        found = [Detections.empty() for _ in range(60)]
+        found[30] = faces(Path().box(0), score=0.25)
+        assert 1 <= sum(len(m) > 0 for m in covered(found)) <= 3
+
+    def test_a_face_swept_away_in_motion_blur_is_masked_on_its_way(self) -> None:
+        boxes = [Path(step=(0, 0)).box(0)] * 15 + [Path((340, 100), (0, 0)).box(0)] * 15
+        found = [faces(box) for box in boxes]
+        way = [148, 196, 244, 292]
+        found[13:17] = [Detections.empty() for _ in way]
+        masked = covered(found)
+        for x, m in zip(way, masked[13:17], strict=True):
+            assert hides(m, Path((x, 100)).box(0))
+
+    @pytest.mark.parametrize("every", [2, 3, 5])
+    def test_frames_between_those_looked_at_are_masked(self, every: int) -> None:
+        path = Path(step=(8, 3))
+        found = [faces(path.box(i)) if i % every == 0 else None for i in range(60)]
+        assert leaks(covered(found, CoverOptions(detect_every=every)), path) == []
+
+    def test_two_faces_that_pass_each_other_are_both_masked(self) -> None:
+        left, right = Path((100, 100), (6, 0)), Path((460, 110), (-6, 0))
+        found = [
+            Detections.empty() if 27 <= i <= 33 else faces(left.box(i), right.box(i))
+            for i in range(60)
+        ]
+        masked = covered(found)
+        assert leaks(masked, left) == []
+        assert leaks(masked, right) == []
+
+    def test_without_the_backward_pass_the_first_frames_leak(self) -> None:
+        path, found = Path(), detections(Path(), 60, missed=range(10))
+        assert leaks(covered(found), path) == []
+        assert leaks(covered(found, CoverOptions(lead_s=0)), path) == list(range(10))
+
+    def test_without_interpolation_and_hold_gaps_leak(self) -> None:
+        path, gap = Path(), range(20, 30)
+        found = detections(path, 60, missed=gap)
+        broken = CoverOptions(lead_s=0, hold_s=0, gap_s=0)
+        assert leaks(covered(found), path) == []
+        assert leaks(covered(found, broken), path) == list(gap)
+
+
+class TestCuts:
+    def test_nothing_reaches_across_a_cut(self) -> None:
+        found = detections(Path(step=(0, 0)), 60, missed=range(30, 60))
+        assert any(map(len, covered(found)[30:]))
+        masked = covered(found, scenes=[0] * 30 + [1] * 30)
+        assert not any(map(len, masked[30:]))
+        found.reverse()
+        assert not any(map(len, covered(found, scenes=[0] * 30 + [1] * 30)[:30]))
+
+    def test_the_first_frames_behind_a_cut_are_masked(self) -> None:
+        path = Path()
+        found = detections(path, 60, missed=range(30, 38))
+        assert leaks(covered(found, scenes=[0] * 30 + [1] * 30), path) == []
+
+    def test_cuts_are_told_from_motion_noise_flashes_and_fades(
+        self, portrait: npt.NDArray[np.uint8]
+    ) -> None:
+        random = np.random.default_rng(0)
+        grey = portrait[:, :, 1]
+
+        def cuts(*pictures: npt.NDArray[np.uint8]) -> list[bool]:
+            detector = CutDetector()
+            return [detector.is_cut(thumbnail(p)) for p in pictures]
+
+        view = grey[100:400, 100:400]
+        noisy = np.clip(view + random.normal(0, 40, view.shape), 0, 255).astype(np.uint8)
+        flash = np.clip(view.astype(int) + 120, 0, 255).astype(np.uint8)
+        steady = [view, grey[104:404, 120:420], view, noisy, view, flash, view, view // 2, view]
+        assert not any(cuts(*steady))
+        other = np.ascontiguousarray(grey[:300, 212:].T)
+        assert cuts(view, other, view) == [False, True, True]
+        assert cuts(view, np.zeros_like(view), view) == [False, True, True]
+
+    def test_thumbnails_do_not_depend_on_depth_or_size(
+        self, portrait: npt.NDArray[np.uint8]
+    ) -> None:
+        grey = portrait[:360, :, 1]
+        deep = grey.astype(np.uint16) << 2
+        assert thumbnail(deep, white=1020) == pytest.approx(thumbnail(grey), abs=1e-6)
+        assert thumbnail(grey[:5, :7]).shape == (5, 7)
+
+
+class TestMemory:
+    def test_frames_held_back_are_bounded_and_freed(self) -> None:
+        """What is held is counted over a video far longer than the window."""
+        held = most = 0
+
+        class Frame:
+            def __init__(self, number: int) -> None:
+                nonlocal held, most
+                self.number = number
+                held += 1
+                most = max(most, held)
+
+            def __del__(self) -> None:
+                nonlocal held
+                held -= 1
+
+        path = Path(step=(0.01, 0))
+
+        def video() -> Iterator[tuple[Frame, Detections]]:
+            for i in range(1000):
+                found = faces(path.box(i)) if i % 7 else Detections.empty()
+                yield Frame(i), found
+
+        options = CoverOptions(max_frames=20)
+        count = 0
+        for frame, _ in cover(
+            video(), options=options, threshold=THRESHOLD, time_s=lambda f: f.number / RATE
+        ):
+            assert frame.number == count
+            count += 1
+        assert count == 1000
+        assert most <= 20 + 2  # the window, and one each in the hands of source and sink
+
+    def test_tracks_are_forgotten(self) -> None:
+        window: Window[int] = Window(CoverOptions(), threshold=THRESHOLD)
+        random = np.random.default_rng(0)
+        for i in range(300):
+            x, y = random.uniform(0, 5000, 2)
+            window.push(i, faces(Path().box(0), (x, y, x + 50, y + 50)), time_s=i / RATE)
+            if len(window) > 30:
+                window.pop()
+        assert len(window._tracks) < 150
+        assert all(len(track.frames) < 150 for track in window._tracks)
+
+    def test_large_frames_shorten_the_window(self) -> None:
+        assert CoverOptions().within(10, budget=1000).max_frames == CoverOptions().max_frames
+        assert CoverOptions().within(100, budget=1000).max_frames == 10
+        assert CoverOptions().within(10_000, budget=1000).max_frames == 1
+
+
+class TestLive:
+    def run(self, found: Sequence[Detections | None], lookahead: int) -> list[Detections]:
+        live: LiveCover[int] = LiveCover(threshold=THRESHOLD, lookahead=lookahead)
+        out = []
+        for i, seen in enumerate(found):
+            due = live.push(i, seen, time_s=i / RATE)
+            assert (due is None) == (i < lookahead)
+            if due is not None:
+                assert due[0] == i - lookahead
+                out.append(due)
+        out += live.flush()
+        assert [number for number, _ in out] == list(range(len(found)))
+        return [masked for _, masked in out]
+
+    def test_a_lost_face_is_predicted_and_held(self) -> None:
+        path = Path()
+        assert leaks(self.run(detections(path, 60, missed=range(30, 50)), 0), path) == []
+
+    @pytest.mark.parametrize("lookahead", [0, 1, 5])
+    def test_looking_ahead_covers_the_frames_before_a_face_is_found(self, lookahead: int) -> None:
+        path = Path()
+        masked = self.run(detections(path, 30, missed=range(5)), lookahead)
+        assert leaks(masked, path) == list(range(5 - lookahead))
+
+    def test_frames_nobody_looked_at_are_held_however_long_it_takes(self) -> None:
+        path = Path(step=(0, 0))
+        found: list[Detections | None] = [faces(path.box(0)), *[None] * 120]
+        assert leaks(self.run(found, 0), path) == []
+
+    def test_the_delay_is_stated(self) -> None:
+        assert LiveCover(threshold=THRESHOLD, lookahead=6).delay_s(30) == pytest.approx(0.2)
+        with pytest.raises(InputError, match="use 0 or more"):
+            LiveCover(threshold=THRESHOLD, lookahead=-1)
+
+
+class TestOptions:
+    def test_the_detector_is_asked_for_more_than_is_masked(self) -> None:
+        assert CoverOptions().min_score(0.2) == pytest.approx(0.1)
+        assert CoverOptions(track_threshold=0.05).min_score(0.2) == 0.05
+        assert CoverOptions(track_threshold=0.5).min_score(0.2) == 0.2
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"lead_s": -1},
+            {"hold_s": float("nan")},
+            {"gap_s": 100},
+            {"track_threshold": 0.0},
+            {"detect_every": 0},
+            {"max_frames": 0},
+        ],
+    )
+    def test_nonsense_is_refused(self, wrong: dict[str, float]) -> None:
+        with pytest.raises(InputError):
+            CoverOptions(**wrong)  # type: ignore[arg-type]
