@@ -16,12 +16,26 @@ from faceblur_training.data_check import check as check_data
 from faceblur_training.overrides import override
 from faceblur_training.pack import Pack
 from faceblur_training.recipe import Shape, settings_for
+from faceblur_training.release import checkpoint_named, release
 from faceblur_training.run_plan import RunPlan
 from faceblur_training.teacher_labels import Views
 from faceblur_training.training_run import TrainingRun, prolonged
 
 Folder = click.Path(path_type=Path)
 positive = click.IntRange(min=1)
+
+
+class Checkpoint(click.ParamType[Path]):
+    """The path of a checkpoint, or `bundled`."""
+
+    name = "CHECKPOINT"
+
+    def convert(
+        self, value: str | Path, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> Path:
+        """Make it a path."""
+        return checkpoint_named(Path(value))
+
 
 set_option = click.option(
     "--set",
@@ -94,14 +108,25 @@ def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) 
         click.echo(f"{part}: {part.stat().st_size / 1e6:.1f} MB")
 
 
+@main.command("release")
+@click.argument("checkpoint", type=Folder)
+def release_command(checkpoint: Path) -> None:
+    """Make CHECKPOINT the bundled model of this checkout."""
+    click.echo(f"the bundled model is now {release(checkpoint)}")
+
+
 @main.command()
 @click.argument("data", type=Folder)
 @click.option("--out", type=Folder, required=True, help="Folder of the run.")
 @click.option(
     "--variant", type=click.Choice(list(VARIANTS)), default="yolov5n-0.5", show_default=True
 )
-@click.option("--weights", type=Folder, help="Start from these instead of from scratch.")
-@click.option("--teacher", type=Folder, help="Imitate this model; unlabelled pictures count too.")
+@click.option("--weights", type=Checkpoint(), help="Start from these, or from `bundled`.")
+@click.option(
+    "--teacher",
+    type=Checkpoint(),
+    help="Imitate this model, or `bundled`; unlabelled pictures count too.",
+)
 @click.option("--steps", type=positive, default=10000, show_default=True)
 @click.option(
     "--schedule",
