@@ -15,12 +15,13 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import av
 import numpy as np
 import numpy.typing as npt
 
+from faceblur import tracking
 from faceblur.atomic import atomic_path
 from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
@@ -29,9 +30,11 @@ from faceblur.errors import DeadlineError, ServerError
 from faceblur.letterbox import Letterbox
 from faceblur.masks import Masker
 from faceblur.report import FrameLog, MediaReport
+from faceblur.tracking import CoverOptions
+from faceblur.tracking.video import frame_bytes, thumbnail
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
 from faceblur.video_formats import container_for
-from faceblur.video_frames import SourceFrame
+from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_lane import Lane, Worker
 from faceblur.video_options import VideoOptions
 from faceblur.video_sink import VideoSink
@@ -41,6 +44,8 @@ from faceblur.video_surface import VideoSurface
 __all__ = ["CheckedFrame", "Progress", "VideoOptions", "blur_video"]
 
 _QUEUED_FRAMES = 4
+DEFAULT_COVER: Final = CoverOptions()
+"""Files are covered over time unless somebody turns it off."""
 _PACKET_WEIGHT = 1 / 64
 """What a packet of sound takes up of a queue, beside a frame."""
 
@@ -58,10 +63,10 @@ class Progress(NamedTuple):
 
 
 class CheckedFrame(NamedTuple):
-    """A frame and where its faces are, in its pixels."""
+    """A frame and where its faces are, in its pixels; None if the detector was not asked."""
 
     frame: SourceFrame
-    detections: Detections
+    detections: Detections | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,7 @@ def blur_video(
     deadline_s: float = 10.0,
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,
+    cover: CoverOptions | None = DEFAULT_COVER,
 ) -> MediaReport:
     """Mask the faces in every frame of a video.
 
@@ -99,9 +105,12 @@ def blur_video(
         deadline_s: Seconds to wait for the answer to one frame.
         on_progress: Called after each frame, in this thread.
         options: How to write.
+        cover: How far masks reach beyond the frames in which a face was found; None to mask
+            single frames alone.
 
     Returns:
-        What was found, in pixels of the upright frames.
+        What was masked, in pixels of the upright frames; faces that were filled in between the
+        found ones have score 0.
 
     Raises:
         InputError: The source cannot be read to its end, or not be written as asked.
@@ -117,8 +126,15 @@ def blur_video(
             VideoSink(temporary, video, options) as sink,
             _Job(video, sink, CanvasMaker(video.properties, letterbox)) as job,
         ):
-            finder = _Finder(detector, letterbox, threshold=threshold, deadline_s=deadline_s)
-            for frame, detections in finder.check(job.frames(), in_flight=in_flight):
+            finder = _Finder(
+                detector,
+                letterbox,
+                min_score=threshold if cover is None else cover.min_score(threshold),
+                every=1 if cover is None else cover.detect_every,
+                deadline_s=deadline_s,
+            )
+            checked = finder.check(job.frames(), in_flight=in_flight)
+            for frame, detections in _covered(checked, cover, threshold, video.properties):
                 if len(detections):
                     masker.apply(VideoSurface(frame.image), detections)
                 job.write(frame)
@@ -126,6 +142,26 @@ def blur_video(
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
         return MediaReport(source, video.properties.width, video.properties.height, log)
+
+
+def _covered(
+    checked: Iterable[CheckedFrame],
+    options: CoverOptions | None,
+    threshold: float,
+    properties: VideoProperties,
+) -> Iterator[tuple[SourceFrame, Detections]]:
+    """Decide what is masked in each frame."""
+    if options is None:
+        # Without a cover the detector was asked about every frame.
+        return ((frame, found) for frame, found in checked if found is not None)
+    size = frame_bytes(properties.width, properties.height, properties.pixel_format)
+    return tracking.cover(
+        checked,
+        options=options.within(size),
+        threshold=threshold,
+        time_s=lambda frame: float(frame.pts_s),
+        thumbnail=lambda frame: thumbnail(frame.image),
+    )
 
 
 class _Job:
@@ -185,11 +221,18 @@ class _Finder:
     """Asks a detector about frames, several at a time."""
 
     def __init__(
-        self, detector: Detector, letterbox: Letterbox, *, threshold: float, deadline_s: float
+        self,
+        detector: Detector,
+        letterbox: Letterbox,
+        *,
+        min_score: float,
+        every: int,
+        deadline_s: float,
     ) -> None:
         self._detector = detector
         self._letterbox = letterbox
-        self._threshold = threshold
+        self._min_score = min_score
+        self._every = every
         self._deadline_s = deadline_s
 
     def check(self, frames: Iterable[_Unchecked], *, in_flight: int) -> Iterator[CheckedFrame]:
@@ -198,10 +241,12 @@ class _Finder:
         Raises:
             ServerError: A frame could not be checked. Nothing comes out after it.
         """
-        waiting: deque[tuple[SourceFrame, Future[Detections]]] = deque()
+        waiting: deque[tuple[SourceFrame, Future[Detections] | None]] = deque()
         try:
             for item in frames:
-                answer = self._detector.submit(item.canvas, min_score=self._threshold)
+                answer = None
+                if item.frame.index % self._every == 0:
+                    answer = self._detector.submit(item.canvas, min_score=self._min_score)
                 waiting.append((item.frame, answer))
                 if len(waiting) >= in_flight:
                     yield self._checked(*waiting.popleft())
@@ -209,9 +254,12 @@ class _Finder:
                 yield self._checked(*waiting.popleft())
         finally:
             for _, answer in waiting:
-                answer.cancel()
+                if answer is not None:
+                    answer.cancel()
 
-    def _checked(self, frame: SourceFrame, answer: Future[Detections]) -> CheckedFrame:
+    def _checked(self, frame: SourceFrame, answer: Future[Detections] | None) -> CheckedFrame:
+        if answer is None:
+            return CheckedFrame(frame, None)
         try:
             found = answer.result(timeout=self._deadline_s)
         except CancelledError as error:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media import Recording, luma, moving_face_video
 
 from faceblur.detections import Detections, FloatArray
+from faceblur.detector import ModelInfo
 from faceblur.errors import InputError
+from faceblur.masks import Masker, MaskStyle
 from faceblur.tracking import CoverOptions, LiveCover, cover
 from faceblur.tracking.cuts import CutDetector, thumbnail
 from faceblur.tracking.smoothing import Window
+from faceblur.tracking.video import frame_bytes
+from faceblur.tracking.video import thumbnail as frame_thumbnail
+from faceblur.video_options import VideoOptions
+from faceblur.video_pipeline import blur_video
 
 RATE = 30
 THRESHOLD = 0.2
@@ -96,7 +106,7 @@ paths = st.builds(
 
 
 class TestFiles:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(st.data())
     def test_what_is_found_is_masked_as_it_was_found_and_every_frame_comes_out_once(
         self, data: st.DataObject
@@ -121,7 +131,7 @@ class TestFiles:
             assert np.isfinite(masked.rows()).all()
             assert (masked.boxes[:, 2:] >= masked.boxes[:, :2]).all()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(paths, st.sets(st.integers(10, 49), max_size=30))
     def test_a_face_that_comes_back_is_masked_in_between(
         self, path: Path, missed: set[int]
@@ -226,9 +236,10 @@ class TestCuts:
             return [detector.is_cut(thumbnail(p)) for p in pictures]
 
         view = grey[100:400, 100:400]
+        swept = grey[100:400, 40:340]
         noisy = np.clip(view + random.normal(0, 40, view.shape), 0, 255).astype(np.uint8)
         flash = np.clip(view.astype(int) + 120, 0, 255).astype(np.uint8)
-        steady = [view, grey[104:404, 120:420], view, noisy, view, flash, view, view // 2, view]
+        steady = [view, grey[104:404, 120:420], view, swept, view, noisy, view, flash, view, view // 2, view]
         assert not any(cuts(*steady))
         other = np.ascontiguousarray(grey[:300, 212:].T)
         assert cuts(view, other, view) == [False, True, True]
@@ -326,6 +337,92 @@ class TestLive:
         assert LiveCover(threshold=THRESHOLD, lookahead=6).delay_s(30) == pytest.approx(0.2)
         with pytest.raises(InputError, match="use 0 or more"):
             LiveCover(threshold=THRESHOLD, lookahead=-1)
+
+
+class Forgetful:
+    """A detector that knows where the face is, but misses it in some frames."""
+
+    model = ModelInfo("forgetful", "0" * 64)
+
+    def __init__(self, boxes: Sequence[Box], *, missed: Iterable[int]) -> None:
+        self.asked: list[float] = []
+        self._boxes = boxes
+        self._missed = set(missed)
+        self._every = 1
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        index = len(self.asked) * self._every
+        self.asked.append(min_score)
+        answer: Future[Detections] = Future()
+        seen = index not in self._missed
+        answer.set_result(faces(self._boxes[index]) if seen else Detections.empty())
+        return answer
+
+    def every(self, frames: int) -> Forgetful:
+        self._every = frames
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+class TestVideoFiles:
+    MISSED = (0, 1, 8, 9, 10, 11, 18, 19)
+
+    def blurred(
+        self, folder: FilePath, cover: CoverOptions | None, *, missed: Iterable[int], every: int = 1
+    ) -> tuple[list[int], Forgetful]:
+        """Frames of a real file in which the face's middle is not black, and the detector."""
+        source, output = folder / "face.mkv", folder / "out.mkv"
+        how = Recording(encoder="ffv1", options={})
+        boxes = moving_face_video(source, frames=20, width=320, height=192, recording=how)
+        detector = Forgetful(boxes, missed=missed).every(every)
+        blur_video(
+            source,
+            output,
+            detector=detector,
+            masker=Masker(MaskStyle(mode="solid")),
+            threshold=THRESHOLD,
+            size=320,
+            options=VideoOptions(encoder="ffv1"),
+            cover=cover,
+        )
+        leaked = []
+        for index, (picture, box) in enumerate(zip(luma(output), boxes, strict=True)):
+            x0, y0, x1, y1 = (round(v) for v in box)
+            inset_x, inset_y = (x1 - x0) // 4, (y1 - y0) // 4
+            inner = picture[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x]
+            if (inner > 16).any():
+                leaked.append(index)
+        return leaked, detector
+
+    def test_what_the_detector_misses_is_masked_in_the_file(self, tmp_path: FilePath) -> None:
+        leaked, detector = self.blurred(tmp_path, CoverOptions(), missed=self.MISSED)
+        assert leaked == []
+        assert set(detector.asked) == {CoverOptions().min_score(THRESHOLD)}
+
+    def test_without_cover_it_leaks(self, tmp_path: FilePath) -> None:
+        leaked, detector = self.blurred(tmp_path, None, missed=self.MISSED)
+        assert leaked == list(self.MISSED)
+        assert set(detector.asked) == {THRESHOLD}
+
+    def test_the_detector_is_asked_about_every_third_frame(self, tmp_path: FilePath) -> None:
+        options = CoverOptions(detect_every=3)
+        leaked, detector = self.blurred(tmp_path, options, missed=(), every=3)
+        assert leaked == []
+        assert len(detector.asked) == 7
+
+    @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "gbrp", "gray"])
+    def test_thumbnails_of_frames_are_alike_at_every_depth(
+        self, pixel_format: str, portrait: npt.NDArray[np.uint8]
+    ) -> None:
+        frame = av.VideoFrame.from_ndarray(portrait, format="bgr24")
+        small = frame_thumbnail(frame.reformat(format=pixel_format, dst_color_range="JPEG"))
+        assert np.corrcoef(small.ravel(), thumbnail(portrait[:, :, 1]).ravel())[0, 1] > 0.97
+
+    def test_deep_frames_are_counted_as_large(self) -> None:
+        assert frame_bytes(64, 32, "yuv420p") == 64 * 32 * 3 // 2
+        assert frame_bytes(64, 32, "yuv420p10le") == 64 * 32 * 3
 
 
 class TestOptions:

@@ -218,14 +218,14 @@ def test_an_answer_that_never_comes_ends_the_job_in_time(clip: Path, tmp_path: P
 
 
 def test_a_detector_that_is_closed_in_the_middle_ends_the_job(clip: Path, tmp_path: Path) -> None:
-    oracle = Oracle(nothing, delays_s=lambda index: 0.02)
-
-    def stop(progress: Progress) -> None:
-        if progress.done == 5:
+    def stop(index: int) -> Detections:
+        if index == 5:
             oracle._pool.shutdown(wait=False, cancel_futures=True)
+        return Detections.empty()
 
+    oracle = Oracle(stop, delays_s=lambda index: 0.02)
     with pytest.raises((ServerError, RuntimeError)):
-        run(clip, tmp_path / "out.mkv", oracle=oracle, on_progress=stop)
+        run(clip, tmp_path / "out.mkv", oracle=oracle)
     assert left_alone(tmp_path, "clip.mkv")
 
 

@@ -47,7 +47,8 @@ class CutDetector:
     """Compares each thumbnail with the one before.
 
     Correlation tells another picture from the same one in another light: neither a flash nor a
-    fade is a cut.
+    fade is a cut. Where the pictures differ, one is shifted over the other to where they fit
+    best: a camera that is swept round is no cut either.
     """
 
     def __init__(self) -> None:
@@ -67,8 +68,15 @@ class CutDetector:
         if min(spread_a, spread_b) < _FLAT:
             # From or to a blank picture.
             return max(spread_a, spread_b) >= 2 * _FLAT
-        return float((a * b).mean()) < _MIN_CORRELATION * spread_a * spread_b
+        alike = _MIN_CORRELATION * spread_a * spread_b
+        return float((a * b).mean()) < alike and _best_covariance(a, b) < alike
 
     @staticmethod
     def _contrast(small: FloatArray, last: FloatArray) -> float:
         return float(max(small.max(), last.max()))
+
+
+def _best_covariance(a: FloatArray, b: FloatArray) -> float:
+    """The largest over all shifts of one picture, wrapped round; by the convolution theorem."""
+    product = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))
+    return float(np.fft.irfft2(product, s=a.shape).max()) / a.size
