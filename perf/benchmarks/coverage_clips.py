@@ -1,0 +1,267 @@
+"""Short videos of a face that moves, with its exact place in every frame.
+
+The face is that of the public-domain portrait in docs/images, moved, zoomed and spoilt over a
+background made of the same photograph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+WIDTH: Final = 640
+HEIGHT: Final = 360
+RATE: Final = 30
+
+FACE: Final = (177.0, 76.0, 273.0, 190.0)
+"""Hairline to chin and cheek to cheek in the portrait, marked by hand; x0 y0 x1 y1."""
+
+_BACKDROPS: Final = (
+    (slice(0, 250), slice(320, 512)),
+    (slice(300, 512), slice(0, 270)),
+)
+"""Parts of the portrait without a face in them."""
+
+Picture = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the face is in one frame.
+
+    Attributes:
+        x: Of its centre, pixels.
+        y: Of its centre, pixels.
+        height: Of the face, pixels; 0 for a frame without it.
+        flipped: Mirrored left to right, on another background.
+    """
+
+    x: float
+    y: float
+    height: float
+    flipped: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a frame shows of the face.
+
+    Attributes:
+        ellipse: The face's inscribed ellipse, hidden parts included.
+        visible: Its part that shows.
+    """
+
+    ellipse: Mask
+    visible: Mask
+
+    @property
+    def counts(self) -> bool:
+        """At least a tenth of the face shows."""
+        return int(self.visible.sum()) * 10 >= max(1, int(self.ellipse.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """One way to make faces hard to find.
+
+    Attributes:
+        name: What the tables call it.
+        pose: Where the face is, by frame number (fractions for blur) and the clip's own phase.
+        exposures: Moments that are averaged for a frame.
+        spoil: What happens to the finished picture.
+        occluder: Left and right edge of a bar in front, as fractions of the width.
+    """
+
+    name: str
+    pose: Callable[[float, float], Pose]
+    exposures: int = 1
+    spoil: Callable[[Picture, int, np.random.Generator], Picture] | None = None
+    occluder: Callable[[float, float], tuple[float, float]] | None = None
+
+
+def _calm(i: float, phase: float) -> Pose:
+    t = i / RATE
+    return Pose(
+        320 + 120 * math.sin(1.3 * t + phase),
+        180 + 40 * math.sin(0.9 * t + 2 * phase),
+        90 + 35 * math.sin(1.1 * t + phase),
+    )
+
+
+def _small(i: float, phase: float) -> Pose:
+    t = i / RATE
+    return Pose(
+        320 + 230 * math.sin(0.8 * t + phase),
+        180 + 90 * math.sin(0.6 * t + phase),
+        16 + 5 * math.sin(2.3 * t + phase),
+    )
+
+
+def _fast(i: float, phase: float) -> Pose:
+    t = i / RATE
+    return Pose(320 + 230 * math.sin(5 * t + phase), 180 + 70 * math.sin(7 * t), 70)
+
+
+def _jerky(i: float, phase: float) -> Pose:
+    # Rests, and is swept to the other side within a few frames.
+    t = i / RATE
+    swing = math.tanh(6 * math.sin(2.4 * t + phase))
+    return Pose(320 + 180 * swing, 180 + 20 * math.sin(3 * t), 75)
+
+
+def _cut(i: float, phase: float) -> Pose:
+    shot = int(i // 18)
+    if shot % 5 == 3:
+        return Pose(0, 0, 0, flipped=True)
+    calm = _calm(i, phase + 2.1 * shot)
+    return Pose(calm.x, calm.y, (110, 34, 70, 0, 50)[shot % 5], flipped=shot % 2 == 1)
+
+
+def _bar(i: float, phase: float) -> tuple[float, float]:
+    left = (1.5 * (i / RATE) * 0.45 + phase / 7) % 1.5 - 0.4
+    return left, left + 0.22
+
+
+def _noise(picture: Picture, i: int, random: np.random.Generator) -> Picture:
+    sigma = 30 + 25 * math.sin(i / 5)
+    return _clipped(picture + random.normal(0, sigma, picture.shape))
+
+
+def _low_light(picture: Picture, i: int, random: np.random.Generator) -> Picture:
+    gain = 0.10 + 0.07 * math.sin(i / 6)
+    return _clipped(picture * gain + random.normal(0, 5, picture.shape))
+
+
+def _clipped(values: npt.NDArray[np.float64]) -> Picture:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+SCENARIOS: Final = (
+    Scenario("plain", _calm),
+    Scenario("occlusion", _calm, occluder=_bar),
+    Scenario("motion blur", _jerky, exposures=12),
+    Scenario("noise", _calm, spoil=_noise),
+    Scenario("low light", _calm, spoil=_low_light),
+    Scenario("cuts", _cut),
+    Scenario("small face", _small),
+    Scenario("fast", _fast),
+)
+
+
+class ClipMaker:
+    """Draws the frames of a scenario."""
+
+    def __init__(self, portrait: Path) -> None:
+        """Read the portrait."""
+        picture = cv2.imread(str(portrait))
+        if picture is None:
+            raise FileNotFoundError(portrait)
+        self._portrait = np.asarray(picture, np.uint8)
+        self._backgrounds = [_tiled(self._portrait[part]) for part in _BACKDROPS]
+
+    def frames(
+        self, scenario: Scenario, *, count: int, seed: int
+    ) -> Iterator[tuple[Picture, Truth]]:
+        """Frames, BGR, and what each shows of the face."""
+        random = np.random.default_rng(seed)
+        phase = float(random.uniform(0, 2 * math.pi))
+        for i in range(count):
+            moments = [i + k / scenario.exposures for k in range(scenario.exposures)]
+            picture = np.mean([self._draw(scenario, m, phase) for m in moments], axis=0)
+            spoilt = _clipped(picture)
+            if scenario.spoil is not None:
+                spoilt = scenario.spoil(spoilt, i, random)
+            yield spoilt, self._truth(scenario, moments[len(moments) // 2], phase)
+
+    def _draw(self, scenario: Scenario, i: float, phase: float) -> Picture:
+        pose = scenario.pose(i, phase)
+        background = self._backgrounds[pose.flipped]
+        picture = background.copy()
+        if pose.height:
+            source = self._portrait[:, ::-1] if pose.flipped else self._portrait
+            scale, centre = _placing(pose)
+            matrix = np.array(
+                [[scale, 0, pose.x - scale * centre[0]], [0, scale, pose.y - scale * centre[1]]]
+            )
+            if scale < 0.5:
+                # Reduced first, as a camera's optics would: plain warping aliases.
+                small = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                matrix[:, :2] /= scale
+                source = np.asarray(small, np.uint8)
+            cv2.warpAffine(
+                source,
+                matrix,
+                (WIDTH, HEIGHT),
+                dst=picture,
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_TRANSPARENT,
+            )
+        bar = _bar_columns(scenario, i, phase)
+        picture[:, bar] = background[:, bar] // 2 + 40
+        return picture
+
+    def _truth(self, scenario: Scenario, i: float, phase: float) -> Truth:
+        pose = scenario.pose(i, phase)
+        ellipse = np.zeros((HEIGHT, WIDTH), np.bool_)
+        if pose.height:
+            half_y = pose.height / 2
+            half_x = half_y * (FACE[2] - FACE[0]) / (FACE[3] - FACE[1])
+            y, x = np.ogrid[:HEIGHT, :WIDTH]
+            ellipse = (((x + 0.5 - pose.x) / half_x) ** 2 + ((y + 0.5 - pose.y) / half_y) ** 2) <= 1
+        visible = ellipse.copy()
+        visible[:, _bar_columns(scenario, i, phase)] = False
+        return Truth(ellipse, visible)
+
+
+def write_clip(path: Path, frames: Iterator[Picture], *, rate: float = RATE) -> None:
+    """Write frames, BGR with even sides, as H.264 of high quality."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for picture in frames:
+            if stream is None:
+                stream = container.add_stream("libx264", rate=round(rate), options={"crf": "14"})
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
+            container.mux(stream.encode(image))
+        if stream is not None:
+            container.mux(stream.encode(None))
+
+
+def read_clip(path: Path) -> Iterator[Picture]:
+    """The frames of a video, BGR."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+
+
+def _tiled(part: Picture) -> Picture:
+    """A background that fills the frame, mirrored where the part ends."""
+    mirrored = np.concatenate([part, part[:, ::-1]], axis=1)
+    whole = np.concatenate([mirrored, mirrored[::-1]], axis=0)
+    return np.asarray(cv2.resize(whole, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _placing(pose: Pose) -> tuple[float, tuple[float, float]]:
+    """Scale of the portrait, and the face's centre in it."""
+    x = (FACE[0] + FACE[2]) / 2
+    return pose.height / (FACE[3] - FACE[1]), (
+        512 - x if pose.flipped else x,
+        (FACE[1] + FACE[3]) / 2,
+    )
+
+
+def _bar_columns(scenario: Scenario, i: float, phase: float) -> slice:
+    if scenario.occluder is None:
+        return slice(0, 0)
+    left, right = (min(max(round(edge * WIDTH), 0), WIDTH) for edge in scenario.occluder(i, phase))
+    return slice(left, right)

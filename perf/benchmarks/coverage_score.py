@@ -1,0 +1,117 @@
+"""Count faces that show in masked frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+MARK: Final = (0, 255, 0)
+"""Colour of the masks, RGB, that no face has."""
+
+MIN_MASKED: Final = 0.9
+"""A face leaks when less of what shows of its inscribed ellipse is masked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face in one frame.
+
+    Attributes:
+        visible: (H, W), its part that shows.
+        whole: (H, W), hidden parts included.
+        identity: The same for the same face in the frame before.
+    """
+
+    visible: Mask
+    whole: Mask
+    identity: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one contender covered one clip, or several.
+
+    Attributes:
+        face_frames: Faces that showed, in all frames.
+        leaked: How many of them leaked.
+        longest_leak: In how many frames in a row one face leaked.
+        first_mask: Frames from a face's first appearance to its first mask, the worst of them.
+        extra: Part of all pixels that were masked though no face was there, 0-1.
+    """
+
+    face_frames: int
+    leaked: int
+    longest_leak: int
+    first_mask: int
+    extra: float
+
+    @property
+    def per_1000(self) -> float:
+        """Leaked face-frames of a thousand."""
+        return 1000 * self.leaked / max(1, self.face_frames)
+
+    @classmethod
+    def joined(cls, scores: Sequence[Score]) -> Score:
+        """Several clips together."""
+        return cls(
+            face_frames=sum(s.face_frames for s in scores),
+            leaked=sum(s.leaked for s in scores),
+            longest_leak=max(s.longest_leak for s in scores),
+            first_mask=max(s.first_mask for s in scores),
+            extra=float(np.mean([s.extra for s in scores])),
+        )
+
+
+class Scorer:
+    """Looks at the frames of one masked clip, in order."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, int] = {}
+        self._unmasked: dict[int, int] = {}
+        self._masked: set[int] = set()
+        self._face_frames = self._leaked = self._longest = 0
+        self._extra: list[float] = []
+
+    def add(self, picture: Picture, faces: Sequence[Face]) -> None:
+        """Look at the next frame, BGR, whose masks have the colour `MARK`."""
+        marked = is_marked(picture)
+        outside = marked.copy()
+        runs: dict[int, int] = {}
+        for face in faces:
+            outside &= ~face.whole
+            self._face_frames += 1
+            key = face.identity
+            if marked[face.visible].mean() >= MIN_MASKED:
+                self._masked.add(key)
+                continue
+            self._leaked += 1
+            runs[key] = self._runs.get(key, 0) + 1
+            self._longest = max(self._longest, runs[key])
+            if key not in self._masked:
+                self._unmasked[key] = self._unmasked.get(key, 0) + 1
+        self._runs = runs
+        self._extra.append(float(outside.mean()))
+
+    def score(self) -> Score:
+        """All frames so far."""
+        return Score(
+            face_frames=self._face_frames,
+            leaked=self._leaked,
+            longest_leak=self._longest,
+            first_mask=max(self._unmasked.values(), default=0),
+            extra=float(np.mean(self._extra)),
+        )
+
+
+def is_marked(picture: Picture) -> Mask:
+    """Which pixels are masked; it withstands lossy compression."""
+    blue, green, red = (picture[:, :, channel].astype(np.int16) for channel in range(3))
+    marked: Mask = green - np.maximum(blue, red) > 100
+    return marked
