@@ -70,6 +70,7 @@ class Recording:
         chapters: Start and end in seconds and title of each.
         metadata: The container's.
         thumbnail: Attach a picture.
+        attachments: Name, kind and content of each attached file (.mkv only).
         positions: Add a track of timed metadata, as drones store where they were (.ts only).
     """
 
@@ -86,6 +87,7 @@ class Recording:
     chapters: Sequence[tuple[float, float, str]] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     thumbnail: bool = False
+    attachments: Sequence[tuple[str, str, bytes]] = ()
     positions: bool = False
 
 
@@ -341,6 +343,8 @@ class _Extras:
         if how.thumbnail:
             self._thumbnail = output.add_mux_stream("mjpeg", width=64, height=64)
             self._thumbnail.disposition = av.stream.Disposition.attached_pic
+        for name, kind, content in how.attachments:
+            output.add_attachment(name, kind, content)
         if how.chapters:
             output.set_chapters(
                 [

@@ -8,19 +8,16 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from faceblur.letterbox import Letterbox
 from faceblur.video_frames import VideoProperties
 from faceblur.video_surface import color_matrix, is_full_range
 
-_MATRICES: Final = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
+_ITU601: Final = 5
+_MATRICES: Final = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
+"""SWS_CS_* by AVColorSpace; older PyAV has no names for all of them."""
+
 _PQ: Final = 16
 _SDR_WHITE_NITS: Final = 203.0
 """Diffuse white of an HDR picture; ITU-R BT.2408."""
@@ -38,12 +35,14 @@ def plan_letterbox(source: VideoProperties, *, size: int, stride: int) -> Letter
 class CanvasMaker:
     """Makes a canvas of each frame of one video, by one thread at a time.
 
-    The frame is never converted at its full size: swscale reduces it and converts what is left.
+    The frame is never converted at its full size: it is reduced as it is, and what is left is
+    converted to RGB.
     """
 
     def __init__(self, source: VideoProperties, letterbox: Letterbox) -> None:
         self._letterbox = letterbox
-        self._reformatter = VideoReformatter()
+        self._reducer = VideoReformatter()
+        self._converter = VideoReformatter()
         self._curve = _pq_to_sdr() if source.color_transfer == _PQ else None
         shrinks = source.width > 2 * letterbox.resized[0]
         self._interpolation = Interpolation.AREA if shrinks else Interpolation.BILINEAR
@@ -51,14 +50,27 @@ class CanvasMaker:
     def __call__(self, image: av.VideoFrame) -> npt.NDArray[np.uint8]:
         """The canvas of a frame, uint8 [H, W, 3] RGB."""
         width, height = self._letterbox.resized
-        full = is_full_range(image)
-        small = self._reformatter.reformat(
-            image,
+        range_ = ColorRange.JPEG if is_full_range(image) else ColorRange.MPEG
+        matrix = _MATRICES.get(color_matrix(image), _ITU601)
+        small = image
+        if len(image.planes) > 1 and not image.format.is_rgb:
+            # swscale reduces each plane by itself several times faster than into RGB.
+            small = self._reducer.reformat(
+                image,
+                width,
+                height,
+                "yuv420p",
+                src_color_range=range_,
+                dst_color_range=range_,
+                interpolation=self._interpolation,
+            )
+        small = self._converter.reformat(
+            small,
             width,
             height,
             "rgb24",
-            src_colorspace=_MATRICES.get(color_matrix(image), Colorspace.ITU601),
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            src_colorspace=matrix,
+            src_color_range=range_,
             dst_color_range=ColorRange.JPEG,
             interpolation=self._interpolation,
         )

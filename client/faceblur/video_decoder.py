@@ -133,9 +133,10 @@ class FrameDecoder:
             codec=codec,
             color_range=frame.color_range or context.color_range,
             color_space=frame.colorspace,
-            color_primaries=getattr(frame, "color_primaries", context.color_primaries),
-            color_transfer=getattr(frame, "color_trc", context.color_trc),
+            color_primaries=frame.color_primaries,
+            color_transfer=frame.color_trc,
             interlaced=frame.interlaced_frame,
+            # PyAV 17 cannot tell; nearly all interlaced video starts with the top field.
             bottom_field_first=getattr(context, "field_order", 0) in _BOTTOM_FIRST,
             mastering_display=carried.get(SideDataType.MASTERING_DISPLAY_METADATA),
             light_level=carried.get(SideDataType.CONTENT_LIGHT_LEVEL),

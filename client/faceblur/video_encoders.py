@@ -163,6 +163,9 @@ def _settings(encoder: str, options: VideoOptions, source: VideoProperties) -> d
         settings["b"] = str(round(source.width * source.height * float(source.rate or 25) / 4))
     if source.interlaced and encoder in _INTERLACED:
         settings["flags"] = settings.get("flags", "") + "+ildct+ilme"
+        if encoder == "libx264":
+            # Other encoders look at each frame.
+            settings["x264-params"] = "bff=1" if source.bottom_field_first else "tff=1"
     return _with_hdr(settings, encoder, source)
 
 

@@ -25,6 +25,7 @@ class Container:
         encoders: For pictures of 8 bits, in order of preference.
         deep_encoders: For more bits.
         audio_encoder: For sound that has to be converted.
+        holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
         edit_lists: Tracks can start before zero, which is where encoders put their run-in.
         fixed_rate: Holds only a number of frames per second, not the time of each.
         clock_starts_anywhere: Its timestamps need not start near zero.
@@ -34,14 +35,29 @@ class Container:
     encoders: tuple[str, ...] = _H264
     deep_encoders: tuple[str, ...] = _DEEP
     audio_encoder: str = "aac"
+    holds: frozenset[str] | None = None
     edit_lists: bool = False
     fixed_rate: bool = False
     clock_starts_anywhere: bool = False
 
 
 _MP4: Final = Container(format="mp4", edit_lists=True)
-_TS: Final = Container(format="mpegts", clock_starts_anywhere=True)
+_BROADCAST: Final = frozenset(
+    ("aac", "aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus")
+)
+_TS: Final = Container(
+    format="mpegts",
+    holds=_BROADCAST | {"dvb_subtitle", "dvb_teletext"},
+    clock_starts_anywhere=True,
+)
 _MPEG2: Final = ("mpeg2video",)
+_PROGRAM_STREAM: Final = Container(
+    format="vob",
+    encoders=_MPEG2,
+    deep_encoders=_MPEG2,
+    audio_encoder="mp2",
+    holds=frozenset(("mp1", "mp2", "mp3", "ac3", "dts", "dvd_subtitle")),
+)
 CONTAINERS: Final[dict[str, Container]] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
@@ -68,8 +84,8 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".wmv": Container(
         format="asf", encoders=("wmv2",), deep_encoders=("wmv2",), audio_encoder="wmav2"
     ),
-    ".mpg": Container(format="vob", encoders=_MPEG2, deep_encoders=_MPEG2, audio_encoder="mp2"),
-    ".mpeg": Container(format="vob", encoders=_MPEG2, deep_encoders=_MPEG2, audio_encoder="mp2"),
+    ".mpg": _PROGRAM_STREAM,
+    ".mpeg": _PROGRAM_STREAM,
     ".mxf": Container(
         format="mxf",
         encoders=_MPEG2,
@@ -78,7 +94,12 @@ CONTAINERS: Final[dict[str, Container]] = {
         fixed_rate=True,
     ),
     ".ogv": Container(
-        format="ogv", encoders=("libvpx",), deep_encoders=("libvpx",), audio_encoder="flac"
+        format="ogv",
+        encoders=("libvpx",),
+        deep_encoders=("libvpx",),
+        audio_encoder="flac",
+        holds=frozenset(("vorbis", "opus", "flac", "speex")),
+        fixed_rate=True,
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from faceblur.errors import InputError
 
@@ -30,7 +30,7 @@ class VideoOptions:
 
     encoder: str | None = None
     quality: int | None = None
-    audio: Literal["keep", "drop"] | str = "keep"
+    audio: str = "keep"
     keep_metadata: bool = False
 
     def __post_init__(self) -> None:

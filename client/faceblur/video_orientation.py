@@ -152,8 +152,7 @@ def copy_properties(source: av.VideoFrame, target: av.VideoFrame) -> None:
         "color_primaries",
         "color_trc",
     ):
-        # PyAV 16 does not know the last two for frames; the stream's own are used there.
-        value = getattr(source, name, None)
+        value = getattr(source, name)
         if value is not None:
             setattr(target, name, value)
 

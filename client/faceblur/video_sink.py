@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from fractions import Fraction
@@ -66,7 +67,8 @@ class VideoSink:
             self._output.start_encoding()
         except av.error.FFmpegError as error:
             self.abandon()
-            if isinstance(error, OSError):
+            # A muxer that does not like what it is given says EPERM, of all things.
+            if isinstance(error, OSError) and error.errno != errno.EPERM:
                 raise
             raise self._unsuitable(reason(error)) from error
         except BaseException:
@@ -145,7 +147,10 @@ class VideoSink:
         context.width, context.height = self._fitter.size
         context.pix_fmt = choice.pixel_format
         context.time_base = self._tick_s
-        context.thread_type = "AUTO" if choice.codec == "av1" else "FRAME"
+        context.thread_type = "FRAME"
+        if choice.name == "libvpx":
+            # Its threads wait for each other in busy loops.
+            context.thread_count = 1
         self._restores_times = choice.counts_frames and not self._container.fixed_rate
         stream.time_base = source.time_base if self._restores_times else self._tick_s
         if source.sample_aspect_ratio:
@@ -220,8 +225,8 @@ class VideoSink:
 
     def _unsuitable(self, why: str) -> InputError:
         return InputError(
-            f"{self._choice.name} cannot be used for {self._container.format} with "
-            f"{self._source.path} on this machine ({why}): choose another --encoder, or name the "
+            f"{self._source.path} cannot be written as {self._container.format} with "
+            f"{self._choice.name} on this machine ({why}): choose another --encoder, or name the "
             "output .mp4 or .mkv"
         )
 

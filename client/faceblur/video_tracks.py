@@ -64,16 +64,10 @@ def add_track(
     Raises:
         InputError: Sound can neither be copied nor converted.
     """
-    if stream.codec_context is not None:
-        try:
-            copy = output.add_stream_from_template(stream, opaque=True)
-        except ValueError as error:
-            logger.debug("track #%d cannot be copied: %s", stream.index, error)
-        else:
-            _describe(stream, copy)
-            return CopiedTrack(
-                copy, start_s=start_s, cut_run_in=_has_mute_run_in(stream, container)
-            )
+    copy = _copy(output, stream, container)
+    if copy is not None:
+        _describe(stream, copy)
+        return CopiedTrack(copy, start_s=start_s, cut_run_in=_has_mute_run_in(stream, container))
     if not isinstance(stream, av.AudioStream):
         logger.warning(
             "leaving out subtitles #%d: %s cannot hold %s",
@@ -95,6 +89,22 @@ def add_track(
         stream.codec.canonical_name,
     )
     return ConvertedTrack(output, stream, encoder=container.audio_encoder, start_s=start_s)
+
+
+def _copy(
+    output: av.container.OutputContainer,
+    stream: av.AudioStream | SubtitleStream,
+    container: Container,
+) -> av.stream.Stream | None:
+    """A track for the same packets, if the container can hold them."""
+    if stream.codec_context is None:
+        return None
+    if container.holds is not None and stream.codec.canonical_name not in container.holds:
+        return None
+    try:
+        return output.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        return None
 
 
 class CopiedTrack:

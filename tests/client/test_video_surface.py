@@ -71,7 +71,7 @@ def test_colours_are_those_that_swscale_reads_back(
     for plane, samples in zip(surface.planes, surface.encode(picture), strict=True):
         assert (samples.shape, samples.dtype) == (plane.pixels.shape, plane.pixels.dtype)
         plane.pixels[:] = samples
-    space = {1: "ITU709", 6: "ITU601", 9: "BT2020"}[matrix]
+    space = {1: 1, 6: 5, 9: 9}[matrix]  # SWS_CS_*
     read = frame.reformat(
         format="bgr24", src_colorspace=space, src_color_range=2 if full else 1, dst_color_range=2
     ).to_ndarray()
