@@ -11,6 +11,7 @@ from typing import Any
 from faceblur.atomic import atomic_path
 from faceblur.proof.attack import SEED, Trial, Verdict
 from faceblur.proof.attack_figures import Figure
+from faceblur.proof.attack_masks import BASELINE
 
 ROLES = {
     "shipped": "Masks of faceblur",
@@ -73,7 +74,10 @@ class AttackReport:
             )
         if self.verdict.failures:
             return "\n".join(f"- {failure}" for failure in self.verdict.failures)
-        return "No shipped mask is recognised beyond chance from clear pictures."
+        return (
+            "No shipped mask is recognised beyond chance from clear pictures, and the default not "
+            f"more than {BASELINE} from masked ones."
+        )
 
     def write(self, path: Path) -> None:
         """Write all figures as JSON.
