@@ -348,6 +348,8 @@ def test_odd_sizes_are_kept_or_extended_by_a_pixel(
 
 @pytest.mark.parametrize(("first", "order"), [("tff", "tt"), ("bff", "bb")])
 def test_interlaced_video_stays_interlaced(tmp_path: Path, first: str, order: str) -> None:
+    if first == "bff" and not hasattr(av.VideoCodecContext, "field_order"):
+        pytest.skip("this PyAV cannot tell which field comes first: use 18 or later")
     source, output = tmp_path / "source.mp4", tmp_path / "out.mp4"
     options = {"preset": "medium", "flags": "+ildct+ilme", "x264-params": f"{first}=1"}
     record(source, pattern(10), Recording(options=options))
