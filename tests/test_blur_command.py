@@ -113,7 +113,7 @@ def test_pixels_away_from_faces_are_unchanged(run: Run, photo: Path, tmp_path: P
     assert changed.sum() > 0.7 * (x2 - x1) * (y2 - y1)
 
 
-@pytest.mark.parametrize("mask", ["blur", "pixelate", "solid", "image"])
+@pytest.mark.parametrize("mask", ["veil", "blur", "pixelate", "solid", "image"])
 @pytest.mark.parametrize("shape", ["ellipse", "box"])
 def test_every_mask_hides_the_face(
     run: Run, photo: Path, tmp_path: Path, mask: str, shape: str

@@ -1,15 +1,16 @@
 """Cover faces so that nobody can be recognised, and nothing can be computed back.
 
-Why the masks cannot be undone: `blur`, `solid` and `image` read no pixel of the picture. `blur`
-draws what a blurred face looks like, the same for everybody: a grid of at most `MAX_CELLS` ×
-`MAX_CELLS` tones, smoothed into each other. Averages of the face itself, however coarse, would tell
-which other picture, masked in the same way, shows it too: `faceblur attack --weaker` measures that.
+Why the masks cannot be undone: `veil`, `solid` and `image` read no pixel of the picture. `veil`
+draws what a strongly blurred face looks like, the same for everybody.
 
-`pixelate` does use such averages, and is weaker for it: two faces with the same averages give the
-same picture, whatever their size, but few faces have the same. The grid spans the expanded box,
-so with the default expansion a face is about four cells wide. What a still picture hides can come
-back in part from many: a box that moves over a face by fractions of a cell averages it differently
-in each frame, and the frames together tell more than one of them.
+`blur` and `pixelate` reduce the region to a grid of at most `MAX_CELLS` × `MAX_CELLS` averages and
+draw from those alone, smoothed into each other or as blocks. The grid spans the expanded box, so
+with the default expansion a face is about four cells wide, whatever its size in pixels. Nobody is
+recognised behind them from clear pictures. They are weaker all the same: two faces with the same
+averages give the same mask, but few faces have the same, so whoever has another copy of the picture
+and masks it in the same way finds the match (`faceblur attack` measures that). And what a still
+picture hides can come back in part from many: a box that moves over a face by fractions of a cell
+averages it differently in each frame, and the frames together tell more than one of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from faceblur.images import read_image
 from faceblur.mask_regions import MaskShape, Region, lay_out, steps
 from faceblur.surface import Array, Picture, Surface, check_pixels
 
-MaskMode = Literal["blur", "pixelate", "solid", "image"]
+MaskMode = Literal["veil", "blur", "pixelate", "solid", "image"]
 
 MAX_CELLS = 6
 """Cells across a masked region, at most."""
@@ -49,8 +50,9 @@ class MaskStyle:
     """How faces are covered.
 
     Attributes:
-        mode: "blur" (the blurred face of nobody), "pixelate" (averages of the face, weaker),
-            "solid" (one colour) or "image" (a picture of your own).
+        mode: "veil" (the blurred face of nobody), "blur" (averages of the face, smoothed into
+            each other), "pixelate" (the same as blocks), "solid" (one colour) or "image" (a
+            picture of your own).
         shape: "ellipse" or "box".
         expand: What is added to the box on each side, as a fraction of its width and height.
             With 0.2 the ellipse passes close to the corners of the box the detector found.
@@ -65,7 +67,7 @@ class MaskStyle:
         InputError: A value out of its range, or mode "image" without an image.
     """
 
-    mode: MaskMode = "blur"
+    mode: MaskMode = "veil"
     shape: MaskShape = "ellipse"
     expand: float = 0.2
     cells: int = MAX_CELLS
@@ -101,7 +103,7 @@ class Masker:
         """Prepare a style.
 
         Args:
-            style: How to cover faces; `blur` when not given.
+            style: How to cover faces; `veil` when not given.
 
         Raises:
             InputError: The overlay picture cannot be read.
@@ -129,7 +131,7 @@ class Masker:
             surface, detections, expand=style.expand, feather=style.feather, cells=style.cells
         )
         flat = self._flat(surface, regions) if style.mode == "solid" and regions else None
-        nobody = surface.encode(_nobody()) if style.mode == "blur" and regions else None
+        nobody = surface.encode(_nobody()) if style.mode == "veil" and regions else None
         # Smallest first, each read from what the ones before it left: where masks overlap, the
         # coarser one is drawn from pixels already masked, and never the other way round.
         for region in regions:
@@ -141,7 +143,7 @@ class Masker:
                 elif nobody is not None:
                     patch = _smoothed(nobody[index], view, region)
                 else:
-                    patch = _averaged(view, region)
+                    patch = _averaged(view, region, smooth=style.mode == "blur")
                 cover = region.cover(plane, shape=style.shape, feather=style.feather)
                 _paste(view, patch[: view.shape[0], : view.shape[1]], cover)
 
@@ -185,7 +187,7 @@ def _smoothed(samples: Array, view: Array, region: Region) -> Array:
     return patch
 
 
-def _averaged(view: Array, region: Region) -> Array:
+def _averaged(view: Array, region: Region, *, smooth: bool) -> Array:
     """Reduce a part of a plane to the region's grid, and draw it again from that alone."""
     height, width = view.shape[:2]
     columns, rows = region.grid(view)
@@ -194,7 +196,9 @@ def _averaged(view: Array, region: Region) -> Array:
     left, top = width % columns // 2, height % rows // 2
     inner = view[top : height - height % rows + top, left : width - width % columns + left]
     cells = cv2.resize(inner, (columns, rows), interpolation=cv2.INTER_AREA)
-    patch: Array = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
+    # Linear, because it stays within the range of the cells at every bit depth.
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+    patch: Array = cv2.resize(cells, (width, height), interpolation=how)
     return patch
 
 

@@ -190,16 +190,17 @@ class _Job:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         """Wait for both threads; after an exception they stop with the frame they are at."""
-        if kind is None:
-            self._reader.join()
-            self._finished.close()
-        else:
+        try:
+            if kind is None:
+                self._reader.join()
+                self._finished.close()
+                self._writer.join()
+                self._finished.check()
+        finally:
             self._unchecked.stop(_StoppedError())
             self._finished.stop(_StoppedError())
-        self._reader.join()
-        self._writer.join()
-        if kind is None:
-            self._finished.check()
+            self._reader.join()
+            self._writer.join()
 
     def _read(self) -> None:
         for item in self._video.read():

@@ -170,12 +170,12 @@ def test_people_who_are_masked_alike_cannot_be_told_apart() -> None:
     trials = attack(
         people,
         ByColour(),
-        [*controls(), *shipped(MaskStyle(), ["blur", "solid", "image"])],
+        [*controls(), *shipped(MaskStyle(), ["veil", "solid", "image"])],
         heights=[HEIGHT],
     )
     by_name = {trial.mask: trial for trial in trials}
     assert by_name[UNMASKED].clear.rank_1.value > 0.5
-    for mode in ("blur", "solid", "image"):
+    for mode in ("veil", "solid", "image"):
         assert by_name[mode].clear.rank_1.value == pytest.approx(1 / 30)
         assert by_name[mode].masked.rank_1.value == pytest.approx(1 / 30)
     assert judge(trials).passed
@@ -188,7 +188,7 @@ def leaky(crop: Picture) -> Picture:
 
 def test_a_shipped_mask_that_leaks_is_noticed() -> None:
     people = [somebody(index) for index in range(30)]
-    broken = Disguise("blur", "shipped", leaky)
+    broken = Disguise("veil", "shipped", leaky)
     trials = attack(
         people,
         ByColour(),
@@ -208,7 +208,7 @@ def test_an_attack_that_recognises_nobody_proves_nothing() -> None:
     trials = attack(
         people,
         ByColour(),
-        [*controls(), *shipped(MaskStyle(), ["blur", "solid"])],
+        [*controls(), *shipped(MaskStyle(), ["veil", "solid"])],
         heights=[HEIGHT],
     )
     verdict = judge(trials)
@@ -285,10 +285,10 @@ def test_the_command_recognises_weakly_blurred_faces_and_no_masked_ones(
     assert result.exit_code == 0, result.output
     assert "| weak Gaussian blur | 64 px | 10 |" in result.output
     trials = {trial["mask"]: trial for trial in json.loads(report.read_text())["trials"]}
-    assert set(trials) == {"unmasked", "weak Gaussian blur", "blur", "solid"}
+    assert set(trials) == {"unmasked", "weak Gaussian blur", "veil", "solid"}
     assert trials["unmasked"]["clear"]["rank_1"]["value"] >= 0.8
     assert trials["weak Gaussian blur"]["masked"]["rank_1"]["low"] > 0.1
-    for mode in ("blur", "solid"):
+    for mode in ("veil", "solid"):
         for gallery in ("clear", "masked"):
             assert trials[mode][gallery]["rank_1"]["value"] == pytest.approx(0.1)
 

@@ -28,7 +28,7 @@ Box = tuple[float, float, float, float]
 FACE: Box = (172, 64, 292, 214)
 """The astronaut's."""
 MAGENTA = (255, 0, 255)
-EVERY_MODE = ["blur", "pixelate", "solid", "image"]
+EVERY_MODE = ["veil", "blur", "pixelate", "solid", "image"]
 OVERLAY = np.zeros((8, 8, 3), np.uint8)
 
 
@@ -392,7 +392,7 @@ def test_a_box_that_makes_no_sense_is_an_error_and_nothing_is_drawn(
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"mode": "mosaic"}, "use blur, pixelate, solid, image"),
+        ({"mode": "mosaic"}, "use veil, blur, pixelate, solid, image"),
         ({"shape": "star"}, "use ellipse, box"),
         ({"expand": -0.1}, "use 0 to 3"),
         ({"expand": float("nan")}, "use 0 to 3"),

@@ -239,7 +239,8 @@ class TestCuts:
         swept = grey[100:400, 40:340]
         noisy = np.clip(view + random.normal(0, 40, view.shape), 0, 255).astype(np.uint8)
         flash = np.clip(view.astype(int) + 120, 0, 255).astype(np.uint8)
-        steady = [view, grey[104:404, 120:420], view, swept, view, noisy, view, flash, view, view // 2, view]
+        part = grey[104:404, 120:420]
+        steady = [view, part, view, swept, view, noisy, view, flash, view, view // 2, view]
         assert not any(cuts(*steady))
         other = np.ascontiguousarray(grey[:300, 212:].T)
         assert cuts(view, other, view) == [False, True, True]

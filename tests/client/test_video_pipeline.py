@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,10 +34,11 @@ from faceblur.letterbox import PAD_VALUE, Letterbox
 from faceblur.masks import Masker, MaskStyle
 from faceblur.report import FrameLog, FrameReport, MediaReport
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
-from faceblur.video_frames import VideoProperties
+from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_lane import Lane, Worker
 from faceblur.video_options import VideoOptions
 from faceblur.video_pipeline import Progress, blur_video
+from faceblur.video_sink import VideoSink
 from faceblur.video_source import VideoSource
 
 BLACK = MaskStyle(mode="solid", shape="box", expand=0)
@@ -251,6 +253,22 @@ def test_damage_in_the_source_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged"):
         run(source, tmp_path / "out.mp4", options=VideoOptions())
     assert left_alone(tmp_path, "clip.mp4")
+
+
+def test_a_disk_that_fills_up_is_said_and_leaves_nothing(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = VideoSink.write
+
+    def write(self: VideoSink, frame: SourceFrame) -> None:
+        if frame.index == 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, frame)
+
+    monkeypatch.setattr(VideoSink, "write", write)
+    with pytest.raises(OutputError, match=r"out\.mkv: the disk is full"):
+        run(clip, tmp_path / "out.mkv")
+    assert left_alone(tmp_path, "clip.mkv")
 
 
 def test_an_earlier_output_stays_when_a_new_one_fails(clip: Path, tmp_path: Path) -> None:

@@ -200,7 +200,12 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sounds=["eng", "fra"],
         subtitles=[(0.2, 0.5, "Hello"), (0.6, 0.9, "GPS(2.294, 48.858, 35)"), (1.0, 1.3, "Bye")],
         chapters=[(0, 0.8, "One"), (0.8, 1.6, "Two")],
-        metadata={"title": "secret", "location": "+48.8583+002.2944/", "artist": "secret"},
+        metadata={
+            "title": "secret",
+            "artist": "secret",
+            "location": "+48.8583+002.2944/",
+            "creation_time": "2024-05-06T07:08:09Z",
+        },
         setup=lambda stream: stream.metadata.update(timecode="01:02:03:04", title="secret"),
         thumbnail=True,
     )
@@ -234,6 +239,7 @@ def test_nothing_is_left_that_was_not_asked_for(rich: Path, tmp_path: Path) -> N
         *(("audio", "aac"), ("data", "bin_data"), ("subtitle", "mov_text"), ("video", "h264")),
     ]
     assert kinds.count(("video", "h264")) == kinds.count(("data", "bin_data")) == 1
+    assert "creation_time" not in probe(output)["format"]["tags"]
     content = output.read_bytes()
     for private in (b"secret", b"48.85", b"GPS", b"01:02:03:04", b"tmcd", b"Lavf", b"title of"):
         assert private not in content
@@ -244,6 +250,7 @@ def test_metadata_is_kept_when_asked_for_but_no_thumbnail(rich: Path, tmp_path: 
     copy(rich, output, VideoOptions(keep_metadata=True))
     found = probe(output)
     assert found["format"]["tags"]["title"] == "secret"
+    assert found["format"]["tags"]["creation_time"].startswith("2024-05-06T07:08:09")
     assert "48.8583" in found["format"]["tags"]["location"]
     assert sum(stream["codec_type"] == "video" for stream in found["streams"]) == 1
 

@@ -82,8 +82,11 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
     run(tmp_path / "broken", plan, resume=True)
     whole, broken = (checkpointing.load(tmp_path / n / "last.pt") for n in ("whole", "broken"))
     assert_equal(whole, broken)
-    steps = [row["step"] for row in csv.DictReader((tmp_path / "broken" / "metrics.csv").open())]
-    assert steps == sorted(set(steps), key=int)
+    with (tmp_path / "broken" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps))
+    assert rows[-1]["samples"] == "16"
 
 
 def test_four_levels_train_too(plan: RunPlan, tmp_path: Path) -> None:
@@ -164,6 +167,11 @@ def test_checkpoints_of_another_kind_are_named(plan: RunPlan, tmp_path: Path) ->
         TrainingRun(tmp_path / "b", plan, resume=other)
     with pytest.raises(ModelError, match="there is no checkpoint"):
         TrainingRun(tmp_path / "c", plan, resume=tmp_path / "gone.pt")
+    bare = tmp_path / "bare.pt"
+    weights = build("yolov5n-0.5").state_dict()
+    checkpointing.save(bare, variant="yolov5n-0.5", model=weights, training={})
+    with pytest.raises(ModelError, match="holds weights only"):
+        TrainingRun(tmp_path / "e", plan, resume=bare)
     other.write_bytes(other.read_bytes()[:5000])
     with pytest.raises(ModelError, match="may be cut short"):
         TrainingRun(tmp_path / "d", plan, resume=other)

@@ -14,7 +14,7 @@ EXIT_CODES = """
 \b
 Exit codes:
   0  everything was done
-  1  some files of several failed; each is named on stderr
+  1  some files of several failed, each is named on stderr; attack: a mask did not hold
   2  the command line makes no sense
   3  a file or an option cannot be used
   4  the result cannot be written

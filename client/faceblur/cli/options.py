@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -88,10 +88,10 @@ policy_options = bundle(
     ),
     click.option(
         "--mask",
-        type=click.Choice(["blur", "pixelate", "solid", "image"]),
-        default="blur",
+        type=click.Choice(get_args(MaskMode)),
+        default=MaskStyle().mode,
         show_default=True,
-        help="What covers a face.",
+        help="What covers a face; veil looks like a strong blur and holds nothing of the face.",
     ),
     click.option("--mask-image", type=FilePath, help="The picture for --mask image."),
     click.option(

@@ -1,0 +1,60 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from faceblur.cli import main
+from faceblur.cli.reference import reference
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_command_line_reference_is_current() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == reference(), (
+        "run: python -m faceblur.cli.reference > docs/cli.md"
+    )
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    local = [link for link in links if not link.startswith(("http:", "https:"))]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_exist(page: Path) -> None:
+    known = set(re.findall(r"^## (faceblur.*)$", reference(), re.MULTILINE))
+    blocks = re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line.split("&&")[-1].strip() for block in blocks for line in block.splitlines()]
+    for line in lines:
+        words = line.split()
+        if words and words[0] in ("faceblur", "faceblur-export", "faceblur-train"):
+            names = {" ".join(words[:n]) for n in (1, 2, 3)}
+            assert len(names & known) >= 2, f"{page.name} names an unknown command: {line}"
+
+
+def test_options_in_the_docs_exist() -> None:
+    help_text = reference()
+    for page in PAGES:
+        for option in re.findall(r"`(--[a-z-]+)", page.read_text()):
+            assert option in help_text or option in _FOREIGN, f"{page.name} names {option}"
+
+
+_FOREIGN = {"--model-config-name", "--model-config-name=onnxruntime"}
+"""Options of other programs that the pages name."""
+
+
+def test_exit_codes_are_documented() -> None:
+    text = CliRunner().invoke(main, ["--help"]).output
+    assert [code for code in "023456" if f"  {code}  " not in text] == []
