@@ -14,7 +14,8 @@ from faceblur.masks import Masker
 from faceblur.policy import Policy
 from faceblur.report import MediaReport
 from faceblur.sessions import DetectionSession
-from faceblur.video_pipeline import Progress, VideoOptions, blur_video
+from faceblur.tracking import CoverOptions
+from faceblur.video_pipeline import DEFAULT_COVER, Progress, VideoOptions, blur_video
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +28,14 @@ class RunOptions:
         policy: What counts as a face and how it is covered.
         image: How pictures are written.
         video: How videos are written.
+        cover: How far masks reach over time in videos; None masks single frames alone.
         deadline_s: Seconds that one frame may take.
     """
 
     policy: Policy = field(default_factory=Policy)
     image: ImageOptions = field(default_factory=ImageOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
+    cover: CoverOptions | None = DEFAULT_COVER
     deadline_s: float = 10.0
 
 
@@ -122,4 +125,5 @@ def _blur(
         deadline_s=options.deadline_s,
         on_progress=report_progress,
         options=options.video,
+        cover=options.cover,
     )
