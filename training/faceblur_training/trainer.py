@@ -36,6 +36,7 @@ class Trainer:
 
     Attributes:
         step: Steps done.
+        samples: Samples seen.
         model: Raw weights.
         average: Averaged weights.
     """
@@ -52,6 +53,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.step = 0
+        self.samples = 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = build(settings.variant)
         if start is not None:
@@ -102,6 +104,7 @@ class Trainer:
         self._scaler.update()
         self.average.update(self.model, self.step)
         self.step += 1
+        self.samples += settings.batch
         losses = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
         return losses | {"rate": rate, "norm": norm}
 
@@ -109,6 +112,7 @@ class Trainer:
         """Everything beside the averaged weights that an exact resume needs."""
         return {
             "step": self.step,
+            "samples": self.samples,
             "settings": dataclasses.asdict(self.settings),
             "weights": {k: v.cpu() for k, v in self.model.state_dict().items()},
             "optimizer": self._optimiser.state_dict(),
@@ -118,6 +122,7 @@ class Trainer:
     def restore(self, average: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.step = int(state["step"])
+        self.samples = int(state["samples"])
         with torch.no_grad():
             own = self.model.state_dict()
             for name, value in state["weights"].items():

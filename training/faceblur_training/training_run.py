@@ -100,6 +100,8 @@ class TrainingRun:
         )
         if resume is not None:
             content = checkpointing.load(resume, variant=variant)
+            if not content["training"]:
+                raise ModelError(f"{resume} holds weights only; start a new run with --weights")
             self.trainer.restore(content["model"], content["training"])
         self.history = History(folder, step=self.trainer.step)
         plan.write(folder)
@@ -170,10 +172,10 @@ class TrainingRun:
         return every > 0 and self.trainer.step % every == 0
 
     def _note(self, sums: list[dict[str, float]], seconds: float, score: float | None) -> None:
-        step = self.trainer.step
+        step, samples = self.trainer.step, self.trainer.samples
         names = {name for values in sums for name in values}
         values = {n: float(np.mean([v[n] for v in sums if n in v])) for n in names}
-        values |= {"step": step, "samples": step * self.plan.settings.batch, "seconds": seconds}
+        values |= {"step": step, "samples": samples, "seconds": seconds}
         if score is not None:
             values["ap50"] = score
         self.history.add(values)
