@@ -129,6 +129,10 @@ class GuardedDetector:
             return refused
         return self._detector.submit(canvas, min_score=min_score)
 
+    def look(self) -> None:
+        """Have a canary sent soon, without waiting for it; frames go on meanwhile."""
+        self._look_now.set()
+
     def recovered(self, *, timeout_s: float) -> bool:
         """Send a canary now, revive the server if it fails, and wait until one lives."""
         with self._looked:

@@ -1,0 +1,55 @@
+"""Live cameras: pictures come in, masked pictures go out, for ever, and nothing else does.
+
+    source process      read → decode → reduce for the detector ─┐ shared memory
+    camera's thread         ask the detector → cover over time → mask in place ─┐ shared memory
+    sink processes                                     encode → write, each with a deadline
+
+A process drives any number of cameras, each a thread of it, with one detector for all of them.
+Whatever can hang (a network, a device, a decoder fed with garbage) lives in a child process of its
+own, watched and restarted from outside, so that it slows neither the camera nor its neighbours.
+
+Newest wins: at most two frames of a camera are with the detector; while it is busy, a newer frame
+replaces the one that waits. Nothing queues up, so a slow server costs frames, not delay.
+
+Only a `SafeFrame` can be given to a sink, and there are two ways to make one: from a frame that
+was checked by masking it, or as a placeholder, without anything of the source. When frames cannot
+be checked (`degraded`) or none come (`offline`), placeholders go out at the camera's pace until it
+recovers by itself.
+
+    options = CameraOptions(
+        name="door", source=parse_source("rtsp://…"), sinks=(parse_sink("rtsp://…"),)
+    )
+    with LiveDetector(SessionOptions()) as detector:
+        camera = Camera(options, detector)
+        camera.start()
+        ...
+        camera.stats()
+        camera.stop()
+"""
+
+from __future__ import annotations
+
+from faceblur.live.camera import CameraControl
+from faceblur.live.detection import LiveDetector
+from faceblur.live.options import CameraOptions
+from faceblur.live.redaction import RedactingFilter, redact
+from faceblur.live.sink_options import SinkOptions, parse_sink
+from faceblur.live.source_options import SourceOptions, parse_source
+from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
+
+__all__ = [
+    "CameraControl",
+    "CameraOptions",
+    "CameraState",
+    "CameraStats",
+    "DelayStats",
+    "LiveDetector",
+    "RedactingFilter",
+    "SinkOptions",
+    "SinkState",
+    "SinkStats",
+    "SourceOptions",
+    "parse_sink",
+    "parse_source",
+    "redact",
+]

@@ -1,0 +1,65 @@
+"""Parts of addresses that sources and sinks have in common."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+from faceblur.errors import InputError
+
+_TRUE = ("1", "yes", "true", "on")
+_FALSE = ("0", "no", "false", "off")
+
+
+def split_query(text: str, what: str) -> tuple[str, dict[str, str]]:
+    """Split `path?name=value&…`.
+
+    Raises:
+        InputError: A setting has no value.
+    """
+    path, _, query = text.partition("?")
+    try:
+        return path, dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    except ValueError:
+        raise InputError(f"the settings of {what} are written name=value&name=value") from None
+
+
+def to_number(text: str, name: str, what: str) -> float:
+    """A positive number.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise InputError(f"{name}={text} makes no sense for {what}; give a number above 0")
+    return number
+
+
+def to_flag(text: str, name: str, what: str) -> bool:
+    """Yes or no.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if text.lower() not in _TRUE + _FALSE:
+        raise InputError(f"{name}={text} makes no sense for {what}; give yes or no")
+    return text.lower() in _TRUE
+
+
+def to_size(text: str, what: str) -> tuple[int, int]:
+    """Width and height, both even, from `640x360`.
+
+    Raises:
+        InputError: It is no such size.
+    """
+    match = re.fullmatch(r"(\d{2,5})[x×](\d{2,5})", text)
+    if match is None:
+        raise InputError(f"size={text} makes no sense for {what}; write it like 640x360")
+    width, height = (int(side) & ~1 for side in match.groups())
+    if not (16 <= width <= 7680 and 16 <= height <= 7680):
+        raise InputError(f"size={text} makes no sense for {what}; use 16 to 7680 pixels")
+    return width, height

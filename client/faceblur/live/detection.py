@@ -1,0 +1,137 @@
+"""The one detector of all cameras of a process, there or not."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections
+from faceblur.detector import ModelInfo
+from faceblur.errors import FaceblurError, ServerError, ServerUnavailableError
+from faceblur.live.redaction import redact
+from faceblur.sessions import DetectionSession, SessionOptions, open_session
+
+logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 2.0
+"""Pause between two attempts to reach a server, on average."""
+
+CANARY_PAUSE_S: Final = 0.5
+"""Frames that fail ask for a canary, at most this often."""
+
+
+class LiveDetector:
+    """A detector (see `faceblur.detector.Detector`) that may be absent for a while.
+
+    It opens its session in the background and tries for ever, so cameras can start before their
+    server does. Until then every frame fails with a `ServerUnavailableError`; after that the
+    session's canary guards it, and a frame that fails makes the canary look at once.
+    A context manager.
+
+    Args:
+        options: Which detector to open. Its deadline should be about the cameras' own.
+        open_: Opens the session.
+    """
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        *,
+        open_: Callable[[SessionOptions], DetectionSession] = open_session,
+    ) -> None:
+        self._options = options
+        self._open = open_
+        self._session: DetectionSession | None = None
+        self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
+        self._looked_s = 0.0
+        self._stop = threading.Event()
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=self._connect, name="faceblur-connect", daemon=True)
+        self._thread.start()
+
+    @property
+    def session(self) -> DetectionSession | None:
+        """The open session; None until there is one."""
+        return self._session
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers.
+
+        Raises:
+            ServerUnavailableError: No session could be opened yet.
+        """
+        session = self._session
+        if session is None:
+            raise ServerUnavailableError(str(self._failure))
+        return session.model
+
+    @property
+    def failure(self) -> FaceblurError | None:
+        """Why frames are refused at the moment; None when they are not."""
+        session = self._session
+        return self._failure if session is None else session.detector.failure
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until a session was opened for the first time; whether it was."""
+        return self._opened.wait(timeout_s)
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detector.Detector`."""
+        session = self._session
+        if session is None:
+            refused: Future[Detections] = Future()
+            refused.set_exception(ServerUnavailableError(str(self._failure)))
+            return refused
+        future = session.detector.submit(canvas, min_score=min_score)
+        future.add_done_callback(self._judge)
+        return future
+
+    def close(self) -> None:
+        """Close the session, and stop trying to open one."""
+        self._stop.set()
+        # An attempt under way is not waited for; it closes what it opened by itself.
+        self._thread.join(timeout=1.0)
+        session = self._session
+        if session is not None:
+            session.close()
+
+    def __enter__(self) -> LiveDetector:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _connect(self) -> None:
+        while not self._stop.is_set():
+            try:
+                session = self._open(self._options)
+            except FaceblurError as error:
+                if str(error) != str(self._failure):
+                    logger.warning("%s; trying again", redact(str(error)))
+                self._failure = error
+                self._stop.wait(RETRY_S * random.uniform(0.5, 1.5))
+                continue
+            if self._stop.is_set():
+                session.close()
+                return
+            self._session = session
+            self._opened.set()
+            return
+
+    def _judge(self, future: Future[Detections]) -> None:
+        """Have the canary look when a frame failed: it brings an embedded server back."""
+        if future.cancelled() or not isinstance(future.exception(), ServerError):
+            return
+        session, now = self._session, time.monotonic()
+        if session is not None and now - self._looked_s > CANARY_PAUSE_S:
+            self._looked_s = now
+            session.detector.look()

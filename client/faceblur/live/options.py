@@ -1,0 +1,95 @@
+"""Everything that can be set about one camera, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from faceblur.errors import InputError
+from faceblur.live.sink_options import SinkOptions
+from faceblur.live.source_options import SourceOptions
+from faceblur.policy import Policy
+from faceblur.tracking import CoverOptions
+from faceblur.tracking.live import LIVE_OPTIONS
+
+OnFailure = Literal["placeholder", "hold"]
+Audio = Literal["drop", "keep"]
+HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox"]
+
+MAX_LOOKAHEAD = 30
+MAX_DETECT_EVERY = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraOptions:
+    """One camera: a source, what is done to its pictures, and where they go.
+
+    Attributes:
+        name: Unique among the cameras of a process; in logs, metrics and on placeholders.
+        source: Where pictures come from.
+        sinks: Where masked pictures go; at least one.
+        policy: What counts as a face and how it is covered.
+        fps: Frames per second that are looked at, at most; all when None.
+        detect_every: The detector is asked about every so many frames; faces are followed
+            between them.
+        lookahead: Frames by which the output lags behind, so that faces are masked also in the
+            frames before they were first found.
+        deadline_s: Seconds from a frame's arrival to the detector's answer. A frame without an
+            answer by then is not shown.
+        cover: How long faces stay masked that the detector lost. `detect_every` and the
+            look-ahead of the camera count, not those in here.
+        on_failure: What is shown in place of frames that could not be checked: a flat picture
+            with a notice, or the last checked and masked frame.
+        audio: Whether the sound goes along; it is never looked into.
+        hardware_decoding: Decode on a device, where it can; falls back with a warning.
+    """
+
+    name: str
+    source: SourceOptions
+    sinks: tuple[SinkOptions, ...]
+    policy: Policy = field(default_factory=Policy)
+    fps: float | None = None
+    detect_every: int = 1
+    lookahead: int = 0
+    deadline_s: float = 1.0
+    cover: CoverOptions = LIVE_OPTIONS
+    on_failure: OnFailure = "placeholder"
+    audio: Audio = "drop"
+    hardware_decoding: HardwareDecoding = "off"
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: A setting makes no sense.
+        """
+        if not self.name or not self.name.isprintable():
+            raise InputError("a camera needs a name of printable characters")
+        if not self.sinks:
+            raise InputError(f"camera {self.name} has nowhere to send its pictures: name a sink")
+        if self.fps is not None and not 0 < self.fps <= 240:
+            raise InputError(f"camera {self.name} cannot run at {self.fps:g} fps: use up to 240")
+        if not 1 <= self.detect_every <= MAX_DETECT_EVERY:
+            raise InputError(
+                f"camera {self.name} cannot detect on every {self.detect_every} frames: use 1 to "
+                f"{MAX_DETECT_EVERY}"
+            )
+        if not 0 <= self.lookahead <= MAX_LOOKAHEAD:
+            raise InputError(
+                f"camera {self.name} cannot look ahead by {self.lookahead} frames: use 0 to "
+                f"{MAX_LOOKAHEAD}"
+            )
+        if not 0 < self.deadline_s <= 60:
+            raise InputError(
+                f"camera {self.name} cannot have a deadline of {self.deadline_s:g} s: use up to 60"
+            )
+        for name, allowed in (
+            ("on_failure", get_args(OnFailure)),
+            ("audio", get_args(Audio)),
+            ("hardware_decoding", get_args(HardwareDecoding)),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise InputError(
+                    f"{name} of camera {self.name} cannot be {value!r}: use {', '.join(allowed)}"
+                )

@@ -1,0 +1,54 @@
+"""Take secrets out of text before anybody sees it: addresses carry passwords and stream keys."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+HIDDEN: Final = "***"
+
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
+_USER_INFO = re.compile(r"://.*@")
+_STREAM_KEY = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
+_QUERY = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
+_SECRET_NAME = re.compile(
+    r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
+)
+
+
+def redact(text: str) -> str:
+    """Hide the credentials in every address of a text.
+
+    Hidden are user and password before the host, the values of query parameters whose names
+    speak of secrets, and the last part of RTMP addresses, which is a stream key.
+
+    Args:
+        text: Anything: an address, a message of a library, a line of a log.
+    """
+    return _URL.sub(lambda match: _redact_url(match.group()), text)
+
+
+def _redact_url(url: str) -> str:
+    # Up to the last @: a password may hold an unescaped one.
+    url = _USER_INFO.sub(f"://{HIDDEN}@", url)
+    url = _STREAM_KEY.sub(rf"\g<1>{HIDDEN}", url)
+    return _QUERY.sub(_redact_parameter, url)
+
+
+def _redact_parameter(match: re.Match[str]) -> str:
+    mark, name, value = match.groups()
+    return f"{mark}{name}={HIDDEN if _SECRET_NAME.search(name) else value}"
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts whatever is logged, arguments and tracebacks included; add it to every handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite a record; none is dropped."""
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        return True

@@ -1,0 +1,159 @@
+"""What is known about a running camera, as plain numbers; never an image."""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CameraState = Literal["starting", "running", "degraded", "offline", "stopped"]
+"""starting: no frame yet. running: frames are checked and masked. degraded: frames come, but are
+not checked, so nothing of them is shown. offline: no frames come; the source is tried again and
+again. stopped: it was told to, or its file has ended."""
+
+SinkState = Literal["starting", "running", "waiting", "stopped"]
+"""starting: it opens its target. running: it takes frames. waiting: it failed, and is tried again
+after a pause. stopped: the camera stopped."""
+
+DELAY_BUCKETS_S: Final = (
+    0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of the delay histogram's buckets, seconds; one more goes to infinity."""
+
+_RECENT: Final = 2048
+"""Delays that percentiles are computed from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayStats:
+    """Delays since the start, as a Prometheus histogram wants them, and recent percentiles.
+
+    Attributes:
+        cumulative: For each of `DELAY_BUCKETS_S` how many delays were at most so long.
+        count: How many there were.
+        sum_s: Their sum, seconds.
+        p50_s: Median of the last 2048, seconds; NaN without any.
+        p99_s: 99th percentile of the same.
+    """
+
+    cumulative: tuple[int, ...]
+    count: int
+    sum_s: float
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkStats:
+    """One sink of a camera.
+
+    Attributes:
+        label: The sink for people to read, without credentials.
+        state: What it is doing.
+        frames: Frames that it has written.
+        dropped: Frames that it did not take in time, or that came while it was away.
+        restarts: How often it was started anew.
+        delay: From a frame's arrival at the source to the end of its writing.
+        last_error: Why it failed last, without credentials; empty if it never did.
+    """
+
+    label: str
+    state: SinkState
+    frames: int
+    dropped: int
+    restarts: int
+    delay: DelayStats
+    last_error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraStats:
+    """One camera; counters grow from its start.
+
+    Every frame of the source ends as exactly one of: checked (and handed over), dropped, held
+    back, or still under way: `frames_in` ≥ `frames_checked` + `frames_dropped` + `frames_held`.
+
+    Attributes:
+        name: The camera's.
+        state: What it is doing.
+        source: Its source, without credentials.
+        width: Of the frames, pixels; 0 before the first.
+        height: Likewise.
+        fps: Frames per second that came in over the last seconds.
+        frames_in: Frames that the source delivered (after its fps cap).
+        frames_checked: Frames that were checked, masked where faces are, and handed to the sinks.
+        frames_masked: Of these, how many have at least one face masked.
+        frames_dropped: Frames left out since newer ones had come.
+        frames_held: Frames that could not be checked and were therefore not shown.
+        frames_placeholder: Pictures without anything of the source (or repeats of a masked
+            frame) that were handed to the sinks instead.
+        frames_out: All that was handed to the sinks: checked ones and placeholders.
+        faces: Masks drawn, over all frames.
+        reconnects: How often the source was opened anew.
+        delay: Glass to glass: from a frame's arrival at the source to its hand-over, masked, to
+            the sinks. Placeholders do not count.
+        sinks: Likewise for each sink.
+        last_error: Why frames were last not checked or did not come, without credentials; empty
+            if that never happened.
+        state_since_s: Seconds that it has been in this state.
+    """
+
+    name: str
+    state: CameraState
+    source: str
+    width: int
+    height: int
+    fps: float
+    frames_in: int
+    frames_checked: int
+    frames_masked: int
+    frames_dropped: int
+    frames_held: int
+    frames_placeholder: int
+    frames_out: int
+    faces: int
+    reconnects: int
+    delay: DelayStats
+    sinks: tuple[SinkStats, ...]
+    last_error: str
+    state_since_s: float
+
+
+class DelayMeter:
+    """Collects delays; safe to read from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._buckets = [0] * (len(DELAY_BUCKETS_S) + 1)
+        self._sum_s = 0.0
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+
+    def add(self, delay_s: float) -> None:
+        """Count one delay."""
+        with self._lock:
+            self._buckets[bisect_left(DELAY_BUCKETS_S, delay_s)] += 1
+            self._sum_s += delay_s
+            self._recent.append(delay_s)
+
+    def stats(self) -> DelayStats:
+        """What was collected so far."""
+        with self._lock:
+            buckets, sum_s, recent = list(self._buckets), self._sum_s, sorted(self._recent)
+        cumulative = [sum(buckets[: i + 1]) for i in range(len(DELAY_BUCKETS_S))]
+        return DelayStats(
+            cumulative=tuple(cumulative),
+            count=sum(buckets),
+            sum_s=sum_s,
+            p50_s=_percentile(recent, 0.5),
+            p99_s=_percentile(recent, 0.99),
+        )
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    """Nearest rank."""
+    if not ordered:
+        return math.nan
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
