@@ -34,7 +34,6 @@ def blur_image(
     output: Path,
     *,
     detector: Detector,
-    masker: Masker,
     policy: Policy,
     options: ImageOptions,
     deadline_s: float,
@@ -48,6 +47,7 @@ def blur_image(
         OutputError: The output cannot be written.
         ServerError: A page could not be checked for faces.
     """
+    masker = Masker(policy.mask)
     image = read_image(source)
     frames: list[FrameReport] = []
 

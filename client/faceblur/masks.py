@@ -15,11 +15,12 @@ averages it differently in each frame, and the frames together tell more than on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.image_pixels import flattened, to_uint8
 from faceblur.images import read_image
+from faceblur.json_values import JsonObject, finite
 from faceblur.mask_regions import MaskShape, Region, lay_out, steps
 from faceblur.surface import Array, Picture, Surface, check_pixels
 
@@ -94,6 +96,51 @@ class MaskStyle:
             raise InputError(f"{self.colour} is no colour: use red, green and blue, 0 to 255 each")
         if self.mode == "image" and self.image is None:
             raise InputError("mask mode image needs a picture to put over the faces")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every setting, in values that JSON has; a picture by its path and SHA-256.
+
+        Raises:
+            InputError: The picture cannot be read.
+        """
+        return {
+            "mode": self.mode,
+            "shape": self.shape,
+            "expand": float(self.expand),
+            "cells": self.cells,
+            "feather": float(self.feather),
+            "colour": list(self.colour),
+            "image": None if self.image is None else _named(self.image),
+        }
+
+    @classmethod
+    def from_json(cls, value: object, where: str = "the mask") -> MaskStyle:
+        """The inverse of `to_json`; settings that are left out have their defaults.
+
+        Raises:
+            InputError: A setting is unknown or makes no sense, or the picture is not there any
+                more, or not the same.
+        """
+        read, default = JsonObject(value, where), cls()
+        mode: Any = read.text("mode", default.mode)
+        shape: Any = read.text("shape", default.shape)
+        colour: Any = tuple(
+            finite(value, place) for place, value in read.values("colour", default.colour)
+        )
+        if any(value % 1 for value in colour):
+            raise InputError(f"the colour in {where} must be whole numbers, 0 to 255")
+        image = read.any("image")
+        style = cls(
+            mode=mode,
+            shape=shape,
+            expand=read.number("expand", default.expand),
+            cells=read.whole("cells", default.cells),
+            feather=read.number("feather", default.feather),
+            colour=tuple(int(value) for value in colour),  # type: ignore[arg-type]
+            image=None if image is None else _found(image, f"the picture of {where}"),
+        )
+        read.finish()
+        return style
 
 
 class Masker:
@@ -240,6 +287,31 @@ def _overlays(image: Path | Array, colour: tuple[int, int, int]) -> list[Picture
     while min(copies[-1].shape[:2]) > 1:
         copies.append(cv2.pyrDown(copies[-1]))
     return [copy.astype(np.uint8, copy=False) for copy in reversed(copies)]
+
+
+def _named(image: Path | Array) -> dict[str, Any]:
+    """What tells a picture from any other."""
+    if isinstance(image, np.ndarray):
+        head = f"{image.dtype.str} {image.shape}".encode()
+        content = head + np.ascontiguousarray(image).tobytes()
+        return {"path": None, "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        content = Path(image).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {image}: {error.strerror}") from error
+    return {"path": str(image), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _found(value: object, where: str) -> Path:
+    """The inverse of `_named`."""
+    read = JsonObject(value, where)
+    if read.any("path") is None:
+        raise InputError(f"{where} was no file; give one with --mask-image")
+    path, sha256 = Path(read.text("path")), read.text("sha256")
+    read.finish()
+    if _named(path)["sha256"] != sha256:
+        raise InputError(f"{path} is not {where} any more: it has changed; give another")
+    return path
 
 
 def _choices(literal: object) -> str:

@@ -14,8 +14,7 @@ from faceblur.masks import Masker
 from faceblur.policy import Policy
 from faceblur.report import MediaReport
 from faceblur.sessions import DetectionSession
-from faceblur.tracking import CoverOptions
-from faceblur.video_pipeline import DEFAULT_COVER, Progress, VideoOptions, blur_video
+from faceblur.video_pipeline import Progress, VideoOptions, blur_video
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +24,15 @@ class RunOptions:
     """How a list of files is blurred.
 
     Attributes:
-        policy: What counts as a face and how it is covered.
+        policy: What is masked and how.
         image: How pictures are written.
         video: How videos are written.
-        cover: How far masks reach over time in videos; None masks single frames alone.
         deadline_s: Seconds that one frame may take.
     """
 
     policy: Policy = field(default_factory=Policy)
     image: ImageOptions = field(default_factory=ImageOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
-    cover: CoverOptions | None = DEFAULT_COVER
     deadline_s: float = 10.0
 
 
@@ -68,7 +65,7 @@ def run(
     After a server failed, the next file waits until it is back. When it does not come back, the
     files that are left fail with the same error, at once.
     """
-    masker = Masker(options.policy.mask)
+    Masker(options.policy.mask)  # An overlay that cannot be read fails before the first file.
     lost: ServerError | None = None
     for job in jobs:
         started = time.monotonic()
@@ -76,7 +73,7 @@ def run(
         error: FaceblurError | None = lost
         if lost is None:
             try:
-                report = _blur(job, session, masker, options, on_progress)
+                report = _blur(job, session, options, on_progress)
             except FaceblurError as raised:
                 error = raised
         yield Outcome(job, report, error, time.monotonic() - started)
@@ -88,7 +85,6 @@ def run(
 def _blur(
     job: Job,
     session: DetectionSession,
-    masker: Masker,
     options: RunOptions,
     on_progress: Callable[[Job, Progress], None] | None,
 ) -> MediaReport:
@@ -103,7 +99,6 @@ def _blur(
             job.source,
             job.output,
             detector=session.detector,
-            masker=masker,
             policy=options.policy,
             options=options.image,
             deadline_s=options.deadline_s,
@@ -118,12 +113,9 @@ def _blur(
         job.source,
         job.output,
         detector=session.detector,
-        masker=masker,
-        threshold=options.policy.threshold,
-        size=options.policy.size,
+        policy=options.policy,
         in_flight=session.in_flight,
         deadline_s=options.deadline_s,
         on_progress=report_progress,
         options=options.video,
-        cover=options.cover,
     )

@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from faceblur import tracking
 from faceblur.atomic import atomic_path
-from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
 from faceblur.detector import Detector
 from faceblur.errors import DeadlineError, ServerError
 from faceblur.letterbox import Letterbox
 from faceblur.masks import Masker
+from faceblur.policy import Policy
 from faceblur.report import FrameLog, MediaReport
 from faceblur.tracking import CoverOptions
 from faceblur.tracking.video import frame_bytes, thumbnail
@@ -44,8 +44,6 @@ from faceblur.video_surface import VideoSurface
 __all__ = ["CheckedFrame", "Progress", "VideoOptions", "blur_video"]
 
 _QUEUED_FRAMES = 4
-DEFAULT_COVER: Final = CoverOptions()
-"""Files are covered over time unless somebody turns it off."""
 _PACKET_WEIGHT = 1 / 64
 """What a packet of sound takes up of a queue, beside a frame."""
 
@@ -80,14 +78,11 @@ def blur_video(
     output: Path,
     *,
     detector: Detector,
-    masker: Masker,
-    threshold: float = DEFAULT_THRESHOLD,
-    size: int = DEFAULT_SIZE,
+    policy: Policy,
     in_flight: int = 4,
     deadline_s: float = 10.0,
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,
-    cover: CoverOptions | None = DEFAULT_COVER,
 ) -> MediaReport:
     """Mask the faces in every frame of a video.
 
@@ -98,15 +93,11 @@ def blur_video(
         source: The video.
         output: Where the result goes; the suffix decides the container.
         detector: What finds the faces.
-        masker: What covers them.
-        threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the picture given to the network, pixels.
+        policy: What is masked and how.
         in_flight: Frames that the detector is given at once.
         deadline_s: Seconds to wait for the answer to one frame.
         on_progress: Called after each frame, in this thread.
         options: How to write.
-        cover: How far masks reach beyond the frames in which a face was found; None to mask
-            single frames alone.
 
     Returns:
         What was masked, in pixels of the upright frames; faces that were filled in between the
@@ -118,8 +109,9 @@ def blur_video(
         ServerError: A frame could not be checked for faces.
     """
     container_for(output)
+    masker, threshold, cover = Masker(policy.mask), policy.threshold, policy.cover
     with VideoSource(source) as video:
-        letterbox = plan_letterbox(video.properties, size=size, stride=detector.model.stride)
+        letterbox = plan_letterbox(video.properties, size=policy.size, stride=detector.model.stride)
         log = FrameLog()
         with (
             atomic_path(output) as temporary,

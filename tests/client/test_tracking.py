@@ -18,7 +18,8 @@ from media import Recording, luma, moving_face_video
 from faceblur.detections import Detections, FloatArray
 from faceblur.detector import ModelInfo
 from faceblur.errors import InputError
-from faceblur.masks import Masker, MaskStyle
+from faceblur.masks import MaskStyle
+from faceblur.policy import Policy
 from faceblur.tracking import CoverOptions, LiveCover, cover
 from faceblur.tracking.cuts import CutDetector, thumbnail
 from faceblur.tracking.smoothing import Window
@@ -382,11 +383,8 @@ class TestVideoFiles:
             source,
             output,
             detector=detector,
-            masker=Masker(MaskStyle(mode="solid")),
-            threshold=THRESHOLD,
-            size=320,
+            policy=Policy(mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, cover=cover),
             options=VideoOptions(encoder="ffv1"),
-            cover=cover,
         )
         leaked = []
         for index, (picture, box) in enumerate(zip(luma(output), boxes, strict=True)):

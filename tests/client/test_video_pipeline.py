@@ -31,7 +31,8 @@ from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import DeadlineError, FaceblurError, InputError, OutputError, ServerError
 from faceblur.letterbox import PAD_VALUE, Letterbox
-from faceblur.masks import Masker, MaskStyle
+from faceblur.masks import MaskStyle
+from faceblur.policy import Policy
 from faceblur.report import FrameLog, FrameReport, MediaReport
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
 from faceblur.video_frames import SourceFrame, VideoProperties
@@ -114,8 +115,7 @@ def run(
         source,
         output,
         detector=oracle or Oracle(answer),
-        masker=Masker(BLACK),
-        size=SIZE,
+        policy=Policy(mask=BLACK, size=SIZE),
         in_flight=in_flight,
         deadline_s=deadline_s,
         on_progress=on_progress,

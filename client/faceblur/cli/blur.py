@@ -10,19 +10,18 @@ import click
 from faceblur.cli.options import (
     FilePath,
     bundle,
+    choice_options,
     logging_options,
     policy_options,
     session_options,
 )
 from faceblur.cli.progress import ProgressLine
-from faceblur.errors import InputError
 from faceblur.findings import write_findings
 from faceblur.image_pipeline import ImageOptions
 from faceblur.jobs import Job, plan
 from faceblur.policy import Policy
 from faceblur.runner import Outcome, RunOptions, run
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
-from faceblur.tracking import CoverOptions
 from faceblur.video_pipeline import Progress, VideoOptions
 
 
@@ -45,38 +44,12 @@ writing_options = bundle(
 )
 
 
-def _cover(cover: bool, detect_every: int) -> CoverOptions | None:
-    if not cover and detect_every > 1:
-        raise InputError("--detect-every needs the cover between; leave out --no-cover")
-    return CoverOptions(detect_every=detect_every) if cover else None
-
-
-cover_options = bundle(
-    "cover",
-    _cover,
-    click.option(
-        "--cover/--no-cover",
-        default=True,
-        show_default=True,
-        help="In videos, mask a face also where single frames miss it.",
-    ),
-    click.option(
-        "--detect-every",
-        type=click.IntRange(1, 30),
-        default=1,
-        show_default=True,
-        metavar="N",
-        help="Look for faces in every Nth frame and follow them between; faster, less sure.",
-    ),
-)
-
-
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
 @click.option("-o", "--output", type=FilePath, help="The result, or a directory for several.")
 @click.option("--json", "json_file", type=FilePath, help="Write what was found to this file.")
 @policy_options
-@cover_options
+@choice_options
 @session_options
 @writing_options
 @logging_options
@@ -86,7 +59,6 @@ def blur(
     output: Path | None,
     json_file: Path | None,
     policy: Policy,
-    cover: CoverOptions | None,
     session: SessionOptions,
     writing: tuple[ImageOptions, VideoOptions],
     quiet: bool,
@@ -101,7 +73,6 @@ def blur(
         policy=policy,
         image=writing[0],
         video=writing[1],
-        cover=cover,
         deadline_s=session.deadline_s,
     )
     with open_session(session) as opened:

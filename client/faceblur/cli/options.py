@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from faceblur.mask_regions import MaskShape
 from faceblur.masks import MaskMode, MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
+from faceblur.tracking import CoverOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)
@@ -107,6 +109,35 @@ policy_options = bundle(
     click.option("--colour", "--color", default="000000", help="For --mask solid. [000000]"),
 )
 """--threshold, --size, --mask, --shape, --expand, as a `Policy`."""
+
+
+def _chosen(policy: Policy, cover: bool, detect_every: int) -> Policy:
+    if not cover and detect_every > 1:
+        raise InputError("--detect-every needs the cover between; leave out --no-cover")
+    return dataclasses.replace(
+        policy, cover=CoverOptions(detect_every=detect_every) if cover else None
+    )
+
+
+choice_options = bundle(
+    "policy",
+    _chosen,
+    click.option(
+        "--cover/--no-cover",
+        default=True,
+        show_default=True,
+        help="In videos, mask a face also where single frames miss it.",
+    ),
+    click.option(
+        "--detect-every",
+        type=click.IntRange(1, 30),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Look for faces in every Nth frame and follow them between; faster, less sure.",
+    ),
+)
+"""--cover and --detect-every, put into the policy; after `policy_options`."""
 
 
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:
