@@ -7,6 +7,7 @@ Triton batches only requests of equal shape, so cameras and files of every size 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,6 +86,14 @@ class Letterbox:
             top=(shape[0] - resized[1]) // 2,
         )
 
+    def resize(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bring a picture of the source size to the resized size; any dtype and channels."""
+        # Bilinear alone aliases when it shrinks a lot, and small faces go first.
+        shrinks = self.source[0] > 2 * self.resized[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized: npt.NDArray[Any] = cv2.resize(picture, self.resized, interpolation=how)
+        return resized
+
     def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize and pad a picture.
 
@@ -97,13 +106,7 @@ class Letterbox:
         canvas = np.full((*self.shape, 3), PAD_VALUE, np.uint8)
         width, height = self.resized
         window = canvas[self.top : self.top + height, self.left : self.left + width]
-        if picture.shape[1::-1] == self.resized:
-            window[:] = picture
-        else:
-            # Bilinear alone aliases when it shrinks a lot, and small faces go first.
-            shrinks = self.source[0] > 2 * width
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            window[:] = cv2.resize(picture, self.resized, interpolation=how)
+        window[:] = picture if picture.shape[1::-1] == self.resized else self.resize(picture)
         return canvas
 
     def to_source(self, detections: Detections) -> Detections:
