@@ -359,7 +359,12 @@ def test_without_a_server_the_same_model_runs_in_process(
 
 def _faceblur(*arguments: str | Path) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "faceblur", *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Jobs in the background of a shell ignore Ctrl-C, and so would what they start.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def _wait_for_partial(folder: Path) -> Path:

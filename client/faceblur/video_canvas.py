@@ -11,7 +11,7 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from faceblur.letterbox import Letterbox
-from faceblur.video_frames import VideoProperties
+from faceblur.video_frames import SCALER_THREADS, VideoProperties
 from faceblur.video_surface import color_matrix, is_full_range
 
 _ITU601: Final = 5
@@ -63,6 +63,7 @@ class CanvasMaker:
                 src_color_range=range_,
                 dst_color_range=range_,
                 interpolation=self._interpolation,
+                threads=SCALER_THREADS,
             )
         small = self._converter.reformat(
             small,
@@ -73,6 +74,7 @@ class CanvasMaker:
             src_color_range=range_,
             dst_color_range=ColorRange.JPEG,
             interpolation=self._interpolation,
+            threads=SCALER_THREADS,
         )
         canvas: npt.NDArray[np.uint8] = self._letterbox.apply(
             np.asarray(small.to_ndarray(), np.uint8)

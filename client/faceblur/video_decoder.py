@@ -13,7 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from faceblur.errors import InputError
-from faceblur.video_frames import SourceFrame, VideoProperties
+from faceblur.video_frames import SCALER_THREADS, SourceFrame, VideoProperties
 from faceblur.video_integrity import FrameLedger
 from faceblur.video_orientation import Orientation, Turner, side_data
 from faceblur.video_surface import drawable_format
@@ -162,7 +162,7 @@ class FrameDecoder:
             )
         if size == self._size and name == frame.format.name:
             return frame
-        return self._reformatter.reformat(frame, *self._size, name)
+        return self._reformatter.reformat(frame, *self._size, name, threads=SCALER_THREADS)
 
     def _check(self, lost: int | None) -> None:
         if lost is None:

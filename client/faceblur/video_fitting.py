@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from faceblur.video_encoders import EncoderChoice
-from faceblur.video_frames import VideoProperties
+from faceblur.video_frames import SCALER_THREADS, VideoProperties
 from faceblur.video_orientation import copy_properties
 from faceblur.video_surface import HD_HEIGHT, VideoSurface
 
@@ -52,7 +52,10 @@ class FrameFitter:
     def _converted(self, image: av.VideoFrame) -> av.VideoFrame:
         if not self._leaves_rgb:
             return self._reformatter.reformat(
-                image, format=self._pixel_format, dst_color_range=image.color_range
+                image,
+                format=self._pixel_format,
+                dst_color_range=image.color_range,
+                threads=SCALER_THREADS,
             )
         hd = self.color_space == _BT709
         return self._reformatter.reformat(
@@ -60,6 +63,7 @@ class FrameFitter:
             format=self._pixel_format,
             dst_colorspace=Colorspace.ITU709 if hd else Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
+            threads=SCALER_THREADS,
         )
 
 

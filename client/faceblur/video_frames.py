@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import av
+
+SCALER_THREADS: Final = 1
+"""For every conversion by swscale: its threads write a few samples past the end of a row, over
+what another thread has put at the start of the next one."""
 
 
 @dataclass(frozen=True, eq=False)

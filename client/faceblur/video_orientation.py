@@ -20,6 +20,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from faceblur.surface import Array
+from faceblur.video_frames import SCALER_THREADS
 from faceblur.video_surface import VideoSurface
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Turner:
             return frame
         name = frame.format.name
         before, after, final = _turned_formats(name) if self._orientation.transposed else [name] * 3
-        frame = self._reformatter.reformat(frame, format=before)
+        frame = self._reformatter.reformat(frame, format=before, threads=SCALER_THREADS)
         width, height = self._orientation.size(frame.width, frame.height)
         turned = av.VideoFrame(width, height, after)
         copy_properties(frame, turned)
@@ -128,7 +129,7 @@ class Turner:
             VideoSurface(frame).planes, VideoSurface(turned).planes, strict=True
         ):
             target.pixels[:] = self._orientation.turn(source.pixels)
-        return self._reformatter.reformat(turned, format=final)
+        return self._reformatter.reformat(turned, format=final, threads=SCALER_THREADS)
 
 
 def side_data(frame: av.VideoFrame) -> dict[SideDataType, bytes]:

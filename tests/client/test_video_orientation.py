@@ -90,9 +90,12 @@ def test_a_quarter_turn_moves_every_luma_sample_unchanged(name: str, turned: str
     frame.pts = 5
     matrix = (0, 1, -1, 0)
     before = VideoSurface(frame).planes[0].pixels.copy()
-    shown = Turner(Orientation.from_matrix(display_matrix(*matrix)))(frame)
-    assert (shown.width, shown.height, shown.format.name, shown.pts) == (50, 70, turned, 5)
-    assert (VideoSurface(shown).planes[0].pixels == as_defined(before, matrix)).all()
+    turn = Turner(Orientation.from_matrix(display_matrix(*matrix)))
+    # Several times, for the threads of a scaler write over each other only now and then.
+    for _ in range(100):
+        shown = turn(frame)
+        assert (shown.width, shown.height, shown.format.name, shown.pts) == (50, 70, turned, 5)
+        assert (VideoSurface(shown).planes[0].pixels == as_defined(before, matrix)).all()
 
 
 def test_pixels_that_are_not_square_are_turned_too(tmp_path: Path) -> None:
