@@ -30,6 +30,7 @@ import hmac
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -155,7 +156,7 @@ class Entry:
         number: Counted from 1.
         previous: SHA-256 of the manifest before.
         sha256: Of the bytes of this one.
-        path: Where it lies.
+        path: Where it lies; until it has its name, under another in the same folder.
         manifest: What it says.
     """
 
@@ -171,8 +172,10 @@ class Entry:
         Raises:
             AuditError: The file has gone or changed meanwhile.
         """
+        newest = self.path.with_name(PENDING)
         try:
-            with self.path.open(encoding="utf-8") as lines:
+            path = self.path if self.path.exists() else newest
+            with path.open(encoding="utf-8") as lines:
                 for index, line in enumerate(islice(lines, 1, None)):
                     frame = json.loads(line)
                     boxes = np.array(frame["boxes"], np.float32).reshape(-1, 4)
@@ -350,31 +353,48 @@ def _extend(folder: Path, entries: list[Entry], head: Head) -> None:
 
 def _read_entry(folder: Path, number: int) -> Entry:
     path = entry_path(folder, number)
-    # Whoever appends may just be giving the newest one its name.
-    for candidate in (path, folder / PENDING, path):
+    try:
+        sha256, fields = _facts(path)
+    except FileNotFoundError:
+        # Whoever appends may just be giving the newest one its name, or have died before.
+        with suppress(OSError, ValueError):
+            sha256, fields = _facts(folder / PENDING)
+            if fields.get("entry") == number:
+                return _entry(folder, path, number, sha256, fields)
         try:
-            sha256 = file_sha256(candidate)
-            with candidate.open(encoding="utf-8") as lines:
-                fields = json.loads(lines.readline())
-            if fields["format"] != FORMAT:
-                raise AuditError(f"{path} has the format {fields['format']}; update faceblur")
-            manifest = _manifest(fields)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
-        if candidate.name == PENDING and fields["entry"] != number:
-            continue
+            sha256, fields = _facts(path)
+        except (OSError, ValueError) as error:
+            raise _broken(folder, f"{path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
+    return _entry(folder, path, number, sha256, fields)
+
+
+def _facts(path: Path) -> tuple[str, dict[str, Any]]:
+    """The hash of a manifest, and its first line."""
+    sha256 = file_sha256(path)
+    with path.open(encoding="utf-8") as lines:
+        fields = json.loads(lines.readline())
+    if not isinstance(fields, dict):
+        raise ValueError("it does not begin with an object")
+    return sha256, fields
+
+
+def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str, Any]) -> Entry:
+    try:
+        if fields["format"] != FORMAT:
+            raise AuditError(f"{path} has the format {fields['format']}; update faceblur")
         if fields["entry"] != number:
             raise _broken(folder, f"{path.name} was written as number {fields['entry']}")
         return Entry(
             number=number,
             previous=str(fields["previous"]),
             sha256=sha256,
-            path=candidate,
-            manifest=manifest,
+            path=path,
+            manifest=_manifest(fields),
         )
-    raise _broken(folder, f"{path.name} is missing")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
 
 
 def _manifest(fields: Mapping[str, Any]) -> Manifest:
