@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.surface import Array, Plane, Surface
+from faceblur.turned_ellipses import TurnedEllipse, turned_ellipses
 
 MaskShape = Literal["ellipse", "box"]
 
@@ -25,25 +26,21 @@ FLAT_BELOW_PX = 6
 
 @dataclass(frozen=True)
 class Region:
-    """Where one face is covered, in pixels of the picture.
+    """A part of the picture that is drawn on, in its pixels.
 
     Attributes:
         x0: First column that is drawn on; like the next three, within the picture.
         y0: First row.
         x1: Column behind the last one.
         y1: Row behind the last one.
-        centre: x and y of the shape's centre.
-        half: Half the width and half the height of the shape.
-        columns: Cells across the visible part.
-        rows: Cells down the visible part.
+        columns: Cells across.
+        rows: Cells down.
     """
 
     x0: int
     y0: int
     x1: int
     y1: int
-    centre: tuple[float, float]
-    half: tuple[float, float]
     columns: int
     rows: int
 
@@ -64,7 +61,7 @@ class Region:
         height, width = view.shape[:2]
         return max(1, min(self.columns, width // 2)), max(1, min(self.rows, height // 2))
 
-    def cover(self, plane: Plane, *, shape: MaskShape, feather: float) -> Array | None:
+    def cover(self, plane: Plane) -> Array | None:  # noqa: ARG002
         """Which samples of `view(plane)` are covered.
 
         A sample is covered when the shape touches any part of the pixels it stands for.
@@ -72,17 +69,53 @@ class Region:
         Returns:
             None for all of them, bool, or float32 in 0–1 where there is a soft edge.
         """
-        if shape == "box" and feather == 0:
+        return None
+
+
+@dataclass(frozen=True)
+class FaceRegion(Region):
+    """Where one face is covered.
+
+    Attributes:
+        centre: x and y of the shape's centre.
+        half: Half the width and half the height of the shape.
+        turned: For a face that leans, the ellipse that leans with it and is covered too.
+        shape: What the shape is.
+        feather: Width of the soft edge around it, as a fraction of its half size.
+    """
+
+    centre: tuple[float, float]
+    half: tuple[float, float]
+    turned: TurnedEllipse | None
+    shape: MaskShape
+    feather: float
+
+    def cover(self, plane: Plane) -> Array | None:
+        """Which samples of `view(plane)` are covered (see `Region.cover`)."""
+        if self.shape == "box" and self.feather == 0:
             return None
         height, width = self.view(plane).shape[:2]
         x = _distances(self.x0, width, plane.step_x, self.centre[0], self.half[0])
         y = _distances(self.y0, height, plane.step_y, self.centre[1], self.half[1])
-        if feather == 0:
+        if self.feather == 0:
             inside: Array = np.add.outer(y * y, x * x) <= 1
+            if self.turned is not None:
+                squares, less = self._leaning(plane, self.turned, (height, width))
+                inside |= squares <= (1 + less) ** 2
             return inside
-        radius = np.hypot.outer(y, x) if shape == "ellipse" else np.maximum.outer(y, x)
-        soft: Array = np.clip(1 - (radius - 1) / feather, 0, 1)
+        radius: Array
+        radius = np.hypot.outer(y, x) if self.shape == "ellipse" else np.maximum.outer(y, x)
+        if self.turned is not None:
+            squares, less = self._leaning(plane, self.turned, (height, width))
+            radius = np.minimum(radius, np.sqrt(np.maximum(squares, 0)) - np.float32(less))
+        soft: Array = np.clip(1 - (radius - 1) / self.feather, 0, 1)
         return soft
+
+    def _leaning(
+        self, plane: Plane, turned: TurnedEllipse, shape: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.float32], float]:
+        offset = self.x0 - self.centre[0], self.y0 - self.centre[1]
+        return turned.squares(offset, shape, (plane.step_x, plane.step_y))
 
 
 def steps(surface: Surface) -> tuple[int, int]:
@@ -94,8 +127,14 @@ def steps(surface: Surface) -> tuple[int, int]:
 
 
 def lay_out(
-    surface: Surface, detections: Detections, *, expand: float, feather: float, cells: int
-) -> Sequence[Region]:
+    surface: Surface,
+    detections: Detections,
+    *,
+    shape: MaskShape,
+    expand: float,
+    feather: float,
+    cells: int,
+) -> Sequence[FaceRegion]:
     """Find what to cover, smallest face first.
 
     Regions start and end at multiples of the coarsest plane's steps, rounded outwards. Cells are
@@ -105,6 +144,8 @@ def lay_out(
     Args:
         surface: What is drawn on.
         detections: Faces in pixels of the surface. Those outside it are left out.
+        shape: What covers a face. An ellipse leans with the face, as far as the landmarks tell,
+            and covers what the upright one does, too.
         expand: What is added on each side, as a fraction of the box.
         feather: Width of the soft edge, as a fraction of half the expanded box.
         cells: Cells along the longer side, at most.
@@ -120,7 +161,18 @@ def lay_out(
     size = boxes[:, 2:] - boxes[:, :2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     halves = np.maximum(size * (0.5 + expand), 0.5)
-    reach = halves * (1 + feather)
+    turned: list[TurnedEllipse | None] = [None] * len(boxes)
+    extent = halves
+    if shape == "ellipse":
+        turned = turned_ellipses(detections, expand=expand)
+        if any(turned):
+            extent = np.array(
+                [
+                    half if ellipse is None else np.maximum(half, ellipse.extent)
+                    for half, ellipse in zip(halves, turned, strict=True)
+                ]
+            )
+    reach = extent * (1 + feather)
     step = np.array(steps(surface))
     picture = np.array([surface.width, surface.height])
     low = np.clip(np.floor((centres - reach) / step) * step, 0, picture)
@@ -130,23 +182,26 @@ def lay_out(
     grid = np.clip((high - low) // cell[:, None], 1, cells)
     order = np.argsort(halves.prod(axis=1), kind="stable")
     shown = order[(high > low).all(axis=1)[order]]
-    return list(_regions(low[shown], high[shown], centres[shown], halves[shown], grid[shown]))
-
-
-def _regions(
-    low: npt.NDArray[np.float64],
-    high: npt.NDArray[np.float64],
-    centres: npt.NDArray[np.float64],
-    halves: npt.NDArray[np.float64],
-    grid: npt.NDArray[np.float64],
-) -> Iterator[Region]:
-    corners = np.concatenate([low, high], axis=1).astype(int).tolist()
-    shapes = np.concatenate([centres, halves], axis=1).tolist()
-    cells = grid.astype(int).tolist()
-    for (x0, y0, x1, y1), (x, y, half_x, half_y), (columns, rows) in zip(
-        corners, shapes, cells, strict=True
-    ):
-        yield Region(x0, y0, x1, y1, (x, y), (half_x, half_y), columns, rows)
+    places = np.concatenate([low, high, grid], axis=1)[shown].astype(int).tolist()
+    shapes = np.concatenate([centres, halves], axis=1)[shown].tolist()
+    return [
+        FaceRegion(
+            x0=x0,
+            y0=y0,
+            x1=x1,
+            y1=y1,
+            columns=columns,
+            rows=rows,
+            centre=(x, y),
+            half=(half_x, half_y),
+            turned=turned[face],
+            shape=shape,
+            feather=feather,
+        )
+        for face, (x0, y0, x1, y1, columns, rows), (x, y, half_x, half_y) in zip(
+            shown.tolist(), places, shapes, strict=True
+        )
+    ]
 
 
 def _distances(

@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
+from faceblur.areas import Area
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.image_pixels import flattened, to_uint8
@@ -160,27 +161,46 @@ class Masker:
         if self.style.mode == "image" and self.style.image is not None:
             self._overlays = _overlays(self.style.image, self.style.colour)
 
-    def apply(self, surface: Surface, detections: Detections) -> None:
-        """Cover all detections on a surface, in place.
+    def apply(self, surface: Surface, detections: Detections, areas: Sequence[Area] = ()) -> None:
+        """Cover all detections and areas on a surface, in place.
 
         A face at the border is covered as far as it is in the picture, with cells as large as
-        if all of it were. On planes that are subsampled the mask is rounded outwards.
+        if all of it were. On planes that are subsampled the mask is rounded outwards. No pixel
+        of an area is read, in any mode: where faces are blurred or pixelated, areas are veiled.
 
         Args:
             surface: What to draw on.
             detections: Faces in pixels of the surface.
+            areas: What is covered wholly, laid over pictures of the surface's size.
 
         Raises:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
         """
         style = self.style
-        regions = lay_out(
-            surface, detections, expand=style.expand, feather=style.feather, cells=style.cells
+        faces = lay_out(
+            surface,
+            detections,
+            shape=style.shape,
+            expand=style.expand,
+            feather=style.feather,
+            cells=style.cells,
         )
-        flat = self._flat(surface, regions) if style.mode == "solid" and regions else None
-        nobody = surface.encode(_nobody()) if style.mode == "veil" and regions else None
         # Smallest first, each read from what the ones before it left: where masks overlap, the
         # coarser one is drawn from pixels already masked, and never the other way round.
+        reads = style.mode in ("blur", "pixelate")
+        self._draw(surface, faces, reads=reads)
+        # Areas come last: nothing that is made of the picture may lie over them.
+        self._draw(surface, areas, reads=False)
+        for area in areas:
+            rows, columns = slice(area.y0, area.y1), slice(area.x0, area.x1)
+            surface.make_opaque(rows, columns, area.pixels)
+
+    def _draw(self, surface: Surface, regions: Sequence[Region], *, reads: bool) -> None:
+        if not regions:
+            return
+        style = self.style
+        flat = self._flat(surface, regions) if style.mode == "solid" else None
+        nobody = None if reads or flat or self._overlays else surface.encode(_nobody())
         for region in regions:
             patches = self._stretched(surface, region) if self._overlays else flat
             for index, plane in enumerate(surface.planes):
@@ -191,8 +211,7 @@ class Masker:
                     patch = _smoothed(nobody[index], view, region)
                 else:
                     patch = _averaged(view, region, smooth=style.mode == "blur")
-                cover = region.cover(plane, shape=style.shape, feather=style.feather)
-                _paste(view, patch[: view.shape[0], : view.shape[1]], cover)
+                _paste(view, patch[: view.shape[0], : view.shape[1]], region.cover(plane))
 
     def _flat(self, surface: Surface, regions: Sequence[Region]) -> list[Array]:
         """The style's colour, for each plane as many samples as any region has."""

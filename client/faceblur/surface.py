@@ -65,6 +65,15 @@ class Surface(Protocol):
             rows and ceil(w / step_x) columns, and the plane's channels if it has several.
         """
 
+    def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
+        """Take away transparency, which may show a shape too.
+
+        Args:
+            rows: Of the picture.
+            columns: Of the picture.
+            where: Which of these pixels, bool; None for all of them.
+        """
+
 
 def check_pixels(pixels: Array) -> None:
     """Refuse an array that is not a picture.
@@ -99,6 +108,7 @@ class ArraySurface:
         if not pixels.flags.writeable:
             raise InputError("cannot mask a read-only array: give a copy of it")
         self._white = _WHITE[pixels.dtype.name] if white is None else white
+        self._pixels = pixels
         self._plane = Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3])
 
     @property
@@ -128,3 +138,9 @@ class ArraySurface:
         if target.dtype != np.float32:
             scaled = np.rint(scaled)
         return [scaled.astype(target.dtype)]
+
+    def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
+        """Take away transparency (see `Surface.make_opaque`)."""
+        if self._pixels.ndim == 3 and self._pixels.shape[2] == 4:
+            alpha = self._pixels[rows, columns, 3]
+            alpha[... if where is None else where] = self._white

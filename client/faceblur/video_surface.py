@@ -138,6 +138,9 @@ class VideoSurface:
             for sample, plane in zip(samples, self._planes, strict=True)
         ]
 
+    def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
+        """Do nothing: these frames have no transparency."""
+
     @property
     def _peak(self) -> int:
         return int((1 << self._bits) - 1)

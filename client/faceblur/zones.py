@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -12,13 +11,12 @@ import numpy.typing as npt
 
 from faceblur.errors import InputError
 from faceblur.json_values import JsonObject, finite
+from faceblur.polygons import Polygon
 from faceblur.spans import TimeSpan
 
 Kind = Literal["always", "never"]
-Polygon = npt.NDArray[np.float64]
-"""[N, 2], x and y in pixels of the upright picture; the last corner is joined to the first."""
-
 MAX_CORNERS = 1000
+_MAX_LENGTH = 1e6
 _LENGTH = re.compile(r"([+-]?\d+(?:\.\d+)?)(px|%|)")
 _EXAMPLE = 'give corners such as "0,0 200,0 200,100" in pixels, or "10%,0% ..." of the picture'
 _DIGITS = 6
@@ -41,10 +39,10 @@ class Length:
         """Check that it is a number.
 
         Raises:
-            InputError: It is not finite.
+            InputError: It is not finite, or beyond any picture.
         """
-        if not math.isfinite(self.value):
-            raise InputError(f"a zone cannot have a corner at {self.value}: {_EXAMPLE}")
+        if not abs(self.value) <= _MAX_LENGTH:
+            raise InputError(f"a zone cannot have a corner at {self.value:g}: {_EXAMPLE}")
 
     @classmethod
     def parse(cls, text: str) -> Length:
