@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,7 +26,9 @@ _REASONS = {
 
 
 @contextmanager
-def atomic_path(final: Path) -> Iterator[Path]:
+def atomic_path(
+    final: Path, *, before_commit: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
     """Give a temporary path to write to, and move the file into place when the block is done.
 
     The temporary file is hidden, lies in the same folder and has the same suffix. It exists
@@ -37,6 +39,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     Args:
         final: The name the file gets when it is complete.
+        before_commit: Called with the temporary path when the file is complete and on the disk.
+            What it raises is passed on, and the file does not get its name.
 
     Yields:
         The path to write to.
@@ -53,7 +57,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise OutputError(_sentence(final, error)) from error
     try:
         yield temporary
-        _commit(temporary, final)
+        _commit(temporary, final, before_commit)
     except OSError as error:
         raise OutputError(_sentence(final, error)) from error
     finally:
@@ -82,11 +86,13 @@ def _reserve(final: Path) -> Path:
             return temporary
 
 
-def _commit(temporary: Path, final: Path) -> None:
+def _commit(temporary: Path, final: Path, before_commit: Callable[[Path], None] | None) -> None:
     with temporary.open("rb+") as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise OutputError(f"cannot write {final}: nothing was written to it")
         os.fsync(file.fileno())
+    if before_commit is not None:
+        before_commit(temporary)
     temporary.replace(final)
     # The file is in place; where a folder can be synchronised, the new name survives a power
     # cut too. Windows and some network file systems cannot, which is no failure to write.

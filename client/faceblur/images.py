@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -106,6 +106,7 @@ def write_image(
     *,
     quality: int | None = None,
     keep_metadata: bool = False,
+    before_commit: Callable[[Path], None] | None = None,
 ) -> None:
     """Write pages to a picture file, encoded much like the file they come from.
 
@@ -122,6 +123,7 @@ def write_image(
         quality: 1–100 for JPEG, WebP, AVIF and HEIC; None stays near the source's own.
         keep_metadata: Write EXIF (with place and time) and XMP too. Thumbnails and maker notes
             are dropped even so.
+        before_commit: See `faceblur.atomic.atomic_path`.
 
     Raises:
         InputError: The name is that of the source or has a suffix that cannot be written, the
@@ -139,7 +141,7 @@ def write_image(
         profile=image.profile,
         metadata=image.metadata if keep_metadata else Metadata(),
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path, before_commit=before_commit) as temporary:
         pages: Iterable[Page] = image.pages
         durations_s: list[float] = []
         if target.name != "TIFF":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -75,6 +75,20 @@ class MediaReport:
             "height": self.height,
             "frames": [frame.to_json() for frame in self.frames],
         }
+
+
+OnComplete = Callable[[Path, MediaReport], None]
+"""Called with a result that is complete under its temporary name, and with what was found in it,
+just before it gets its own name. What it raises is passed on, and the result does not appear."""
+
+
+def completion(
+    on_complete: OnComplete | None, report: MediaReport
+) -> Callable[[Path], None] | None:
+    """What `faceblur.atomic.atomic_path` calls before it commits a result."""
+    if on_complete is None:
+        return None
+    return lambda temporary: on_complete(temporary, report)
 
 
 class FrameLog(Sequence[FrameReport]):

@@ -29,7 +29,7 @@ from faceblur.errors import DeadlineError, ServerError
 from faceblur.letterbox import Letterbox
 from faceblur.masks import Masker
 from faceblur.policy import Policy
-from faceblur.report import FrameLog, MediaReport
+from faceblur.report import FrameLog, MediaReport, OnComplete, completion
 from faceblur.tracking import CoverOptions
 from faceblur.tracking.video import frame_bytes, thumbnail
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
@@ -83,6 +83,7 @@ def blur_video(
     deadline_s: float = 10.0,
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,
+    on_complete: OnComplete | None = None,
 ) -> MediaReport:
     """Mask the faces in every frame of a video.
 
@@ -98,6 +99,7 @@ def blur_video(
         deadline_s: Seconds to wait for the answer to one frame.
         on_progress: Called after each frame, in this thread.
         options: How to write.
+        on_complete: See `faceblur.report.OnComplete`.
 
     Returns:
         What was masked, in pixels of the upright frames; faces that were filled in between the
@@ -113,8 +115,9 @@ def blur_video(
     with VideoSource(source) as video:
         letterbox = plan_letterbox(video.properties, size=policy.size, stride=detector.model.stride)
         log = FrameLog()
+        report = MediaReport(source, video.properties.width, video.properties.height, log)
         with (
-            atomic_path(output) as temporary,
+            atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
             _Job(video, sink, CanvasMaker(video.properties, letterbox)) as job,
         ):
@@ -133,7 +136,7 @@ def blur_video(
                 log.append(frame.pts_s, detections)
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
-        return MediaReport(source, video.properties.width, video.properties.height, log)
+        return report
 
 
 def _covered(
