@@ -1,16 +1,20 @@
-"""How to reach a Triton server: address, encryption, deadline."""
+"""How to reach Triton servers: address, encryption, deadline."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from faceblur.defaults import DEFAULT_SERVER
 from faceblur.errors import InputError
 
 Transport = Literal["auto", "shm", "raw"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "shm", "raw")
+
+_ADDRESS: Final = re.compile(r"[^\s,/]+:\d+")
+_TARGETS: Final = re.compile(r"dns:///?[^\s/]\S*:\d+|ipv[46]:\S+:\d+(,\S+:\d+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,12 @@ class TLS:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A Triton server and how to talk to it.
+    """A Triton server, or several that serve the same model, and how to talk to them.
 
     Attributes:
-        address: host:port of its gRPC service.
+        address: host:port of its gRPC service. Several servers are a name in the way of gRPC:
+            `dns:///HOST:PORT`, where the name has an address for each, or
+            `ipv4:HOST:PORT,HOST:PORT`. Requests go to those that are up, in turn.
         tls: Encryption; plain text when None.
         deadline_s: Seconds that any call may take.
         transport: How pictures travel: `shm` through system shared memory, `raw` inside the
@@ -56,13 +62,22 @@ class Connection:
 
     def __post_init__(self) -> None:
         """Check the address and the deadline."""
-        host, separator, port = self.address.rpartition(":")
-        if not separator or not host or not port.isdigit():
+        if not (self.is_several or _ADDRESS.fullmatch(self.address)):
             raise InputError(
                 f"{self.address!r} is not a server address; give HOST:PORT, such as "
-                f"{DEFAULT_SERVER}"
+                f"{DEFAULT_SERVER}, or dns:///HOST:PORT for several servers of one name"
+            )
+        if self.is_several and self.transport == "shm":
+            raise InputError(
+                f"shared memory belongs to one server, and {self.address} may be several; use "
+                "the transport raw"
             )
         if not self.deadline_s > 0:
             raise InputError("the deadline must be longer than 0 seconds")
         if self.transport not in TRANSPORTS:
             raise InputError(f"transport {self.transport!r} is unknown; use auto, shm or raw")
+
+    @property
+    def is_several(self) -> bool:
+        """Whether the address may stand for several servers."""
+        return _TARGETS.fullmatch(self.address) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import uuid
@@ -33,11 +34,43 @@ CHANNEL_OPTIONS = [
     # gRPC's own backoff grows to two minutes, and a camera stays masked for as long.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A server that hangs, or whose network was cut, is noticed though its connection stands.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+]
+
+_BALANCING = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": ""},
+    "methodConfig": [
+        {
+            "name": [{}],
+            # The next try goes to the next server: one that was killed, or whose Python backend
+            # died (which is an internal error), costs no frame.
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.01s",
+                "maxBackoff": "0.1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE", "INTERNAL"],
+            },
+        }
+    ],
+}
+"""gRPC's service config for an address that may stand for several servers."""
+
+SEVERAL_OPTIONS = [
+    *CHANNEL_OPTIONS,
+    ("grpc.service_config", json.dumps(_BALANCING)),
+    # What is larger than this is not tried again.
+    ("grpc.per_rpc_retry_buffer_size", 64 << 20),
+    # Names are looked up anew this often at most, so that servers may come and go.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
 ]
 
 
 class TritonDetector:
-    """Sends canvases to the `face_detection` ensemble of a Triton server.
+    """Sends canvases to the `face_detection` ensemble of a Triton server, or of several in turn.
 
     Safe to call from several threads; every call has the connection's deadline.
 
@@ -54,7 +87,7 @@ class TritonDetector:
         self._slots: SharedSlots | None = None
         try:
             self.model = self._read_model()
-            if connection.transport != "raw":
+            if connection.transport != "raw" and not connection.is_several:
                 self._slots = self._probe_shared_memory()
         except ServerError:
             self._client.close()
@@ -229,7 +262,7 @@ def _open(connection: Connection) -> grpcclient.InferenceServerClient:
         root_certificates=_text(tls.root_ca if tls else None),
         private_key=_text(tls.key if tls else None),
         certificate_chain=_text(tls.certificate if tls else None),
-        channel_args=CHANNEL_OPTIONS,
+        channel_args=SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS,
     )
 
 
