@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from faceblur.errors import OutputError
 
 MAX_NAME_BYTES = 255
 """What common file systems allow in one name."""
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.partial-[0-9a-f]{8}(?P<suffix>\.[^.]*)?")
 
 _REASONS = {
     errno.ENOSPC: "the disk is full: free some space or write elsewhere",
@@ -64,6 +67,19 @@ def atomic_path(
         # After a commit there is nothing left under this name.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def leftovers(finals: Iterable[Path]) -> Iterator[Path]:
+    """The temporary files of results that were being written when their process was killed.
+
+    Those of a process that lives are among them.
+    """
+    finals = set(finals)
+    for folder in {final.parent for final in finals}:
+        for path in folder.glob(".*.partial-*"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and folder / (match["stem"] + (match["suffix"] or "")) in finals:
+                yield path
 
 
 def _reserve(final: Path) -> Path:

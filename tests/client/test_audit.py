@@ -21,10 +21,11 @@ import pytest
 
 from faceblur.detections import ROW_WIDTH, Detections
 from faceblur.detector import ModelInfo
+from faceblur.digests import canonical_sha256, file_sha256
 from faceblur.errors import OutputError
 from faceblur.proof import audit_facts
-from faceblur.proof.audit import AuditError, FileFacts, Manifest, file_sha256, read_audit
-from faceblur.proof.audit_log import AuditLog, canonical_sha256
+from faceblur.proof.audit import AuditError, FileFacts, Manifest, read_audit
+from faceblur.proof.audit_log import AuditLog
 from faceblur.report import FrameReport, MediaReport
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)

@@ -25,7 +25,6 @@ blurred, without the folders above, and the machine is named by its system and p
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import os
@@ -41,6 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detector import ModelInfo
+from faceblur.digests import file_sha256
 from faceblur.errors import InputError
 
 FORMAT: Final = "faceblur-audit/1"
@@ -53,7 +53,6 @@ BEGINNING: Final = "0" * 64
 """What the first manifest names as the hash of the one before."""
 
 KEY_VARIABLE: Final = "FACEBLUR_AUDIT_KEY"
-_CHUNK_BYTES: Final = 1 << 20
 
 
 class AuditError(InputError):
@@ -323,19 +322,6 @@ def seal(key: bytes, entries: int, sha256: str) -> str:
 def entry_path(folder: Path, number: int) -> Path:
     """Where a manifest lies."""
     return folder / f"{number:08d}.jsonl"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _extend(folder: Path, entries: list[Entry], head: Head) -> None:

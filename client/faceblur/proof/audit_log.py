@@ -16,6 +16,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from faceblur.atomic import atomic_path
+from faceblur.digests import file_sha256
 from faceblur.errors import FaceblurError, OutputError
 from faceblur.proof.audit import (
     BEGINNING,
@@ -29,7 +30,6 @@ from faceblur.proof.audit import (
     Head,
     Manifest,
     entry_path,
-    file_sha256,
     read_audit,
     read_head,
     seal,
@@ -179,12 +179,6 @@ class AuditLog:
     def _unwritable(self, error: Exception) -> FaceblurError:
         reason = getattr(error, "strerror", None) or str(error)
         return OutputError(f"cannot write the audit in {self.folder}: {reason}; choose another")
-
-
-def canonical_sha256(settings: Mapping[str, Any]) -> str:
-    """The SHA-256 of settings, whatever the order of their names."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _key_of(manifest: Manifest) -> tuple[str, ...]:
