@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +10,13 @@ import numpy.typing as npt
 from faceblur.connection import TLS, Transport
 from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
-from faceblur.detector import Detector, ModelInfo
-from faceblur.errors import DeadlineError, InputError
-from faceblur.image_pixels import rgb8
-from faceblur.letterbox import Letterbox
+from faceblur.detector import ModelInfo
+from faceblur.errors import InputError
+from faceblur.frame_detection import detect
 from faceblur.masks import Masker, MaskStyle
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.surface import ArraySurface
+from faceblur.tiling import Tiles
 
 
 class Masked(NamedTuple):
@@ -46,12 +45,14 @@ class Blurrer:
         threshold: float,
         size: int,
         deadline_s: float,
+        tiles: Tiles,
     ) -> None:
         self._session = session
         self._masker = masker
         self._threshold = threshold
         self._size = size
         self._deadline_s = deadline_s
+        self._tiles = tiles
 
     @property
     def model(self) -> ModelInfo:
@@ -91,6 +92,7 @@ class Blurrer:
             threshold=self._threshold,
             size=self._size,
             deadline_s=self._deadline_s,
+            tiles=self._tiles,
         )
 
     def close(self) -> None:
@@ -114,6 +116,7 @@ def connect(
     tls: TLS | None = None,
     deadline_s: float = 10.0,
     transport: Transport = "auto",
+    tiles: Tiles = "auto",
 ) -> Blurrer:
     """Open a detector and mask frames with it.
 
@@ -125,8 +128,10 @@ def connect(
         size: Longest side of the picture given to the network, pixels.
         mask: What covers a face.
         tls: Encryption of the connection.
-        deadline_s: Seconds that one frame may take before it is an error.
+        deadline_s: Seconds that one view of a frame may take before it is an error.
         transport: How pictures travel to the server.
+        tiles: "auto" looks at large frames in parts too, so that small faces in them are found;
+            "off" looks at the whole alone, in the time of one view.
 
     Raises:
         ServerError: No server could check a frame.
@@ -145,34 +150,5 @@ def connect(
         threshold=threshold,
         size=size,
         deadline_s=deadline_s,
+        tiles=tiles,
     )
-
-
-def detect(
-    detector: Detector,
-    frame: npt.NDArray[Any],
-    *,
-    threshold: float = DEFAULT_THRESHOLD,
-    size: int = DEFAULT_SIZE,
-    deadline_s: float = 10.0,
-) -> Detections:
-    """Find the faces of one frame, in its own pixels.
-
-    Args:
-        detector: What finds them.
-        frame: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8 or uint16.
-        threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the picture given to the network, pixels.
-        deadline_s: Seconds to wait for the answer.
-
-    Raises:
-        InputError: The array is not a picture.
-        ServerError: It could not be checked for faces.
-    """
-    rgb = rgb8(frame)
-    letterbox = Letterbox.plan(rgb.shape[1], rgb.shape[0], size=size, stride=detector.model.stride)
-    try:
-        faces = detector.submit(letterbox.apply(rgb), min_score=threshold).result(deadline_s)
-    except FutureTimeoutError as error:
-        raise DeadlineError(f"no answer within {deadline_s:g} s") from error
-    return letterbox.to_source(faces)

@@ -108,12 +108,11 @@ def decode_page(image: Image.Image, path: Path, index: int) -> Array:
         if image.tell() != index:
             image.seek(index)
     _check_size(*image.size)
-    deep = _is_deep(image, path)
-    # Pillow notices files that are cut off where OpenCV fills in grey, so it goes first.
-    image.load()
-    pixels = _decode_deep(path, index, image.format or "") if deep else None
-    pixels = from_pillow(image) if pixels is None else pixels
-    pixels = oriented(pixels, orientation_of(image))
+    pixels, orientation = _decode_deep(path, index) if _is_deep(image, path) else (None, 1)
+    if pixels is None:
+        image.load()
+        pixels, orientation = from_pillow(image), orientation_of(image)
+    pixels = oriented(pixels, orientation)
     hide_transparent(pixels)
     return pixels
 
@@ -132,8 +131,17 @@ def decode_by_opencv(path: Path) -> Array:
     return pixels
 
 
-def _decode_deep(path: Path, index: int, name: str) -> Array | None:
-    """Decode more than 8 bits to a colour, or None where OpenCV cannot."""
+def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
+    """Decode more than 8 bits to a colour, or None where OpenCV cannot; and the orientation."""
+    with _own_pixel_limit():
+        checked = Image.open(path, formats=opened_formats())
+        checked.seek(index)
+    # Pillow notices files that are cut off where OpenCV fills in grey, so it goes first. Its
+    # pixels are out of memory before those of OpenCV are in it.
+    with checked:
+        checked.load()
+        orientation, name = orientation_of(checked), checked.format
+    del checked
     if name == "TIFF":
         # Turned upright by OpenCV, as Pillow turns it.
         _, pages = cv2.imreadmulti(str(path), start=index, count=1, flags=cv2.IMREAD_UNCHANGED)
@@ -141,8 +149,8 @@ def _decode_deep(path: Path, index: int, name: str) -> Array | None:
     else:
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype.name not in _SUPPORTED:
-        return None
-    return pixels
+        return None, orientation
+    return pixels, orientation
 
 
 def _is_deep(image: Image.Image, path: Path) -> bool:

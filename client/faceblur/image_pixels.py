@@ -98,7 +98,7 @@ def to_uint8(pixels: Array) -> Array:
     return _scaled(pixels, _white(pixels))
 
 
-def rgb8(pixels: Array) -> Picture:
+def rgb8(pixels: Array, *, white: float | None = None) -> Picture:
     """What the detector sees of a picture.
 
     16-bit and floating point pictures are scaled to 8 bits. Those that use less than a quarter
@@ -108,6 +108,8 @@ def rgb8(pixels: Array) -> Picture:
 
     Args:
         pixels: (H, W), (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16 or float32.
+        white: The value that becomes 255, where this is a part of a larger picture: its
+            `used_white`.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -116,7 +118,9 @@ def rgb8(pixels: Array) -> Picture:
         InputError: The array is not such a picture.
     """
     check_pixels(pixels)
-    small = pixels if pixels.dtype == np.uint8 else _scaled(pixels, _used_white(pixels))
+    small = pixels
+    if pixels.dtype != np.uint8:
+        small = _scaled(pixels, used_white(pixels) if white is None else white)
     if small.ndim == 2:
         how = cv2.COLOR_GRAY2RGB
     else:
@@ -145,8 +149,11 @@ def _white(pixels: Array) -> float:
     return 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
 
 
-def _used_white(pixels: Array) -> float:
+def used_white(pixels: Array) -> float:
+    """The value that counts as full brightness for the detector; see `rgb8`."""
     white = _white(pixels)
+    if pixels.dtype == np.uint8:
+        return white
     sample = pixels[::8, ::8]
     colours = sample[..., :3] if has_alpha(pixels) else sample
     used = float(np.percentile(np.nan_to_num(colours), 99.9))

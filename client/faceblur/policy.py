@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.errors import InputError
 from faceblur.json_values import JsonObject
 from faceblur.masks import MaskStyle
 from faceblur.spans import Span
+from faceblur.tiling import Tiles
 from faceblur.tracking import CoverOptions
 from faceblur.zones import Zone
+
+_TILES = ", ".join(get_args(Tiles))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class Policy:
     Attributes:
         threshold: Lowest score that counts as a face, 0-1.
         size: Longest side of the picture given to the network, pixels.
+        tiles: Whether large pictures are looked at in parts too: "auto", "fine" or "off"; videos
+            never are.
         mask: What covers a face.
         min_face: Height of the lowest face that is masked, pixels of the picture; 0 for all.
         zones: Parts of the picture that are always masked, or in which faces are left alone.
@@ -36,6 +41,7 @@ class Policy:
 
     threshold: float = DEFAULT_THRESHOLD
     size: int = DEFAULT_SIZE
+    tiles: Tiles = "auto"
     mask: MaskStyle = field(default_factory=MaskStyle)
     min_face: float = 0.0
     zones: tuple[Zone, ...] = ()
@@ -52,6 +58,8 @@ class Policy:
             raise InputError(
                 f"a network cannot be given {self.size} pixels a side; give 64 to 8192"
             )
+        if self.tiles not in get_args(Tiles):
+            raise InputError(f"no way to tile is called {self.tiles!r}; give {_TILES}")
         if not (self.min_face >= 0 and math.isfinite(self.min_face)):
             raise InputError(
                 f"faces cannot be {self.min_face:g} pixels high at least; give 0 or more"
@@ -68,6 +76,7 @@ class Policy:
         return {
             "threshold": float(self.threshold),
             "size": self.size,
+            "tiles": self.tiles,
             "min_face": float(self.min_face),
             "mask": self.mask.to_json(),
             "zones": [zone.to_json() for zone in self.zones],
@@ -91,6 +100,7 @@ class Policy:
         settings: dict[str, Any] = {
             "threshold": read.number("threshold", DEFAULT_THRESHOLD),
             "size": read.whole("size", DEFAULT_SIZE),
+            "tiles": read.text("tiles", "auto"),
             "min_face": read.number("min_face", 0.0),
             "zones": tuple(Zone.from_json(zone, at) for at, zone in read.values("zones", ())),
             "spans": tuple(Span.from_json(span, at) for at, span in read.values("spans", ())),

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from skimage import data
 
 from faceblur import models
-from faceblur.blurrer import detect
 from faceblur.cli import main
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
+from faceblur.frame_detection import detect
 from faceblur.inprocess import InProcessDetector
 from faceblur.masks import Masker, MaskStyle
 from faceblur.proof import recognition

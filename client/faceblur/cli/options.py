@@ -19,6 +19,7 @@ from faceblur.mask_regions import MaskShape
 from faceblur.masks import MaskMode, MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
+from faceblur.tiling import Tiles
 from faceblur.tracking import CoverOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -52,6 +53,7 @@ def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorat
 def _policy(
     threshold: float,
     size: int,
+    tiles: Tiles,
     mask: MaskMode,
     mask_image: Path | None,
     shape: MaskShape,
@@ -61,7 +63,7 @@ def _policy(
     style = MaskStyle(
         mode=mask, shape=shape, expand=expand, colour=_colour(colour), image=mask_image
     )
-    return Policy(threshold=threshold, size=size, mask=style)
+    return Policy(threshold=threshold, size=size, tiles=tiles, mask=style)
 
 
 def _colour(text: str) -> tuple[int, int, int]:
@@ -89,6 +91,13 @@ policy_options = bundle(
         help="Longest side of the picture given to the network; larger finds smaller faces.",
     ),
     click.option(
+        "--tiles",
+        type=click.Choice(get_args(Tiles)),
+        default="auto",
+        show_default=True,
+        help="Look at large pictures in parts too, to find small faces; fine takes twice as long.",
+    ),
+    click.option(
         "--mask",
         type=click.Choice(get_args(MaskMode)),
         default=MaskStyle().mode,
@@ -108,7 +117,7 @@ policy_options = bundle(
     ),
     click.option("--colour", "--color", default="000000", help="For --mask solid. [000000]"),
 )
-"""--threshold, --size, --mask, --shape, --expand, as a `Policy`."""
+"""--threshold, --size, --tiles, --mask, --shape, --expand, as a `Policy`."""
 
 
 def _chosen(policy: Policy, cover: bool, detect_every: int) -> Policy:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.blurrer import detect
 from faceblur.detector import Detector
 from faceblur.errors import InputError
+from faceblur.frame_detection import detect
 from faceblur.image_formats import readable_suffixes
 from faceblur.image_pixels import rgb8
 from faceblur.images import read_image
