@@ -29,7 +29,7 @@ recovers by itself.
 
 from __future__ import annotations
 
-from faceblur.live.camera import CameraControl
+from faceblur.live.camera import Camera, CameraControl
 from faceblur.live.detection import LiveDetector
 from faceblur.live.options import CameraOptions
 from faceblur.live.redaction import RedactingFilter, redact
@@ -38,6 +38,7 @@ from faceblur.live.source_options import SourceOptions, parse_source
 from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
 
 __all__ = [
+    "Camera",
     "CameraControl",
     "CameraOptions",
     "CameraState",

@@ -1,18 +1,47 @@
-"""One camera: from its source to its sinks."""
+"""One camera: from its source to its sinks, in a thread of its own."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, Protocol
 
+from faceblur.detector import Detector
+from faceblur.errors import FaceblurError
+from faceblur.live.checking import IN_FLIGHT, Checker
+from faceblur.live.frames import RawFrame, SafeFrame
+from faceblur.live.link import Link
 from faceblur.live.options import CameraOptions
-from faceblur.live.stats import CameraState, CameraStats
+from faceblur.live.presenting import OFFLINE, UNCHECKED, Presenter
+from faceblur.live.redaction import redact
+from faceblur.live.sink import Sink
+from faceblur.live.source import Source
+from faceblur.live.source_worker import SourceJob
+from faceblur.live.stats import CameraState, CameraStats, DelayMeter
+from faceblur.live.waker import Waker
+
+logger = logging.getLogger(__name__)
+
+PLACEHOLDER_FPS: Final = 5.0
+"""Pace of placeholders while no frames come."""
+
+DETECTOR_RETRY_S: Final = 0.5
+"""How often to ask whether there is a detector by now."""
+
+SPARE_SLOTS: Final = 3
+"""Of the source: one being written, one waiting, one being masked."""
+
+_RATE_WINDOW: Final = 64
 
 
 class CameraControl(Protocol):
-    """What can be done with a camera; `Camera(options, detector)` is one.
+    """What can be done with a camera; `Camera` is one.
 
-    The detector is shared by all cameras of a process and outlives them. Nothing that happens to
-    the source, the sinks or the detector raises here: it shows in `state` and `stats`.
+    Nothing that happens to the source, the sinks or the detector raises here: it shows in `state`
+    and `stats`.
     """
 
     @property
@@ -41,3 +70,279 @@ class CameraControl(Protocol):
 
     def stats(self) -> CameraStats:
         """Counters and state at this moment; from any thread, at any time."""
+
+
+class Camera:
+    """See `CameraControl`.
+
+    Args:
+        options: What to do.
+        detector: Shared by all cameras of a process; outlives them. It may be absent at first:
+            as long as its `model` raises, the source is not opened and placeholders go out.
+
+    Raises:
+        InputError: The mask's picture cannot be read.
+    """
+
+    def __init__(self, options: CameraOptions, detector: Detector) -> None:
+        self._options = options
+        self._presenter = Presenter(options)
+        self._counters = _Counters()
+        self._waker = Waker()
+        self._checker = Checker(
+            detector,
+            min_score=self._presenter.min_score,
+            deadline_s=options.deadline_s,
+            wake=self._waker.wake,
+        )
+        self._detector = detector
+        self._source: Source | None = None
+        self._sinks = tuple(Sink(sink, name=options.name) for sink in options.sinks)
+        self._state: CameraState = "starting"
+        self._state_s = time.monotonic()
+        self._placeholder_s = 0.0
+        self._retry_s = 0.0
+        self._error = ""
+        self._opened = 0
+        self._stopping = threading.Event()
+        self._flush_s = 5.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"faceblur-{options.name}", daemon=True
+        )
+
+    @property
+    def options(self) -> CameraOptions:
+        """As given."""
+        return self._options
+
+    @property
+    def state(self) -> CameraState:
+        """What it is doing."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin; see `CameraControl`."""
+        self._thread.start()
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """End; see `CameraControl`."""
+        self._flush_s = timeout_s
+        self._stopping.set()
+        self._waker.wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._done.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; see `CameraControl`."""
+        return self._done.wait(timeout_s)
+
+    def stats(self) -> CameraStats:
+        """Counters at this moment; see `CameraControl`."""
+        count, source = self._counters, self._source
+        width, height = self._presenter.size if count.frames_in else (0, 0)
+        return CameraStats(
+            name=self._options.name,
+            state=self._state,
+            source=self._options.source.label,
+            width=width,
+            height=height,
+            fps=count.fps(),
+            frames_in=count.frames_in,
+            frames_checked=count.frames_checked,
+            frames_masked=count.frames_masked,
+            frames_dropped=self._checker.dropped + (0 if source is None else source.lost),
+            frames_held=self._presenter.held,
+            frames_placeholder=count.frames_placeholder,
+            frames_out=count.frames_checked + count.frames_placeholder,
+            faces=count.faces,
+            reconnects=0 if source is None else max(0, source.opened - 1),
+            delay=count.delay.stats(),
+            sinks=tuple(sink.stats() for sink in self._sinks),
+            last_error=self._error,
+            state_since_s=time.monotonic() - self._state_s,
+        )
+
+    def _run(self) -> None:
+        try:
+            while not (self._stopping.is_set() or self._has_ended()):
+                self._waker.wait(self._links(), self._due_s() - time.monotonic())
+                self._turn()
+            self._drain()
+        except Exception:
+            # Nothing of this camera leaves any more; the others go on.
+            logger.exception("camera %s has failed", self._options.name)
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        """Do whatever there is to do at this moment."""
+        now_s = time.monotonic()
+        for sink in self._sinks:
+            sink.poll(now_s)
+        if self._source is None:
+            self._prepare(now_s)
+        else:
+            self._take(self._source, now_s)
+        self._show(now_s)
+        self._fill_in(now_s)
+
+    def _prepare(self, now_s: float) -> None:
+        """Open the source as soon as there is somebody to check its frames."""
+        if now_s < self._retry_s:
+            return
+        try:
+            stride = self._detector.model.stride
+        except FaceblurError as error:
+            self._retry_s = now_s + DETECTOR_RETRY_S
+            self._error = redact(str(error))
+            self._enter("degraded")
+            return
+        options = self._options
+        job = SourceJob(
+            source=options.source,
+            hardware=options.hardware_decoding,
+            fps=options.fps,
+            size=options.policy.size,
+            stride=stride,
+            detect_every=options.detect_every,
+        )
+        slots = IN_FLIGHT * options.detect_every + options.lookahead + 1 + SPARE_SLOTS
+        self._source = Source(job, name=options.name, slots=slots)
+
+    def _take(self, source: Source, now_s: float) -> None:
+        """Take in the frames that have come."""
+        was_online = source.online
+        for frame in source.poll(now_s):
+            if source.opened != self._opened:
+                # Another stream, or the same after a gap: no track continues.
+                self._opened = source.opened
+                self._hand_over(self._presenter.restart(), now_s)
+            self._arrived(frame)
+        if source.error and not source.online:
+            self._error = source.error
+            if was_online or self._state == "starting":
+                self._enter("offline")
+
+    def _arrived(self, frame: RawFrame) -> None:
+        self._counters.arrived(frame.arrived_s)
+        self._checker.admit(frame)
+
+    def _show(self, now_s: float) -> None:
+        """Hand over the frames that were decided."""
+        for verdict in self._checker.collect(now_s):
+            if verdict.error is not None:
+                self._error = redact(str(verdict.error))
+            self._hand_over(self._presenter.present(verdict), now_s)
+        online = self._source is not None and self._source.online
+        if online and self._counters.frames_in:
+            if self._checker.is_blind:
+                self._enter("degraded")
+            elif self._counters.frames_checked:
+                self._enter("running")
+
+    def _fill_in(self, now_s: float) -> None:
+        """While no frames come, show that at a steady pace."""
+        if self._state not in ("offline", "degraded") or now_s < self._placeholder_s:
+            return
+        if self._source is not None and self._source.online:
+            return
+        notice = OFFLINE if self._state == "offline" else UNCHECKED
+        self._hand_over([self._presenter.stand_in(notice, time_s=now_s)], now_s)
+        self._placeholder_s = now_s + 1 / PLACEHOLDER_FPS
+
+    def _hand_over(self, frames: Iterable[SafeFrame], now_s: float) -> None:
+        for frame in frames:
+            for sink in self._sinks:
+                sink.offer(frame, now_s)
+            self._counters.handed_over(frame)
+            frame.release()
+
+    def _drain(self) -> None:
+        """Show what is still being checked, then have the sinks write what they hold."""
+        deadline_s = time.monotonic() + self._options.deadline_s
+        while not self._checker.is_empty and time.monotonic() < deadline_s:
+            self._waker.wait(self._links(), min(0.1, self._due_s() - time.monotonic()))
+            for sink in self._sinks:
+                sink.poll(time.monotonic())
+            self._show(time.monotonic())
+        self._hand_over(self._presenter.finish(), time.monotonic())
+        if self._source is not None:
+            self._source.close()
+        for sink in self._sinks:
+            sink.finish()
+        deadline_s = time.monotonic() + self._flush_s
+        while not all(sink.ended for sink in self._sinks) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        for sink in self._sinks:
+            sink.settle(time.monotonic())
+
+    def _close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+        if self._source is not None:
+            self._source.close()
+        self._checker.close()
+        self._presenter.close()
+        self._enter("stopped")
+        self._done.set()
+
+    def _has_ended(self) -> bool:
+        at_end = self._source is not None and self._source.ended
+        return at_end or any(sink.quit for sink in self._sinks)
+
+    def _links(self) -> list[Link]:
+        links = [sink.link for sink in self._sinks]
+        links.append(None if self._source is None else self._source.link)
+        return [link for link in links if link is not None]
+
+    def _due_s(self) -> float:
+        """When there is something to do even if nothing happens."""
+        due_s = [sink.due_s() for sink in self._sinks]
+        due_s.append(self._checker.due_s())
+        due_s.append(self._retry_s if self._source is None else self._source.due_s())
+        if self._source is None or not self._source.online:
+            due_s.append(self._placeholder_s)
+        return min(*due_s, time.monotonic() + 1.0)
+
+    def _enter(self, state: CameraState) -> None:
+        if state != self._state:
+            level = logging.WARNING if state in ("degraded", "offline") else logging.INFO
+            reason = f": {self._error}" if level == logging.WARNING and self._error else ""
+            logger.log(level, "camera %s is %s%s", self._options.name, state, reason)
+            self._state, self._state_s = state, time.monotonic()
+
+
+class _Counters:
+    """What a camera has done so far."""
+
+    def __init__(self) -> None:
+        self.frames_in = 0
+        self.frames_checked = 0
+        self.frames_masked = 0
+        self.frames_placeholder = 0
+        self.faces = 0
+        self.delay = DelayMeter()
+        self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
+
+    def arrived(self, arrived_s: float) -> None:
+        self.frames_in += 1
+        self._arrivals.append(arrived_s)
+
+    def handed_over(self, frame: SafeFrame) -> None:
+        if frame.arrived_s is None:
+            self.frames_placeholder += 1
+            return
+        self.frames_checked += 1
+        self.frames_masked += bool(frame.faces)
+        self.faces += frame.faces
+        self.delay.add(time.monotonic() - frame.arrived_s)
+
+    def fps(self) -> float:
+        """Of the frames that came lately; 0 if none did."""
+        arrivals = list(self._arrivals)
+        if len(arrivals) < 2:
+            return 0.0
+        span_s = max(time.monotonic(), arrivals[-1]) - arrivals[0]
+        return (len(arrivals) - 1) / span_s if span_s > 0 else 0.0

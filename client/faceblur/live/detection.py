@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 2.0
 """Pause between two attempts to reach a server, on average."""
 
+CLOSE_TIMEOUT_S: Final = 10.0
+
 CANARY_PAUSE_S: Final = 0.5
 """Frames that fail ask for a canary, at most this often."""
 
@@ -99,10 +101,7 @@ class LiveDetector:
         """Close the session, and stop trying to open one."""
         self._stop.set()
         # An attempt under way is not waited for; it closes what it opened by itself.
-        self._thread.join(timeout=1.0)
-        session = self._session
-        if session is not None:
-            session.close()
+        self._thread.join(timeout=CLOSE_TIMEOUT_S if self._opened.is_set() else 1.0)
 
     def __enter__(self) -> LiveDetector:
         return self
@@ -120,12 +119,11 @@ class LiveDetector:
                 self._failure = error
                 self._stop.wait(RETRY_S * random.uniform(0.5, 1.5))
                 continue
-            if self._stop.is_set():
-                session.close()
-                return
             self._session = session
             self._opened.set()
-            return
+            # An embedded server ends with the thread that has started it.
+            self._stop.wait()
+            session.close()
 
     def _judge(self, future: Future[Detections]) -> None:
         """Have the canary look when a frame failed: it brings an embedded server back."""

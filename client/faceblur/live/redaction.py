@@ -8,7 +8,7 @@ from typing import Final
 
 HIDDEN: Final = "***"
 
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)]")
 _USER_INFO = re.compile(r"://.*@")
 _STREAM_KEY = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
 _QUERY = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")

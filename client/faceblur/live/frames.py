@@ -1,0 +1,203 @@
+"""The two kinds of frames there are: those that must not leave, and those that may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections
+from faceblur.letterbox import Letterbox
+from faceblur.masks import Masker
+from faceblur.video_surface import VideoSurface
+
+Bytes = npt.NDArray[np.uint8]
+
+_GREY: Final = (56, 56, 56)
+_WHITE: Final = (200, 200, 200)
+_KEY: Final = object()
+"""Only this module has it; without it no `SafeFrame` can be made."""
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """How a live frame's samples are to be read. They are always yuv420p with 8 bits.
+
+    Attributes:
+        width: Pixels, even.
+        height: Pixels, even.
+        matrix: AVColorSpace (ITU-T H.273).
+        full_range: Samples span all values.
+        aspect: Width over height of a pixel.
+    """
+
+    width: int
+    height: int
+    matrix: int = 6
+    full_range: bool = False
+    aspect: Fraction = Fraction(1)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of Y, U and V one after the other, rows without padding."""
+        return self.width * self.height * 3 // 2
+
+    def image(self, data: Bytes) -> av.VideoFrame:
+        """A video frame on the given samples, which it shares."""
+        rows = data[: self.size_bytes].reshape(self.height * 3 // 2, self.width)
+        image = av.VideoFrame.from_numpy_buffer(rows, format="yuv420p")
+        image.colorspace = self.matrix
+        image.color_range = 2 if self.full_range else 1
+        return image
+
+
+class RawFrame:
+    """A frame as the camera sent it, in shared memory. It must not leave.
+
+    Attributes:
+        format: Of its samples.
+        arrived_s: When it arrived at the source, `time.monotonic()`.
+        time_s: When it is shown, on the same clock: even where arrivals are not.
+        canvas: What the detector is shown; None if it need not look.
+        letterbox: How canvas and frame lie to each other; None without a canvas.
+    """
+
+    def __init__(
+        self,
+        format_: FrameFormat,
+        samples: Bytes,
+        *,
+        arrived_s: float,
+        time_s: float,
+        canvas: Bytes | None = None,
+        letterbox: Letterbox | None = None,
+        on_release: Callable[[], None] | None = None,
+    ) -> None:
+        self.format = format_
+        self.arrived_s = arrived_s
+        self.time_s = time_s
+        self.canvas = canvas
+        self.letterbox = letterbox
+        self._samples: Bytes | None = samples
+        self._on_release = on_release
+        self._holders = 1
+
+    def take(self) -> Bytes:
+        """Its samples, once; whoever takes them masks them."""
+        samples = self._samples
+        if samples is None:
+            raise RuntimeError("this frame was used already")
+        self._samples = None
+        return samples
+
+    def hold(self) -> None:
+        """Keep its memory until one more `release`."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """Give its memory back to the source, once everybody who holds it has done so."""
+        self._holders -= 1
+        if self._holders == 0 and self._on_release is not None:
+            self._on_release()
+
+
+class SafeFrame:
+    """A frame that may leave: no other kind can be given to a sink.
+
+    Made by `mask` and `placeholder` alone.
+
+    Attributes:
+        format: Of its samples.
+        samples: uint8, as `FrameFormat` says.
+        arrived_s: When the frame that it was made of arrived; None for placeholders.
+        time_s: When it is shown, `time.monotonic()`.
+        faces: Masks that were drawn on it.
+    """
+
+    def __init__(
+        self,
+        key: object,
+        format_: FrameFormat,
+        samples: Bytes,
+        *,
+        arrived_s: float | None,
+        time_s: float,
+        faces: int = 0,
+        source: RawFrame | None = None,
+    ) -> None:
+        if key is not _KEY:
+            raise TypeError("safe frames come from mask() and placeholder() alone")
+        self.format = format_
+        self.samples = samples
+        self.arrived_s = arrived_s
+        self.time_s = time_s
+        self.faces = faces
+        self._source = source
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it stands for frames that were not shown."""
+        return self.arrived_s is None
+
+    def repeated(self, *, time_s: float) -> SafeFrame:
+        """The same picture at a later time, instead of frames that cannot be shown."""
+        return SafeFrame(_KEY, self.format, self.samples, arrived_s=None, time_s=time_s)
+
+    def release(self) -> None:
+        """Give its memory back; doing so again does nothing."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.release()
+
+
+def mask(frame: RawFrame, detections: Detections, masker: Masker) -> SafeFrame:
+    """Cover the faces of a frame that was checked, where it lies; the raw frame is used up.
+
+    Args:
+        frame: Checked, or followed between frames that were.
+        detections: All its faces, in its pixels.
+        masker: What covers them.
+
+    Raises:
+        InputError: The detections make no sense.
+    """
+    samples = frame.take()
+    if len(detections):
+        masker.apply(VideoSurface(frame.format.image(samples)), detections)
+    return SafeFrame(
+        _KEY,
+        frame.format,
+        samples,
+        arrived_s=frame.arrived_s,
+        time_s=frame.time_s,
+        faces=len(detections),
+        source=frame,
+    )
+
+
+def placeholder(format_: FrameFormat, notice: str, *, time_s: float) -> SafeFrame:
+    """A flat picture with a notice, in which there is nothing of any source."""
+    return SafeFrame(_KEY, format_, _drawn(format_, notice), arrived_s=None, time_s=time_s)
+
+
+@lru_cache(maxsize=32)
+def _drawn(format_: FrameFormat, notice: str) -> Bytes:
+    width, height = format_.width, format_.height
+    picture = np.full((height, width, 3), _GREY, np.uint8)
+    text = notice.encode("ascii", "replace").decode()
+    scale, font = 1.0, cv2.FONT_HERSHEY_SIMPLEX
+    (across, down), _ = cv2.getTextSize(text, font, scale, 1)
+    scale = min(height / 16 / max(down, 1), 0.9 * width / max(across, 1))
+    place = (round((width - across * scale) / 2), round((height + down * scale) / 2))
+    cv2.putText(picture, text, place, font, scale, _WHITE, 1, cv2.LINE_AA)
+    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+    drawn: Bytes = np.ascontiguousarray(planes, np.uint8).reshape(-1)
+    drawn.flags.writeable = False
+    return drawn

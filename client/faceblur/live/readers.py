@@ -1,0 +1,225 @@
+"""Read pictures from a source, in the source's process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import av
+from av.codec.hwaccel import HWAccel
+
+from faceblur.errors import InputError
+from faceblur.live.options import HardwareDecoding
+from faceblur.live.source_options import SourceOptions
+from faceblur.live.testpattern import TestPattern
+
+logger = logging.getLogger(__name__)
+
+MAX_DRIFT_S: Final = 0.5
+"""A stream's own clock is followed while it is no further from ours."""
+
+_PACED: Final = ("file", "hls")
+"""They deliver faster than real time."""
+
+_IN_BURSTS_S: Final = 15.0
+"""How far ahead of its time a playlist's frame may come."""
+
+_NETWORK_OPTIONS: Final = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "2000000"}
+
+_AUTO_DEVICES: Final = ("cuda", "vaapi", "qsv", "videotoolbox", "drm")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One decoded frame.
+
+    Attributes:
+        image: As decoded.
+        arrived_s: When its packet came, `time.monotonic()`.
+        time_s: When it is to be shown, on the same clock.
+        aspect: Width over height of a pixel.
+    """
+
+    image: av.VideoFrame
+    arrived_s: float
+    time_s: float
+    aspect: Fraction = Fraction(1)
+
+
+class Reader(Protocol):
+    """A source of pictures."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """All pictures, as they come, until the source ends.
+
+        Raises:
+            InputError: It cannot be read, or not any further.
+        """
+
+
+def open_reader(options: SourceOptions, hardware: HardwareDecoding) -> Reader:
+    """The reader for a source; it opens it when the first picture is asked for."""
+    if options.kind == "testpattern":
+        return PatternReader(options)
+    return StreamReader(options, hardware)
+
+
+class PatternReader:
+    """A moving picture that needs no camera."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._pattern = TestPattern(options.size or (640, 360), face=options.face)
+        self._fps = options.fps or 15.0
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        start_s = time.monotonic()
+        number = 0
+        while True:
+            due_s = start_s + number / self._fps
+            _sleep_until(due_s)
+            image = self._pattern.image(number / self._fps)
+            yield Picture(image, time.monotonic(), due_s)
+            # Whoever is late leaves frames out, and does not hurry.
+            number = max(number + 1, int((time.monotonic() - start_s) * self._fps))
+
+
+class StreamReader:
+    """Whatever FFmpeg opens: networks, devices, files."""
+
+    def __init__(self, options: SourceOptions, hardware: HardwareDecoding) -> None:
+        self._options = options
+        self._hardware = hardware
+        self._clock = StreamClock(paced=options.kind in _PACED)
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        while True:
+            try:
+                with self._open() as container:
+                    yield from self._decode(container)
+            except (av.error.FFmpegError, OSError) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise InputError(f"{self._options.label}: {reason}") from error
+            if not self._options.loop:
+                return
+            self._clock.restart()
+
+    def _decode(self, container: Any) -> Iterator[Picture]:
+        if not container.streams.video:
+            raise InputError(f"{self._options.label} has no pictures")
+        stream = container.streams.video[0]
+        # Threads that work on several frames would keep each back for as many.
+        stream.thread_type = "SLICE"
+        arrivals: dict[int, float] = {}
+        for packet in container.demux(stream):
+            arrived_s = time.monotonic()
+            if packet.pts is not None:
+                arrivals[packet.pts] = arrived_s
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                # Garbage; the next key frame makes it good.
+                continue
+            for frame in frames:
+                frame_arrived_s = arrivals.get(frame.pts or -1, arrived_s)
+                arrivals = {pts: at for pts, at in arrivals.items() if pts > (frame.pts or 0)}
+                if not frame.is_corrupt:
+                    yield self._timed(frame, frame_arrived_s, stream)
+
+    def _timed(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> Picture:
+        own_s = frame.time
+        time_s = self._clock.time_s(own_s, arrived_s)
+        if self._clock.paced:
+            _sleep_until(time_s)
+            arrived_s = max(arrived_s, time_s)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        return Picture(frame, arrived_s, time_s, Fraction(aspect))
+
+    def _open(self) -> Any:
+        options = self._options
+        timeouts = (options.open_timeout_s, options.stall_timeout_s)
+        settings: dict[str, str] = {}
+        format_ = None
+        if options.kind == "rtsp":
+            settings = {
+                **_NETWORK_OPTIONS,
+                "rtsp_transport": options.rtsp_transport,
+                "timeout": str(int(options.stall_timeout_s * 1e6)),
+            }
+        elif options.kind in ("rtmp", "mjpeg", "hls"):
+            settings = dict(_NETWORK_OPTIONS)
+        elif options.kind == "webcam":
+            format_ = "v4l2"
+            if options.size is not None:
+                settings["video_size"] = "{}x{}".format(*options.size)
+            if options.fps is not None:
+                settings["framerate"] = f"{options.fps:g}"
+        return av.open(
+            options.url,
+            format=format_,
+            options=settings,
+            timeout=timeouts,
+            hwaccel=hardware_decoder(self._hardware),
+        )
+
+
+class StreamClock:
+    """Puts a stream's own times on our clock.
+
+    Arrivals jitter and a stream's own clock does not, but it drifts, jumps, starts anywhere or
+    is absent; so it is followed as long as it stays near the arrivals.
+    """
+
+    def __init__(self, *, paced: bool) -> None:
+        self.paced = paced
+        self._offset_s: float | None = None
+        self._last_s = float("-inf")
+
+    def restart(self) -> None:
+        """The stream begins again, where it has just ended."""
+        self._offset_s = None
+
+    def time_s(self, own_s: float | None, arrived_s: float) -> float:
+        """When to show a frame; rises strictly.
+
+        Args:
+            own_s: When its stream says, seconds; None if it does not.
+            arrived_s: When it came.
+        """
+        if own_s is None:
+            time_s = arrived_s
+        else:
+            if self._offset_s is None:
+                self._offset_s = max(arrived_s, self._last_s) - own_s
+            time_s = own_s + self._offset_s
+            ahead_s = _IN_BURSTS_S if self.paced else MAX_DRIFT_S
+            if not -MAX_DRIFT_S <= time_s - arrived_s <= ahead_s:
+                self._offset_s = arrived_s - own_s
+                time_s = arrived_s
+        self._last_s = max(time_s, self._last_s + 1e-3)
+        return self._last_s
+
+
+def hardware_decoder(wanted: HardwareDecoding) -> HWAccel | None:
+    """What decodes on a device; None without one, with a warning if one was asked for by name."""
+    if wanted == "off":
+        return None
+    for device in _AUTO_DEVICES if wanted == "auto" else (wanted,):
+        try:
+            return HWAccel(device_type=device, allow_software_fallback=True)
+        except (ValueError, RuntimeError, av.error.FFmpegError) as error:
+            logger.debug("no %s here: %s", device, error)
+    if wanted != "auto":
+        logger.warning("cannot decode with %s here; decoding on the CPU", wanted)
+    return None
+
+
+def _sleep_until(time_s: float) -> None:
+    pause_s = time_s - time.monotonic()
+    if pause_s > 0:
+        time.sleep(pause_s)

@@ -1,0 +1,82 @@
+"""Rolling recordings: a folder of files, each complete when it appears, the oldest deleted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import av
+
+from faceblur.live.frames import FrameFormat
+from faceblur.live.sink_options import SinkOptions
+from faceblur.live.writers import Encoder, Output, failed, wall_clock
+
+logger = logging.getLogger(__name__)
+
+SUFFIX: Final = ".mp4"
+_UNFINISHED: Final = ".part"
+
+
+class SegmentWriter:
+    """Writes files named by the time they begin. A change of size begins a new one."""
+
+    def __init__(self, options: SinkOptions) -> None:
+        self._options = options
+        self._folder = Path(options.target)
+        self._part: Path | None = None
+        self._container: Any = None
+        self._encoder: Encoder | None = None
+        self._format: FrameFormat | None = None
+
+    def write(self, output: Output) -> None:
+        """See `faceblur.live.writers.Writer`."""
+        is_full = self._encoder is not None and self._encoder.duration_s >= self._options.segment_s
+        if is_full or output.format != self._format:
+            self.close()
+        try:
+            if self._encoder is None:
+                self._open(output.format)
+            assert self._encoder is not None
+            self._encoder.write(output.format.image(output.samples), output.time_s)
+        except (av.error.FFmpegError, OSError) as error:
+            raise failed(self._options, error) from error
+
+    def close(self) -> None:
+        """Finish the file that is being written; it appears now."""
+        container, encoder, part = self._container, self._encoder, self._part
+        self._container = self._encoder = self._part = self._format = None
+        if container is None or encoder is None or part is None:
+            return
+        try:
+            encoder.flush()
+            container.close()
+            part.rename(part.with_suffix(""))
+        except (av.error.FFmpegError, OSError) as error:
+            raise failed(self._options, error) from error
+        self._delete_old()
+
+    def _open(self, format_: FrameFormat) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._part = self._folder / f"{wall_clock()}{SUFFIX}{_UNFINISHED}"
+        # Readable to its end even if this process is killed.
+        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._container = av.open(str(self._part), "w", format="mp4", options=settings)
+        self._encoder = Encoder(self._container, format_, self._options)
+        self._format = format_
+
+    def _delete_old(self) -> None:
+        options, now = self._options, time.time()
+        files = sorted(self._folder.glob(f"*{SUFFIX}"), reverse=True)
+        total = 0
+        for path in files:
+            try:
+                found = path.stat()
+                total += found.st_size
+                is_old = options.keep_s is not None and now - found.st_mtime > options.keep_s
+                is_much = options.keep_bytes is not None and total > options.keep_bytes
+                if is_old or is_much:
+                    path.unlink()
+            except OSError as error:
+                logger.warning("cannot delete %s: %s", path, error.strerror)

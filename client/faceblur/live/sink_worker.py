@@ -1,0 +1,82 @@
+"""A sink's process: take masked frames from shared memory, encode and write them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from fractions import Fraction
+
+from faceblur.errors import OutputError
+from faceblur.live.frames import FrameFormat
+from faceblur.live.link import Message
+from faceblur.live.mjpeg import MjpegWriter
+from faceblur.live.segments import SegmentWriter
+from faceblur.live.sink_options import SinkOptions
+from faceblur.live.source_worker import Warnings
+from faceblur.live.window import WindowClosedError, WindowWriter
+from faceblur.live.worker import Worker, run
+from faceblur.live.writers import NullWriter, Output, SrtWriter, StreamWriter, Writer
+
+
+def open_writer(options: SinkOptions) -> Writer:
+    """The writer for a sink.
+
+    Raises:
+        OutputError: It cannot work here.
+    """
+    if options.kind == "null":
+        return NullWriter()
+    if options.kind == "segments":
+        return SegmentWriter(options)
+    if options.kind == "mjpeg":
+        return MjpegWriter(options)
+    if options.kind == "srt":
+        return SrtWriter(options)
+    if options.kind == "window":
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            # Qt ends the process where it finds no screen.
+            raise OutputError("there is no screen here; use another sink, such as mjpeg:8090")
+        return WindowWriter()
+    return StreamWriter(options)
+
+
+def work(worker: Worker) -> None:
+    """Write until told to finish."""
+    options: SinkOptions = worker.settings
+    logging.getLogger("faceblur").addHandler(Warnings(worker))
+    writer = open_writer(options)
+    while True:
+        worker.link.wait()
+        for message in worker.link.receive():
+            if message["kind"] == "finish":
+                writer.close()
+                worker.link.send(kind="finished")
+                return
+            try:
+                writer.write(_output(worker, message))
+            except WindowClosedError:
+                worker.link.send(kind="quit")
+                return
+            worker.link.send(kind="written", slot=message["slot"])
+
+
+def _output(worker: Worker, message: Message) -> Output:
+    format_ = FrameFormat(
+        width=message["width"],
+        height=message["height"],
+        matrix=message["matrix"],
+        full_range=message["full_range"],
+        aspect=Fraction(*message["aspect"]),
+    )
+    return Output(
+        format_,
+        worker.ring.slot(message["slot"])[: format_.size_bytes],
+        message["time_s"],
+        message["placeholder"],
+    )
+
+
+def main() -> None:
+    """Run as a child process."""
+    run(work)

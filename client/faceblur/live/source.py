@@ -1,0 +1,178 @@
+"""A camera's source, seen from the camera: a child process that is watched and started anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from faceblur.letterbox import Letterbox
+from faceblur.live.backoff import Backoff
+from faceblur.live.child import Child, send_quietly
+from faceblur.live.frames import FrameFormat, RawFrame
+from faceblur.live.link import Link, LinkClosedError, Message
+from faceblur.live.redaction import redact
+from faceblur.live.source_worker import SourceJob, canvas_offset, plan_canvas
+
+logger = logging.getLogger(__name__)
+
+START_S: Final = 15.0
+"""What a fresh interpreter may take to start, on a busy machine, on top of the source's own
+time-out."""
+
+
+class Source:
+    """Delivers a camera's frames, and opens the source again whenever it fails. One thread's.
+
+    Attributes:
+        lost: Frames that the source left out, for all slots were taken.
+        opened: How often it was opened.
+        ended: It has come to its end, and is not opened again.
+        error: Why it failed last, without credentials.
+        online: Frames come.
+    """
+
+    def __init__(self, job: SourceJob, *, name: str, slots: int) -> None:
+        self._job = job
+        self._name = name
+        self._slots = slots
+        self._child: Child | None = None
+        self._backoff = Backoff()
+        self._retry_s = 0.0
+        self._opened_s = 0.0
+        self._frame_s: float | None = None
+        self.lost = 0
+        self.opened = 0
+        self.ended = False
+        self.error = ""
+        self.online = False
+
+    @property
+    def link(self) -> Link | None:
+        """What to wait on; None while there is no child."""
+        return None if self._child is None else self._child.link
+
+    def due_s(self) -> float:
+        """When `poll` has to be called at the latest, if nothing comes before."""
+        if self.ended:
+            return float("inf")
+        return self._retry_s if self._child is None else self._limit_s()
+
+    def poll(self, now_s: float) -> Iterator[RawFrame]:
+        """Take what has come, and see to it that the source is there.
+
+        Each frame has to be released.
+        """
+        if self.ended:
+            return
+        if self._child is None:
+            if now_s >= self._retry_s:
+                self._open(now_s)
+            return
+        child = self._child
+        try:
+            messages = child.link.receive()
+        except LinkClosedError:
+            child.wait(1.0)
+            self._fail(f"{self._job.source.label}: {child.how_it_ended()}", now_s)
+            return
+        for message in messages:
+            if message.get("kind") == "frame":
+                frame = self._frame(child, message)
+                if frame is None:
+                    self._fail(f"{self._job.source.label}: its process sent nonsense", now_s)
+                    return
+                self._frame_s = now_s
+                self.online = True
+                yield frame
+            elif not self._heed(message, now_s):
+                return
+        if now_s > self._limit_s():
+            what = "no picture" if self._frame_s is None else "no new picture"
+            limit_s = self._limit_s() - (self._frame_s or self._opened_s)
+            self._fail(f"{self._job.source.label}: {what} within {limit_s:g} s", now_s)
+
+    def close(self) -> None:
+        """End the child process; there is nothing to flush."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+        self.online = False
+
+    def _open(self, now_s: float) -> None:
+        self._child = Child(
+            "faceblur.live.source_worker", self._job, name=self._name, slots=self._slots
+        )
+        self.opened += 1
+        self._opened_s, self._frame_s = now_s, None
+
+    def _limit_s(self) -> float:
+        source = self._job.source
+        if self._frame_s is None:
+            return self._opened_s + source.open_timeout_s + START_S
+        return self._frame_s + source.stall_timeout_s
+
+    def _fail(self, error: str, now_s: float) -> None:
+        """Give up this child, and try again after a pause."""
+        if redact(error) != self.error or self.online:
+            logger.warning("camera %s: %s; trying again", self._name, redact(error))
+        self.error = redact(error)
+        self.close()
+        worked_for_s = 0.0 if self._frame_s is None else now_s - self._opened_s
+        self._retry_s = now_s + self._backoff.pause_s(worked_for_s=worked_for_s)
+
+    def _heed(self, message: Message, now_s: float) -> bool:
+        """Act on a message that is no frame; whether the child lives on."""
+        kind, text = message.get("kind"), str(message.get("text", ""))
+        if kind == "warning":
+            logger.warning("camera %s: %s", self._name, redact(text))
+            return True
+        if kind == "ended" and self._job.source.ends:
+            self.ended = True
+            self.close()
+            return False
+        if kind == "ended":
+            text = f"{self._job.source.label}: the stream has ended"
+        self._fail(text or "the source's process sent nonsense", now_s)
+        return False
+
+    def _frame(self, child: Child, message: Message) -> RawFrame | None:
+        try:
+            format_ = FrameFormat(
+                width=int(message["width"]),
+                height=int(message["height"]),
+                matrix=int(message["matrix"]),
+                full_range=bool(message["full_range"]),
+                aspect=Fraction(*map(int, message["aspect"])),
+            )
+            slot = int(message["slot"])
+            memory = child.ring.slot(slot)
+            arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])
+            self.lost += int(message["lost"])
+            letterbox = canvas = None
+            if message["canvas"]:
+                letterbox = _letterbox(format_, self._job.size, self._job.stride)
+                height, width = letterbox.shape
+                start = canvas_offset(format_)
+                canvas = memory[start : start + height * width * 3].reshape(height, width, 3)
+            samples = memory[: format_.size_bytes]
+            if samples.size < format_.size_bytes:
+                return None
+        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
+            return None
+        return RawFrame(
+            format_,
+            samples,
+            arrived_s=arrived_s,
+            time_s=time_s,
+            canvas=canvas,
+            letterbox=letterbox,
+            on_release=lambda: send_quietly(child.link, free=slot),
+        )
+
+
+@lru_cache(maxsize=64)
+def _letterbox(format_: FrameFormat, size: int, stride: int) -> Letterbox:
+    return plan_canvas(format_, size=size, stride=stride)

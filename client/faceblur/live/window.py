@@ -1,0 +1,54 @@
+"""A window on the screen."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+
+from faceblur.errors import OutputError
+from faceblur.live.writers import Output
+
+_TITLE: Final = "faceblur (q quits)"
+_QUIT_KEYS: Final = (ord("q"), ord("Q"), 27)
+
+
+class WindowClosedError(Exception):
+    """The user wants to end."""
+
+
+class WindowWriter:
+    """Shows every picture; `q`, Escape or closing the window ends the camera."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+
+    def write(self, output: Output) -> None:
+        """See `faceblur.live.writers.Writer`.
+
+        Raises:
+            OutputError: There is no screen, or this OpenCV cannot show windows.
+            WindowClosedError: The user has closed it.
+        """
+        format_ = output.format
+        planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
+        try:
+            if not self._is_open:
+                cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+                cv2.resizeWindow(_TITLE, format_.width, format_.height)
+                self._is_open = True
+            cv2.imshow(_TITLE, cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420))
+            key = cv2.waitKey(1) & 0xFF
+            gone = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error as error:
+            raise OutputError(
+                "cannot open a window: this OpenCV has none (opencv-python-headless); install "
+                "opencv-python, or use another sink, such as mjpeg:8090"
+            ) from error
+        if key in _QUIT_KEYS or gone:
+            raise WindowClosedError
+
+    def close(self) -> None:
+        """See `faceblur.live.writers.Writer`."""
+        if self._is_open:
+            cv2.destroyAllWindows()
