@@ -71,6 +71,14 @@ class CameraControl(Protocol):
     def stats(self) -> CameraStats:
         """Counters and state at this moment; from any thread, at any time."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended by an error of its own."""
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since its loop last turned; about one at most while it is well."""
+
 
 class Camera:
     """See `CameraControl`.
@@ -104,6 +112,8 @@ class Camera:
         self._retry_s = 0.0
         self._error = ""
         self._opened = 0
+        self._failed = False
+        self._turned_s = time.monotonic()
         self._stopping = threading.Event()
         self._flush_s = 5.0
         self._done = threading.Event()
@@ -121,8 +131,19 @@ class Camera:
         """What it is doing."""
         return self._state
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended by an error; see `CameraControl`."""
+        return self._failed
+
+    @property
+    def idle_s(self) -> float:
+        """Since its loop last turned; see `CameraControl`."""
+        return 0.0 if self._done.is_set() else time.monotonic() - self._turned_s
+
     def start(self) -> None:
         """Begin; see `CameraControl`."""
+        self._turned_s = time.monotonic()
         self._thread.start()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
@@ -172,13 +193,14 @@ class Camera:
             self._drain()
         except Exception:
             # Nothing of this camera leaves any more; the others go on.
+            self._failed = True
             logger.exception("camera %s has failed", self._options.name)
         finally:
             self._close()
 
     def _turn(self) -> None:
         """Do whatever there is to do at this moment."""
-        now_s = time.monotonic()
+        now_s = self._turned_s = time.monotonic()
         for sink in self._sinks:
             sink.poll(now_s)
         if self._source is None:

@@ -100,7 +100,7 @@ class StreamReader:
         """See `Reader`."""
         while True:
             try:
-                with self._open() as container:
+                with self.open() as container:
                     yield from self._decode(container)
             except (av.error.FFmpegError, OSError) as error:
                 reason = getattr(error, "strerror", None) or type(error).__name__
@@ -140,7 +140,12 @@ class StreamReader:
         aspect = stream.sample_aspect_ratio or Fraction(1)
         return Picture(frame, arrived_s, time_s, Fraction(aspect))
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Open the source with the settings that it needs.
+
+        Raises:
+            av.error.FFmpegError: It does not open.
+        """
         options = self._options
         timeouts = (options.open_timeout_s, options.stall_timeout_s)
         settings: dict[str, str] = {}
