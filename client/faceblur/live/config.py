@@ -1,0 +1,192 @@
+"""`cameras.yaml`: every setting of a service with many cameras.
+
+Settings have the names and the defaults of the options they become: `CameraOptions`,
+`SourceOptions`, `SinkOptions`, `Policy`, `MaskStyle`, `CoverOptions` and `SessionOptions`.
+`docs/cameras.yaml` shows all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from faceblur.connection import TLS, Connection
+from faceblur.errors import InputError
+from faceblur.live.camera_config import CameraReader, sink_key
+from faceblur.live.config_values import build, known_only, members, typed
+from faceblur.live.options import CameraOptions
+from faceblur.live.secret_values import Secrets
+from faceblur.live.yaml_tree import Located, Problems, place, read_tree
+from faceblur.policy import Policy
+from faceblur.sessions import SessionOptions
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9180"
+"""Where metrics, health and status are served, unless told otherwise."""
+
+SERVER_DEADLINE_S: Final = 2.0
+"""An answer that comes later is of no use to a camera."""
+
+SHUTDOWN_S: Final = 10.0
+
+TOP: Final = ("server", "listen", "shutdown_s", "defaults", "cameras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetConfig:
+    """What a file of cameras says.
+
+    Attributes:
+        session: The detector that all cameras share.
+        listen: host:port of metrics, health and status; None to serve none.
+        shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
+        cameras: At least one.
+        secrets: Texts that came from the environment or from files; never to be shown.
+    """
+
+    session: SessionOptions
+    listen: str | None = DEFAULT_LISTEN
+    shutdown_s: float = SHUTDOWN_S
+    cameras: tuple[CameraOptions, ...]
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:
+    """Read a file.
+
+    Args:
+        path: Of the file.
+        environment: Variables that its secrets may be in; this process's when None.
+
+    Raises:
+        ConfigError: It has problems; the message names each with its line and key.
+        InputError: It cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; docs/cameras.yaml is one to start from"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text in UTF-8: byte {error.start} is odd") from error
+    secrets = Secrets() if environment is None else Secrets(environment)
+    return read_config(text, file=path.name, secrets=secrets)
+
+
+def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
+    """Read the text of a file; see `load_config`.
+
+    Args:
+        text: YAML.
+        file: What to call it in errors.
+        secrets: What references in it stand for.
+    """
+    problems = Problems(file, secrets.seen)
+    tree = read_tree(text, problems)
+    top = members(tree, ", ".join(TOP), problems)
+    top = {name: place(at, "", name) for name, at in top.items()}
+    known_only(top, TOP, problems)
+    session = _session(top, problems)
+    general = _general(top, problems)
+    cameras = _cameras(top, tree, session, problems, secrets)
+    problems.raise_any()
+    return FleetConfig(session=session, cameras=cameras, secrets=frozenset(secrets.seen), **general)
+
+
+def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
+    """Equal for cameras that are set the same, down to the content of overlay pictures."""
+    return (
+        dataclasses.replace(camera, policy=Policy()),
+        json.dumps(camera.policy.to_json(), sort_keys=True),
+    )
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of something to listen on.
+
+    Raises:
+        InputError: It is something else.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise InputError(f"{text!r} is no address to listen on; give HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _general(top: dict[str, Located], problems: Problems) -> dict[str, Any]:
+    settings = typed(top, {"shutdown_s": float, "listen": str | None}, problems)
+    try:
+        if settings.get("listen") is not None:
+            split_address(settings["listen"])
+    except InputError as error:
+        problems.add(top["listen"], str(error))
+    if settings.get("shutdown_s", 1) <= 0:
+        problems.add(top["shutdown_s"], "must be more than 0 seconds")
+    return settings
+
+
+def _session(top: dict[str, Located], problems: Problems) -> SessionOptions:
+    at = place(top.get("server", Located({}, 1)), "server")
+    section = members(at, "the settings of the server", problems)
+    types = get_type_hints(SessionOptions)
+    types["address"] = types.pop("server")
+    known_only(section, types, problems)
+    tls_at = section.pop("tls", Located(None, at.line))
+    del types["tls"]
+    settings = {"deadline_s": SERVER_DEADLINE_S, **typed(section, types, problems)}
+    if tls_at.value is not None:
+        tls = members(tls_at, "root_ca, certificate and key", problems)
+        known_only(tls, get_type_hints(TLS), problems)
+        paths = typed(tls, get_type_hints(TLS), problems)
+        settings["tls"] = build(TLS, paths, tls, tls_at, problems)
+        section["tls"] = tls_at
+    places = {name: section.get(name, at) for name in settings}
+    made = build(_session_options, settings, places, at, problems)
+    return made or SessionOptions(deadline_s=settings["deadline_s"])
+
+
+def _session_options(
+    address: str | None = None, tls: TLS | None = None, **settings: Any
+) -> SessionOptions:
+    session = SessionOptions(server=address, tls=tls, **settings)
+    checked = {} if address is None else {"address": address}
+    Connection(**checked, tls=tls, deadline_s=session.deadline_s, transport=session.transport)
+    return session
+
+
+def _cameras(
+    top: dict[str, Located],
+    tree: Located,
+    session: SessionOptions,
+    problems: Problems,
+    secrets: Secrets,
+) -> tuple[CameraOptions, ...]:
+    reader = CameraReader(place(top.get("defaults", Located({}, 1)), "defaults"), problems, secrets)
+    cameras_at = top.get("cameras", tree)
+    found = members(cameras_at, "cameras", problems) if "cameras" in top else {}
+    if not found:
+        problems.add_line(cameras_at.line, "cameras: there is none; name one with a source")
+    cameras, targets = [], dict[str, str]()
+    for name, at in found.items():
+        located = place(at, f'camera "{name}"')
+        camera = reader.read(name, located)
+        if camera is None:
+            continue
+        cameras.append(camera)
+        if camera.deadline_s > session.deadline_s:
+            late = reader.place_of("deadline_s", located)
+            problems.add(
+                late, f"longer than the server's; raise deadline_s of server to {camera.deadline_s}"
+            )
+        for sink in camera.sinks:
+            key = sink_key(sink)
+            if key is not None and targets.setdefault(key, name) != name:
+                problems.add(
+                    reader.place_of("sinks", located),
+                    f"{sink.label} is also a sink of camera {targets[key]!r}; give each its own",
+                )
+    return tuple(cameras)

@@ -1,0 +1,179 @@
+"""YAML whose every value knows its line, and problems that say where they are."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from faceblur.errors import InputError
+
+_MAX_DEPTH: Final = 12
+_MAX_VALUES: Final = 200_000
+"""Aliases make a short file large."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as in YAML 1.2: `off` is a word and `1:30` is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
+    )
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be used; the message has a line for each problem."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A value and where it stands.
+
+    Attributes:
+        value: A text, number, flag or None; a list of `Located`; or a dict of them.
+        line: In the file, from 1.
+        where: The part of the file for people, such as `camera "door"`; empty at the top.
+        key: Its name within that part, such as `mask.expand`.
+    """
+
+    value: Any
+    line: int
+    where: str = ""
+    key: str = ""
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self.value, dict):
+            return {name: member.plain() for name, member in self.value.items()}
+        if isinstance(self.value, list):
+            return [member.plain() for member in self.value]
+        return self.value
+
+
+@dataclass
+class Problems:
+    """Everything that is wrong with a file, collected.
+
+    Attributes:
+        file: What to call it.
+        secrets: Texts that must not be shown.
+    """
+
+    file: str
+    secrets: set[str] = field(default_factory=set)
+    _found: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, at: Located, text: str) -> None:
+        """Note a problem with a value."""
+        place = ": ".join(part for part in (at.where, at.key) if part)
+        self.add_line(at.line, f"{place}: {text}" if place else text)
+
+    def add_line(self, line: int, text: str) -> None:
+        """Note a problem in a line."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        # Defaults are read for each camera.
+        if (line, text) not in self._found:
+            self._found.append((line, text))
+
+    def unknown(self, at: Located, known: Iterable[str], *, hint: str = "") -> None:
+        """Note a setting that does not exist."""
+        name = at.key.rpartition(".")[2]
+        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+        advice = hint or (f"did you mean {close[0]}?" if close else "check how it is spelt")
+        self.add(at, f"no such setting; {advice}")
+
+    def raise_any(self) -> None:
+        """Raise what was collected.
+
+        Raises:
+            ConfigError: There was something.
+        """
+        if self._found:
+            lines = (f"{self.file}:{line}: {text}" for line, text in sorted(self._found))
+            raise ConfigError("\n".join(lines))
+
+
+def read_tree(text: str, problems: Problems) -> Located:
+    """Parse YAML; problems of its form are noted and what they concern is left out.
+
+    Raises:
+        ConfigError: It is no YAML at all.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        budget = iter(range(_MAX_VALUES))
+        if node is None:
+            return Located({}, 1)
+        return _located(node, loader, problems, budget, depth=0)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else 1
+        problems.add_line(line, f"not YAML: {error.problem or error.context}")
+    except (yaml.YAMLError, ValueError) as error:
+        problems.add_line(1, f"not YAML: {error}".splitlines()[0])
+    finally:
+        loader.dispose()
+    problems.raise_any()
+    raise AssertionError
+
+
+def place(tree: Located, where: str, key: str = "") -> Located:
+    """The same value, knowing which part of the file it is."""
+    value = tree.value
+    if isinstance(value, dict):
+        value = {
+            name: place(member, where, f"{key}.{name}" if key else name)
+            for name, member in value.items()
+        }
+    elif isinstance(value, list):
+        value = [place(member, where, f"{key}[{i}]") for i, member in enumerate(value)]
+    return Located(value, tree.line, where, key)
+
+
+def _located(
+    node: Any, loader: _Loader, problems: Problems, budget: Iterator[int], *, depth: int
+) -> Located:
+    line = node.start_mark.line + 1
+    if depth > _MAX_DEPTH or next(budget, None) is None:
+        raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=node.start_mark)
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        problems.add_line(line, f"the tag {node.tag} is not allowed")
+        return Located(None, line)
+    if isinstance(node, yaml.MappingNode):
+        members: dict[str, Located] = {}
+        for key_node, value_node in node.value:
+            key_line = key_node.start_mark.line + 1
+            name = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            if name in members:
+                problems.add_line(key_line, f"{name}: given twice, first in line "
+                                  f"{members[name].line}")  # fmt: skip
+                continue
+            member = _located(value_node, loader, problems, budget, depth=depth + 1)
+            members[name] = Located(member.value, key_line)
+        return Located(members, line)
+    if isinstance(node, yaml.SequenceNode):
+        return Located(
+            [_located(each, loader, problems, budget, depth=depth + 1) for each in node.value], line
+        )
+    try:
+        return Located(loader.construct_object(node), line)
+    except yaml.MarkedYAMLError as error:
+        problems.add_line(line, f"not a value: {error.problem}")
+    except ValueError as error:
+        problems.add_line(line, f"not a value: {error}")
+    return Located(None, line)
