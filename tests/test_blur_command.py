@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from media import moving_face_video
 
 from faceblur import models
 from faceblur.cli import main
+from faceblur.policy import Policy
 from faceblur.sessions import DetectionSession
 from faceblur.triton_server import ServerOptions, TritonServer, free_port
 
@@ -79,11 +81,14 @@ def test_everything_found_is_in_the_json(run: Run, photo: Path, tmp_path: Path) 
     findings_file = tmp_path / "found.json"
     assert run(photo, "--json", findings_file, "--threshold", "0.4").exit_code == 0
     findings = json.loads(findings_file.read_text())
-    assert set(findings) == {"model", "media"}
+    assert set(findings) == {"version", "model", "policy", "media"}
+    assert findings["version"] == 1
+    assert findings["policy"] == Policy(threshold=0.4).to_json()
     assert set(findings["model"]) == {"name", "sha256", "threshold", "size"}
     assert findings["model"]["threshold"] == 0.4
     (media,) = findings["media"]
     assert (media["path"], media["width"], media["height"]) == (str(photo), 512, 512)
+    assert media["sha256"] == hashlib.sha256(photo.read_bytes()).hexdigest()
     (frame,) = media["frames"]
     (face,) = frame["faces"]
     assert (frame["index"], frame["pts_s"]) == (0, 0)

@@ -65,6 +65,11 @@ class Policy:
                 f"faces cannot be {self.min_face:g} pixels high at least; give 0 or more"
             )
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether anything depends on when a frame is shown."""
+        return bool(self.spans) or any(zone.time is not None for zone in self.zones)
+
     def to_json(self) -> dict[str, Any]:
         """Every setting, in values that JSON has; the same for equal policies.
 

@@ -1,51 +1,35 @@
-"""One video file, from the source to the masked result.
-
-    reader thread      decode → canvas ─┐
-    this thread              detect → mask ─┐
-    writer thread                    encode → mux
-
-FFmpeg works outside Python's lock, so the three overlap. Frames keep their order throughout.
-"""
+"""One video file, from the source to the masked result (see `faceblur.video_job`)."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import av
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
 from faceblur import tracking
 from faceblur.atomic import atomic_path
 from faceblur.detections import Detections
 from faceblur.detector import Detector
-from faceblur.errors import DeadlineError, ServerError
-from faceblur.letterbox import Letterbox
 from faceblur.masks import Masker
 from faceblur.policy import Policy
+from faceblur.replay import RecordedMedia
 from faceblur.report import FrameLog, MediaReport, OnComplete, completion
-from faceblur.tracking import CoverOptions
+from faceblur.selection import Selection
+from faceblur.spans import TimeSpan
 from faceblur.tracking.video import frame_bytes, thumbnail
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
+from faceblur.video_finder import CheckedFrame, VideoFinder
 from faceblur.video_formats import container_for
 from faceblur.video_frames import SourceFrame, VideoProperties
-from faceblur.video_lane import Lane, Worker
+from faceblur.video_job import UncheckedFrame, VideoJob
 from faceblur.video_options import VideoOptions
 from faceblur.video_sink import VideoSink
 from faceblur.video_source import VideoSource
 from faceblur.video_surface import VideoSurface
 
-__all__ = ["CheckedFrame", "Progress", "VideoOptions", "blur_video"]
-
-_QUEUED_FRAMES = 4
-_PACKET_WEIGHT = 1 / 64
-"""What a packet of sound takes up of a queue, beside a frame."""
+__all__ = ["Progress", "VideoOptions", "blur_video", "replay_video"]
 
 
 class Progress(NamedTuple):
@@ -60,17 +44,19 @@ class Progress(NamedTuple):
     total: int | None
 
 
-class CheckedFrame(NamedTuple):
-    """A frame and where its faces are, in its pixels; None if the detector was not asked."""
+class FrameFaces(NamedTuple):
+    """A frame and its faces, in its pixels."""
 
     frame: SourceFrame
-    detections: Detections | None
+    faces: Detections
 
 
 @dataclass(frozen=True, eq=False)
-class _Unchecked:
-    frame: SourceFrame
-    canvas: npt.NDArray[np.uint8]
+class _Plan:
+    """How the faces of one video are found."""
+
+    make_canvas: CanvasMaker | None
+    find: Callable[[Iterable[UncheckedFrame]], Iterator[FrameFaces]]
 
 
 def blur_video(
@@ -110,163 +96,141 @@ def blur_video(
         OutputError: The output cannot be written.
         ServerError: A frame could not be checked for faces.
     """
-    container_for(output)
-    masker, threshold, cover = Masker(policy.mask), policy.threshold, policy.cover
-    with VideoSource(source) as video:
+
+    def plan(video: VideoSource) -> _Plan:
         letterbox = plan_letterbox(video.properties, size=policy.size, stride=detector.model.stride)
+        cover, threshold = policy.cover, policy.threshold
+        finder = VideoFinder(
+            detector,
+            letterbox,
+            min_score=threshold if cover is None else cover.min_score(threshold),
+            every=1 if cover is None else cover.detect_every,
+            deadline_s=deadline_s,
+        )
+        return _Plan(
+            CanvasMaker(video.properties, letterbox),
+            lambda frames: _covered(
+                finder.check(frames, in_flight=in_flight), policy, video.properties
+            ),
+        )
+
+    return _mask(source, output, plan, policy, options, on_progress, on_complete)
+
+
+def replay_video(
+    source: Path,
+    output: Path,
+    *,
+    recorded: RecordedMedia,
+    policy: Policy,
+    on_progress: Callable[[Progress], None] | None = None,
+    options: VideoOptions | None = None,
+    on_complete: OnComplete | None = None,
+) -> MediaReport:
+    """Mask the faces that are listed for every frame of a video; nothing is detected.
+
+    The faces are final: they are not tracked. Zones, time spans and the smallest face of the
+    policy count.
+
+    Args:
+        source: The video.
+        output: Where the result goes; the suffix decides the container.
+        recorded: Where the faces are.
+        policy: What is masked and how.
+        on_progress: Called after each frame, in this thread.
+        options: How to write.
+        on_complete: See `faceblur.report.OnComplete`.
+
+    Raises:
+        InputError: The list is not of this video, or not of every frame; the source cannot be
+            read to its end, or not be written as asked.
+        OutputError: The output cannot be written.
+    """
+
+    def find(frames: Iterable[UncheckedFrame]) -> Iterator[FrameFaces]:
+        count = 0
+        for item in frames:
+            frame = item.frame
+            yield FrameFaces(frame, recorded.faces(frame.index, frame.pts_s))
+            count += 1
+        recorded.check_end(count)
+
+    def plan(video: VideoSource) -> _Plan:
+        recorded.check_size(video.properties.width, video.properties.height)
+        return _Plan(None, find)
+
+    return _mask(source, output, plan, policy, options, on_progress, on_complete)
+
+
+def _mask(
+    source: Path,
+    output: Path,
+    plan: Callable[[VideoSource], _Plan],
+    policy: Policy,
+    options: VideoOptions | None,
+    on_progress: Callable[[Progress], None] | None,
+    on_complete: OnComplete | None,
+) -> MediaReport:
+    container_for(output)
+    masker = Masker(policy.mask)
+    with VideoSource(source) as video:
+        width, height = video.properties.width, video.properties.height
+        planned, selection = plan(video), Selection(policy, width, height)
         log = FrameLog()
-        report = MediaReport(source, video.properties.width, video.properties.height, log)
+        report = MediaReport(source, width, height, log)
         with (
             atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
-            _Job(video, sink, CanvasMaker(video.properties, letterbox)) as job,
+            VideoJob(video, sink, planned.make_canvas) as job,
         ):
-            finder = _Finder(
-                detector,
-                letterbox,
-                min_score=threshold if cover is None else cover.min_score(threshold),
-                every=1 if cover is None else cover.detect_every,
-                deadline_s=deadline_s,
-            )
-            checked = finder.check(job.frames(), in_flight=in_flight)
-            for frame, detections in _covered(checked, cover, threshold, video.properties):
-                if len(detections):
-                    masker.apply(VideoSurface(frame.image), detections)
+            found = planned.find(job.frames())
+            for (frame, faces), shown in _timed(found, policy, start_s=video.start_s):
+                choice = selection.choose(faces, shown)
+                if len(choice.faces) or choice.areas:
+                    masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
                 job.write(frame)
-                log.append(frame.pts_s, detections)
+                log.append(frame.pts_s, choice.faces)
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
         return report
 
 
 def _covered(
-    checked: Iterable[CheckedFrame],
-    options: CoverOptions | None,
-    threshold: float,
-    properties: VideoProperties,
-) -> Iterator[tuple[SourceFrame, Detections]]:
-    """Decide what is masked in each frame."""
-    if options is None:
+    checked: Iterable[CheckedFrame], policy: Policy, properties: VideoProperties
+) -> Iterator[FrameFaces]:
+    """Decide where faces are in each frame."""
+    if policy.cover is None:
         # Without a cover the detector was asked about every frame.
-        return ((frame, found) for frame, found in checked if found is not None)
+        return (FrameFaces(frame, found) for frame, found in checked if found is not None)
     size = frame_bytes(properties.width, properties.height, properties.pixel_format)
-    return tracking.cover(
+    covered = tracking.cover(
         checked,
-        options=options.within(size),
-        threshold=threshold,
+        options=policy.cover.within(size),
+        threshold=policy.threshold,
         time_s=lambda frame: float(frame.pts_s),
         thumbnail=lambda frame: thumbnail(frame.image),
     )
+    return (FrameFaces(frame, faces) for frame, faces in covered)
 
 
-class _Job:
-    """The reader and the writer of one video, each in its thread; a context manager."""
+def _timed(
+    frames: Iterable[FrameFaces], policy: Policy, *, start_s: Fraction
+) -> Iterator[tuple[FrameFaces, TimeSpan | None]]:
+    """Say when each frame is shown: until the next one is, and the last as long as it says.
 
-    def __init__(self, video: VideoSource, sink: VideoSink, make_canvas: CanvasMaker) -> None:
-        self._video = video
-        self._sink = sink
-        self._make_canvas = make_canvas
-        self._unchecked: Lane[_Unchecked] = Lane(_QUEUED_FRAMES)
-        self._finished: Lane[SourceFrame | av.Packet[Any]] = Lane(_QUEUED_FRAMES)
-        lanes = (self._unchecked, self._finished)
-        self._reader = Worker(self._read, *lanes, name="faceblur-read")
-        self._writer = Worker(self._write, *lanes, name="faceblur-write")
-
-    def frames(self) -> Iterator[_Unchecked]:
-        """The video's frames, in order."""
-        return iter(self._unchecked)
-
-    def write(self, frame: SourceFrame) -> None:
-        """Hand over the next frame, masked."""
-        self._finished.put(frame)
-
-    def __enter__(self) -> _Job:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        """Wait for both threads; after an exception they stop with the frame they are at."""
-        try:
-            if kind is None:
-                self._reader.join()
-                self._finished.close()
-                self._writer.join()
-                self._finished.check()
-        finally:
-            self._unchecked.stop(_StoppedError())
-            self._finished.stop(_StoppedError())
-            self._reader.join()
-            self._writer.join()
-
-    def _read(self) -> None:
-        for item in self._video.read():
-            if isinstance(item, SourceFrame):
-                self._unchecked.put(_Unchecked(item, self._make_canvas(item.image)))
-            else:
-                self._finished.put(item, weight=_PACKET_WEIGHT)
-        self._unchecked.close()
-
-    def _write(self) -> None:
-        for item in self._finished:
-            if isinstance(item, SourceFrame):
-                self._sink.write(item)
-            else:
-                self._sink.copy(item)
-
-
-class _Finder:
-    """Asks a detector about frames, several at a time."""
-
-    def __init__(
-        self,
-        detector: Detector,
-        letterbox: Letterbox,
-        *,
-        min_score: float,
-        every: int,
-        deadline_s: float,
-    ) -> None:
-        self._detector = detector
-        self._letterbox = letterbox
-        self._min_score = min_score
-        self._every = every
-        self._deadline_s = deadline_s
-
-    def check(self, frames: Iterable[_Unchecked], *, in_flight: int) -> Iterator[CheckedFrame]:
-        """Find the faces of each frame; frames come out in the order they went in.
-
-        Raises:
-            ServerError: A frame could not be checked. Nothing comes out after it.
-        """
-        waiting: deque[tuple[SourceFrame, Future[Detections] | None]] = deque()
-        try:
-            for item in frames:
-                answer = None
-                if item.frame.index % self._every == 0:
-                    answer = self._detector.submit(item.canvas, min_score=self._min_score)
-                waiting.append((item.frame, answer))
-                if len(waiting) >= in_flight:
-                    yield self._checked(*waiting.popleft())
-            while waiting:
-                yield self._checked(*waiting.popleft())
-        finally:
-            for _, answer in waiting:
-                if answer is not None:
-                    answer.cancel()
-
-    def _checked(self, frame: SourceFrame, answer: Future[Detections] | None) -> CheckedFrame:
-        if answer is None:
-            return CheckedFrame(frame, None)
-        try:
-            found = answer.result(timeout=self._deadline_s)
-        except CancelledError as error:
-            raise ServerError("the detector was closed before the last frame") from error
-        except FutureTimeoutError as error:
-            raise DeadlineError(
-                f"no answer within {self._deadline_s:g} s for the frame at "
-                f"{float(frame.pts_s):.3f} s"
-            ) from error
-        return CheckedFrame(frame, self._letterbox.to_source(found))
-
-
-class _StoppedError(Exception):
-    """Another part of the job has failed, and says why."""
+    Frames are held back for that only if the policy says anything of times.
+    """
+    if not policy.is_timed:
+        yield from ((item, None) for item in frames)
+        return
+    last: FrameFaces | None = None
+    interval_s = Fraction(1)
+    for item in frames:
+        if last is not None:
+            yield last, TimeSpan(last.frame.pts_s - start_s, item.frame.pts_s - start_s)
+            interval_s = item.frame.pts_s - last.frame.pts_s
+        last = item
+    if last is not None:
+        begin_s = last.frame.pts_s - start_s
+        duration_s = last.frame.duration * last.frame.time_base or interval_s
+        yield last, TimeSpan(begin_s, begin_s + duration_s)
