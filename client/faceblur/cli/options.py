@@ -19,8 +19,10 @@ from faceblur.mask_regions import MaskShape
 from faceblur.masks import MaskMode, MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
+from faceblur.spans import Effect, Span, TimeSpan
 from faceblur.tiling import Tiles
 from faceblur.tracking import CoverOptions
+from faceblur.zones import Kind, Zone
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)
@@ -58,10 +60,16 @@ def _policy(
     mask_image: Path | None,
     shape: MaskShape,
     expand: float,
+    feather: float,
     colour: str,
 ) -> Policy:
     style = MaskStyle(
-        mode=mask, shape=shape, expand=expand, colour=_colour(colour), image=mask_image
+        mode=mask,
+        shape=shape,
+        expand=expand,
+        feather=feather,
+        colour=_colour(colour),
+        image=mask_image,
     )
     return Policy(threshold=threshold, size=size, tiles=tiles, mask=style)
 
@@ -115,22 +123,79 @@ policy_options = bundle(
         show_default=True,
         help="What is added to a face on each side, as a part of its width and height.",
     ),
+    click.option(
+        "--feather",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Width of a soft edge, added outside, as a part of half the mask's size.",
+    ),
     click.option("--colour", "--color", default="000000", help="For --mask solid. [000000]"),
 )
-"""--threshold, --size, --tiles, --mask, --shape, --expand, as a `Policy`."""
+"""--threshold, --size, --tiles, --mask, --shape, --expand, --feather, as a `Policy`."""
 
 
-def _chosen(policy: Policy, cover: bool, detect_every: int) -> Policy:
+def _chosen(
+    policy: Policy,
+    min_face: float,
+    always: tuple[str, ...],
+    never: tuple[str, ...],
+    hide: tuple[str, ...],
+    spare: tuple[str, ...],
+    cover: bool,
+    detect_every: int,
+) -> Policy:
     if not cover and detect_every > 1:
         raise InputError("--detect-every needs the cover between; leave out --no-cover")
+    zones: dict[Kind, tuple[str, ...]] = {"always": always, "never": never}
+    spans: dict[Effect, tuple[str, ...]] = {"hide": hide, "spare": spare}
     return dataclasses.replace(
-        policy, cover=CoverOptions(detect_every=detect_every) if cover else None
+        policy,
+        min_face=min_face,
+        zones=tuple(Zone.parse(kind, text) for kind in zones for text in zones[kind]),
+        spans=tuple(
+            Span(effect, TimeSpan.parse(text)) for effect in spans for text in spans[effect]
+        ),
+        cover=CoverOptions(detect_every=detect_every) if cover else None,
     )
 
 
 choice_options = bundle(
     "policy",
     _chosen,
+    click.option(
+        "--min-face",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="PX",
+        help="Leave faces alone that are less high than this, pixels. [all are masked]",
+    ),
+    click.option(
+        "--always",
+        multiple=True,
+        metavar="ZONE",
+        help="Mask this part of the picture whatever is there: 3 or more corners in pixels, "
+        '"0,0 200,0 200,100", or in per cent, "0%,0% 50%,0% 50%,20%"; with "@ 0:10-0:20" at the '
+        "end only then. Repeatable.",
+    ),
+    click.option(
+        "--never",
+        multiple=True,
+        metavar="ZONE",
+        help="Leave faces alone that lie wholly in this part. Repeatable.",
+    ),
+    click.option(
+        "--hide",
+        multiple=True,
+        metavar="START-END",
+        help="In videos, mask the whole picture in this time, such as 0:05-0:10. Repeatable.",
+    ),
+    click.option(
+        "--spare",
+        multiple=True,
+        metavar="START-END",
+        help="In videos, leave all faces alone in this time. Repeatable.",
+    ),
     click.option(
         "--cover/--no-cover",
         default=True,
@@ -146,7 +211,7 @@ choice_options = bundle(
         help="Look for faces in every Nth frame and follow them between; faster, less sure.",
     ),
 )
-"""--cover and --detect-every, put into the policy; after `policy_options`."""
+"""--min-face, zones, time spans and the cover, put into the policy; after `policy_options`."""
 
 
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:
