@@ -235,7 +235,6 @@ class Camera:
 
     def _take(self, source: Source, now_s: float) -> None:
         """Take in the frames that have come."""
-        was_online = source.online
         for frame in source.poll(now_s):
             if source.opened != self._opened:
                 # Another stream, or the same after a gap: no track continues.
@@ -244,8 +243,7 @@ class Camera:
             self._arrived(frame)
         if source.error and not source.online:
             self._error = source.error
-            if was_online or self._state == "starting":
-                self._enter("offline")
+            self._enter("offline")
 
     def _arrived(self, frame: RawFrame) -> None:
         self._counters.arrived(frame.arrived_s)
