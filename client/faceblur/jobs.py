@@ -27,11 +27,26 @@ class Job:
         source: What to read.
         output: Where the result goes; never the source.
         kind: How to read it.
+        root: The folder that was searched for it; None where it was named itself.
+        tree: The folder in which results of this run are noted, so that a later run finds them
+            finished; None for a single file.
     """
 
     source: Path
     output: Path
     kind: Kind
+    root: Path | None = None
+    tree: Path | None = None
+
+    @property
+    def source_name(self) -> str:
+        """The source, relative to the folder that was searched, with forward slashes."""
+        return _relative(self.source, self.root)
+
+    @property
+    def output_name(self) -> str:
+        """The result, relative to the folder that it is noted in, with forward slashes."""
+        return _relative(self.output, self.tree)
 
 
 def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
@@ -49,11 +64,11 @@ def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
     found = [item for text in inputs for item in _expand(text)]
     paths = {item.path for item in found}
     # A second run must not blur the results of the first.
-    found = [item for item in found if not (item.searched and _is_result(item.path, paths))]
+    found = [item for item in found if not (item.searched and _is_result(item, paths, output))]
+    if not found:
+        raise InputError(f"{inputs[0]} holds nothing but results of earlier runs")
     single = len(found) == 1 and not found[0].searched
-    jobs = [
-        Job(item.path, _result(item, output, single=single), _kind(item.path)) for item in found
-    ]
+    jobs = [_job(item, output, single=single) for item in found]
     _check_distinct(jobs)
     return jobs
 
@@ -84,13 +99,31 @@ def _expand(text: str) -> list[_Found]:
     raise InputError(f"{text} does not exist; check the name")
 
 
+def _job(item: _Found, output: Path | None, *, single: bool) -> Job:
+    result = _result(item, output, single=single)
+    if single:
+        tree = None
+    elif output is not None:
+        tree = output
+    elif item.root is not None:
+        tree = _mirror(item.root)
+    else:
+        tree = result.parent
+    return Job(item.path, result, _kind(item.path), item.root, tree)
+
+
+def _mirror(root: Path) -> Path:
+    """Where the results of a directory go by default."""
+    root = root.resolve()
+    return root.with_name(root.name + MARK)
+
+
 def _result(item: _Found, output: Path | None, *, single: bool) -> Path:
     source = item.path
-    if output is None and item.root is None:
-        return source.with_name(f"{source.stem}{MARK}{source.suffix}")
     if output is None:
-        root = Path(item.root or ".").resolve()
-        return root.with_name(root.name + MARK) / source.resolve().relative_to(root)
+        if item.root is None:
+            return source.with_name(f"{source.stem}{MARK}{source.suffix}")
+        return _mirror(item.root) / source.relative_to(item.root)
     if single and not output.is_dir():
         return output
     if output.is_file():
@@ -112,9 +145,20 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
         taken[target] = job.source
 
 
-def _is_result(path: Path, originals: set[Path]) -> bool:
+def _is_result(item: _Found, originals: set[Path], output: Path | None) -> bool:
+    path = item.path
+    if output is not None and item.root is not None and output.is_dir():
+        inside = output.resolve()
+        if inside != item.root.resolve() and inside in path.resolve().parents:
+            return True
     stem = path.stem.removesuffix(MARK)
     return stem != path.stem and path.with_name(stem + path.suffix) in originals
+
+
+def _relative(path: Path, folder: Path | None) -> str:
+    if folder is None or not path.is_relative_to(folder):
+        return path.name
+    return path.relative_to(folder).as_posix()
 
 
 def _is_media(path: Path) -> bool:

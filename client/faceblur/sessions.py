@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 import socket
+import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["server", "embedded", "in process"]
 REVIVAL_TIMEOUT_S = 90.0
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +58,41 @@ class DetectionSession:
         kind: Where it runs.
         where: The same for a person to read.
         in_flight: How many frames it is worth sending at once.
+        tools: Versions of what it runs on, as far as they are known.
     """
 
     def __init__(
-        self, detector: GuardedDetector, *, kind: Kind, where: str, server: TritonServer | None
+        self,
+        detector: GuardedDetector,
+        *,
+        kind: Kind,
+        where: str,
+        server: TritonServer | None,
+        tools: Mapping[str, str],
     ) -> None:
         self.detector = detector
         self.kind: Kind = kind
         self.where = where
         self.in_flight = 4
         self.server = server
+        self.tools = tools
 
     @property
     def model(self) -> ModelInfo:
         """The model that answers."""
         return self.detector.model
 
-    def recovered(self) -> bool:
-        """After a failure: whether frames can be checked again, waiting for a restart."""
-        return self.detector.recovered(timeout_s=REVIVAL_TIMEOUT_S)
+    def recovered(self, *, stop: threading.Event | None = None) -> bool:
+        """After a failure: whether frames can be checked again, waiting for a restart.
+
+        Args:
+            stop: Gives up as soon as it is set.
+        """
+        deadline = time.monotonic() + REVIVAL_TIMEOUT_S
+        while not (stop is not None and stop.is_set()) and time.monotonic() < deadline:
+            if self.detector.recovered(timeout_s=_PATIENCE_S):
+                return True
+        return False
 
     def close(self) -> None:
         """Close the detector and stop an embedded server."""
@@ -108,7 +129,13 @@ def open_session(options: SessionOptions) -> DetectionSession:
         logger.warning("%s; detecting in this process instead, with the same model", error)
         detector = InProcessDetector(onnx, model=model)
         guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
-        return DetectionSession(guarded, kind="in process", where="this process", server=None)
+        return DetectionSession(
+            guarded,
+            kind="in process",
+            where="this process",
+            server=None,
+            tools=_versions("onnxruntime"),
+        )
     return _embedded(options, ServerOptions(onnx=onnx, model=model))
 
 
@@ -128,9 +155,12 @@ def _remote(options: SessionOptions, address: str) -> DetectionSession:
                 f"the server at {address} serves the model {detector.model.name}, not {wanted}; "
                 "leave out --model, or start a server with: faceblur serve --model " + wanted
             )
+        tools = {"tritonserver": detector.server_version()}
         guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
         undo.pop_all()
-    return DetectionSession(guarded, kind="server", where=f"server {address}", server=None)
+    return DetectionSession(
+        guarded, kind="server", where=f"server {address}", server=None, tools=tools
+    )
 
 
 def _local(options: SessionOptions) -> DetectionSession | None:
@@ -156,6 +186,8 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
             )
         )
         undo.callback(detector.close)
+        tools = {"tritonserver": detector.server_version()}
+        tools |= _versions("nvidia-pytriton", "onnxruntime")
         guarded = GuardedDetector(
             detector,
             deadline_s=options.deadline_s,
@@ -164,8 +196,20 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
         )
         undo.pop_all()
     return DetectionSession(
-        guarded, kind="embedded", where=f"embedded Triton server {server.address}", server=server
+        guarded,
+        kind="embedded",
+        where=f"embedded Triton server {server.address}",
+        server=server,
+        tools=tools,
     )
+
+
+def _versions(*distributions: str) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _listens(address: str) -> bool:

@@ -109,6 +109,18 @@ class TritonDetector:
             request.fail(ServerError(f"shared memory failed: {error}; use --transport raw"))
         return request.future
 
+    def server_version(self) -> str:
+        """Ask the server for the version of Triton that it is.
+
+        Raises:
+            ServerError: It did not say in time.
+        """
+        try:
+            metadata = self._client.get_server_metadata(client_timeout=self.connection.deadline_s)
+        except InferenceServerException as error:
+            raise self._error(error) from error
+        return str(metadata.version)
+
     def close(self) -> None:
         """Close the connection and drop the shared memory."""
         if self._slots is not None:

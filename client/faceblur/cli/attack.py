@@ -85,7 +85,7 @@ def attack(
         heights=heights,
         on_progress=lambda done, total: line.update("masks", done=done, total=total),
     )
-    line.finish()
+    line.close()
     _finish(AttackReport(recogniser.name, detector, trials, judge(trials)), json_file, quiet=quiet)
 
 

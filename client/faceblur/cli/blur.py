@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -16,42 +19,73 @@ from faceblur.cli.options import (
     session_options,
 )
 from faceblur.cli.progress import ProgressLine
+from faceblur.cli.table import show_table
 from faceblur.findings import write_findings
 from faceblur.image_pipeline import ImageOptions
 from faceblur.jobs import Job, plan
 from faceblur.policy import Policy
+from faceblur.proof.audit import environment_key
+from faceblur.proof.audit_log import AuditLog
 from faceblur.runner import Outcome, RunOptions, run
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.video_pipeline import Progress, VideoOptions
+from faceblur.workload import default_workers
 
 
-def _writing(
-    quality: int | None, encoder: str | None, audio: str, keep_metadata: bool
-) -> tuple[ImageOptions, VideoOptions]:
-    return (
-        ImageOptions(quality=quality, keep_metadata=keep_metadata),
-        VideoOptions(quality=quality, encoder=encoder, audio=audio, keep_metadata=keep_metadata),
+def _run_options(
+    quality: int | None,
+    encoder: str | None,
+    audio: str,
+    keep_metadata: bool,
+    workers: int | None,
+    again: bool,
+    audit: Path | None,
+) -> RunOptions:
+    return RunOptions(
+        image=ImageOptions(quality=quality, keep_metadata=keep_metadata),
+        video=VideoOptions(
+            quality=quality, encoder=encoder, audio=audio, keep_metadata=keep_metadata
+        ),
+        workers=workers or default_workers(),
+        again=again,
+        # What is wrong with an audit is said before any work.
+        audit=None if audit is None else AuditLog(audit, key=environment_key()),
     )
 
 
-writing_options = bundle(
-    "writing",
-    _writing,
+run_options = bundle(
+    "options",
+    _run_options,
     click.option("--quality", type=click.IntRange(1, 100), help="1-100. [like the source]"),
     click.option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
     click.option("--audio", type=click.Choice(["keep", "drop"]), default="keep", show_default=True),
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        help="Of several files, mask so many at the same time. [one for each core]",
+    ),
+    click.option("--again", is_flag=True, help="Redo results of a batch that are finished."),
+    click.option(
+        "--audit",
+        type=FilePath,
+        metavar="DIR",
+        help="Write a manifest of each result to this folder, chained to the one before.",
+    ),
 )
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
 @click.option("-o", "--output", type=FilePath, help="The result, or a directory for several.")
-@click.option("--json", "json_file", type=FilePath, help="Write what was found to this file.")
+@click.option(
+    "--json", "json_file", type=FilePath, help="Write what was found to this file; implies --again."
+)
 @policy_options
 @choice_options
 @session_options
-@writing_options
+@run_options
 @logging_options
 def blur(
     *,
@@ -60,65 +94,85 @@ def blur(
     json_file: Path | None,
     policy: Policy,
     session: SessionOptions,
-    writing: tuple[ImageOptions, VideoOptions],
+    options: RunOptions,
     quiet: bool,
 ) -> None:
     """Mask every face in pictures and videos.
 
     photo.jpg becomes photo_blurred.jpg; the originals are never touched. A file that could not
-    be checked completely is not written at all.
+    be checked completely is not written at all. Of a directory, what is finished already, with
+    these settings and from the same content, is skipped.
     """
     jobs = plan(inputs, output)
-    options = RunOptions(
+    options = dataclasses.replace(
+        options,
         policy=policy,
-        image=writing[0],
-        video=writing[1],
         deadline_s=session.deadline_s,
+        again=options.again or json_file is not None,
     )
     with open_session(session) as opened:
+        started = time.monotonic()
         outcomes = _run(jobs, opened, options, quiet=quiet)
+        elapsed_s = time.monotonic() - started
         if json_file is not None:
             reports = [outcome.report for outcome in outcomes if outcome.report is not None]
             write_findings(json_file, opened.model, policy, reports)
-    _finish(outcomes, opened, quiet=quiet)
+    if not quiet:
+        _show(outcomes, opened, options, elapsed_s)
+    if any(outcome.error is not None for outcome in outcomes):
+        sys.exit(1)
 
 
 def _run(
     jobs: list[Job], session: DetectionSession, options: RunOptions, *, quiet: bool
 ) -> list[Outcome]:
-    line = ProgressLine(shown=not quiet)
+    """Mask the files; what happened to them is in the order of the jobs.
+
+    Raises:
+        FaceblurError: There is one file alone, and it failed.
+    """
+    line = ProgressLine(shown=not quiet, files=len(jobs))
 
     def on_progress(job: Job, progress: Progress) -> None:
         line.update(job.source.name, done=progress.done, total=progress.total)
 
-    outcomes = []
-    for outcome in run(jobs, session, options, on_progress=on_progress):
-        line.finish()
-        outcomes.append(outcome)
-        if outcome.error is not None and len(jobs) > 1:
-            click.echo(f"{outcome.job.source}: {outcome.error}", err=True)
-    return outcomes
+    done: dict[Job, Outcome] = {}
+    with (
+        closing(line),
+        closing(run(jobs, session, options, on_progress=on_progress)) as outcomes,
+    ):
+        for outcome in outcomes:
+            done[outcome.job] = outcome
+            line.file_done(outcome.job.source.name, done=len(done))
+            if outcome.error is not None and len(jobs) > 1:
+                line.echo(f"{outcome.job.source}: {outcome.error}")
+    if len(jobs) == 1 and (error := done[jobs[0]].error) is not None:
+        raise error
+    return [done[job] for job in jobs]
 
 
-def _finish(outcomes: list[Outcome], session: DetectionSession, *, quiet: bool) -> None:
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if len(outcomes) == 1 and outcomes[0].error is not None:
-        raise outcomes[0].error
-    if not quiet:
-        click.echo(_summary(outcomes, session))
-    if failed:
-        sys.exit(1)
+def _show(
+    outcomes: list[Outcome], session: DetectionSession, options: RunOptions, elapsed_s: float
+) -> None:
+    if len(outcomes) > 1:
+        show_table(outcomes)
+    click.echo(_summary(outcomes, session, elapsed_s))
+    if options.audit is not None:
+        entries, head = options.audit.head
+        click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
 
 
-def _summary(outcomes: list[Outcome], session: DetectionSession) -> str:
-    reports = [outcome.report for outcome in outcomes if outcome.report is not None]
-    faces = sum(len(frame.detections) for report in reports for frame in report.frames)
-    frames = sum(len(report.frames) for report in reports)
-    elapsed_s = sum(outcome.elapsed_s for outcome in outcomes)
-    what = str(outcomes[0].job.output) if len(outcomes) == 1 else f"{len(reports)} files"
-    failed = len(outcomes) - len(reports)
+def _summary(outcomes: list[Outcome], session: DetectionSession, elapsed_s: float) -> str:
+    masked = [outcome for outcome in outcomes if outcome.report is not None]
+    skipped = [outcome for outcome in outcomes if outcome.finished is not None]
+    what = str(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
+    if len(outcomes) == 1 and skipped:
+        return f"{what}: skipped, it was finished; --again masks it again"
+    faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
     text += f" ({session.model.name} model, {session.where})"
+    text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
+    failed = len(outcomes) - len(masked) - len(skipped)
     return text + (f"; {_count(failed, 'file')} failed" if failed else "")
 
 
