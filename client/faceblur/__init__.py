@@ -10,22 +10,26 @@ A frame that could not be checked raises a `FaceblurError`; it is never returned
 
 from __future__ import annotations
 
-from faceblur.blurrer import Blurrer, Masked, connect
-from faceblur.connection import TLS
-from faceblur.detections import Detections
-from faceblur.errors import (
-    CanaryError,
-    DeadlineError,
-    FaceblurError,
-    InputError,
-    ModelError,
-    OutputError,
-    ReplyError,
-    ServerError,
-    ServerStartError,
-    ServerUnavailableError,
-)
-from faceblur.masks import MaskStyle
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faceblur.blurrer import Blurrer, Masked, connect
+    from faceblur.connection import TLS
+    from faceblur.detections import Detections
+    from faceblur.errors import (
+        CanaryError,
+        DeadlineError,
+        FaceblurError,
+        InputError,
+        ModelError,
+        OutputError,
+        ReplyError,
+        ServerError,
+        ServerStartError,
+        ServerUnavailableError,
+    )
+    from faceblur.masks import MaskStyle
 
 __all__ = [
     "TLS",
@@ -45,3 +49,31 @@ __all__ = [
     "ServerUnavailableError",
     "connect",
 ]
+
+_HOMES = {
+    "Blurrer": "faceblur.blurrer",
+    "CanaryError": "faceblur.errors",
+    "DeadlineError": "faceblur.errors",
+    "Detections": "faceblur.detections",
+    "FaceblurError": "faceblur.errors",
+    "InputError": "faceblur.errors",
+    "MaskStyle": "faceblur.masks",
+    "Masked": "faceblur.blurrer",
+    "ModelError": "faceblur.errors",
+    "OutputError": "faceblur.errors",
+    "ReplyError": "faceblur.errors",
+    "ServerError": "faceblur.errors",
+    "ServerStartError": "faceblur.errors",
+    "ServerUnavailableError": "faceblur.errors",
+    "TLS": "faceblur.connection",
+    "connect": "faceblur.blurrer",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: the processes of cameras need few of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -29,13 +29,17 @@ recovers by itself.
 
 from __future__ import annotations
 
-from faceblur.live.camera import Camera, CameraControl
-from faceblur.live.detection import LiveDetector
-from faceblur.live.options import CameraOptions
-from faceblur.live.redaction import RedactingFilter, redact
-from faceblur.live.sink_options import SinkOptions, parse_sink
-from faceblur.live.source_options import SourceOptions, parse_source
-from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faceblur.live.camera import Camera, CameraControl
+    from faceblur.live.detection import LiveDetector
+    from faceblur.live.options import CameraOptions
+    from faceblur.live.redaction import RedactingFilter, redact
+    from faceblur.live.sink_options import SinkOptions, parse_sink
+    from faceblur.live.source_options import SourceOptions, parse_source
+    from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
 
 __all__ = [
     "Camera",
@@ -54,3 +58,30 @@ __all__ = [
     "parse_source",
     "redact",
 ]
+
+_HOMES = {
+    "Camera": "faceblur.live.camera",
+    "CameraControl": "faceblur.live.camera",
+    "CameraOptions": "faceblur.live.options",
+    "CameraState": "faceblur.live.stats",
+    "CameraStats": "faceblur.live.stats",
+    "DelayStats": "faceblur.live.stats",
+    "LiveDetector": "faceblur.live.detection",
+    "RedactingFilter": "faceblur.live.redaction",
+    "SinkOptions": "faceblur.live.sink_options",
+    "SinkState": "faceblur.live.stats",
+    "SinkStats": "faceblur.live.stats",
+    "SourceOptions": "faceblur.live.source_options",
+    "parse_sink": "faceblur.live.sink_options",
+    "parse_source": "faceblur.live.source_options",
+    "redact": "faceblur.live.redaction",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: the child processes need none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceblur.detections import Detections
 from faceblur.letterbox import Letterbox
+from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.masks import Masker
 from faceblur.video_surface import VideoSurface
-
-Bytes = npt.NDArray[np.uint8]
 
 _GREY: Final = (56, 56, 56)
 _WHITE: Final = (200, 200, 200)
 _KEY: Final = object()
 """Only this module has it; without it no `SafeFrame` can be made."""
-
-
-@dataclass(frozen=True)
-class FrameFormat:
-    """How a live frame's samples are to be read. They are always yuv420p with 8 bits.
-
-    Attributes:
-        width: Pixels, even.
-        height: Pixels, even.
-        matrix: AVColorSpace (ITU-T H.273).
-        full_range: Samples span all values.
-        aspect: Width over height of a pixel.
-    """
-
-    width: int
-    height: int
-    matrix: int = 6
-    full_range: bool = False
-    aspect: Fraction = Fraction(1)
-
-    @property
-    def size_bytes(self) -> int:
-        """Of Y, U and V one after the other, rows without padding."""
-        return self.width * self.height * 3 // 2
-
-    def image(self, data: Bytes) -> av.VideoFrame:
-        """A video frame on the given samples, which it shares."""
-        rows = data[: self.size_bytes].reshape(self.height * 3 // 2, self.width)
-        image = av.VideoFrame.from_numpy_buffer(rows, format="yuv420p")
-        image.colorspace = self.matrix
-        image.color_range = 2 if self.full_range else 1
-        return image
 
 
 class RawFrame:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from faceblur.errors import InputError
 from faceblur.live.sink_options import SinkOptions
+from faceblur.live.source_options import HardwareDecoding as HardwareDecoding
 from faceblur.live.source_options import SourceOptions
 from faceblur.policy import Policy
 from faceblur.tracking import CoverOptions
@@ -14,7 +15,6 @@ from faceblur.tracking.live import LIVE_OPTIONS
 
 OnFailure = Literal["placeholder", "hold"]
 Audio = Literal["drop", "keep"]
-HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox"]
 
 MAX_LOOKAHEAD = 30
 MAX_DETECT_EVERY = 30

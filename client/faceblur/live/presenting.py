@@ -9,7 +9,8 @@ from typing import Final
 
 from faceblur.detections import Detections
 from faceblur.live.checking import Verdict
-from faceblur.live.frames import FrameFormat, RawFrame, SafeFrame, mask, placeholder
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
 from faceblur.live.options import CameraOptions
 from faceblur.masks import Masker
 from faceblur.tracking.live import LiveCover

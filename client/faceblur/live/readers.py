@@ -13,8 +13,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from faceblur.errors import InputError
-from faceblur.live.options import HardwareDecoding
-from faceblur.live.source_options import SourceOptions
+from faceblur.live.source_options import HardwareDecoding, SourceOptions
 from faceblur.live.testpattern import TestPattern
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,9 @@ _PACED: Final = ("file", "hls")
 _IN_BURSTS_S: Final = 15.0
 """How far ahead of its time a playlist's frame may come."""
 
-_NETWORK_OPTIONS: Final = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "2000000"}
+# Not "nobuffer": it throws away what was read to find out what the stream holds, and so waits for
+# the next key frame; the frames of that moment come in one go and all but the newest are dropped.
+_NETWORK_OPTIONS: Final = {"flags": "low_delay", "analyzeduration": "500000"}
 
 _AUTO_DEVICES: Final = ("cuda", "vaapi", "qsv", "videotoolbox", "drm")
 
@@ -199,13 +200,18 @@ class StreamClock:
         if own_s is None:
             time_s = arrived_s
         else:
+            delay_s = arrived_s - own_s
             if self._offset_s is None:
-                self._offset_s = max(arrived_s, self._last_s) - own_s
+                self._offset_s = max(delay_s, self._last_s - own_s)
+            if self.paced:
+                is_near = -MAX_DRIFT_S <= own_s + self._offset_s - arrived_s <= _IN_BURSTS_S
+            else:
+                # The frame that was under way for the shortest time tells the offset best.
+                self._offset_s = min(self._offset_s, delay_s)
+                is_near = delay_s - self._offset_s <= MAX_DRIFT_S
+            if not is_near:
+                self._offset_s = delay_s
             time_s = own_s + self._offset_s
-            ahead_s = _IN_BURSTS_S if self.paced else MAX_DRIFT_S
-            if not -MAX_DRIFT_S <= time_s - arrived_s <= ahead_s:
-                self._offset_s = arrived_s - own_s
-                time_s = arrived_s
         self._last_s = max(time_s, self._last_s + 1e-3)
         return self._last_s
 

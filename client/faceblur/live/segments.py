@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import av
 
-from faceblur.live.frames import FrameFormat
+from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.writers import Encoder, Output, failed, wall_clock
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from fractions import Fraction
 
 from faceblur.errors import OutputError
-from faceblur.live.frames import FrameFormat
+from faceblur.live.frame_format import FrameFormat
 from faceblur.live.link import Message
-from faceblur.live.mjpeg import MjpegWriter
 from faceblur.live.segments import SegmentWriter
 from faceblur.live.sink_options import SinkOptions
-from faceblur.live.source_worker import Warnings
-from faceblur.live.window import WindowClosedError, WindowWriter
 from faceblur.live.worker import Worker, run
-from faceblur.live.writers import NullWriter, Output, SrtWriter, StreamWriter, Writer
+from faceblur.live.writers import (
+    NullWriter,
+    Output,
+    SrtWriter,
+    StreamWriter,
+    ViewerLeftError,
+    Writer,
+)
 
 
 def open_writer(options: SinkOptions) -> Writer:
@@ -30,6 +33,9 @@ def open_writer(options: SinkOptions) -> Writer:
     if options.kind == "segments":
         return SegmentWriter(options)
     if options.kind == "mjpeg":
+        # OpenCV is large: only where it is needed.
+        from faceblur.live.mjpeg import MjpegWriter
+
         return MjpegWriter(options)
     if options.kind == "srt":
         return SrtWriter(options)
@@ -37,6 +43,8 @@ def open_writer(options: SinkOptions) -> Writer:
         if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
             # Qt ends the process where it finds no screen.
             raise OutputError("there is no screen here; use another sink, such as mjpeg:8090")
+        from faceblur.live.window import WindowWriter
+
         return WindowWriter()
     return StreamWriter(options)
 
@@ -44,7 +52,6 @@ def open_writer(options: SinkOptions) -> Writer:
 def work(worker: Worker) -> None:
     """Write until told to finish."""
     options: SinkOptions = worker.settings
-    logging.getLogger("faceblur").addHandler(Warnings(worker))
     writer = open_writer(options)
     while True:
         worker.link.wait()
@@ -55,7 +62,7 @@ def work(worker: Worker) -> None:
                 return
             try:
                 writer.write(_output(worker, message))
-            except WindowClosedError:
+            except ViewerLeftError:
                 worker.link.send(kind="quit")
                 return
             worker.link.send(kind="written", slot=message["slot"])

@@ -11,7 +11,8 @@ from typing import Final
 from faceblur.letterbox import Letterbox
 from faceblur.live.backoff import Backoff
 from faceblur.live.child import Child, send_quietly
-from faceblur.live.frames import FrameFormat, RawFrame
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.frames import RawFrame
 from faceblur.live.link import Link, LinkClosedError, Message
 from faceblur.live.redaction import redact
 from faceblur.live.source_worker import SourceJob, canvas_offset, plan_canvas

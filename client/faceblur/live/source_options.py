@@ -14,6 +14,7 @@ from faceblur.live.addresses import split_query, to_flag, to_number, to_size
 from faceblur.live.redaction import redact
 
 SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "file", "testpattern"]
+HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox"]
 RtspTransport = Literal["tcp", "udp"]
 SOURCES_HINT: Final = (
     "give 0 or /dev/video0 for a webcam, rtsp://…, rtmp://…, http://…/stream.m3u8 (HLS), "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,12 +12,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from faceblur.letterbox import Letterbox
-from faceblur.live.frames import Bytes, FrameFormat
-from faceblur.live.options import HardwareDecoding
+from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.readers import Picture, open_reader
-from faceblur.live.redaction import redact
 from faceblur.live.ring import SLOT_BYTES
-from faceblur.live.source_options import SourceOptions
+from faceblur.live.source_options import HardwareDecoding, SourceOptions
 from faceblur.live.worker import Worker, run
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
 from faceblur.video_frames import SCALER_THREADS, VideoProperties
@@ -149,22 +146,9 @@ class _Throttle:
         return True
 
 
-class Warnings(logging.Handler):
-    """Sends what is logged here to where there is a log."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(logging.WARNING)
-        self._worker = worker
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`."""
-        self._worker.link.send(kind="warning", text=redact(record.getMessage())[:1000])
-
-
 def work(worker: Worker) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
-    logging.getLogger("faceblur").addHandler(Warnings(worker))
     slots, throttle, preparer = _Slots(worker), _Throttle(job.fps), _Preparer(job)
     lost = number = 0
     for picture in open_reader(job.source, job.hardware).pictures():

@@ -7,14 +7,10 @@ from typing import Final
 import cv2
 
 from faceblur.errors import OutputError
-from faceblur.live.writers import Output
+from faceblur.live.writers import Output, ViewerLeftError
 
 _TITLE: Final = "faceblur (q quits)"
 _QUIT_KEYS: Final = (ord("q"), ord("Q"), 27)
-
-
-class WindowClosedError(Exception):
-    """The user wants to end."""
 
 
 class WindowWriter:
@@ -28,7 +24,7 @@ class WindowWriter:
 
         Raises:
             OutputError: There is no screen, or this OpenCV cannot show windows.
-            WindowClosedError: The user has closed it.
+            ViewerLeftError: The user has closed it.
         """
         format_ = output.format
         planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
@@ -46,7 +42,7 @@ class WindowWriter:
                 "opencv-python, or use another sink, such as mjpeg:8090"
             ) from error
         if key in _QUIT_KEYS or gone:
-            raise WindowClosedError
+            raise ViewerLeftError
 
     def close(self) -> None:
         """See `faceblur.live.writers.Writer`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import pickle
 import signal
@@ -35,6 +36,18 @@ class Worker:
         self.settings: Any = pickle.load(sys.stdin.buffer)
 
 
+class Warnings(logging.Handler):
+    """Sends what is logged here to where there is a log."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(logging.WARNING)
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self._worker.link.send(kind="warning", text=redact(record.getMessage())[:1000])
+
+
 def run(work: Callable[[Worker], None]) -> None:
     """Do a child's work, and tell the parent why it ended.
 
@@ -49,6 +62,7 @@ def run(work: Callable[[Worker], None]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker()
+    logging.getLogger("faceblur").addHandler(Warnings(worker))
     try:
         work(worker)
     except LinkClosedError:

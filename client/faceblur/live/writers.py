@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from faceblur.errors import InputError, OutputError
-from faceblur.live.frames import Bytes, FrameFormat
+from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.video_frames import SCALER_THREADS
 
@@ -55,6 +55,10 @@ class Output:
     samples: Bytes
     time_s: float
     is_placeholder: bool
+
+
+class ViewerLeftError(Exception):
+    """The user has closed the window, and wants to end."""
 
 
 class Writer(Protocol):

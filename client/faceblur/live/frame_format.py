@@ -1,0 +1,44 @@
+"""How the samples of live frames lie in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """How a live frame's samples are to be read. They are always yuv420p with 8 bits.
+
+    Attributes:
+        width: Pixels, even.
+        height: Pixels, even.
+        matrix: AVColorSpace (ITU-T H.273).
+        full_range: Samples span all values.
+        aspect: Width over height of a pixel.
+    """
+
+    width: int
+    height: int
+    matrix: int = 6
+    full_range: bool = False
+    aspect: Fraction = Fraction(1)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of Y, U and V one after the other, rows without padding."""
+        return self.width * self.height * 3 // 2
+
+    def image(self, data: Bytes) -> av.VideoFrame:
+        """A video frame on the given samples, which it shares."""
+        rows = data[: self.size_bytes].reshape(self.height * 3 // 2, self.width)
+        image = av.VideoFrame.from_numpy_buffer(rows, format="yuv420p")
+        image.colorspace = self.matrix
+        image.color_range = 2 if self.full_range else 1
+        return image

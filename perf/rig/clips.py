@@ -1,0 +1,49 @@
+"""Pictures with a face at known places, encoded once so that playing them costs nothing."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Final
+
+import av
+
+from faceblur.live.testpattern import TestPattern
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PORTRAIT: Final = ROOT / "docs" / "images" / "before.jpg"
+"""NASA's public-domain portrait of Eileen Collins, 512 × 512."""
+
+FACE_IN_PORTRAIT: Final = (192, 70, 268, 172)
+"""Where her face is in it, x1 y1 x2 y2."""
+
+FPS: Final = 10
+
+
+def encode_clip(path: Path, *, size: tuple[int, int], frames: int, face: bool = True) -> Path:
+    """Write a clip as rtsp_server.py plays it.
+
+    Args:
+        path: The file.
+        size: Width and height.
+        frames: Number of pictures.
+        face: Whether there is one in them.
+    """
+    pattern = TestPattern(size, face=PORTRAIT if face else None)
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height = size
+    context.pix_fmt = "yuv420p"
+    context.framerate = FPS
+    context.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "g": "10"}
+    # One slice to a picture: GStreamer's payloader loses the first of several.
+    context.options |= {"threads": "1", "x264-params": "annexb=1:repeat-headers=1:scenecut=0"}
+    with path.open("wb") as file:
+        for number in range(frames):
+            image = pattern.image(number / FPS)
+            image.pts = number
+            for packet in context.encode(image):
+                file.write(struct.pack(">I?", packet.size, packet.is_keyframe) + bytes(packet))
+        for packet in context.encode(None):
+            file.write(struct.pack(">I?", packet.size, packet.is_keyframe) + bytes(packet))
+    return path

@@ -1,0 +1,129 @@
+"""A real RTSP server, run by the system's Python, which has GStreamer: see rtsp.py.
+
+Arguments: port, user:password or "", then mounts: play:NAME:CLIP or record:NAME:FOLDER.
+A CLIP holds encoded H.264 pictures, each after its length (4 bytes, big endian) and whether it is
+a key frame (1 byte); it is played in a loop at 10 pictures a second. Commands on stdin, one a line:
+freeze NAME, resume NAME, switch NAME CLIP.
+"""
+
+import itertools
+import struct
+import sys
+import threading
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+FPS = 10
+PLAY = (
+    "( appsrc name=src is-live=true format=time do-timestamp=true "
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au "
+    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+)
+RECORD = "( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink sync=false location={} )"
+
+
+def read_clip(path):
+    pictures = []
+    with open(path, "rb") as file:
+        while head := file.read(5):
+            size, key = struct.unpack(">I?", head)
+            pictures.append((file.read(size), key))
+    return pictures
+
+
+class Player(GstRtspServer.RTSPMediaFactory):
+    """Plays one clip to all its viewers."""
+
+    def __init__(self, clip):
+        super().__init__()
+        self.set_launch(PLAY)
+        self.set_shared(True)
+        self.clip = read_clip(clip)
+        self.number = 0
+        self.frozen = False
+        self.sources = []
+        self.connect("media-configure", self.configure)
+        GLib.timeout_add(1000 // FPS, self.tick)
+
+    def configure(self, _, media):
+        source = media.get_element().get_by_name_recurse_up("src")
+        self.sources = [source]
+        self.number = 0
+        media.connect("unprepared", lambda _: self.sources.clear())
+
+    def tick(self):
+        if not self.frozen and self.sources:
+            data, _ = self.clip[self.number % len(self.clip)]
+            self.number += 1
+            for source in self.sources:
+                source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
+        return True
+
+
+class Recorder(GstRtspServer.RTSPMediaFactory):
+    """Writes what is published, each time to another file."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.numbers = itertools.count()
+        self.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+        self.set_shared(True)
+
+    def do_create_element(self, _):
+        return Gst.parse_launch(RECORD.format(f"{self.folder}/{next(self.numbers):03d}.ts"))
+
+
+def main():
+    Gst.init(None)
+    port, credentials, *mounts = sys.argv[1:]
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(port)
+    players = {}
+    table = server.get_mount_points()
+    for mount in mounts:
+        kind, name, path = mount.split(":", 2)
+        factory = Player(path) if kind == "play" else Recorder(path)
+        players[name] = factory
+        if credentials:
+            permissions = GstRtspServer.RTSPPermissions()
+            permissions.add_role("user")
+            permissions.add_permission_for_role("user", "media.factory.access", True)
+            permissions.add_permission_for_role("user", "media.factory.construct", True)
+            factory.set_permissions(permissions)
+        table.add_factory(f"/{name}", factory)
+    if credentials:
+        auth = GstRtspServer.RTSPAuth()
+        token = GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "user")
+        basic = GstRtspServer.RTSPAuth.make_basic(*credentials.split(":", 1))
+        auth.add_basic(basic, token)
+        server.set_auth(auth)
+    server.attach(None)
+
+    def obey(line):
+        command, name, *rest = line.split()
+        player = players[name]
+        if command == "switch":
+            player.clip, player.number = read_clip(rest[0]), 0
+        else:
+            player.frozen = command == "freeze"
+        return False
+
+    def listen():
+        for line in sys.stdin:
+            GLib.idle_add(obey, line)
+        GLib.idle_add(loop.quit)
+
+    loop = GLib.MainLoop()
+    threading.Thread(target=listen, daemon=True).start()
+    print("ready", flush=True)
+    loop.run()
+
+
+main()
