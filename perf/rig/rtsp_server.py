@@ -45,21 +45,20 @@ class Player(GstRtspServer.RTSPMediaFactory):
         self.clip = read_clip(clip)
         self.number = 0
         self.frozen = False
-        self.sources = []
+        self.sources = {}
         self.connect("media-configure", self.configure)
         GLib.timeout_add(1000 // FPS, self.tick)
 
     def configure(self, _, media):
-        source = media.get_element().get_by_name_recurse_up("src")
-        self.sources = [source]
+        self.sources[media] = media.get_element().get_by_name_recurse_up("src")
         self.number = 0
-        media.connect("unprepared", lambda _: self.sources.clear())
+        media.connect("unprepared", lambda media: self.sources.pop(media, None))
 
     def tick(self):
         if not self.frozen and self.sources:
             data, _ = self.clip[self.number % len(self.clip)]
             self.number += 1
-            for source in self.sources:
+            for source in self.sources.values():
                 source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
         return True
 
