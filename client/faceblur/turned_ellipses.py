@@ -63,12 +63,9 @@ class TurnedEllipse:
         squares: npt.NDArray[np.float32] = np.multiply.outer(y * np.float32(2 * (a * b + c * d)), x)
         squares += x * x * np.float32(a * a + c * c)
         squares += (y * y * np.float32(b * b + d * d))[:, None]
-        # No part of a sample is further from its middle than a corner.
-        right, below = step[0] / 2, step[1] / 2
-        corner = max(
-            math.hypot(a * right + b * below, c * right + d * below),
-            math.hypot(a * right - b * below, c * right - d * below),
-        )
+        # What lies further from the middle of a sample, in each direction, adds up at most: so
+        # whatever is covered on a fine plane is covered on a coarse one, too.
+        corner = math.hypot(a, c) * step[0] / 2 + math.hypot(b, d) * step[1] / 2
         return squares, corner + _ROUNDING
 
 
