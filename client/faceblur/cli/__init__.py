@@ -6,8 +6,11 @@ import click
 
 from faceblur.cli.attack import attack
 from faceblur.cli.blur import blur
+from faceblur.cli.check import check
 from faceblur.cli.doctor import doctor
+from faceblur.cli.run import run
 from faceblur.cli.serve import serve
+from faceblur.cli.status import status
 from faceblur.clitools import FaceblurGroup
 
 EXIT_CODES = """
@@ -27,10 +30,13 @@ Exit codes:
 @click.group(cls=FaceblurGroup, epilog=EXIT_CODES)
 @click.version_option(package_name="faceblur-triton", prog_name="faceblur")
 def main() -> None:
-    """Find faces in photos and videos and mask them beyond recognition."""
+    """Find faces in photos, videos and live cameras and mask them beyond recognition."""
 
 
 main.add_command(blur)
 main.add_command(serve)
 main.add_command(doctor)
 main.add_command(attack)
+main.add_command(run)
+main.add_command(status)
+main.add_command(check)

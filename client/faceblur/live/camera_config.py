@@ -169,6 +169,11 @@ class CameraReader:
                 if section[key].where != "defaults":
                     self._problems.add(section[key], f"only for {' and '.join(kinds)} sources")
                 del values[key]
+        for key in list(values):
+            # What the address itself says counts more than a default for all cameras.
+            own_default = getattr(_STAND_IN, key)
+            if section[key].where == "defaults" and getattr(parsed, key) != own_default:
+                del values[key]
         return build(
             lambda **changed: dataclasses.replace(parsed, **changed),
             values,

@@ -32,6 +32,8 @@ SERVER_DEADLINE_S: Final = 2.0
 
 SHUTDOWN_S: Final = 10.0
 
+_ANY: Final = Policy()
+
 TOP: Final = ("server", "listen", "shutdown_s", "defaults", "cameras")
 
 
@@ -100,7 +102,7 @@ def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
 def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
     """Equal for cameras that are set the same, down to the content of overlay pictures."""
     return (
-        dataclasses.replace(camera, policy=Policy()),
+        dataclasses.replace(camera, policy=_ANY),
         json.dumps(camera.policy.to_json(), sort_keys=True),
     )
 

@@ -1,0 +1,58 @@
+"""`faceblur check`: is a file of cameras right, and would it work?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from faceblur.cli.run import log_options
+from faceblur.live.config import load_config
+from faceblur.live.logs import SecretFilter
+from faceblur.live.probe import DEADLINE_S, Finding, probe
+
+MARKS = {True: "ok ", False: "BAD"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="CAMERAS.YAML")
+@click.option("--probe/--no-probe", "probes", default=True, help="Try sources, sinks and server.")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(0, min_open=True),
+    default=DEADLINE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long each may take to answer.",
+)
+@log_options
+def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -> None:
+    """Validate a file of cameras, and try each source, sink and server without starting.
+
+    Exits with 0 if all is well, 3 if the file or a source or sink cannot be used, 6 if the
+    server does not find the face of its check picture.
+    """
+    config = load_config(file)
+    guard.know(config.secrets)
+    number = len(config.cameras)
+    click.echo(f"{file}: {number} camera{'s' * (number != 1)}, no mistakes")
+    if not probes:
+        return
+    findings = []
+    for finding in probe(config, deadline_s=deadline_s):
+        findings.append(finding)
+        click.echo(guard.scrub(_line(finding, max(map(len, _names(config.cameras))))))
+    if bad := [finding for finding in findings if not finding.good]:
+        sys.exit(6 if all(finding.part == "server" for finding in bad) else 3)
+
+
+def _names(cameras: tuple[object, ...]) -> list[str]:
+    return ["server", *(str(getattr(camera, "name", "")) for camera in cameras)]
+
+
+def _line(finding: Finding, width: int) -> str:
+    name = (finding.camera or "server").ljust(width)
+    part = "" if finding.part == "server" else f"{finding.part} "
+    return f"{MARKS[finding.good]} {name}  {part}{finding.label}: {finding.text}"

@@ -1,0 +1,192 @@
+"""How a running service is: one value, as JSON and as a table. Never an image, nor a secret."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from faceblur.live.stats import CameraStats, DelayStats, SinkStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceStatus:
+    """A service at one moment.
+
+    Attributes:
+        version: Of faceblur.
+        uptime_s: Seconds since it started.
+        loop_age_s: Seconds since its own loop last turned.
+        detector: What finds the faces, for people to read.
+        detector_failure: Why frames are refused at the moment; empty when they are not.
+        cameras: In the file's order.
+        idle_s: Seconds since the loop of each camera last turned.
+        restarts: How often each camera was started anew after it had failed.
+        reloads: How often the file was read again and taken.
+        reloads_failed: How often it was read again and not taken.
+        reload_error: Why it was not taken last time; empty if it was.
+    """
+
+    version: str
+    uptime_s: float
+    loop_age_s: float
+    detector: str
+    detector_failure: str
+    cameras: tuple[CameraStats, ...]
+    idle_s: Mapping[str, float]
+    restarts: Mapping[str, int]
+    reloads: int
+    reloads_failed: int
+    reload_error: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Every number, in values that JSON has."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return plain | {
+            "idle_s": dict(self.idle_s),
+            "restarts": dict(self.restarts),
+            "cameras": [_camera(camera) for camera in self.cameras],
+        }
+
+    def scrubbed(self, scrub: Callable[[str], str]) -> ServiceStatus:
+        """The same with every text cleaned of secrets."""
+        cameras = tuple(
+            dataclasses.replace(
+                camera,
+                source=scrub(camera.source),
+                last_error=scrub(camera.last_error),
+                sinks=tuple(
+                    dataclasses.replace(
+                        sink, label=scrub(sink.label), last_error=scrub(sink.last_error)
+                    )
+                    for sink in camera.sinks
+                ),
+            )
+            for camera in self.cameras
+        )
+        return dataclasses.replace(
+            self,
+            cameras=cameras,
+            detector=scrub(self.detector),
+            detector_failure=scrub(self.detector_failure),
+            reload_error=scrub(self.reload_error),
+        )
+
+    def unhealthy(self, *, limit_s: float) -> list[str]:
+        """Loops that do not turn: reasons to end this process and start another."""
+        reasons = []
+        if self.loop_age_s > limit_s:
+            reasons.append(f"the service has not moved for {self.loop_age_s:.0f} s")
+        reasons += [
+            f"camera {name} has not moved for {idle_s:.0f} s"
+            for name, idle_s in self.idle_s.items()
+            if idle_s > limit_s
+        ]
+        return reasons
+
+    def unready(self) -> list[str]:
+        """Why not every camera shows checked pictures."""
+        reasons = []
+        if self.detector_failure:
+            reasons.append(f"detector: {self.detector_failure}")
+        for camera in self.cameras:
+            if camera.state != "running":
+                why = f": {camera.last_error}" if camera.last_error else ""
+                reasons.append(f"camera {camera.name} is {camera.state}{why}")
+        return reasons
+
+
+def _camera(camera: CameraStats) -> dict[str, Any]:
+    plain = {field.name: getattr(camera, field.name) for field in dataclasses.fields(camera)}
+    sinks = [_sink(sink) for sink in camera.sinks]
+    return plain | {"delay": _delay(camera.delay), "sinks": sinks}
+
+
+def _sink(sink: SinkStats) -> dict[str, Any]:
+    plain = {field.name: getattr(sink, field.name) for field in dataclasses.fields(sink)}
+    return plain | {"delay": _delay(sink.delay)}
+
+
+def _delay(delay: DelayStats) -> dict[str, Any]:
+    return {
+        "count": delay.count,
+        "sum_s": delay.sum_s,
+        "p50_s": None if math.isnan(delay.p50_s) else delay.p50_s,
+        "p99_s": None if math.isnan(delay.p99_s) else delay.p99_s,
+    }
+
+
+HEADINGS: Final = (
+    "camera", "state", "size", "fps", "in", "out", "masked", "faces", "dropped", "held",
+    "p50 ms", "p99 ms", "sinks", "last error",
+)  # fmt: skip
+_LEFT: Final = {"camera", "state", "size", "sinks", "last error"}
+
+
+def table(status: Mapping[str, Any], *, width: int = 160) -> str:
+    """The status as text, a line for each camera.
+
+    Args:
+        status: As `ServiceStatus.to_json` gives it.
+        width: Columns of the screen; longer lines are cut.
+    """
+    rows = [dict(zip(HEADINGS, _row(camera), strict=True)) for camera in status["cameras"]]
+    failure = status["detector_failure"]
+    running = sum(camera["state"] == "running" for camera in status["cameras"])
+    head = [
+        f"{running} of {len(rows)} cameras running · up {_span(status['uptime_s'])} · "
+        f"{status['detector']}{': ' + failure if failure else ''}"
+    ]
+    if status["reload_error"]:
+        head.append(f"the changed file was not taken: {status['reload_error'].splitlines()[0]}")
+    return "\n".join(line[:width].rstrip() for line in [*head, *_aligned(rows)])
+
+
+def _aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in HEADINGS}
+
+    def line(cells: Mapping[str, str]) -> str:
+        return "  ".join(
+            cells[name].ljust(widths[name]) if name in _LEFT else cells[name].rjust(widths[name])
+            for name in HEADINGS
+        )
+
+    return [line({name: name for name in HEADINGS}), *map(line, rows)]
+
+
+def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
+    delay, sinks = camera["delay"], camera["sinks"]
+    running = sum(sink["state"] == "running" for sink in sinks)
+    errors = [camera["last_error"]] if camera["state"] != "running" else []
+    errors += [sink["last_error"] for sink in sinks if sink["state"] != "running"]
+    return (
+        camera["name"],
+        camera["state"],
+        f"{camera['width']}x{camera['height']}" if camera["width"] else "-",
+        f"{camera['fps']:.1f}",
+        str(camera["frames_in"]),
+        str(camera["frames_out"]),
+        str(camera["frames_masked"]),
+        str(camera["faces"]),
+        str(camera["frames_dropped"]),
+        str(camera["frames_held"]),
+        _milliseconds(delay["p50_s"]),
+        _milliseconds(delay["p99_s"]),
+        f"{running}/{len(sinks)}",
+        next((error for error in errors if error), ""),
+    )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.0f}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
