@@ -110,7 +110,8 @@ class Selection:
             seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._picture)
             for entry in spared:
                 alone |= holds(entry.polygon, seen)
-        return alone
+        # A box that makes no sense is left to the masker, which refuses the frame.
+        return np.asarray(alone & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
 
 
 def _meets(time: TimeSpan | None, shown: TimeSpan | None) -> bool:
