@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from faceblur.mask_regions import Region
-from faceblur.polygons import BoolArray, Polygon, touched
+from faceblur.polygons import BoolArray, Polygon, holds, touched
 from faceblur.surface import Array, Plane
 
 ALIGNMENT: Final = 4
@@ -56,8 +56,15 @@ class Area(Region):
         rows, columns = self.view(plane).shape[:2]
         return self._cover(rows, columns, plane.step_x, plane.step_y)
 
+    @property
+    def _is_full(self) -> bool:
+        region = np.array([[self.x0, self.y0, self.x1, self.y1]])
+        return bool(holds(self.polygon, region)[0])
+
     def _cover(self, rows: int, columns: int, step_x: int, step_y: int) -> Array | None:
         key = (rows, columns, step_x, step_y)
+        if key not in self._covers and self._is_full:
+            self._covers[key] = None
         if key not in self._covers:
             found = touched(
                 self.polygon,

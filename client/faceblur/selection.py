@@ -77,11 +77,11 @@ class Selection:
                 self._areas.append(_Timed(area, zone.time))
             else:
                 self._spared.append(_Spared(polygon, zone.time))
-        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-        whole = Area.within(corners, width, height)
-        if whole is not None:
-            hidden = [span.time for span in policy.spans if span.effect == "hide"]
-            self._areas += [_Timed(whole, time) for time in hidden]
+        hidden = [span.time for span in policy.spans if span.effect == "hide"]
+        if hidden:
+            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+            whole = Area.within(corners, width, height)
+            self._areas += [_Timed(whole, time) for time in hidden if whole is not None]
 
     def choose(self, faces: Detections, shown: TimeSpan | None = None) -> Choice:
         """Decide what is masked in a frame.
