@@ -109,7 +109,7 @@ def _job(item: _Found, output: Path | None, *, single: bool) -> Job:
         tree = _mirror(item.root)
     else:
         tree = result.parent
-    return Job(item.path, result, _kind(item.path), item.root, tree)
+    return Job(item.path, result, kind_of(item.path), item.root, tree)
 
 
 def _mirror(root: Path) -> Path:
@@ -166,5 +166,6 @@ def _is_media(path: Path) -> bool:
     return known and not path.name.startswith(".") and path.is_file()
 
 
-def _kind(path: Path) -> Kind:
+def kind_of(path: Path) -> Kind:
+    """Whether a file is taken for a picture or a video, by its suffix."""
     return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
