@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -120,8 +121,30 @@ def machine_card() -> dict[str, object]:
         "load_before": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """What was typed, for whoever wants to run it again.
+
+    Files outside the folder it was run in are named without their folders.
+    """
+    here = Path.cwd()
+    words = []
+    for word in argv:
+        path = Path(word)
+        if path.is_absolute():
+            word = str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+        words.append(word)
+    return shlex.join(words)
+
+
+def family(pid: int | None) -> list[int]:
+    """A process and its children, for the CPU time that they take."""
+    if pid is None:
+        return []
+    children = Path("/proc", str(pid), "task", str(pid), "children").read_text()
+    return [pid, *map(int, children.split())]
 
 
 def table(rows: Sequence[Row], *, unit: str) -> str:
@@ -146,17 +169,31 @@ def save(
     samples: Sequence[Sample],
     card: dict[str, object],
     unit: str,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write NAME.json (all samples and the card) and NAME.md (the table)."""
+    """Write NAME.json (all samples and the card) and NAME.md (the table).
+
+    Args:
+        folder: Where to.
+        name: Of the benchmark.
+        rows: As from `summarise`.
+        samples: What they were made of.
+        card: The machine and the settings.
+        unit: What was counted, in the plural.
+        notes: Sentences that stand before the table.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     document = {
+        "command": command_line(sys.argv),
+        "notes": list(notes),
         "card": card,
         "rows": [asdict(row) for row in rows],
         "samples": [asdict(sample) for sample in samples],
     }
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
-    (folder / f"{name}.md").write_text(f"# {name}\n\n{table(rows, unit=unit)}\n{facts}\n")
+    parts = [f"# {name}", f"`{command_line(sys.argv)}`", *notes, table(rows, unit=unit), facts]
+    (folder / f"{name}.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
 
 
 def _measure(contender: Contender) -> Sample:

@@ -1,7 +1,8 @@
 """Short videos of a face that moves, with its exact place in every frame.
 
-The face is that of the public-domain portrait in docs/images, moved, zoomed and spoilt over a
-background made of the same photograph.
+The face is that of the public-domain portrait in docs/images, moved, zoomed and spoilt over other
+photographs (a rocket; gravel) that come with scikit-image. A clip's seed decides where its motion
+begins, how fast it goes and what the noise is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+import skimage.data
 
 WIDTH: Final = 640
 HEIGHT: Final = 360
@@ -24,11 +26,12 @@ RATE: Final = 30
 FACE: Final = (177.0, 76.0, 273.0, 190.0)
 """Hairline to chin and cheek to cheek in the portrait, marked by hand; x0 y0 x1 y1."""
 
-_BACKDROPS: Final = (
-    (slice(0, 250), slice(320, 512)),
-    (slice(300, 512), slice(0, 270)),
-)
-"""Parts of the portrait without a face in them."""
+MIN_HEIGHT: Final = 10
+"""Faces lower than this, in pixels, are not counted."""
+MIN_SHOWN: Final = 0.1
+"""Nor are those of which less shows, behind something else or outside the picture."""
+
+_TEMPO: Final = (0.8, 1.25)
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -43,12 +46,14 @@ class Pose:
         y: Of its centre, pixels.
         height: Of the face, pixels; 0 for a frame without it.
         flipped: Mirrored left to right, on another background.
+        shot: Counts hard cuts.
     """
 
     x: float
     y: float
     height: float
     flipped: bool = False
+    shot: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +63,22 @@ class Truth:
     Attributes:
         ellipse: The face's inscribed ellipse, hidden parts included.
         visible: Its part that shows.
+        area: Of the whole ellipse, also beyond the picture's edges, pixels.
+        height: Of the face, pixels.
+        shot: Counts hard cuts.
     """
 
     ellipse: Mask
     visible: Mask
+    area: float
+    height: float
+    shot: int
 
     @property
     def counts(self) -> bool:
-        """At least a tenth of the face shows."""
-        return int(self.visible.sum()) * 10 >= max(1, int(self.ellipse.sum()))
+        """The face is large enough, and enough of it shows."""
+        shown = self.visible.sum() >= MIN_SHOWN * self.area
+        return bool(self.height >= MIN_HEIGHT and shown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +88,7 @@ class Scenario:
     Attributes:
         name: What the tables call it.
         pose: Where the face is, by frame number (fractions for blur) and the clip's own phase.
+        camera: It is the camera that moves and zooms: the background goes along.
         exposures: Moments that are averaged for a frame.
         spoil: What happens to the finished picture.
         occluder: Left and right edge of a bar in front, as fractions of the width.
@@ -83,9 +96,22 @@ class Scenario:
 
     name: str
     pose: Callable[[float, float], Pose]
+    camera: bool = False
     exposures: int = 1
     spoil: Callable[[Picture, int, np.random.Generator], Picture] | None = None
     occluder: Callable[[float, float], tuple[float, float]] | None = None
+
+
+def _pan(i: float, phase: float) -> Pose:
+    # Out of the picture on one side, and back.
+    t = i / RATE
+    return Pose(320 + 400 * math.sin(1.9 * t + phase), 180 + 30 * math.sin(1.3 * t), 80)
+
+
+def _zoom(i: float, phase: float) -> Pose:
+    t = i / RATE
+    height = 60 * 3.5 ** math.sin(2.2 * t + phase)
+    return Pose(320 + 60 * math.sin(0.9 * t + phase), 180 + 20 * math.sin(1.1 * t), height)
 
 
 def _calm(i: float, phase: float) -> Pose:
@@ -121,9 +147,10 @@ def _jerky(i: float, phase: float) -> Pose:
 def _cut(i: float, phase: float) -> Pose:
     shot = int(i // 18)
     if shot % 5 == 3:
-        return Pose(0, 0, 0, flipped=True)
+        return Pose(0, 0, 0, flipped=True, shot=shot)
     calm = _calm(i, phase + 2.1 * shot)
-    return Pose(calm.x, calm.y, (110, 34, 70, 0, 50)[shot % 5], flipped=shot % 2 == 1)
+    height = (110, 34, 70, 0, 50)[shot % 5]
+    return Pose(calm.x, calm.y, height, flipped=shot % 2 == 1, shot=shot)
 
 
 def _bar(i: float, phase: float) -> tuple[float, float]:
@@ -146,7 +173,8 @@ def _clipped(values: npt.NDArray[np.float64]) -> Picture:
 
 
 SCENARIOS: Final = (
-    Scenario("plain", _calm),
+    Scenario("pan", _pan, camera=True),
+    Scenario("zoom", _zoom, camera=True),
     Scenario("occlusion", _calm, occluder=_bar),
     Scenario("motion blur", _jerky, exposures=12),
     Scenario("noise", _calm, spoil=_noise),
@@ -166,7 +194,7 @@ class ClipMaker:
         if picture is None:
             raise FileNotFoundError(portrait)
         self._portrait = np.asarray(picture, np.uint8)
-        self._backgrounds = [_tiled(self._portrait[part]) for part in _BACKDROPS]
+        self._backgrounds = [_fitted(skimage.data.rocket()), _fitted(skimage.data.gravel())]
 
     def frames(
         self, scenario: Scenario, *, count: int, seed: int
@@ -174,8 +202,9 @@ class ClipMaker:
         """Frames, BGR, and what each shows of the face."""
         random = np.random.default_rng(seed)
         phase = float(random.uniform(0, 2 * math.pi))
+        tempo = float(random.uniform(*_TEMPO))
         for i in range(count):
-            moments = [i + k / scenario.exposures for k in range(scenario.exposures)]
+            moments = [tempo * (i + k / scenario.exposures) for k in range(scenario.exposures)]
             picture = np.mean([self._draw(scenario, m, phase) for m in moments], axis=0)
             spoilt = _clipped(picture)
             if scenario.spoil is not None:
@@ -185,6 +214,8 @@ class ClipMaker:
     def _draw(self, scenario: Scenario, i: float, phase: float) -> Picture:
         pose = scenario.pose(i, phase)
         background = self._backgrounds[pose.flipped]
+        if scenario.camera:
+            background = _seen(background, pose)
         picture = background.copy()
         if pose.height:
             source = self._portrait[:, ::-1] if pose.flipped else self._portrait
@@ -212,14 +243,14 @@ class ClipMaker:
     def _truth(self, scenario: Scenario, i: float, phase: float) -> Truth:
         pose = scenario.pose(i, phase)
         ellipse = np.zeros((HEIGHT, WIDTH), np.bool_)
+        half_y = pose.height / 2
+        half_x = half_y * (FACE[2] - FACE[0]) / (FACE[3] - FACE[1])
         if pose.height:
-            half_y = pose.height / 2
-            half_x = half_y * (FACE[2] - FACE[0]) / (FACE[3] - FACE[1])
             y, x = np.ogrid[:HEIGHT, :WIDTH]
             ellipse = (((x + 0.5 - pose.x) / half_x) ** 2 + ((y + 0.5 - pose.y) / half_y) ** 2) <= 1
         visible = ellipse.copy()
         visible[:, _bar_columns(scenario, i, phase)] = False
-        return Truth(ellipse, visible)
+        return Truth(ellipse, visible, math.pi * half_x * half_y, pose.height, pose.shot)
 
 
 def write_clip(path: Path, frames: Iterator[Picture], *, rate: float = RATE) -> None:
@@ -244,11 +275,23 @@ def read_clip(path: Path) -> Iterator[Picture]:
             yield np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
 
 
-def _tiled(part: Picture) -> Picture:
-    """A background that fills the frame, mirrored where the part ends."""
-    mirrored = np.concatenate([part, part[:, ::-1]], axis=1)
-    whole = np.concatenate([mirrored, mirrored[::-1]], axis=0)
-    return np.asarray(cv2.resize(whole, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+def _fitted(photograph: Picture) -> Picture:
+    """A photograph, RGB or grey, that fills the frame, BGR."""
+    code = cv2.COLOR_GRAY2BGR if photograph.ndim == 2 else cv2.COLOR_RGB2BGR
+    whole = cv2.resize(cv2.cvtColor(photograph, code), (WIDTH, HEIGHT))
+    return np.asarray(whole, np.uint8)
+
+
+def _seen(background: Picture, pose: Pose) -> Picture:
+    """A background as the camera sees it that sees the face there; repeated beyond its edges."""
+    scale = max(pose.height / 90, 0.3)
+    matrix = np.array(
+        [[scale, 0, pose.x - scale * WIDTH / 2], [0, scale, pose.y - scale * HEIGHT / 2]]
+    )
+    seen = cv2.warpAffine(
+        background, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
+    return np.asarray(seen, np.uint8)
 
 
 def _placing(pose: Pose) -> tuple[float, tuple[float, float]]:

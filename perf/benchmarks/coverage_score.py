@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -26,12 +27,12 @@ class Face:
     Attributes:
         visible: (H, W), its part that shows.
         whole: (H, W), hidden parts included.
-        identity: The same for the same face in the frame before.
+        appearance: The same in consecutive frames that show the same face.
     """
 
     visible: Mask
     whole: Mask
-    identity: int = 0
+    appearance: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Score:
         face_frames: Faces that showed, in all frames.
         leaked: How many of them leaked.
         longest_leak: In how many frames in a row one face leaked.
-        first_mask: Frames from a face's first appearance to its first mask, the worst of them.
+        first_mask: Frames from the appearance of a face to its first mask, the worst of them.
+        first_mask_mean: The mean of them.
+        appearances: How many there were.
         extra: Part of all pixels that were masked though no face was there, 0-1.
     """
 
@@ -50,6 +53,8 @@ class Score:
     leaked: int
     longest_leak: int
     first_mask: int
+    first_mask_mean: float
+    appearances: int
     extra: float
 
     @property
@@ -60,11 +65,15 @@ class Score:
     @classmethod
     def joined(cls, scores: Sequence[Score]) -> Score:
         """Several clips together."""
+        appearances = sum(s.appearances for s in scores)
+        waited = sum(s.first_mask_mean * s.appearances for s in scores)
         return cls(
             face_frames=sum(s.face_frames for s in scores),
             leaked=sum(s.leaked for s in scores),
             longest_leak=max(s.longest_leak for s in scores),
             first_mask=max(s.first_mask for s in scores),
+            first_mask_mean=waited / max(1, appearances),
+            appearances=appearances,
             extra=float(np.mean([s.extra for s in scores])),
         )
 
@@ -74,7 +83,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self._runs: dict[int, int] = {}
-        self._unmasked: dict[int, int] = {}
+        self._waited: dict[int, int] = {}
         self._masked: set[int] = set()
         self._face_frames = self._leaked = self._longest = 0
         self._extra: list[float] = []
@@ -87,31 +96,34 @@ class Scorer:
         for face in faces:
             outside &= ~face.whole
             self._face_frames += 1
-            key = face.identity
+            key = face.appearance
+            self._waited.setdefault(key, 0)
             if marked[face.visible].mean() >= MIN_MASKED:
                 self._masked.add(key)
                 continue
             self._leaked += 1
             runs[key] = self._runs.get(key, 0) + 1
             self._longest = max(self._longest, runs[key])
-            if key not in self._masked:
-                self._unmasked[key] = self._unmasked.get(key, 0) + 1
+            self._waited[key] += key not in self._masked
         self._runs = runs
         self._extra.append(float(outside.mean()))
 
     def score(self) -> Score:
         """All frames so far."""
+        waited = list(self._waited.values())
         return Score(
             face_frames=self._face_frames,
             leaked=self._leaked,
             longest_leak=self._longest,
-            first_mask=max(self._unmasked.values(), default=0),
+            first_mask=max(waited, default=0),
+            first_mask_mean=float(np.mean(waited)) if waited else 0.0,
+            appearances=len(waited),
             extra=float(np.mean(self._extra)),
         )
 
 
 def is_marked(picture: Picture) -> Mask:
     """Which pixels are masked; it withstands lossy compression."""
-    blue, green, red = (picture[:, :, channel].astype(np.int16) for channel in range(3))
-    marked: Mask = green - np.maximum(blue, red) > 100
+    blue, green, red = cv2.split(picture)
+    marked: Mask = cv2.subtract(green, cv2.max(blue, red)) > 100
     return marked

@@ -21,7 +21,7 @@ from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import ServerOptions, TritonServer
-from harness import Contender, interleave, machine_card, save, summarise, table
+from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 IN_FLIGHT = 4
 
@@ -73,7 +73,7 @@ def serving(
                 Contender(
                     f"ensemble over {'gRPC' if transport == 'raw' else 'shared memory'}",
                     _Work(remote, canvases, frames),
-                    lambda: _family(server.pid),
+                    lambda: family(server.pid),
                 )
             )
         samples = interleave(contenders, rounds=rounds)
@@ -112,10 +112,3 @@ def _canvases(pictures: tuple[Path, ...], size: int) -> list[npt.NDArray[np.uint
         plan = Letterbox.plan(picture.shape[1], picture.shape[0], size=size)
         canvases.append(plan.apply(np.ascontiguousarray(picture[:, :, ::-1])))
     return canvases
-
-
-def _family(pid: int | None) -> list[int]:
-    if pid is None:
-        return []
-    children = Path("/proc", str(pid), "task", str(pid), "children").read_text()
-    return [pid, *map(int, children.split())]

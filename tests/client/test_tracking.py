@@ -157,6 +157,25 @@ class TestFiles:
         assert areas == sorted(areas)
         assert areas[-1] > areas[0]
 
+    @pytest.mark.parametrize("shown", [0.3, 0.6])
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_a_face_of_which_a_part_was_found_is_masked_whole(
+        self, shown: float, backwards: bool
+    ) -> None:
+        path = Path(step=(5, 0))
+        x0, y0, x1, y1 = path.box(10)
+        found = [Detections.empty()] * 10 + [faces(path.box(i)) for i in range(10, 40)]
+        found[10] = faces((x0, y0, x0 + shown * (x1 - x0), y1))
+        if backwards:
+            found.reverse()
+        masked = covered(found)[-11 if backwards else 10]
+        assert not hides(found[-11 if backwards else 10], path.box(10))
+        assert hides(masked, path.box(10))
+
+    def test_a_face_that_comes_nearer_gets_one_mask(self) -> None:
+        found = [faces(Path(step=(0, 0), size=30 * 1.02**i).box(0)) for i in range(40)]
+        assert {len(masked) for masked in covered(found)} == {1}
+
     def test_filled_faces_say_that_they_were_not_seen(self) -> None:
         masked = covered(detections(Path(), 20, missed=[10]))
         assert [m.scores[0] > 0 for m in masked] == [i != 10 for i in range(20)]

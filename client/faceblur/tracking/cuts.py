@@ -38,8 +38,11 @@ def thumbnail(luma: Array, *, white: float = 255.0) -> FloatArray:
     down, across = (max(1, min(_FINE, side // n)) for side, n in ((height, rows), (width, columns)))
     y = np.arange(rows * down) * height // (rows * down)
     x = np.arange(columns * across) * width // (columns * across)
-    samples = luma[y[:, None], x].astype(np.float32).reshape(rows, down, columns, across)
-    small: FloatArray = samples.mean(axis=(1, 3)) / np.float32(white)
+    # Rows first, and rows summed first: many times faster than both at once.
+    samples = luma.take(y, axis=0).take(x, axis=1).astype(np.float32)
+    lines = samples.reshape(rows, down, columns * across).sum(axis=1)
+    sums = lines.reshape(rows, columns, across).sum(axis=2)
+    small: FloatArray = sums * np.float32(1 / (down * across * white))
     return small
 
 

@@ -27,6 +27,11 @@ _MAX_SHIFT: Final = 1.5
 """Distance that a face is expected to go unseen, in its own sizes."""
 
 
+def area(row: FloatArray) -> float:
+    """Of a face's box."""
+    return float((row[2] - row[0]) * (row[3] - row[1]))
+
+
 def speed(times: Sequence[float], rows: Sequence[FloatArray]) -> FloatArray:
     """Speed of each edge of a box, by least squares.
 
@@ -75,15 +80,20 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
         pace: (4,) as from `speed`.
         elapsed_s: Seconds since then.
     """
-    sides = row[2:4] - row[:2]
-    reach = float(_MAX_SHIFT * sides.mean())
+    moved = move(row, pace, elapsed_s)
+    box = np.concatenate([np.minimum(row[:2], moved[:2]), np.maximum(row[2:4], moved[2:4])])
+    grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s))
+    return _filled(grown, moved[5:].reshape(5, 2))
+
+
+def move(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
+    """Where a face would be if it kept its pace; arguments as of `extend`."""
+    reach = float(_MAX_SHIFT * (row[2:4] - row[:2]).mean())
     moved = row[:4] + np.clip(pace * np.float32(elapsed_s), -reach, reach)
     # Edges may close in on each other, but a face does not turn inside out.
     low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
-    box = np.concatenate([np.minimum(row[:2], low), np.maximum(row[2:4], high)])
-    shift = (moved[:2] + moved[2:] - row[:2] - row[2:4]) / 2
-    landmarks = row[5:].reshape(5, 2) + shift
-    return _filled(_grown(box, sides, abs(elapsed_s)), landmarks)
+    shift = (low + high - row[:2] - row[2:4]) / 2
+    return _filled(np.concatenate([low, high]), row[5:].reshape(5, 2) + shift)
 
 
 def interpolate(

@@ -21,6 +21,11 @@ Frame = TypeVar("Frame")
 _CLOCK_S: Final = 1e-4
 """Times closer than this are the same."""
 
+_NEAR_S: Final = 0.15
+"""A face is as large as it is found so long before or after."""
+_PART: Final = 1.25
+"""Unless it is larger by this much: then it was found in part."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Slot(Generic[Frame]):
@@ -109,12 +114,36 @@ class Window(Generic[Frame]):
         slot = self._slots.popleft()
         seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
         here = set(map(id, slot.tracks))
-        unseen = (track for track in self._tracks if track.confirmed and id(track) not in here)
-        filled = [row for track in unseen if (row := self._fill(track, slot)) is not None]
+        filled = [
+            row
+            for track in self._tracks
+            if track.confirmed
+            and (row := (self._whole if id(track) in here else self._fill)(track, slot)) is not None
+        ]
         self._forget(slot)
         if not filled:
             return slot.frame, seen
         return slot.frame, Detections.from_rows(np.concatenate([seen.rows(), np.stack(filled)]))
+
+    def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
+        """The whole of a face that was found too small; None if it was not.
+
+        What comes out from behind something, or into the picture, is found as the part that the
+        detector makes out, while more of it shows.
+        """
+        times, rows = track.times, track.rows
+        at = bisect_left(track.frames, slot.number)
+        near = range(
+            bisect_left(times, slot.time_s - _NEAR_S), bisect_left(times, slot.time_s + _NEAR_S)
+        )
+        largest = max(near, key=lambda other: motion.area(rows[other]))
+        if motion.area(rows[largest]) < _PART * motion.area(rows[at]):
+            return None
+        used = motion.recent(times, largest, step=1 if largest > at else -1)
+        pace = motion.speed(times[used], rows[used])
+        whole = motion.move(rows[largest], pace, slot.time_s - times[largest])
+        # It may have come nearer, and look larger for that.
+        return whole if motion.area(whole) >= _PART * motion.area(rows[at]) else None
 
     def _fill(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
         """Where a track is in a frame in which it was not found; None if it is not there."""
