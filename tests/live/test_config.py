@@ -42,7 +42,10 @@ def read(text: str, **environment: str) -> FleetConfig:
 def problems(text: str, **environment: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(text, **environment)
-    return str(caught.value).splitlines()
+    head, *lines = str(caught.value).splitlines()
+    if lines:
+        assert head == f"cameras.yaml has {len(lines)} mistakes:"
+    return lines or [head]
 
 
 def one(camera: str, **environment: str) -> CameraOptions:

@@ -140,7 +140,7 @@ def table(status: Mapping[str, Any], *, width: int = 160) -> str:
         f"{status['detector']}{': ' + failure if failure else ''}"
     ]
     if status["reload_error"]:
-        head.append(f"the changed file was not taken: {status['reload_error'].splitlines()[0]}")
+        head.append(f"the changed file was not taken: {' '.join(status['reload_error'].split())}")
     return "\n".join(line[:width].rstrip() for line in [*head, *_aligned(rows)])
 
 

@@ -106,9 +106,12 @@ class Problems:
         Raises:
             ConfigError: There was something.
         """
-        if self._found:
-            lines = (f"{self.file}:{line}: {text}" for line, text in sorted(self._found))
-            raise ConfigError("\n".join(lines))
+        if not self._found:
+            return
+        lines = [f"{self.file}:{line}: {text}" for line, text in sorted(self._found)]
+        if len(lines) > 1:
+            lines.insert(0, f"{self.file} has {len(lines)} mistakes:")
+        raise ConfigError("\n".join(lines))
 
 
 def read_tree(text: str, problems: Problems) -> Located:

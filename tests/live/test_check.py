@@ -1,0 +1,125 @@
+"""`faceblur check`: validates, and tries sources, sinks and server without starting anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from faceblur.sessions import DetectionSession
+
+CAMERAS = "cameras:\n  door:\n    source: testpattern:?size=320x240&fps=5\n    sinks: [{sink}]\n"
+
+
+def check(file: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "faceblur", "check", *options, str(file)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_mistakes_end_it_with_code_3_and_a_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(CAMERAS.format(sink="tape") + "    treshold: 1\n")
+    done = check(file, "--no-probe")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    head, *lines = done.stderr.splitlines()
+    assert head.endswith("cameras.yaml has 2 mistakes:")
+    assert [line.split(": ")[:3] for line in lines] == [
+        ["cameras.yaml:4", 'camera "door"', "sinks[0]"],
+        ["cameras.yaml:5", 'camera "door"', "treshold"],
+    ]
+
+
+def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
+    file, recordings = tmp_path / "cameras.yaml", tmp_path / "recordings"
+    file.write_text(CAMERAS.format(sink=f"segments:{recordings}"))
+    done = check(file, "--no-probe")
+    assert (done.returncode, done.stdout) == (0, f"{file}: 1 camera, no mistakes\n")
+    assert not recordings.exists()
+
+
+def test_each_source_sink_and_server_is_tried(
+    session: DetectionSession, tmp_path: Path, shared: Path
+) -> None:
+    assert session.server is not None
+    silent = socket.create_server(("127.0.0.1", 0))
+    taken = socket.create_server(("127.0.0.1", 0))
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    (tmp_path / "file").write_text("no folder")
+    clip = shared / "media" / "single_face.mp4"
+    file = tmp_path / "cameras.yaml"
+    file.write_text(
+        f"server: {{address: '{session.server.address}', deadline_s: 10}}\n"
+        "cameras:\n"
+        "  clip:\n"
+        f"    source: '{clip}'\n"
+        f"    sinks: ['segments:{tmp_path}/new', 'hls:{tmp_path}/file/below']\n"
+        "  gone:\n"
+        f"    source: 'rtsp://operator:${{PASSWORD}}@127.0.0.1:{port}/live'\n"
+        f"    sinks: ['rtsp://u:${{PASSWORD}}@127.0.0.1:{port}/x',"
+        f" 'mjpeg:{taken.getsockname()[1]}']\n"
+        "  silent:\n"
+        f"    source: {{url: 'rtsp://127.0.0.1:{silent.getsockname()[1]}/live',"
+        " stall_timeout_s: 60}\n"
+        f"    sinks: ['rtsp://127.0.0.1:{silent.getsockname()[1]}/x']\n"
+    )
+    started = time.monotonic()
+    done = check(file, "--deadline", "8", PASSWORD="s3cret/word")
+    assert time.monotonic() - started < 60
+    assert done.returncode == 3, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head == f"{file}: 3 cameras, no mistakes"
+    expected = [
+        ("ok ", "server", "a known face was found by the "),
+        ("ok ", "clip", "h264, "),
+        ("ok ", "clip", f"{tmp_path} can be written to, "),
+        ("BAD", "clip", f"{tmp_path}/file cannot be written to"),
+        ("BAD", "gone", "Connection refused"),
+        ("BAD", "gone", "Connection refused"),
+        ("BAD", "gone", "Address already in use"),
+        ("BAD", "silent", "no picture came within 8 s"),
+        ("BAD", "silent", "it did not answer in time"),
+    ]
+    assert len(lines) == len(expected)
+    for line, (mark, name, text) in zip(lines, expected, strict=True):
+        assert line.startswith(f"{mark} {name}")
+        assert text in line
+    assert "s3cret" not in done.stdout + done.stderr
+    assert not (tmp_path / "new").exists()
+    silent.close()
+    taken.close()
+
+
+def test_a_server_that_is_not_there_ends_it_with_code_6(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    file = tmp_path / "cameras.yaml"
+    file.write_text(f"server: {{address: '127.0.0.1:{port}'}}\n" + CAMERAS.format(sink="'null'"))
+    done = check(file)
+    assert done.returncode == 6, done.stderr
+    assert f"BAD server  127.0.0.1:{port}: no server answers at 127.0.0.1:{port}" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_file_that_is_not_there_is_one_sentence(command: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "faceblur", command, str(tmp_path / "none.yaml")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("none.yaml: No such file or directory; docs/cameras.yaml is one to start "
+                         "from")  # fmt: skip
