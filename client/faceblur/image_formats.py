@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from PIL import Image
 
@@ -55,6 +56,13 @@ FORMATS = (
 
 BY_NAME = {entry.name: entry for entry in FORMATS}
 BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}
+
+
+def is_still(path: Path) -> bool:
+    """Whether the suffix is of a format that holds no animation."""
+    entry = BY_SUFFIX.get(path.suffix.lower())
+    return entry is not None and (not entry.pages or entry.name == "TIFF")
+
 
 # EPS would run another program, WMF is drawn by Windows; the others hold no pixels Pillow reads.
 _NOT_OPENED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})

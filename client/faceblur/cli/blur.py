@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import click
 
+from faceblur.cli.boxes import policy_of
 from faceblur.cli.options import (
     FilePath,
     bundle,
@@ -20,12 +22,15 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.table import show_table
+from faceblur.errors import InputError
 from faceblur.findings import write_findings
+from faceblur.image_formats import is_still
 from faceblur.image_pipeline import ImageOptions
 from faceblur.jobs import Job, plan
 from faceblur.policy import Policy
 from faceblur.proof.audit import environment_key
 from faceblur.proof.audit_log import AuditLog
+from faceblur.replay import Replay
 from faceblur.runner import Outcome, RunOptions, run
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.video_pipeline import Progress, VideoOptions
@@ -82,6 +87,12 @@ run_options = bundle(
 @click.option(
     "--json", "json_file", type=FilePath, help="Write what was found to this file; implies --again."
 )
+@click.option(
+    "--boxes",
+    type=FilePath,
+    metavar="FILE",
+    help="Find nothing; mask what this file lists, as --json writes it. See docs/masks.md.",
+)
 @policy_options
 @choice_options
 @session_options
@@ -92,6 +103,7 @@ def blur(
     inputs: tuple[str, ...],
     output: Path | None,
     json_file: Path | None,
+    boxes: Path | None,
     policy: Policy,
     session: SessionOptions,
     options: RunOptions,
@@ -104,13 +116,19 @@ def blur(
     these settings and from the same content, is skipped.
     """
     jobs = plan(inputs, output)
+    replay = None if boxes is None else Replay.read(boxes)
+    if replay is not None:
+        policy = policy_of(replay, policy)
+        if json_file is not None and json_file.resolve() == replay.path.resolve():
+            raise InputError(f"--json would replace {replay.path}; name another file")
+    _check_times(policy, jobs)
     options = dataclasses.replace(
         options,
         policy=policy,
         deadline_s=session.deadline_s,
         again=options.again or json_file is not None,
     )
-    with open_session(session) as opened:
+    with _finder(session, replay) as opened:
         started = time.monotonic()
         outcomes = _run(jobs, opened, options, quiet=quiet)
         elapsed_s = time.monotonic() - started
@@ -123,8 +141,22 @@ def blur(
         sys.exit(1)
 
 
+def _finder(
+    session: SessionOptions, replay: Replay | None
+) -> AbstractContextManager[DetectionSession | Replay]:
+    return open_session(session) if replay is None else nullcontext(replay)
+
+
+def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
+    """Refuse times where nothing moves; among videos, they just do not concern the pictures."""
+    if policy.is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
+        raise InputError(
+            "a still picture has no times: leave out --hide, --spare, and the times of zones"
+        )
+
+
 def _run(
-    jobs: list[Job], session: DetectionSession, options: RunOptions, *, quiet: bool
+    jobs: list[Job], finder: DetectionSession | Replay, options: RunOptions, *, quiet: bool
 ) -> list[Outcome]:
     """Mask the files; what happened to them is in the order of the jobs.
 
@@ -139,7 +171,7 @@ def _run(
     done: dict[Job, Outcome] = {}
     with (
         closing(line),
-        closing(run(jobs, session, options, on_progress=on_progress)) as outcomes,
+        closing(run(jobs, finder, options, on_progress=on_progress)) as outcomes,
     ):
         for outcome in outcomes:
             done[outcome.job] = outcome
@@ -152,17 +184,20 @@ def _run(
 
 
 def _show(
-    outcomes: list[Outcome], session: DetectionSession, options: RunOptions, elapsed_s: float
+    outcomes: list[Outcome],
+    finder: DetectionSession | Replay,
+    options: RunOptions,
+    elapsed_s: float,
 ) -> None:
     if len(outcomes) > 1:
         show_table(outcomes)
-    click.echo(_summary(outcomes, session, elapsed_s))
+    click.echo(_summary(outcomes, finder, elapsed_s))
     if options.audit is not None:
         entries, head = options.audit.head
         click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
 
 
-def _summary(outcomes: list[Outcome], session: DetectionSession, elapsed_s: float) -> str:
+def _summary(outcomes: list[Outcome], finder: DetectionSession | Replay, elapsed_s: float) -> str:
     masked = [outcome for outcome in outcomes if outcome.report is not None]
     skipped = [outcome for outcome in outcomes if outcome.finished is not None]
     what = str(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
@@ -170,10 +205,16 @@ def _summary(outcomes: list[Outcome], session: DetectionSession, elapsed_s: floa
         return f"{what}: skipped, it was finished; --again masks it again"
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
-    text += f" ({session.model.name} model, {session.where})"
+    text += f" ({_source_of_faces(finder)})"
     text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
     failed = len(outcomes) - len(masked) - len(skipped)
     return text + (f"; {_count(failed, 'file')} failed" if failed else "")
+
+
+def _source_of_faces(finder: DetectionSession | Replay) -> str:
+    if isinstance(finder, Replay):
+        return f"boxes of {finder.path}"
+    return f"{finder.model.name} model, {finder.where}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,69 @@
+"""The policy of a replay: that of the JSON file, and what the command line says beside it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from faceblur.errors import InputError
+from faceblur.policy import Policy
+from faceblur.replay import Replay
+
+_FINDING: Final = ("threshold", "size", "tiles", "cover", "detect_every", "server", "model")
+"""Options that say how faces are found."""
+
+_MASK: Final = {
+    "mask": "mode",
+    "mask_image": "image",
+    "shape": "shape",
+    "expand": "expand",
+    "feather": "feather",
+    "colour": "colour",
+}
+"""Options of the mask, and what they are called in JSON."""
+
+
+def policy_of(replay: Replay, policy: Policy) -> Policy:
+    """Add what the command line gives to the policy of a JSON file.
+
+    A mask or a smallest face that is given counts instead of the file's; zones and time spans
+    count together with the file's, so that none is lost by forgetting it.
+
+    Args:
+        replay: The file.
+        policy: What the options make, those that were not given by their defaults.
+
+    Raises:
+        InputError: An option is given that says how to find faces, or the file's policy makes no
+            sense.
+    """
+    given = _given()
+    for name in _FINDING:
+        if name in given:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"with --boxes no faces are looked for; leave out {option}")
+    merged: dict[str, Any] = dict(replay.policy)
+    own = policy.to_json()
+    if "min_face" in given:
+        merged["min_face"] = own["min_face"]
+    for name in ("zones", "spans"):
+        recorded = merged.get(name, [])
+        if isinstance(recorded, list):
+            merged[name] = own[name] + recorded
+    mask = merged.get("mask", {})
+    if isinstance(mask, dict):
+        changes = {field: own["mask"][field] for name, field in _MASK.items() if name in given}
+        mask = {**mask, **changes}
+        if mask.get("mode") != "image":
+            # A picture that is not drawn need not be there any more.
+            mask["image"] = None
+        merged["mask"] = mask
+    return Policy.from_json(merged, f"the policy in {replay.path}")
+
+
+def _given() -> set[str]:
+    context = click.get_current_context()
+    defaults = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None)
+    return {name for name in context.params if context.get_parameter_source(name) not in defaults}
