@@ -427,3 +427,33 @@ def test_frames_at_uneven_times_are_hidden_by_when_they_are_shown(
     )
     assert result.exit_code == 0, result.output
     assert [bool((p < 8).all()) for p in pictures(output)] == [False, True, True, False, False]
+
+
+# The documentation
+
+
+def test_the_worked_example_works(
+    run: Run, replay: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "masks.md").read_text().partition("## Review, correct, render")[2]
+    (detect, render) = re.findall(r"^faceblur blur (.*)$", page, re.MULTILINE)
+    corrected = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
+    picture = "docs/images/before.jpg"
+    (tmp_path / picture).parent.mkdir(parents=True)
+    shutil.copy(ROOT / picture, tmp_path / picture)
+    monkeypatch.chdir(tmp_path)
+    assert run(*detect.split()).exit_code == 0
+    found = Path("found.json")
+    content = json.loads(found.read_text())
+    frame = content["media"][0]["frames"][0]
+    difference = np.subtract(frame["faces"][0]["box"], corrected["faces"][0]["box"])
+    assert np.abs(difference).max() < 15
+    content["media"][0]["frames"][0] = corrected
+    found.write_text(json.dumps(content))
+    result = replay(*render.split())
+    assert result.exit_code == 0, result.output
+    assert "2 faces masked in 1 frame" in result.stdout
+    x0, y0, x1, y1 = corrected["faces"][1]["box"]
+    badge = np.s_[y0 + 10 : y1 - 10, x0 + 10 : x1 - 10]
+    before, after = (cv2.imread(name)[badge].astype(int) for name in (picture, "final.png"))
+    assert np.abs(after - before).mean() > 10
