@@ -17,6 +17,11 @@ from faceblur.sessions import SessionOptions, open_session
 from faceblur.triton import TritonDetector
 from faceblur.triton_runtime import TritonRuntime
 
+PROBES = 4
+"""Check pictures sent at once: a server with several instances can have lost one of them."""
+
+PROBE_DEADLINE_S = 5.0
+
 PACKAGES = ("tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime")
 
 
@@ -35,6 +40,22 @@ class Finding:
     good: bool | None
     text: str
     advice: str = ""
+
+
+def probe(server: str | None = None, tls: TLS | None = None) -> None:
+    """Have a server find the face of the check picture, and do nothing else.
+
+    Raises:
+        ServerError: It did not.
+    """
+    connection = Connection(
+        address=server or DEFAULT_SERVER, tls=tls, deadline_s=PROBE_DEADLINE_S, transport="raw"
+    )
+    detector = TritonDetector(connection)
+    try:
+        canary.check(detector, deadline_s=PROBE_DEADLINE_S, copies=PROBES)
+    finally:
+        detector.close()
 
 
 def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Finding]:

@@ -141,6 +141,11 @@ def tensorrt(model: Path | None, output: Path, precision: str, size: int, check:
 @click.option("--name", help="What the server calls the model.")
 @precision_option
 @size_option
+@click.option(
+    "--keep-plan",
+    is_flag=True,
+    help="Renew all files, but keep a plan that fits this model and this machine.",
+)
 def repository(
     output: Path,
     backend: str,
@@ -149,6 +154,7 @@ def repository(
     name: str | None,
     precision: str,
     size: int,
+    keep_plan: bool,
 ) -> None:
     """Fill a Triton model repository with a model for a backend.
 
@@ -161,8 +167,17 @@ def repository(
         if backend == "tensorrt":
             builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
             plan = _load("tensorrt_plan").PlanOptions(builder, gpus[0], precision, size)
+            if keep_plan:
+                place = repositories.plan_path(output)
+                plan = _load("kept_plan").keep_plan(place, model, plan, gpus=gpus)
         with ProgressBar("building the plan") as bar:
             info = repositories.fill_repository(
-                output, model, name=name, size=size, plan=plan, progress=bar.show_share
+                output,
+                model,
+                name=name,
+                size=size,
+                plan=plan,
+                renew=keep_plan,
+                progress=bar.show_share,
             )
     click.echo(f"{output} serves {info.name} with {backend}")

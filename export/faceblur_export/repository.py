@@ -41,6 +41,7 @@ def fill_repository(
     name: str | None = None,
     size: int = DEFAULT_SIZE,
     plan: PlanOptions | None = None,
+    renew: bool = False,
     progress: Progress | None = None,
 ) -> ModelInfo:
     """Put a model into a model repository, and say in its configurations which it is.
@@ -52,6 +53,7 @@ def fill_repository(
         name: What the server calls it; what the file says when None.
         size: Longest side of the pictures that will come: its shapes are warmed up.
         plan: Build a TensorRT plan too; None for the other backends.
+        renew: Bring the other models of a repository that is there up to date as well.
         progress: Called while the plan is built.
 
     Returns:
@@ -63,13 +65,13 @@ def fill_repository(
     """
     _, metadata = read_onnx(onnx_path)
     info = ModelInfo(name or metadata["name"], sha256_of(onnx_path), int(metadata["stride"]))
-    _prepare(output)
-    version = output / DETECTOR / "1"
+    _prepare(output, renew=renew)
+    plan_file = plan_path(output)
     with _writing(output):
         # A plan of the model before must never answer in the name of this one.
-        for stale in (version / PLAN_NAME, manifest_path(version / PLAN_NAME)):
+        for stale in (plan_file, manifest_path(plan_file)):
             stale.unlink(missing_ok=True)
-    target = version / MODEL_NAME
+    target = plan_file.with_name(MODEL_NAME)
     if not (target.is_file() and target.samefile(onnx_path)):
         with atomic_path(target) as temporary:
             shutil.copyfile(onnx_path, temporary)
@@ -78,16 +80,22 @@ def fill_repository(
     for config in (main, *sorted((output / DETECTOR / "configs").glob("*.pbtxt"))):
         _describe(config, info, size=size, profiles=profiles if config == main else 0)
     if plan is not None:
-        build_plan(target, version, plan, progress)
+        build_plan(target, plan_file.parent, plan, progress)
     return info
 
 
-def _prepare(output: Path) -> None:
+def plan_path(output: Path) -> Path:
+    """Where the plan of a repository lies."""
+    return output / DETECTOR / "1" / PLAN_NAME
+
+
+def _prepare(output: Path, *, renew: bool) -> None:
     """Make the repository as a copy of ours, unless it is one already."""
-    if (output / DETECTOR / "config.pbtxt").is_file():
+    known = (output / DETECTOR / "config.pbtxt").is_file()
+    if known and not renew:
         return
     with _writing(output):
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if not known and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise OutputError(
                 f"{output} is there and is no model repository; give a new folder with --output"
             )
