@@ -1,0 +1,138 @@
+"""Compose's step before Triton: files up to date, and a plan built only where none fits."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from resolved_compose import command_of, resolve
+
+from faceblur.errors import ModelError
+from faceblur.repository import model_repository
+from faceblur_export import gpu as gpu_module
+from faceblur_export import tensorrt_builders
+from faceblur_export.cli import main
+from faceblur_export.gpu import Gpu
+from faceblur_export.tensorrt_builders import Profile
+
+A10 = Gpu("NVIDIA A10", "8.6")
+T4 = Gpu("Tesla T4", "7.5")
+
+
+class CountedBuilder:
+    """TensorRT as far as files go, and how often it was asked to build."""
+
+    runtime, version = "tensorrt", "10.16.0"
+
+    def __init__(self) -> None:
+        self.builds = 0
+
+    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: Any) -> bytes:
+        self.builds += 1
+        return b"the plan"
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, gpu: Gpu) -> CountedBuilder:
+    """A machine with a GPU."""
+    builder = CountedBuilder()
+    monkeypatch.setattr(tensorrt_builders, "find_builder", lambda: builder)
+    monkeypatch.setattr(gpu_module, "gpus", lambda: [gpu])
+    return builder
+
+
+def run(service: str, profile: str, models: Path) -> str:
+    """Run the step's own command, with a folder in place of its volume and small pictures."""
+    program, *words = command_of(resolve(profile, SIZE="64")[service])
+    assert program == "faceblur-export"
+    done = CliRunner().invoke(main, [w.replace("=/models", f"={models}") for w in words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_plan_is_built_once_for_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    plan = models / "yolov5_face" / "1" / "model.plan"
+    decoding = models / "face_postprocess" / "1" / "face_decoding.py"
+
+    here = machine_with(monkeypatch, A10)
+    run("repository", "gpu", models)
+    first = plan.read_bytes()
+    decoding.write_text("of an older release")
+    run("repository", "gpu", models)
+    assert here.builds == 1
+    assert plan.read_bytes() == first
+    # All else is brought up to date.
+    shipped = model_repository() / "face_postprocess" / "1" / "face_decoding.py"
+    assert decoding.read_bytes() == shipped.read_bytes()
+
+    plan.write_bytes(first[:-1])
+    run("repository", "gpu", models)
+    assert here.builds == 2
+
+    elsewhere = machine_with(monkeypatch, T4)
+    run("repository", "gpu", models)
+    assert elsewhere.builds == 1
+
+
+def test_without_a_gpu_no_plan_is_built(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert "onnxruntime" in run("repository-cpu", "cpu", tmp_path / "models")
+    assert not list(tmp_path.rglob("*.plan"))
+    assert (tmp_path / "models" / "yolov5_face" / "configs" / "onnxruntime.pbtxt").is_file()
+
+
+class Driver:
+    """In place of libcuda: one GPU of a Jetson, or a failure."""
+
+    def __init__(self, *, fails: str = "", count: int = 1) -> None:
+        self._fails, self._count = fails, count
+
+    def __getattr__(self, function: str) -> Any:
+        def call(*arguments: Any) -> int:
+            if function == self._fails:
+                return 100
+            if function == "cuDeviceGetCount":
+                arguments[0]._obj.value = self._count
+            if function == "cuDeviceGetName":
+                ctypes.memmove(arguments[0], b"Orin\0", 5)
+            if function == "cuDeviceGetAttribute":
+                arguments[0]._obj.value = {75: 8, 76: 7}[arguments[1]]
+            return 0
+
+        return call
+
+
+@pytest.mark.parametrize("output", ["[N/A], [N/A]", None])
+def test_a_jetson_is_known_by_its_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str | None
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gpu_module.ctypes, "CDLL", lambda _: Driver())
+    if output is not None:
+        command = tmp_path / "nvidia-smi"
+        command.write_text(f"#!/bin/sh\necho '{output}'\n")
+        command.chmod(0o755)
+    assert gpu_module.gpus() == [Gpu("Orin", "8.7")]
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [
+        (Driver(fails="cuInit"), r"cuInit gives error 100.*may use the GPU"),
+        (Driver(count=0), "lists no GPU"),
+    ],
+)
+def test_a_driver_without_a_gpu_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: Driver, reason: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gpu_module.ctypes, "CDLL", lambda _: driver)
+    with pytest.raises(ModelError, match=reason):
+        gpu_module.gpus()
