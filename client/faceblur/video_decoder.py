@@ -13,6 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from faceblur.errors import InputError
+from faceblur.video_damage import DamageWatch
 from faceblur.video_frames import SCALER_THREADS, SourceFrame, VideoProperties
 from faceblur.video_integrity import FrameLedger
 from faceblur.video_orientation import Orientation, Turner, side_data
@@ -49,6 +50,7 @@ class FrameDecoder:
         self._reformatter = VideoReformatter()
         self._turner = Turner(Orientation())
         self._ledger: FrameLedger | None = FrameLedger()
+        self._watch = DamageWatch(path, stream)
         self._size = (0, 0)
         self._resized = False
         self._count = 0
@@ -60,6 +62,8 @@ class FrameDecoder:
         Raises:
             InputError: A frame cannot be decoded; the message names the time.
         """
+        if packet is not None:
+            self._watch.packet(packet)
         if packet is not None and packet.size == 0:
             # Stands for a picture that does not change.
             return
@@ -71,8 +75,10 @@ class FrameDecoder:
             raise self.unreadable(error) from error
         for frame in frames:
             yield self._finish(frame)
-        if packet is None and self._ledger:
-            self._check(self._ledger.remaining())
+        if packet is None:
+            if self._ledger:
+                self._check(self._ledger.remaining())
+            self._watch.finish()
 
     def unreadable(self, error: BaseException) -> InputError:
         """What to say when reading on has failed."""
@@ -95,6 +101,7 @@ class FrameDecoder:
                 "split it there, or renew its timestamps"
             )
         pts = self._clock.now
+        self._watch.frame(frame, float(pts * self._time_base))
         image = self._turner(self._drawable(frame))
         image.pts = pts
         image.time_base = self._time_base
