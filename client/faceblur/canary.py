@@ -160,7 +160,7 @@ class GuardedDetector:
                 self._try_to_revive(self._revive)
                 failure = self._look_until_it_lives()
             with self._looked:
-                if failure is not None:
+                if failure is not None and str(failure) != str(self._failure):
                     logger.warning("%s", failure)
                 self._failure = failure
                 self._looked.notify_all()

@@ -34,6 +34,10 @@ CHANNEL_OPTIONS = [
     # gRPC's own backoff grows to two minutes, and a camera stays masked for as long.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Also how long a connection may take that was accepted; 20 s by default.
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    # Two clients never share a connection: a new one is the way out of one that is beyond repair.
+    ("grpc.use_local_subchannel_pool", 1),
     # A server that hangs, or whose network was cut, is noticed though its connection stands.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),

@@ -10,6 +10,7 @@ import itertools
 import struct
 import sys
 import threading
+from pathlib import Path
 
 import gi
 
@@ -28,7 +29,7 @@ RECORD = "( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink sync=fal
 
 def read_clip(path):
     pictures = []
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while head := file.read(5):
             size, key = struct.unpack(">I?", head)
             pictures.append((file.read(size), key))
@@ -50,11 +51,13 @@ class Player(GstRtspServer.RTSPMediaFactory):
         GLib.timeout_add(1000 // FPS, self.tick)
 
     def configure(self, _, media):
+        """Take note of where to push pictures to."""
         self.sources[media] = media.get_element().get_by_name_recurse_up("src")
         self.number = 0
         media.connect("unprepared", lambda media: self.sources.pop(media, None))
 
     def tick(self):
+        """Push one picture."""
         if not self.frozen and self.sources:
             data, _ = self.clip[self.number % len(self.clip)]
             self.number += 1
@@ -74,6 +77,7 @@ class Recorder(GstRtspServer.RTSPMediaFactory):
         self.set_shared(True)
 
     def do_create_element(self, _):
+        """Make the pipeline for one publisher."""
         return Gst.parse_launch(RECORD.format(f"{self.folder}/{next(self.numbers):03d}.ts"))
 
 
@@ -121,7 +125,8 @@ def main():
 
     loop = GLib.MainLoop()
     threading.Thread(target=listen, daemon=True).start()
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     loop.run()
 
 

@@ -18,6 +18,10 @@ from faceblur.live.frames import RawFrame
 IN_FLIGHT: Final = 2
 """Frames of one camera that are with the detector at once: one travels while one is looked at."""
 
+PATIENCE: Final = 3.0
+"""After so many deadlines a frame without any answer, not even a refusal, no longer counts as with
+the detector: the connection has lost it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -43,6 +47,7 @@ class _Question:
         frame.hold()
         self.frame = frame
         self.expires_s = frame.arrived_s + deadline_s
+        self.lost_s = frame.arrived_s + PATIENCE * deadline_s
         self.answer: Future[Detections] = Future()
         self.is_sent = False
         """The detector has its own copy of the canvas."""
@@ -128,7 +133,8 @@ class Checker:
             deadline_s: From a frame's arrival to its answer.
             wake: Called from other threads when there is something to `collect`.
         """
-        self._asker = _Asker(detector, min_score, wake)
+        self._new_asker = lambda: _Asker(detector, min_score, wake)
+        self._asker = self._new_asker()
         self._deadline_s = deadline_s
         self._queue: deque[_Question | RawFrame] = deque()
         """Frames in order: those that were asked about, and those between them."""
@@ -175,8 +181,6 @@ class Checker:
                 return
             if verdict.error is not None:
                 self.is_blind, self.error = True, verdict.error
-            elif verdict.faces is not None:
-                self.is_blind = False
             yield verdict
 
     @property
@@ -198,9 +202,16 @@ class Checker:
         if not self._queue:
             return self._refused(now_s)
         head = self._queue[0]
+        if self.is_blind:
+            # Nothing of before the failure is waited for, but it may show that it is over.
+            self._queue.popleft()
+            if isinstance(head, RawFrame):
+                return Verdict(head, error=self.error)
+            self._probes.add(head)
+            return Verdict(head.frame, error=self.error)
         if isinstance(head, RawFrame):
             self._queue.popleft()
-            return Verdict(head, error=self.error if self.is_blind else None)
+            return Verdict(head)
         if head.answer.done():
             result = head.result()
             late = now_s > head.expires_s
@@ -238,7 +249,7 @@ class Checker:
         question = _Question(frame, self._deadline_s)
         self._asked.add(question)
         self._asker.ask(question)
-        if self.is_blind and not self._queue:
+        if self.is_blind:
             # Only to find out: the frame itself is refused at once.
             self._probes.add(question)
         else:
@@ -260,6 +271,19 @@ class Checker:
                 # What it found is lost: frames without a look of their own wait for the next.
                 self._skipping = True
         self._probes -= done
+        self._give_up(now_s)
+
+    def _give_up(self, now_s: float) -> None:
+        """Forget frames that the detector has lost."""
+        lost = {question for question in self._asked if now_s > question.lost_s}
+        if any(not question.is_sent for question in lost):
+            # The call itself hangs. Its thread is left to it.
+            self._asker.close()
+            self._asker = self._new_asker()
+        for question in lost:
+            question.frame.release()
+        self._asked -= lost
+        self._probes -= lost
 
     def _drop(self, frame: RawFrame) -> None:
         self.dropped += 1

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 2.0
 """Pause between two attempts to reach a server, on average."""
 
+LOST_AFTER_S: Final = 2.0
+"""A connection whose canary is dead for so long is opened anew."""
+
 CLOSE_TIMEOUT_S: Final = 10.0
 
 CANARY_PAUSE_S: Final = 0.5
@@ -54,9 +57,10 @@ class LiveDetector:
         self._session: DetectionSession | None = None
         self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
         self._looked_s = 0.0
+        self._failing_s: float | None = None
         self._stop = threading.Event()
         self._opened = threading.Event()
-        self._thread = threading.Thread(target=self._connect, name="faceblur-connect", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="faceblur-connect", daemon=True)
         self._thread.start()
 
     @property
@@ -109,21 +113,48 @@ class LiveDetector:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _run(self) -> None:
+        # This thread lives as long as its sessions: an embedded server ends with the thread that
+        # has started it.
+        try:
+            while not self._stop.is_set():
+                if self._session is None or self._is_lost(self._session):
+                    self._connect()
+                    self._stop.wait(RETRY_S * random.uniform(0.5, 1.5))
+                else:
+                    self._stop.wait(LOST_AFTER_S / 4)
+        finally:
+            if self._session is not None:
+                self._session.close()
+
     def _connect(self) -> None:
-        while not self._stop.is_set():
-            try:
-                session = self._open(self._options)
-            except FaceblurError as error:
-                if str(error) != str(self._failure):
-                    logger.warning("%s; trying again", redact(str(error)))
-                self._failure = error
-                self._stop.wait(RETRY_S * random.uniform(0.5, 1.5))
-                continue
-            self._session = session
-            self._opened.set()
-            # An embedded server ends with the thread that has started it.
-            self._stop.wait()
-            session.close()
+        """Try once to open a session; it takes the place of one that is lost."""
+        try:
+            session = self._open(self._options)
+        except FaceblurError as error:
+            if str(error) != str(self._failure):
+                logger.warning("%s; trying again", redact(str(error)))
+            self._failure = error
+            return
+        lost, self._session = self._session, session
+        self._failing_s = None
+        self._opened.set()
+        if lost is not None:
+            logger.warning("connected anew to %s", session.where)
+            lost.close()
+
+    def _is_lost(self, session: DetectionSession) -> bool:
+        """Whether a session does not come back by itself.
+
+        An embedded server is started anew by its canary. A connection can be beyond repair,
+        though: a reply that cannot be parsed ends the thread that reads all others.
+        """
+        now_s = time.monotonic()
+        if session.kind != "server" or session.detector.failure is None:
+            self._failing_s = None
+            return False
+        self._failing_s = now_s if self._failing_s is None else self._failing_s
+        return now_s - self._failing_s >= LOST_AFTER_S
 
     def _judge(self, future: Future[Detections]) -> None:
         """Have the canary look when a frame failed: it brings an embedded server back."""

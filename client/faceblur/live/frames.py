@@ -9,10 +9,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from faceblur.detections import Detections
 from faceblur.letterbox import Letterbox
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.masks import Masker
+from faceblur.selection import Choice
 from faceblur.video_surface import VideoSurface
 
 _GREY: Final = (56, 56, 56)
@@ -120,27 +120,27 @@ class SafeFrame:
             source.release()
 
 
-def mask(frame: RawFrame, detections: Detections, masker: Masker) -> SafeFrame:
+def mask(frame: RawFrame, choice: Choice, masker: Masker) -> SafeFrame:
     """Cover the faces of a frame that was checked, where it lies; the raw frame is used up.
 
     Args:
         frame: Checked, or followed between frames that were.
-        detections: All its faces, in its pixels.
+        choice: Its faces and the areas to be covered, in its pixels.
         masker: What covers them.
 
     Raises:
         InputError: The detections make no sense.
     """
     samples = frame.take()
-    if len(detections):
-        masker.apply(VideoSurface(frame.format.image(samples)), detections)
+    if len(choice.faces) or choice.areas:
+        masker.apply(VideoSurface(frame.format.image(samples)), choice.faces, choice.areas)
     return SafeFrame(
         _KEY,
         frame.format,
         samples,
         arrived_s=frame.arrived_s,
         time_s=frame.time_s,
-        faces=len(detections),
+        faces=len(choice.faces),
         source=frame,
     )
 

@@ -28,7 +28,8 @@ class CameraOptions:
         name: Unique among the cameras of a process; in logs, metrics and on placeholders.
         source: Where pictures come from.
         sinks: Where masked pictures go; at least one.
-        policy: What counts as a face and how it is covered.
+        policy: What counts as a face and how it is covered. Its cover is for files: `cover` counts
+            here; neither are tiles used.
         fps: Frames per second that are looked at, at most; all when None.
         detect_every: The detector is asked about every so many frames; faces are followed
             between them.
@@ -82,6 +83,10 @@ class CameraOptions:
         if not 0 < self.deadline_s <= 60:
             raise InputError(
                 f"camera {self.name} cannot have a deadline of {self.deadline_s:g} s: use up to 60"
+            )
+        if self.policy.spans or any(zone.time is not None for zone in self.policy.zones):
+            raise InputError(
+                f"camera {self.name} has no start to count time from: use zones without times"
             )
         for name, allowed in (
             ("on_failure", get_args(OnFailure)),

@@ -13,6 +13,7 @@ from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
 from faceblur.live.options import CameraOptions
 from faceblur.masks import Masker
+from faceblur.selection import Selection
 from faceblur.tracking.live import LiveCover
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Presenter:
         self._cover = self._new_cover()
         self._window: list[_Held] = []
         self._format = _DEFAULT_FORMAT
+        self._selection: Selection | None = None
         self._clock_s = float("-inf")
         self._last: SafeFrame | None = None
         self._last_frame: RawFrame | None = None
@@ -80,6 +82,7 @@ class Presenter:
         if frame.format != self._format:
             yield from self.restart()
             self._format = frame.format
+            self._selection: Selection | None = None
         self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
         held = _Held(frame, self._clock_s)
         if verdict.error is not None:
@@ -122,7 +125,9 @@ class Presenter:
         if frame is None:
             return self._instead(UNCHECKED, held.time_s)
         try:
-            safe = mask(frame, faces, self._masker)
+            if self._selection is None:
+                self._selection = Selection(self._options.policy, *self.size)
+            safe = mask(frame, self._selection.choose(faces), self._masker)
         except Exception:
             # Whatever it is, half a mask is none.
             logger.exception("camera %s: a frame could not be masked", self._options.name)
