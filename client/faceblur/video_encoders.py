@@ -12,7 +12,7 @@ from typing import Final
 import av
 
 from faceblur.errors import InputError
-from faceblur.video_formats import Container, bit_depth, closest_format
+from faceblur.video_formats import Container, bit_depth, closest_format, whole_size
 from faceblur.video_frames import VideoProperties
 from faceblur.video_options import VideoOptions
 
@@ -93,7 +93,7 @@ def choose_encoder(
     else:
         codec = _preferred(container, source)
     pixel_format = closest_format(source, codec)
-    _warn_of_losses(source, codec.name, pixel_format)
+    _warn_of_losses(source, codec, pixel_format)
     settings = _settings(codec.name, options, source)
     if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
         # MP4 stores how long frames take to decode; only without reordering is that how long
@@ -120,7 +120,19 @@ def _preferred(container: Container, source: VideoProperties) -> av.Codec:
             "with --encoder, or write another kind of file"
         )
     enough = [codec for codec in found if bit_depth(closest_format(source, codec)) >= depth]
-    return (enough or found)[0]
+    best = (enough or found)[0]
+    odd = _find(container.odd_encoder) if container.odd_encoder else None
+    if odd and _extended_size(source, best) and bit_depth(closest_format(source, odd)) >= depth:
+        return odd
+    return best
+
+
+def _extended_size(source: VideoProperties, codec: av.Codec) -> tuple[int, int] | None:
+    """The size to which pictures would be extended; None if they would not."""
+    if codec.canonical_name not in _EVEN_ONLY:
+        return None
+    size = whole_size(closest_format(source, codec), source.width, source.height)
+    return size if size != (source.width, source.height) else None
 
 
 def _find(name: str) -> av.Codec | None:
@@ -131,7 +143,17 @@ def _find(name: str) -> av.Codec | None:
     return codec if codec.type == "video" else None
 
 
-def _warn_of_losses(source: VideoProperties, encoder: str, pixel_format: str) -> None:
+def _warn_of_losses(source: VideoProperties, codec: av.Codec, pixel_format: str) -> None:
+    encoder = codec.name
+    extended = _extended_size(source, codec)
+    if extended:
+        logger.warning(
+            "%s cannot keep %d × %d pixels: the last row and column are repeated to make %d × %d "
+            "of them; .webm keeps odd sizes",
+            encoder,
+            *(source.width, source.height),
+            *extended,
+        )
     depth, kept = bit_depth(source.pixel_format), bit_depth(pixel_format)
     hdr = source.color_transfer in (_PQ, _HLG)
     if kept < depth:

@@ -9,6 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from faceblur.video_encoders import EncoderChoice
+from faceblur.video_formats import whole_size
 from faceblur.video_frames import SCALER_THREADS, VideoProperties
 from faceblur.video_orientation import copy_properties
 from faceblur.video_surface import HD_HEIGHT, VideoSurface
@@ -33,7 +34,7 @@ class FrameFitter:
         self._reformatter = VideoReformatter()
         self.size = (source.width, source.height)
         if choice.even_sizes:
-            self.size = _whole_chroma(choice.pixel_format, *self.size)
+            self.size = whole_size(choice.pixel_format, *self.size)
         self._leaves_rgb = _is_rgb(source.pixel_format) and not _is_rgb(choice.pixel_format)
         self.color_range = source.color_range
         self.color_space = source.color_space
@@ -65,13 +66,6 @@ class FrameFitter:
             dst_color_range=ColorRange.MPEG,
             threads=SCALER_THREADS,
         )
-
-
-def _whole_chroma(pixel_format: str, width: int, height: int) -> tuple[int, int]:
-    pixels = av.VideoFormat(pixel_format, 16, 16)
-    step_x = 16 // pixels.chroma_width()
-    step_y = 16 // pixels.chroma_height()
-    return width + -width % step_x, height + -height % step_y
 
 
 def _extended(image: av.VideoFrame, width: int, height: int) -> av.VideoFrame:

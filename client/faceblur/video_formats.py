@@ -24,6 +24,8 @@ class Container:
         format: FFmpeg's name of it.
         encoders: For pictures of 8 bits, in order of preference.
         deep_encoders: For more bits.
+        odd_encoder: For pictures of odd sizes that the preferred one would extend, where it keeps
+            their depth; None if players would not expect it.
         audio_encoder: For sound that has to be converted.
         holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
         edit_lists: Tracks can start before zero, which is where encoders put their run-in.
@@ -34,6 +36,7 @@ class Container:
     format: str
     encoders: tuple[str, ...] = _H264
     deep_encoders: tuple[str, ...] = _DEEP
+    odd_encoder: str | None = None
     audio_encoder: str = "aac"
     holds: frozenset[str] | None = None
     edit_lists: bool = False
@@ -63,7 +66,7 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".m4v": _MP4,
     ".mov": Container(format="mov", edit_lists=True),
     ".3gp": Container(format="3gp", deep_encoders=("libx264",), edit_lists=True),
-    ".mkv": Container(format="matroska"),
+    ".mkv": Container(format="matroska", odd_encoder="libvpx-vp9"),
     ".webm": Container(
         format="webm",
         encoders=("libvpx-vp9", "libsvtav1", "libvpx"),
@@ -121,6 +124,14 @@ def container_for(path: Path) -> Container:
 def bit_depth(name: str) -> int:
     """Bits of one sample of a pixel format."""
     return max((part.bits for part in av.VideoFormat(name, 16, 16).components), default=0)
+
+
+def whole_size(pixel_format: str, width: int, height: int) -> tuple[int, int]:
+    """The smallest size, at least as large, that has no half chroma samples."""
+    pixels = av.VideoFormat(pixel_format, 16, 16)
+    step_x = 16 // pixels.chroma_width()
+    step_y = 16 // pixels.chroma_height()
+    return width + -width % step_x, height + -height % step_y
 
 
 def closest_format(source: VideoProperties, codec: av.Codec) -> str:

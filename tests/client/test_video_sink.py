@@ -35,6 +35,7 @@ from faceblur.video_source import VideoSource
 
 TICKS = Fraction(1, 90_000)
 B_FRAMES = {"preset": "medium", "bf": "3"}
+HEVC = {"preset": "superfast", "x265-params": "log-level=none:bframes=3"}
 UNEVEN = [round(90_000 * (i / 30 + (0.011 if i % 5 < 2 else 0))) for i in range(40) if i % 7 != 3]
 
 
@@ -65,6 +66,12 @@ SOURCES = {
     "even.mp4": small(".mp4", options=B_FRAMES, sounds=["eng"]),
     "uneven.mp4": small(".mp4", times=UNEVEN, time_base=TICKS, sounds=["eng"]),
     "uneven.mkv": small(".mkv", times=UNEVEN, time_base=TICKS, sounds=["eng"]),
+    "uneven-b-frames.mp4": small(
+        ".mp4", times=UNEVEN, time_base=TICKS, options=B_FRAMES, sounds=["eng"]
+    ),
+    "uneven-hevc.mp4": small(
+        ".mp4", times=UNEVEN, time_base=TICKS, encoder="libx265", options=HEVC, sounds=["eng"]
+    ),
     "29.97.mp4": small(".mp4", rate=NTSC, options=B_FRAMES, sounds=["eng", "fra"]),
     "29.97.mkv": small(".mkv", rate=NTSC, options=B_FRAMES),
     "late.mp4": small(
@@ -74,7 +81,7 @@ SOURCES = {
         ".mov",
         encoder="libx265",
         pixel_format="yuv420p10le",
-        options={"preset": "superfast", "x265-params": "log-level=none:bframes=3"},
+        options=HEVC,
         sounds=["eng"],
     ),
     "vp9.webm": small(
@@ -245,6 +252,35 @@ def test_nothing_is_left_that_was_not_asked_for(rich: Path, tmp_path: Path) -> N
         assert private not in content
 
 
+def test_matroska_keeps_what_is_played_and_nothing_else(tmp_path: Path) -> None:
+    source, output = tmp_path / "rich.mkv", tmp_path / "out.mkv"
+    how = Recording(
+        sounds=["eng", "fra"],
+        subtitles=[(0.2, 0.5, "Hello"), (0.6, 0.9, "GPS(2.294, 48.858, 35)"), (1.0, 1.3, "Bye")],
+        chapters=[(0, 0.8, "One"), (0.8, 1.6, "Two")],
+        metadata={"title": "secret", "location": "+48.8583+002.2944/"},
+        setup=lambda stream: stream.metadata.update(title="secret"),
+        attachments=[("cover.jpg", "image/jpeg", b"a picture of a face" * 20)],
+    )
+    record(source, pattern(40, width=96, height=64), how)
+    copy(source, output)
+    assert_same_times(source, output, kinds=["audio"])
+    assert timeline(output)[0].times_s == timeline(source)[0].times_s
+    found = probe(output)
+    kinds = [stream["codec_type"] for stream in found["streams"]]
+    assert kinds == ["video", "audio", "audio", "subtitle"]
+    languages = [stream["tags"]["language"] for stream in found["streams"][1:3]]
+    assert languages == ["eng", "fra"]
+    (texts,) = (track for track in timeline(output) if track.kind == "subtitle")
+    assert texts.times_s == (Fraction(1, 5), 1)
+    assert [c["tags"] for c in found["chapters"]] == [{"title": "One"}, {"title": "Two"}]
+    content = output.read_bytes()
+    assert b"Hello" in content
+    for private in (b"secret", b"48.85", b"GPS", b"a picture", b"title of"):
+        assert private in source.read_bytes()
+        assert private not in content
+
+
 def test_metadata_is_kept_when_asked_for_but_no_thumbnail(rich: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     copy(rich, output, VideoOptions(keep_metadata=True))
@@ -335,20 +371,27 @@ def test_the_depth_and_the_brightness_of_pictures_are_kept(
     assert np.abs(_grey(output) - _grey(source)).mean() < 2
 
 
-@pytest.mark.parametrize(("suffix", "size"), [(".webm", (95, 63)), (".mp4", (96, 64))])
+@pytest.mark.parametrize(
+    ("suffix", "pixel_format", "size"),
+    [
+        *((".webm", "yuv420p", (95, 63)), (".mkv", "yuv420p", (95, 63))),
+        *((".mp4", "yuv444p", (95, 63)), (".mp4", "yuv420p", (96, 64))),
+    ],
+)
 def test_odd_sizes_are_kept_or_extended_by_a_pixel(
-    tmp_path: Path, suffix: str, size: tuple[int, int]
+    tmp_path: Path,
+    suffix: str,
+    pixel_format: str,
+    size: tuple[int, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    source, output = tmp_path / "odd.webm", tmp_path / f"out{suffix}"
-    options = {"deadline": "realtime", "crf": "4", "b": "0"}
-    record(
-        source,
-        pattern(4, width=95, height=63),
-        Recording(encoder="libvpx-vp9", options=options),
-    )
+    source, output = tmp_path / "odd.mkv", tmp_path / f"out{suffix}"
+    how = Recording(encoder="ffv1", options={}, pixel_format=pixel_format)
+    record(source, pattern(4, width=95, height=63), how)
     copy(source, output, VideoOptions(quality=100))
     after = luma(output)
     assert after[0].shape[::-1] == size
+    assert ("to make 96 × 64" in caplog.text) == (size == (96, 64))
     for old, new in zip(luma(source), after, strict=True):
         assert np.abs(new[:63, :95].astype(int) - old).mean() < 2
 
