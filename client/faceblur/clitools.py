@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from faceblur.errors import FaceblurError
+from faceblur.live.redaction import RedactingFilter
 
 
 class FaceblurGroup(click.Group):
@@ -41,6 +42,7 @@ def configure_logging(*, verbose: bool, quiet: bool) -> None:
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("faceblur: %(message)s"))
+    handler.addFilter(RedactingFilter())
     root = logging.getLogger("faceblur")
     root.handlers = [handler]
     root.setLevel(level)

@@ -6,11 +6,13 @@ import click
 
 from faceblur.cli.attack import attack
 from faceblur.cli.blur import blur
+from faceblur.cli.camera import camera
 from faceblur.cli.check import check
 from faceblur.cli.doctor import doctor
 from faceblur.cli.run import run
 from faceblur.cli.serve import serve
 from faceblur.cli.status import status
+from faceblur.cli.test import test
 from faceblur.clitools import FaceblurGroup
 
 EXIT_CODES = """
@@ -37,6 +39,8 @@ main.add_command(blur)
 main.add_command(serve)
 main.add_command(doctor)
 main.add_command(attack)
+main.add_command(test)
+main.add_command(camera)
 main.add_command(run)
 main.add_command(status)
 main.add_command(check)

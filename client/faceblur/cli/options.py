@@ -251,8 +251,12 @@ def _session(
     )
 
 
-def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--server, --model, --deadline, --transport and the --tls options, as `SessionOptions`."""
+def session_options_with(deadline_s: float) -> Decorator:
+    """--server, --model, --deadline, --transport and the --tls options, as `SessionOptions`.
+
+    Args:
+        deadline_s: The default of --deadline.
+    """
     with_session = bundle(
         "session",
         _session,
@@ -262,7 +266,7 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--deadline",
             "deadline_s",
             type=click.FloatRange(0, min_open=True),
-            default=10.0,
+            default=deadline_s,
             show_default=True,
             metavar="SECONDS",
             help="How long one frame may take before it counts as not checked.",
@@ -275,7 +279,11 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="How pictures travel to the server.",
         ),
     )
-    return tls_options(with_session(command))
+    return lambda command: tls_options(with_session(command))
+
+
+session_options = session_options_with(10.0)
+"""--server, --model, --deadline, --transport and the --tls options, as `SessionOptions`."""
 
 
 def _quiet(quiet: bool, verbose: bool) -> bool:

@@ -133,7 +133,7 @@ class Checker:
             deadline_s: From a frame's arrival to its answer.
             wake: Called from other threads when there is something to `collect`.
         """
-        self._new_asker = lambda: _Asker(detector, min_score, wake)
+        self._new_asker: Callable[[], _Asker] = lambda: _Asker(detector, min_score, wake)
         self._asker = self._new_asker()
         self._deadline_s = deadline_s
         self._queue: deque[_Question | RawFrame] = deque()

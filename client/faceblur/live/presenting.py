@@ -82,7 +82,7 @@ class Presenter:
         if frame.format != self._format:
             yield from self.restart()
             self._format = frame.format
-            self._selection: Selection | None = None
+            self._selection = None
         self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
         held = _Held(frame, self._clock_s)
         if verdict.error is not None:

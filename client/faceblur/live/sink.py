@@ -79,7 +79,7 @@ class Sink:
                 full_range=format_.full_range,
                 aspect=[format_.aspect.numerator, format_.aspect.denominator],
                 time_s=frame.time_s,
-                placeholder=frame.is_placeholder,
+                arrived_s=frame.arrived_s,
             )
         except LinkClosedError:
             self._fail(f"{self._options.label}: {child.how_it_ended()}", now_s)

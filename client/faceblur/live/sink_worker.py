@@ -80,7 +80,7 @@ def _output(worker: Worker, message: Message) -> Output:
         format_,
         worker.ring.slot(message["slot"])[: format_.size_bytes],
         message["time_s"],
-        message["placeholder"],
+        message["arrived_s"],
     )
 
 

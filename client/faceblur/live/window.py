@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from collections import deque
+from typing import Any, Final
 
 import cv2
 
@@ -18,6 +20,7 @@ class WindowWriter:
 
     def __init__(self) -> None:
         self._is_open = False
+        self._meter = _Meter()
 
     def write(self, output: Output) -> None:
         """See `faceblur.live.writers.Writer`.
@@ -33,7 +36,9 @@ class WindowWriter:
                 cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
                 cv2.resizeWindow(_TITLE, format_.width, format_.height)
                 self._is_open = True
-            cv2.imshow(_TITLE, cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420))
+            picture = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+            self._meter.write_on(picture, output)
+            cv2.imshow(_TITLE, picture)
             key = cv2.waitKey(1) & 0xFF
             gone = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error as error:
@@ -48,3 +53,21 @@ class WindowWriter:
         """See `faceblur.live.writers.Writer`."""
         if self._is_open:
             cv2.destroyAllWindows()
+
+
+class _Meter:
+    """Writes frames per second and delay into a corner."""
+
+    def __init__(self) -> None:
+        self._shown: deque[float] = deque(maxlen=30)
+
+    def write_on(self, picture: Any, output: Output) -> None:
+        now_s = time.monotonic()
+        self._shown.append(now_s)
+        elapsed_s = now_s - self._shown[0]
+        text = f"{(len(self._shown) - 1) / elapsed_s:.1f} fps" if elapsed_s > 0 else ""
+        if output.arrived_s is not None:
+            text += f"  {1000 * (now_s - output.arrived_s):.0f} ms"
+        place = (8, output.format.height - 10)
+        for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width)

@@ -48,13 +48,18 @@ class Output:
         format: Of the samples.
         samples: uint8, as `FrameFormat` says; only valid during the call.
         time_s: When it is shown; rises.
-        is_placeholder: It stands for pictures that are not shown.
+        arrived_s: When it came from the camera; None if it stands for pictures that are not shown.
     """
 
     format: FrameFormat
     samples: Bytes
     time_s: float
-    is_placeholder: bool
+    arrived_s: float | None
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it stands for pictures that are not shown."""
+        return self.arrived_s is None
 
 
 class ViewerLeftError(Exception):

@@ -1,0 +1,95 @@
+"""`faceblur camera`: one camera, masked and published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from faceblur.cli.live_options import live_options, live_session_options, zone_options
+from faceblur.cli.options import logging_options, policy_options
+from faceblur.errors import FaceblurError
+from faceblur.live.camera import Camera
+from faceblur.live.detection import LiveDetector
+from faceblur.live.options import CameraOptions
+from faceblur.live.process_list import hide_credentials
+from faceblur.live.sink_options import parse_sink
+from faceblur.live.source_options import parse_source
+from faceblur.live.stats import CameraStats
+from faceblur.policy import Policy
+from faceblur.sessions import SessionOptions
+
+FLUSH_S = 5.0
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--to",
+    "sinks",
+    multiple=True,
+    required=True,
+    metavar="SINK",
+    help="Where the masked pictures go, such as rtsp://localhost:8554/door, hls:FOLDER, "
+    "segments:FOLDER?segment=60&keep_hours=24, mjpeg:8090, window. Repeatable.",
+)
+@click.option("--name", default="camera", show_default=True, help="For logs and notices.")
+@policy_options
+@zone_options
+@live_options
+@live_session_options
+@logging_options
+def camera(
+    *,
+    source: str,
+    sinks: tuple[str, ...],
+    name: str,
+    policy: Policy,
+    live: dict[str, Any],
+    session: SessionOptions,
+    quiet: bool,
+) -> None:
+    """Mask the faces of one camera and pass its pictures on, until Ctrl-C.
+
+    SOURCE is 0 for the first webcam, rtsp://..., rtmp://..., http://.../x.m3u8 (HLS), http://...
+    (MJPEG), a video file, or testpattern. While frames cannot be checked, none is shown.
+    """
+    hide_credentials()
+    options = CameraOptions(
+        name=name,
+        source=parse_source(source),
+        sinks=tuple(parse_sink(sink) for sink in sinks),
+        policy=policy,
+        deadline_s=session.deadline_s,
+        **live,
+    )
+    with LiveDetector(session) as detector:
+        running = Camera(options, detector)
+        running.start()
+        try:
+            running.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            running.stop(timeout_s=FLUSH_S)
+    _finish(running.stats(), quiet=quiet)
+
+
+def _finish(stats: CameraStats, *, quiet: bool) -> None:
+    if not quiet:
+        click.echo(summary(stats))
+    if stats.frames_in == 0 and stats.last_error:
+        raise FaceblurError(stats.last_error)
+
+
+def summary(stats: CameraStats) -> str:
+    """What a camera has done, in a line."""
+    text = f"{stats.frames_checked} of {stats.frames_in} frames shown, {stats.faces} masks"
+    if stats.frames_dropped:
+        text += f", {stats.frames_dropped} dropped"
+    if stats.frames_held:
+        text += f", {stats.frames_held} withheld"
+    if stats.delay.count:
+        p50, p99 = (1000 * delay for delay in (stats.delay.p50_s, stats.delay.p99_s))
+        text += f"; delay {p50:.0f} ms (99 %: {p99:.0f} ms)"
+    return text

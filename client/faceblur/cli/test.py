@@ -1,0 +1,89 @@
+"""`faceblur test`: see that it works, with a webcam and a window."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from faceblur.cli.camera import summary
+from faceblur.cli.live_options import live_options, live_session_options, zone_options
+from faceblur.cli.options import logging_options, policy_options
+from faceblur.errors import InputError, OutputError
+from faceblur.live.camera import Camera
+from faceblur.live.options import CameraOptions
+from faceblur.live.sink_options import SinkOptions
+from faceblur.live.source_options import parse_source
+from faceblur.live.stats import CameraStats
+from faceblur.policy import Policy
+from faceblur.sessions import SessionOptions, open_session
+
+TICK_S = 0.1
+
+
+@click.command()
+@click.option("--source", default="0", show_default=True, help="As of faceblur camera.")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="End after so many frames.")
+@click.option("--headless", is_flag=True, help="Open no window; only count and time.")
+@policy_options
+@zone_options
+@live_options
+@live_session_options
+@logging_options
+def test(
+    *,
+    source: str,
+    frames: int | None,
+    headless: bool,
+    policy: Policy,
+    live: dict[str, Any],
+    session: SessionOptions,
+    quiet: bool,
+) -> None:
+    """Show the webcam in a window with faces masked, and how fast that is; q quits."""
+    options = CameraOptions(
+        name="test",
+        source=parse_source(source),
+        sinks=(SinkOptions(kind="null" if headless else "window"),),
+        policy=policy,
+        deadline_s=session.deadline_s,
+        **live,
+    )
+    with open_session(session) as opened:
+        camera = Camera(options, opened.detector)
+        camera.start()
+        try:
+            _watch(camera, frames, shown=not quiet and sys.stderr.isatty())
+        except KeyboardInterrupt:
+            pass
+        finally:
+            camera.stop()
+    if not quiet:
+        click.echo(summary(camera.stats()))
+
+
+def _watch(camera: Camera, frames: int | None, *, shown: bool) -> None:
+    """Wait for the end.
+
+    Raises:
+        InputError: The source does not open.
+        OutputError: The window does not.
+    """
+    while not camera.wait(TICK_S):
+        stats = camera.stats()
+        if shown:
+            click.echo(f"\r{_line(stats):<60}", nl=False, err=True)
+        if frames is not None and stats.frames_checked >= frames:
+            break
+        if stats.state == "offline" and not stats.frames_in:
+            raise InputError(stats.last_error)
+        if stats.sinks[0].state == "waiting":
+            raise OutputError(stats.sinks[0].last_error)
+    if shown:
+        click.echo(err=True)
+
+
+def _line(stats: CameraStats) -> str:
+    delay = f", {1000 * stats.delay.p50_s:.0f} ms" if stats.delay.count else ""
+    return f"{stats.state}: {stats.fps:.1f} fps{delay}, {stats.faces} masks"
