@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import trustme
 from faceblur import models
 from faceblur.canary import check
 from faceblur.connection import TLS, Connection
+from faceblur.defaults import BUNDLED_MODEL
 from faceblur.errors import InputError, ServerError
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import ServerOptions, TritonServer
@@ -20,21 +24,32 @@ from faceblur.triton_server import ServerOptions, TritonServer
 
 @dataclass(frozen=True)
 class Party:
-    """An authority, and a certificate it signed."""
+    """An authority, a certificate it signed, and another one that has expired since."""
 
     ca: Path
     certificate: Path
     key: Path
+    expired: tuple[Path, Path]
 
 
 def _party(folder: Path, name: str) -> Party:
     authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    party = Party(*(folder / f"{name}-{part}.pem" for part in ("ca", "cert", "key")))
-    authority.cert_pem.write_to_path(str(party.ca))
-    issued.private_key_pem.write_to_path(str(party.key))
-    party.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    return party
+    ca = folder / f"{name}-ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    now = datetime.now(timezone.utc)
+    # Not for localhost: whoever calls the server so has reached another one than was certified.
+    fresh = _write(authority.issue_cert("127.0.0.1"), folder / f"{name}-fresh")
+    expired = authority.issue_cert(
+        "127.0.0.1", not_before=now - timedelta(days=30), not_after=now - timedelta(minutes=1)
+    )
+    return Party(ca, *fresh, _write(expired, folder / f"{name}-expired"))
+
+
+def _write(issued: trustme.LeafCert, path: Path) -> tuple[Path, Path]:
+    certificate, key = path.with_suffix(".crt.pem"), path.with_suffix(".key.pem")
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(key))
+    return certificate, key
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +62,26 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Party:
     return _party(tmp_path_factory.mktemp("tls"), "stranger")
 
 
-@pytest.fixture(scope="module")
-def address(official: str, ours: Party) -> Iterator[str]:
+@contextmanager
+def _serving(ours: Party, certificate: Path, key: Path) -> Iterator[str]:
     """A server that lets in only clients of our own authority."""
-    onnx, model = models.find(official)
+    onnx, model = models.find(BUNDLED_MODEL)
     options = ServerOptions(
         onnx=onnx,
         model=model,
         instances=1,
-        certificate=ours.certificate,
-        key=ours.key,
+        certificate=certificate,
+        key=key,
         client_ca=ours.ca,
     )
     with TritonServer(options) as server:
         yield server.address
+
+
+@pytest.fixture(scope="module")
+def address(ours: Party) -> Iterator[str]:
+    with _serving(ours, ours.certificate, ours.key) as address:
+        yield address
 
 
 def test_the_right_certificate_is_let_in(address: str, ours: Party) -> None:
@@ -75,17 +96,35 @@ def test_the_right_certificate_is_let_in(address: str, ours: Party) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["plain text", "no certificate", "a stranger's", "wrong authority"]
+    "case", ["plain text", "no certificate", "a stranger's", "expired", "wrong authority"]
 )
 def test_everybody_else_is_not(address: str, ours: Party, stranger: Party, case: str) -> None:
     tls = {
         "plain text": None,
         "no certificate": TLS(root_ca=ours.ca),
         "a stranger's": TLS(root_ca=ours.ca, certificate=stranger.certificate, key=stranger.key),
+        "expired": TLS(root_ca=ours.ca, certificate=ours.expired[0], key=ours.expired[1]),
         "wrong authority": TLS(root_ca=stranger.ca, certificate=ours.certificate, key=ours.key),
     }[case]
     with pytest.raises(ServerError):
         TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
+
+
+def test_a_server_by_another_name_is_not_talked_to(address: str, ours: Party) -> None:
+    tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
+    port = address.rpartition(":")[2]
+    # The name leads there; only the certificate is not for it.
+    socket.create_connection(("localhost", int(port)), timeout=5).close()
+    with pytest.raises(ServerError):
+        TritonDetector(Connection(address=f"localhost:{port}", tls=tls, deadline_s=3))
+
+
+def test_a_server_whose_certificate_expired_is_not_talked_to(ours: Party) -> None:
+    tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
+    with _serving(ours, *ours.expired) as address:
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5).close()
+        with pytest.raises(ServerError):
+            TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
 
 
 def test_a_certificate_needs_its_key(ours: Party) -> None:
