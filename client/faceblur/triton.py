@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import uuid
 from concurrent.futures import Future
@@ -214,6 +215,8 @@ class TritonDetector:
                 f"the server at {address} did not answer within {self.connection.deadline_s:g} s"
             )
         if "UNAVAILABLE" in status:
+            if self.connection.tls is not None and (reason := _tls_reason(error.message())):
+                return ServerUnavailableError(f"no safe connection to {address}: {reason}")
             return ServerUnavailableError(
                 f"no server answers at {address}; start one with: faceblur serve"
             )
@@ -268,6 +271,19 @@ def read_reply(result: Any, *, request_id: str) -> Detections:
     if not well_formed:
         raise ReplyError("the server's faces hold values that no face can have")
     return Detections.from_rows(rows)
+
+
+def _tls_reason(message: str) -> str:
+    """Why a connection was not made, in words for a person; empty if nothing is known."""
+    if refused := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message):
+        return f"the server's certificate is refused ({refused[1]}); check --tls-ca and its dates"
+    if "Hostname Verification" in message:
+        return "the server's certificate is for another name; connect by the name it is for"
+    if "Socket closed" in message:
+        return (
+            "the server ended it; check that it speaks TLS and takes the certificate of --tls-cert"
+        )
+    return ""
 
 
 def _open(connection: Connection) -> grpcclient.InferenceServerClient:

@@ -96,9 +96,18 @@ def test_the_right_certificate_is_let_in(address: str, ours: Party) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["plain text", "no certificate", "a stranger's", "expired", "wrong authority"]
+    ("case", "reason"),
+    [
+        ("plain text", "no server answers"),
+        ("no certificate", "the server ended it.*--tls-cert"),
+        ("a stranger's", "the server ended it.*--tls-cert"),
+        ("expired", "the server ended it.*--tls-cert"),
+        ("wrong authority", "self signed certificate.*--tls-ca"),
+    ],
 )
-def test_everybody_else_is_not(address: str, ours: Party, stranger: Party, case: str) -> None:
+def test_everybody_else_is_not(
+    address: str, ours: Party, stranger: Party, case: str, reason: str
+) -> None:
     tls = {
         "plain text": None,
         "no certificate": TLS(root_ca=ours.ca),
@@ -106,7 +115,7 @@ def test_everybody_else_is_not(address: str, ours: Party, stranger: Party, case:
         "expired": TLS(root_ca=ours.ca, certificate=ours.expired[0], key=ours.expired[1]),
         "wrong authority": TLS(root_ca=stranger.ca, certificate=ours.certificate, key=ours.key),
     }[case]
-    with pytest.raises(ServerError):
+    with pytest.raises(ServerError, match=reason):
         TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
 
 
@@ -115,7 +124,7 @@ def test_a_server_by_another_name_is_not_talked_to(address: str, ours: Party) ->
     port = address.rpartition(":")[2]
     # The name leads there; only the certificate is not for it.
     socket.create_connection(("localhost", int(port)), timeout=5).close()
-    with pytest.raises(ServerError):
+    with pytest.raises(ServerError, match="for another name"):
         TritonDetector(Connection(address=f"localhost:{port}", tls=tls, deadline_s=3))
 
 
@@ -123,7 +132,7 @@ def test_a_server_whose_certificate_expired_is_not_talked_to(ours: Party) -> Non
     tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
     with _serving(ours, *ours.expired) as address:
         socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5).close()
-        with pytest.raises(ServerError):
+        with pytest.raises(ServerError, match="certificate has expired"):
             TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
 
 
