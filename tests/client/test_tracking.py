@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 import av
+import click
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import Recording, luma, moving_face_video
 
+from faceblur.cli.options import choice_options, policy_options
 from faceblur.detections import Detections, FloatArray
 from faceblur.detector import ModelInfo
 from faceblur.errors import InputError
@@ -320,7 +322,7 @@ class TestMemory:
         assert all(len(track.frames) < 150 for track in window._tracks)
 
     def test_large_frames_shorten_the_window(self) -> None:
-        assert CoverOptions().within(10, budget=1000).max_frames == CoverOptions().max_frames
+        assert CoverOptions().within(1, budget=1000).max_frames == CoverOptions().max_frames
         assert CoverOptions().within(100, budget=1000).max_frames == 10
         assert CoverOptions().within(10_000, budget=1000).max_frames == 1
 
@@ -450,6 +452,26 @@ class TestOptions:
         assert CoverOptions(track_threshold=0.5).min_score(0.2) == 0.2
 
     @pytest.mark.parametrize(
+        ("given", "wanted"),
+        [
+            ([], CoverOptions()),
+            (["--no-cover"], None),
+            (
+                ["--cover-before", "0.1", "--cover-after", "2", "--cover-gap", "3"],
+                CoverOptions(lead_s=0.1, hold_s=2, gap_s=3),
+            ),
+            (["--detect-every", "4"], CoverOptions(detect_every=4)),
+        ],
+    )
+    def test_extents_are_options(self, given: list[str], wanted: CoverOptions | None) -> None:
+        assert chosen(given) == wanted
+
+    @pytest.mark.parametrize("option", ["--cover-before", "--cover-gap", "--detect-every"])
+    def test_no_cover_has_no_extents(self, option: str) -> None:
+        with pytest.raises(InputError, match="leave it out"):
+            chosen(["--no-cover", option, "1"])
+
+    @pytest.mark.parametrize(
         "wrong",
         [
             {"lead_s": -1},
@@ -463,3 +485,17 @@ class TestOptions:
     def test_nonsense_is_refused(self, wrong: dict[str, float]) -> None:
         with pytest.raises(InputError):
             CoverOptions(**wrong)  # type: ignore[arg-type]
+
+
+def chosen(arguments: list[str]) -> CoverOptions | None:
+    """The cover that `faceblur blur` makes of its options."""
+
+    @click.command()
+    @policy_options
+    @choice_options
+    def command(*, policy: Policy) -> CoverOptions | None:
+        return policy.cover
+
+    result = command.main(arguments, standalone_mode=False)
+    assert result is None or isinstance(result, CoverOptions)
+    return result

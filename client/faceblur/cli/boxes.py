@@ -11,7 +11,10 @@ from faceblur.errors import InputError
 from faceblur.policy import Policy
 from faceblur.replay import Replay
 
-_FINDING: Final = ("threshold", "size", "tiles", "cover", "detect_every", "server", "model")
+_FINDING: Final = (
+    *("threshold", "size", "tiles", "server", "model"),
+    *("cover", "cover_before", "cover_after", "cover_gap", "detect_every"),
+)
 """Options that say how faces are found."""
 
 _MASK: Final = {

@@ -142,11 +142,7 @@ def _chosen(
     never: tuple[str, ...],
     hide: tuple[str, ...],
     spare: tuple[str, ...],
-    cover: bool,
-    detect_every: int,
 ) -> Policy:
-    if not cover and detect_every > 1:
-        raise InputError("--detect-every needs the cover between; leave out --no-cover")
     zones: dict[Kind, tuple[str, ...]] = {"always": always, "never": never}
     spans: dict[Effect, tuple[str, ...]] = {"hide": hide, "spare": spare}
     return dataclasses.replace(
@@ -156,11 +152,10 @@ def _chosen(
         spans=tuple(
             Span(effect, TimeSpan.parse(text)) for effect in spans for text in spans[effect]
         ),
-        cover=CoverOptions(detect_every=detect_every) if cover else None,
     )
 
 
-choice_options = bundle(
+_choice_options = bundle(
     "policy",
     _chosen,
     click.option(
@@ -196,22 +191,69 @@ choice_options = bundle(
         metavar="START-END",
         help="In videos, leave all faces alone in this time. Repeatable.",
     ),
+)
+
+
+def _covered(
+    policy: Policy,
+    cover: bool,
+    cover_before: float | None,
+    cover_after: float | None,
+    cover_gap: float | None,
+    detect_every: int | None,
+) -> Policy:
+    given = {
+        "lead_s": cover_before,
+        "hold_s": cover_after,
+        "gap_s": cover_gap,
+        "detect_every": detect_every,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not cover and chosen:
+        raise InputError("--no-cover leaves nothing to --cover-… and --detect-every; leave it out")
+    return dataclasses.replace(policy, cover=CoverOptions(**chosen) if cover else None)
+
+
+def _seconds(option: str, default: float, text: str) -> Decorator:
+    return click.option(
+        option, type=click.FloatRange(0, 60), metavar="SECONDS", help=f"{text} [{default:g}]"
+    )
+
+
+_cover_options = bundle(
+    "policy",
+    _covered,
     click.option(
         "--cover/--no-cover",
         default=True,
         show_default=True,
         help="In videos, mask a face also where single frames miss it.",
     ),
+    _seconds(
+        "--cover-before",
+        CoverOptions().lead_s,
+        "For so long, at most, before it was first found.",
+    ),
+    _seconds(
+        "--cover-after", CoverOptions().hold_s, "For so long, at most, after it was last found."
+    ),
+    _seconds(
+        "--cover-gap",
+        CoverOptions().gap_s,
+        "And in between, where it comes back after so long at most.",
+    ),
     click.option(
         "--detect-every",
         type=click.IntRange(1, 30),
-        default=1,
-        show_default=True,
         metavar="N",
-        help="Look for faces in every Nth frame and follow them between; faster, less sure.",
+        help="Look for faces in every Nth frame and follow them between; faster, less sure. [1]",
     ),
 )
-"""--min-face, zones, time spans and the cover, put into the policy; after `policy_options`."""
+
+
+def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--min-face, zones, time spans and the cover, put into the policy; after `policy_options`."""
+    return _choice_options(_cover_options(command))
 
 
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:

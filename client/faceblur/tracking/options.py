@@ -35,7 +35,7 @@ class CoverOptions:
     trust_s: float = 0.3
     track_threshold: float | None = None
     detect_every: int = 1
-    max_frames: int = 64
+    max_frames: int = 128
 
     def __post_init__(self) -> None:
         """Check the ranges.
