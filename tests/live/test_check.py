@@ -9,9 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
-
-from faceblur.sessions import DetectionSession
 
 CAMERAS = "cameras:\n  door:\n    source: testpattern:?size=320x240&fps=5\n    sinks: [{sink}]\n"
 
@@ -49,20 +48,27 @@ def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
     assert not recordings.exists()
 
 
-def test_each_source_sink_and_server_is_tried(
-    session: DetectionSession, tmp_path: Path, shared: Path
-) -> None:
-    assert session.server is not None
+def _clip(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame(320, 240, "yuv420p")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Path) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     taken = socket.create_server(("127.0.0.1", 0))
     closed = socket.create_server(("127.0.0.1", 0))
     port = closed.getsockname()[1]
     closed.close()
     (tmp_path / "file").write_text("no folder")
-    clip = shared / "media" / "single_face.mp4"
+    clip = _clip(tmp_path / "clip.mp4")
     file = tmp_path / "cameras.yaml"
     file.write_text(
-        f"server: {{address: '{session.server.address}', deadline_s: 10}}\n"
+        f"server: {{address: '{bundled_server}', deadline_s: 10}}\n"
         "cameras:\n"
         "  clip:\n"
         f"    source: '{clip}'\n"
@@ -84,7 +90,7 @@ def test_each_source_sink_and_server_is_tried(
     assert head == f"{file}: 3 cameras, no mistakes"
     expected = [
         ("ok ", "server", "a known face was found by the "),
-        ("ok ", "clip", "h264, "),
+        ("ok ", "clip", "h264, 320x240, 10 fps"),
         ("ok ", "clip", f"{tmp_path} can be written to, "),
         ("BAD", "clip", f"{tmp_path}/file cannot be written to"),
         ("BAD", "gone", "Connection refused"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,7 +27,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from faceblur.cli import main
 from faceblur.live.metrics import METRICS
 from faceblur.live.stats import DELAY_BUCKETS_S
-from faceblur.sessions import DetectionSession
 from faceblur.triton_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,13 +69,14 @@ class RefusingRtspServer:
 class RunningService:
     """A `faceblur run` of its own."""
 
-    def __init__(self, folder: Path, server: str, rtsp_port: int) -> None:
+    def __init__(self, folder: Path, server: str, *, rtsp_port: int, silent_port: int) -> None:
         self.file, self.log_file = folder / "cameras.yaml", folder / "log"
         self.recordings = folder / "recordings"
         self.address = f"127.0.0.1:{free_port('127.0.0.1')}"
         portrait = ROOT / "docs" / "images" / "before.jpg"
         self.file.write_text(
             f"listen: {self.address}\n"
+            "shutdown_s: 3\n"
             f"server: {{address: '{server}', deadline_s: 10}}\n"
             "defaults: {deadline_s: 10}\n"
             "cameras:\n"
@@ -87,6 +89,9 @@ class RunningService:
             "  cash desk:\n"
             f"    source: 'rtsp://operator:${{CASH_PASSWORD}}@127.0.0.1:{rtsp_port}/live'\n"
             "    sinks: ['null']\n"
+            "  gate:\n"
+            "    source: testpattern:?size=160x120&fps=2\n"
+            f"    sinks: ['rtsp://127.0.0.1:{silent_port}/gate']\n"
         )
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
@@ -146,21 +151,29 @@ def rtsp_server() -> Iterator[RefusingRtspServer]:
 
 @pytest.fixture(scope="module")
 def service(
-    session: DetectionSession,
+    bundled_server: str,
     rtsp_server: RefusingRtspServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningService]:
-    """Two cameras that run and one whose password is wrong. The tests use it in their order."""
-    assert session.server is not None
+    """Two cameras that run, one whose password is wrong, and one whose sink never answers.
+
+    The tests use it in their order.
+    """
+    silent = socket.create_server(("127.0.0.1", 0))
     running = RunningService(
-        tmp_path_factory.mktemp("service"), session.server.address, rtsp_server.port
+        tmp_path_factory.mktemp("service"),
+        bundled_server,
+        rtsp_port=rtsp_server.port,
+        silent_port=silent.getsockname()[1],
     )
+    states = {"door": "running", "yard": "running", "gate": "running", "cash desk": "offline"}
     try:
         running.wait(lambda: running.get("/healthz")[0] == 200, "it does not answer")
-        for name, state in (("door", "running"), ("yard", "running"), ("cash desk", "offline")):
+        for name, state in states.items():
             running.wait(lambda: running.camera(name)["state"] == state, f"{name} is not {state}")  # noqa: B023
         yield running
     finally:
+        silent.close()
         running.process.kill()
         running.process.wait()
 
@@ -212,13 +225,13 @@ def test_the_status_is_a_table_and_json(service: RunningService) -> None:
         return done.output
 
     head, titles, *rows = run("--once").splitlines()
-    assert head.startswith("2 of 3 cameras running")
+    assert head.startswith("3 of 4 cameras running")
     assert titles.split()[:4] == ["camera", "state", "size", "fps"]
-    assert [row.split()[0] for row in rows] == ["door", "yard", "cash"]
+    assert [row.split()[0] for row in rows] == ["door", "yard", "cash", "gate"]
     assert rows[0].split()[1:3] == ["running", "320x240"]
     assert "offline" in rows[2]
     status = json.loads(run("--json"))
-    assert [camera["name"] for camera in status["cameras"]] == ["door", "yard", "cash desk"]
+    assert [camera["name"] for camera in status["cameras"]] == ["door", "yard", "cash desk", "gate"]
     assert status["cameras"][0]["frames_masked"] > 0
 
 
@@ -254,7 +267,9 @@ def test_a_changed_file_with_mistakes_is_not_taken(service: RunningService) -> N
 def test_the_password_is_used_and_shown_nowhere(
     service: RunningService, rtsp_server: RefusingRtspServer
 ) -> None:
-    assert "Authorization: Basic" in rtsp_server.seen, "the camera was not given its password"
+    given = re.search(r"Authorization: Basic (\S+)", rtsp_server.seen)
+    assert given is not None, "the camera was not given its password"
+    assert base64.b64decode(given[1]).decode() == f"operator:{PASSWORD}"
     shown = [service.log_file.read_text(), *service.command_lines().values()]
     shown += [service.get(page)[1] for page in ("/metrics", "/status", "/readyz", "/healthz")]
     shown.append(Path("/proc", str(service.process.pid), "cmdline").read_text())
@@ -276,7 +291,7 @@ def test_sigterm_ends_it_in_order_with_its_last_file_complete(service: RunningSe
     started = time.monotonic()
     service.process.terminate()
     assert service.process.wait(timeout=40) == 0
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 20, "the sink that never answers held it up"
     frames = 0
     for recording in service.recordings.iterdir():
         with av.open(str(recording)) as container:
