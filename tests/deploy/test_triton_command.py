@@ -6,126 +6,23 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import tritonclient.grpc as grpcclient
-from resolved_compose import ROOT, command_of, resolve
+from resolved_compose import resolve
 from tritonclient.utils import InferenceServerException
+from wheel_server import Machine, Served, canary
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
 from faceblur.sessions import DetectionSession
 from faceblur.triton import ENSEMBLE
-from faceblur.triton_runtime import TritonRuntime, lay_out_repository
-from faceblur.triton_server import SHM_FOLDER, free_port
-
-SHM_PREFIX = "compose_command"
-CANARY = ROOT / "deploy" / "docker" / "canary"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A folder laid out as the image is: where `tritonserver` and its backends are found."""
-
-    folder: Path
-    runtime: TritonRuntime
-
-    def start(self, words: list[str], options: str) -> subprocess.Popen[str]:
-        environment = self.runtime.environment()
-        programs = f"{self.runtime.executable.parent}{os.pathsep}{environment['PATH']}"
-        options += f" --backend-directory={self.folder / 'backends'}"
-        options += f" --backend-config=python,shm-region-prefix-name={SHM_PREFIX}_{os.getpid()}_"
-        with (self.folder / "log").open("w") as log:
-            return subprocess.Popen(
-                words,
-                env={**environment, "PATH": programs, "TRITON_OPTIONS": options},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running server."""
-
-    process: subprocess.Popen[str]
-    port: int
-    metrics_port: int
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    folder = tmp_path_factory.mktemp("image")
-    runtime = TritonRuntime.find()
-    runtime.lay_out_backends(folder / "backends")
-    onnx, model = models.find(BUNDLED_MODEL)
-    lay_out_repository(folder / "models", onnx=onnx, model=model, instances=1, threads=1)
-    return Machine(folder, runtime)
-
-
-def words_for(machine: Machine, profile: str, ports: tuple[int, int]) -> list[str]:
-    """Compose's command with the paths and ports of this machine; all else is as it stands."""
-    name = "triton" if profile == "gpu" else f"triton-{profile}"
-    here = {
-        "--model-repository=/models": f"--model-repository={machine.folder / 'models'}",
-        "--grpc-port=8001": f"--grpc-port={ports[0]}",
-        "--metrics-port=8002": f"--metrics-port={ports[1]}",
-    }
-    words = command_of(resolve(profile)[name])
-    assert set(here) <= set(words)
-    return [here.get(word, word) for word in words]
 
 
 @pytest.fixture(scope="module")
 def served(machine: Machine) -> Iterator[Served]:
-    ports = (free_port("127.0.0.1"), free_port("127.0.0.1"))
-    process = machine.start(words_for(machine, "gpu", ports), "--model-config-name=embedded")
-    try:
-        _wait(lambda: "Started Metrics Service" in machine.log or process.poll() is not None, 60)
-        assert process.poll() is None, machine.log
-        yield Served(process, *ports)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for region in SHM_FOLDER.glob(f"{SHM_PREFIX}_{os.getpid()}_*"):
-            region.unlink()
-
-
-def canary(folder: Path, pid: int, *, server: str = "", programs: Path | None = None) -> int:
-    """Run Compose's health check.
-
-    Args:
-        folder: Where it counts.
-        pid: The server's process.
-        server: Its address.
-        programs: Where `faceblur` is; that of this environment when None.
-    """
-    path = f"{programs or Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    settings = {"SERVER": server, "FOLDER": folder, "LIMIT": 2, "PID": pid}
-    done = subprocess.run(
-        [CANARY],
-        env={**os.environ, "PATH": path, **{f"CANARY_{k}": str(v) for k, v in settings.items()}},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode
+    with machine.serving(resolve("gpu")["triton"]) as served:
+        yield served
 
 
 def test_the_server_starts_and_finds_the_face(served: Served, tmp_path: Path) -> None:
@@ -167,23 +64,19 @@ def test_a_server_without_that_option_is_open(session: DetectionSession) -> None
     assert "shared memory" not in _closed(session.server.address)
 
 
-@pytest.mark.parametrize(
-    ("profile", "options", "backend"), [("gpu", "", "tensorrt"), ("cpu", None, "onnxruntime")]
-)
+@pytest.mark.parametrize(("profile", "backend"), [("gpu", "tensorrt"), ("cpu", "onnxruntime")])
 def test_each_profile_asks_for_its_own_backend(
-    machine: Machine, profile: str, options: str | None, backend: str
+    machine: Machine, profile: str, backend: str
 ) -> None:
     # The wheel carries neither, so this is as far as it goes: it must want the right one.
-    if options is None:
-        options = resolve(profile)[f"triton-{profile}"]["environment"]["TRITON_OPTIONS"]
-    ports = (free_port("127.0.0.1"), free_port("127.0.0.1"))
-    process = machine.start(words_for(machine, profile, ports), options)
+    triton = resolve(profile)["triton" if profile == "gpu" else "triton-cpu"]
+    process = machine.start(machine.words(triton, (1, 2)), triton["environment"]["TRITON_OPTIONS"])
     assert process.wait(timeout=60) != 0
     assert f"unable to find backend library for backend '{backend}'" in machine.log
 
 
 def test_an_option_that_does_not_exist_is_noticed(machine: Machine) -> None:
-    words = words_for(machine, "gpu", (1, 2))
+    words = machine.words(resolve("gpu")["triton"], (1, 2))
     process = machine.start([*words, "--strict-rediness=true"], "")
     assert process.wait(timeout=60) != 0
     assert "unrecognized option" in machine.log
@@ -216,10 +109,3 @@ def test_a_server_is_ended_when_it_went_blind_and_not_while_it_starts(tmp_path: 
         assert all(look(sees) for sees in (False, False, False, True, False, True, False))
         look(False)
         assert server.wait(timeout=5) == -signal.SIGTERM
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
