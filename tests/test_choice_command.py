@@ -378,6 +378,27 @@ def test_a_picture_of_the_same_name_and_size_is_not_taken_for_the_listed_one(
     assert not (tmp_path / "b.jpg").exists()
 
 
+def test_a_folder_with_copies_is_replayed_each_file_by_its_own_entry(
+    run: Run, replay: Run, tmp_path: Path
+) -> None:
+    folder, boxes = tmp_path / "in", tmp_path / "found.json"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), cv2.imread(str(ROOT / "docs" / "images" / "before.jpg")))
+    assert run(folder, "-o", tmp_path / "first", "--json", boxes).exit_code == 0
+
+    def change(content: dict[str, Any]) -> None:
+        (b,) = (media for media in content["media"] if media["path"].endswith("b.png"))
+        b["frames"][0]["faces"] = []
+
+    result = replay(folder, "-o", tmp_path / "second", "--boxes", edited(boxes, change))
+    assert result.exit_code == 0, result.output
+    content = {path.name: path.read_bytes() for path in (tmp_path / "second").glob("*.png")}
+    assert content["a.png"] == (tmp_path / "first" / "a.png").read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(content["b.png"], np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(pixels, cv2.imread(str(folder / "b.png")))
+
+
 @pytest.mark.parametrize(
     "option", [("--threshold", "0.1"), ("--server", "localhost:1"), ("--detect-every", "2")]
 )
