@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from faceblur.atomic import atomic_path
+from faceblur.atomic import atomic_path, leftovers
 from faceblur.errors import InputError, OutputError
 
 
@@ -146,3 +146,31 @@ def test_killed_without_warning_leaves_no_final_name(tmp_path: Path) -> None:
         process.wait(timeout=10)
     assert not final.exists()
     assert all(name.startswith(".") for name in files(tmp_path))
+
+
+def test_what_happens_before_the_name_can_still_refuse(tmp_path: Path) -> None:
+    def look(temporary: Path) -> None:
+        seen.append((temporary.read_bytes(), final.exists()))
+
+    def refuse(temporary: Path) -> None:
+        raise InputError("not this one")
+
+    seen: list[tuple[bytes, bool]] = []
+    final = tmp_path / "photo.jpg"
+    with atomic_path(final, before_commit=look) as temporary:
+        temporary.write_bytes(b"complete")
+    assert seen == [(b"complete", False)]
+    with (
+        pytest.raises(InputError, match="not this"),
+        atomic_path(tmp_path / "other.jpg", before_commit=refuse) as temporary,
+    ):
+        temporary.write_bytes(b"complete")
+    assert files(tmp_path) == ["photo.jpg"]
+
+
+def test_leftovers_are_those_of_the_named_results(tmp_path: Path) -> None:
+    mine = {".a.b.partial-0123abcd.jpg", ".plain.partial-0123abcd"}
+    for name in (*mine, ".c.partial-0123abcd.jpg", ".a.b.partial-x.jpg", "a.b.jpg"):
+        (tmp_path / name).touch()
+    found = leftovers([tmp_path / "a.b.jpg", tmp_path / "plain", tmp_path / "none" / "c.jpg"])
+    assert {path.name for path in found} == mine

@@ -58,6 +58,43 @@ def test_a_pattern_is_expanded_and_its_own_results_are_left_out(folder: Path) ->
     assert _names([f"{folder}/*.jpg"], None, folder) == {"a.jpg": "holiday/a_blurred.jpg"}
 
 
+def test_results_are_named_and_noted_in_their_tree(folder: Path) -> None:
+    out = folder.parent / "safe"
+    jobs = plan([str(folder)], out)
+    assert {job.tree for job in jobs} == {out}
+    assert [(job.source_name, job.output_name) for job in jobs] == [
+        (name, name) for name in ("a.jpg", "b.MP4", "day 2/c.png")
+    ]
+    (mirrored,) = {job.tree for job in plan([str(folder)], None)}
+    assert mirrored == folder.with_name("holiday_blurred")
+    beside = plan([f"{folder}/a.jpg", f"{folder}/day 2/c.png"], None)
+    assert [job.tree for job in beside] == [folder, folder / "day 2"]
+    assert [job.output_name for job in beside] == ["a_blurred.jpg", "c_blurred.png"]
+
+
+def test_a_single_file_is_not_noted(folder: Path) -> None:
+    (job,) = plan([f"{folder}/a.jpg"], None)
+    assert (job.tree, job.output_name) == (None, "a_blurred.jpg")
+
+
+def test_results_inside_the_searched_folder_are_left_out(folder: Path) -> None:
+    out = folder / "out"
+    out.mkdir()
+    (out / "a.jpg").touch()
+    assert [job.source_name for job in plan([str(folder)], out)] == [
+        "a.jpg", "b.MP4", "day 2/c.png"
+    ]  # fmt: skip
+
+
+def test_a_link_to_a_file_elsewhere_is_mirrored_under_its_own_name(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere.jpg"
+    elsewhere.touch()
+    (folder / "link.jpg").symlink_to(elsewhere)
+    assert folder.with_name("holiday_blurred") / "link.jpg" in {
+        job.output for job in plan([str(folder)], None)
+    }
+
+
 def test_kinds(folder: Path) -> None:
     assert {job.source.name: job.kind for job in plan([str(folder)], None)} == {
         "a.jpg": "image",
