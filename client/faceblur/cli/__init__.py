@@ -13,14 +13,16 @@ from faceblur.cli.run import run
 from faceblur.cli.serve import serve
 from faceblur.cli.status import status
 from faceblur.cli.test import test
+from faceblur.cli.verify import verify
 from faceblur.clitools import FaceblurGroup
 
 EXIT_CODES = """
 \b
 Exit codes:
   0  everything was done
-  1  some files of several failed, each is named on stderr; attack: a mask did not hold
-  2  the command line makes no sense
+  1  some files of several failed, each is named on stderr; attack: a mask did not hold;
+     verify: a face shows
+  2  the command line makes no sense; verify: it could not be found out, for whatever reason
   3  a file or an option cannot be used
   4  the result cannot be written
   5  the model cannot be used
@@ -39,6 +41,7 @@ main.add_command(blur)
 main.add_command(serve)
 main.add_command(doctor)
 main.add_command(attack)
+main.add_command(verify)
 main.add_command(test)
 main.add_command(camera)
 main.add_command(run)

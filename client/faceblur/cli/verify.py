@@ -1,0 +1,152 @@
+"""`faceblur verify`: check that no face shows in what was masked."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
+
+import click
+
+from faceblur.cli.options import FilePath, bundle, logging_options, session_options
+from faceblur.cli.progress import ProgressLine
+from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.errors import FaceblurError
+from faceblur.proof.verify import verify as run_verify
+from faceblur.proof.verify_audit import AuditedOutput
+from faceblur.proof.verify_media import Looking
+from faceblur.proof.verify_report import VerifyReport
+from faceblur.proof.verify_sheet import check_sheet, write_sheet
+from faceblur.sessions import SessionOptions, open_session
+from faceblur.tiling import Tiles
+
+ERROR: Final = 2
+
+
+class _Look(NamedTuple):
+    threshold: float
+    size: int
+    tiles: Tiles
+    strict: bool
+
+
+looking_options = bundle(
+    "look",
+    _Look,
+    click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=DEFAULT_THRESHOLD,
+        show_default=True,
+        help="Lowest score that counts as a face; down to half of it regions are doubtful.",
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(min=64, max=8192),
+        default=DEFAULT_SIZE,
+        show_default=True,
+        help="Longest side of the picture given to the network.",
+    ),
+    click.option(
+        "--tiles",
+        type=click.Choice(get_args(Tiles)),
+        default="auto",
+        show_default=True,
+        help="Look at large pictures in parts too.",
+    ),
+    click.option("--strict", is_flag=True, help="Count doubtful regions as leaks."),
+)
+
+
+def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
+    """Exit with 2 whatever went wrong: 1 says that faces leak."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except FaceblurError as error:
+            click.echo(f"faceblur: {error}", err=True)
+            sys.exit(ERROR)
+
+    return guarded
+
+
+@click.command()
+@_exits_with_2
+@click.argument("output", type=FilePath)
+@click.option("--source", type=FilePath, help="What it was made from: finds far more, and surely.")
+@click.option("--audit", type=FilePath, metavar="DIR", help="The audit that was written with it.")
+@click.option(
+    "--sheet",
+    type=FilePath,
+    metavar="PNG",
+    help="Write pictures of the leaks to this file. It shows faces: keep it safe.",
+)
+@click.option("--json", "json_file", type=FilePath, help="Write all that was found to this file.")
+@looking_options
+@session_options
+@logging_options
+def verify(
+    *,
+    output: Path,
+    source: Path | None,
+    audit: Path | None,
+    sheet: Path | None,
+    json_file: Path | None,
+    look: _Look,
+    session: SessionOptions,
+    quiet: bool,
+) -> None:
+    """Check that no face shows in OUTPUT, a picture or video that was masked.
+
+    With --source, every region that looks like a face in either file must have changed. Without,
+    what looks like a face must not have the detail of one; a mask that has detail of its own
+    (image, pixelate, sometimes blur) is then reported like a face. What looks like a face, but
+    less than it takes to be masked, is counted as doubtful and listed in the JSON file.
+
+    Exits with 0 when no face shows, 1 when one does, and 2 when that could not be found out: a
+    file or the audit is not what it should be, frames are missing, no server answers.
+    """
+    if sheet is not None:
+        check_sheet(sheet)
+    audited = None if audit is None else AuditedOutput.of(audit, output, source)
+    line = ProgressLine(shown=not quiet)
+    with open_session(session) as opened:
+        report = run_verify(
+            output,
+            source=source,
+            audit=audited,
+            detector=opened.detector,
+            how=_how(look, session, opened.in_flight),
+            pictures=sheet is not None,
+            on_progress=lambda done, total: line.update(output.name, done=done, total=total),
+        )
+    line.close()
+    report = dataclasses.replace(report, strict=look.strict)
+    if json_file is not None:
+        report.write(json_file)
+    if sheet is not None and report.pictures:
+        write_sheet(sheet, report.pictures)
+    _finish(report, quiet=quiet)
+
+
+def _how(look: _Look, session: SessionOptions, in_flight: int) -> Looking:
+    return Looking(
+        threshold=look.threshold,
+        size=look.size,
+        tiles=look.tiles,
+        deadline_s=session.deadline_s,
+        in_flight=in_flight,
+    )
+
+
+def _finish(report: VerifyReport, *, quiet: bool) -> None:
+    for text in report.lines():
+        click.echo(text, err=True)
+    if not quiet:
+        click.echo(report.summary())
+    sys.exit(report.exit_code)
