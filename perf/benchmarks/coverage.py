@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -32,20 +32,20 @@ HELD_OUT: int = 2
 
 
 @click.command()
-@click.argument("real", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("real", nargs=-1, metavar="[CLIP[@SECONDS]]...")
 @click.option("--portrait", type=click.Path(path_type=Path), default="docs/images/before.jpg")
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--judge", "judges", multiple=True, help="Another model for the pseudo-labels.")
 @click.option("--deface", type=click.Path(path_type=Path, exists=True), help="Its executable.")
 @click.option("--scenario", "chosen", multiple=True, help="Only this one.")
 @click.option("--frames", default=90, show_default=True, help="Of each clip.")
-@click.option("--real-frames", default=60, show_default=True, help="Of each real clip.")
+@click.option("--real-frames", default=72, show_default=True, help="Of each real clip.")
 @click.option("--first-seed", default=HELD_OUT, show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="Clips of each scenario.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def coverage(
     *,
-    real: tuple[Path, ...],
+    real: tuple[str, ...],
     portrait: Path,
     model: str,
     judges: tuple[str, ...],
@@ -57,7 +57,8 @@ def coverage(
     seeds: int,
     output: Path,
 ) -> None:
-    """Faces that leak from moving-face videos with exact ground truth, and from REAL clips."""
+    """Faces that leak from moving-face videos with exact ground truth, and from real CLIPs."""
+    excerpts = [_excerpt(text, frames=real_frames) for text in real]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         detectors = []
@@ -81,7 +82,7 @@ def coverage(
         exact = bench.run(
             _exact(portrait, folder, chosen, frames=frames, seeds=(first_seed, seeds))
         )
-        pseudo = bench.run(_labelled(path, detectors, folder, real_frames) for path in real)
+        pseudo = bench.run(_labelled(excerpt, detectors, folder) for excerpt in excerpts)
     names = [detector.model.name for detector in detectors]
     write_report(
         output,
@@ -120,13 +121,36 @@ def _faces(truths: list[Truth]) -> Iterator[list[Face]]:
         yield [Face(truth.visible, truth.ellipse, appearance)] if truth.counts else []
 
 
-def _labelled(path: Path, judges: list[Detector], folder: Path, frames: int) -> Clip:
-    """The beginning of a real clip, with pseudo-labels."""
-    with av.open(str(path)) as container:
+@dataclass(frozen=True)
+class _Excerpt:
+    """Some consecutive frames of a file."""
+
+    path: Path
+    start_s: float
+    frames: int
+
+    @property
+    def name(self) -> str:
+        return self.path.stem + (f" from {self.start_s:g} s" if self.start_s else "")
+
+
+def _excerpt(text: str, *, frames: int) -> _Excerpt:
+    name, _, start = text.partition("@")
+    path = Path(name)
+    if not path.is_file():
+        raise click.BadParameter(f"{name} is not a file")
+    return _Excerpt(path, float(start or 0), frames)
+
+
+def _labelled(excerpt: _Excerpt, judges: list[Detector], folder: Path) -> Clip:
+    """A part of a real clip, with pseudo-labels."""
+    with av.open(str(excerpt.path)) as container:
         rate = float(container.streams.video[0].average_rate or RATE)
+    start = round(excerpt.start_s * rate)
+    pictures = islice(read_clip(excerpt.path), start, start + excerpt.frames)
     target = folder / "real.mp4"
-    write_clip(target, map(_even, islice(read_clip(path), frames)), rate=rate)
-    return Clip(path.stem, target, list(label(read_clip(target), judges)))
+    write_clip(target, map(_even, pictures), rate=rate)
+    return Clip(excerpt.name, target, list(label(read_clip(target), judges)))
 
 
 def _even(picture: Picture) -> Picture:
