@@ -35,7 +35,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_docs_exist(page: Path) -> None:
     known = set(re.findall(r"^## (faceblur.*)$", reference(), re.MULTILINE))
-    blocks = re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL)
+    fences = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fences if not language]
     lines = [line.split("&&")[-1].strip() for block in blocks for line in block.splitlines()]
     for line in lines:
         words = line.split()
