@@ -86,7 +86,7 @@ def viewer(url: str, file: Path, *, size: tuple[int, int]) -> Iterator[Viewer]:
 
 
 def _watch(url: str, file: Path, size: tuple[int, int]) -> None:
-    options = {"fflags": "nobuffer", "flags": "low_delay"}
+    options = {"flags": "low_delay", "analyzeduration": "500000"}
     if url.startswith("rtsp"):
         options |= {"rtsp_flags": "listen", "rtsp_transport": "tcp", "listen_timeout": "60"}
     with av.open(url, options=options) as container, file.open("ab") as out:
