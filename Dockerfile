@@ -13,12 +13,13 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 FROM ${PYTHON_IMAGE} AS packages
 ENV PATH=/opt/faceblur/bin:$PATH
 COPY --from=wheel /wheels /wheels
+COPY deploy/docker/constraints.txt /wheels/
 COPY deploy/docker/install /usr/local/bin/install-faceblur
 RUN python -m venv /opt/faceblur && install-faceblur heic
 
 # The packages that build a repository; TensorRT itself is NVIDIA's, in the server's image.
 FROM packages AS server-packages
-RUN pip install --no-cache-dir "onnx>=1.16,<2" \
+RUN pip install --no-cache-dir --constraint /wheels/constraints.txt "onnx>=1.16,<2" \
     && mv /opt/faceblur/lib/python3.12/site-packages /opt/site-packages
 
 FROM ${TRITON_IMAGE} AS server

@@ -6,14 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from resolved_compose import ROOT, resolve
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SCRIPTS = sorted((ROOT / "deploy" / "docker").iterdir())
+SCRIPTS = sorted(p for p in (ROOT / "deploy" / "docker").iterdir() if not p.suffix)
 
 
 def complaints(dockerfile: str) -> str:
@@ -82,6 +84,13 @@ def test_all_that_is_copied_is_there_and_sent() -> None:
     # What the wheel is built from.
     for name in ("client", "export", "training", "model_repository", "pyproject.toml", "LICENSE"):
         assert f"!{name}" in sent
+
+
+def test_the_images_hold_what_the_tests_ran_with() -> None:
+    text = (ROOT / "deploy" / "docker" / "constraints.txt").read_text()
+    wanted = [Requirement(line) for line in text.splitlines() if not line.startswith("#")]
+    assert {each.name for each in wanted} == {"numpy", "opencv-python"}
+    assert [w.name for w in wanted if not w.specifier.contains(version(w.name))] == []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
