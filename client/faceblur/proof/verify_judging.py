@@ -82,23 +82,20 @@ def judge_beside(
     found = np.concatenate([original.rows(), faces.rows()])
     new = [_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
     found = found[np.array([*([True] * len(original)), *new], np.bool_)]
+    reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
     surroundings = Surroundings(source, output, _expanded(np.concatenate([found[:, :4], claimed])))
     if not surroundings.alike:
         # Beside another picture everything has changed.
         unknown = [Verdict(row[:4], float(row[4]), "shown", None) for row in found]
         return Beside(False, unknown)
-    reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
+    audited = [_compared(source, output, box, None, "not masked", surroundings) for box in claimed]
+    bare = np.array([v.box for v in audited if v.shows], np.float32).reshape(-1, 4)
     verdicts = [
         _compared(source, output, row[:4], float(row[4]), reason, surroundings)
         for row, reason in zip(found, reasons, strict=True)
+        if _iou(row, bare).max(initial=0) < _SAME_IOU
     ]
-    shown = np.array([v.box for v in verdicts if v.shows], np.float32).reshape(-1, 4)
-    verdicts += [
-        _compared(source, output, box, None, "not masked", surroundings)
-        for box in claimed
-        if _iou(box, shown).max(initial=0) < _SAME_IOU
-    ]
-    return Beside(True, verdicts)
+    return Beside(True, [*audited, *verdicts])
 
 
 def judge_alone(
