@@ -46,7 +46,6 @@ CHANNEL_OPTIONS = [
 
 _BALANCING = {
     "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": ""},
     "methodConfig": [
         {
             "name": [{}],
@@ -62,7 +61,11 @@ _BALANCING = {
         }
     ],
 }
-"""gRPC's service config for an address that may stand for several servers."""
+"""gRPC's service config for an address that may stand for several servers.
+
+Which of them are well is told by their connections, kept alive, and by the retries: Triton does not
+serve gRPC's own health watch.
+"""
 
 SEVERAL_OPTIONS = [
     *CHANNEL_OPTIONS,
