@@ -20,7 +20,11 @@ Service = dict[str, Any]
 
 
 def resolve(
-    *profiles: str, file: Path | None = None, on_top: Path | None = None, **settings: str
+    *profiles: str,
+    file: Path | None = None,
+    on_top: Path | None = None,
+    env_file: Path | None = None,
+    **settings: str,
 ) -> dict[str, Service]:
     """The services that Compose starts for some profiles; for those of `.env` without any.
 
@@ -28,10 +32,11 @@ def resolve(
         profiles: As for `--profile`.
         file: Another file than ours, in its place.
         on_top: A file that changes it.
+        env_file: Settings that override those of `.env`.
         settings: Variables that override those of `.env`.
     """
     services: dict[str, Service] = json.loads(
-        _resolved(profiles, file, on_top, tuple(settings.items()))
+        _resolved(profiles, file, on_top, env_file, tuple(settings.items()))
     )
     return services
 
@@ -41,6 +46,7 @@ def _resolved(
     profiles: tuple[str, ...],
     file: Path | None,
     on_top: Path | None,
+    env_file: Path | None,
     settings: tuple[tuple[str, str], ...],
 ) -> str:
     if not COMPOSE.is_file():
@@ -48,7 +54,14 @@ def _resolved(
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COMPOSE_")}
     done = subprocess.run(
-        [COMPOSE, *_files(file, on_top), *chosen, "config", "--format=json", "--no-env-resolution"],
+        [
+            COMPOSE,
+            *_files(file, on_top, env_file),
+            *chosen,
+            "config",
+            "--format=json",
+            "--no-env-resolution",
+        ],
         cwd=ROOT,
         env={**environment, **dict(settings)},
         capture_output=True,
@@ -72,7 +85,8 @@ def tritons(services: dict[str, Service]) -> list[str]:
     return [name for name, each in services.items() if "tritonserver" in str(each.get("command"))]
 
 
-def _files(file: Path | None, on_top: Path | None) -> list[str]:
+def _files(file: Path | None, on_top: Path | None, env_file: Path | None) -> list[str]:
     files = [file or ROOT / "docker-compose.yml", *([on_top] if on_top else [])]
     named = [f"--file={each}" for each in files]
-    return [f"--project-directory={ROOT}", f"--env-file={ROOT / '.env'}", *named]
+    settings = [f"--env-file={each}" for each in (ROOT / ".env", env_file) if each]
+    return [f"--project-directory={ROOT}", *settings, *named]
