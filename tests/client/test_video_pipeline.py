@@ -304,15 +304,28 @@ def test_progress_counts_every_frame(clip: Path, tmp_path: Path) -> None:
     assert {progress.total for progress in seen} == {30}
 
 
-def test_a_turned_video_is_looked_at_and_written_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stored", "matrix"),
+    [
+        (np.rot90, (0, 1, -1, 0)),
+        (np.fliplr, (-1, 0, 0, 1)),
+        (lambda picture: picture.transpose(1, 0, 2), (0, 1, 1, 0)),
+    ],
+    ids=["turned", "mirrored", "both"],
+)
+def test_a_video_stored_otherwise_is_looked_at_and_written_upright(
+    tmp_path: Path,
+    stored: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
+    matrix: tuple[int, int, int, int],
+) -> None:
     source, output = tmp_path / "phone.mp4", tmp_path / "out.mp4"
     # No faster than a face moves: the cover has nothing to add.
     lying, boxes = moving_faces(
         4, width=180, height=320, motion=lambda progress: Pose(0.4 + 0.1 * progress, 0.5, 0.35)
     )
     how = Recording(options={"preset": "ultrafast", "qp": "0"})
-    record(source, [np.rot90(picture) for picture in lying], how)
-    set_display_matrix(source, (0, 1, -1, 0))
+    record(source, [np.ascontiguousarray(stored(picture)) for picture in lying], how)
+    set_display_matrix(source, matrix)
     oracle = Oracle(knows(boxes, Letterbox.plan(180, 320, size=SIZE)))
     report = run(source, output, oracle=oracle, options=VideoOptions(quality=100))
     assert (report.width, report.height) == (180, 320)
