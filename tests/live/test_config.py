@@ -141,6 +141,20 @@ def test_all_mistakes_are_reported_at_once_in_their_order() -> None:
     assert [line.split(":")[1] for line in found] == ["1", "3", "3", "5", "6"]
 
 
+def test_every_setting_of_a_section_that_is_wrong_is_named_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "client.key").touch()
+    text = (
+        "server:\n  tls:\n    root_ca: /no/ca.pem\n    certificate: /no/client.pem\n"
+        f"    key: {tmp_path}/client.key\n{CAMERA}    mask:\n      expand: 9\n      cells: 9\n"
+    )
+    assert [line.partition(": ")[2][:38] for line in problems(text)] == [
+        "server: tls: /no/client.pem is not a f",
+        "server: tls.root_ca: /no/ca.pem is not",
+        'camera "door": mask.expand: a mask can',
+        'camera "door": mask.cells: 9 cells are',
+    ]
+
+
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml: No such file"):
         load_config(tmp_path / "nowhere.yaml")

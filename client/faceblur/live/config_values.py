@@ -81,19 +81,31 @@ def build(
         problems: Where to note it.
         others: What `make` needs and no setting says.
     """
+    left, failed = dict(settings), False
+    while True:
+        try:
+            value = make(**others, **left)
+        except InputError as error:
+            failed = True
+            blamed = [name for name in left if _says(make, others, name, left[name], str(error))]
+            if not blamed:
+                problems.add(at, str(error))
+                return None
+            problems.add(places[blamed[0]], str(error))
+            del left[blamed[0]]
+        else:
+            return None if failed else value
+
+
+def _says(
+    make: Callable[..., Any], others: Mapping[str, Any], name: str, value: object, text: str
+) -> bool:
+    """Whether a setting alone gives rise to the same error."""
     try:
-        return make(**others, **settings)
+        make(**others, **{name: value})
     except InputError as error:
-        blamed = False
-        for name, value in settings.items():
-            try:
-                make(**others, **{name: value})
-            except InputError as own:
-                problems.add(places[name], str(own))
-                blamed = True
-        if not blamed:
-            problems.add(at, str(error))
-        return None
+        return str(error) == text
+    return False
 
 
 def coerce(at: Located, hint: Any) -> Any:
