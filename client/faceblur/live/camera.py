@@ -31,6 +31,10 @@ PLACEHOLDER_FPS: Final = 5.0
 DETECTOR_RETRY_S: Final = 0.5
 """How often to ask whether there is a detector by now."""
 
+GRACE_S: Final = 2.0
+"""Nothing is shown for so long while a detector is being reached at the start: sinks that open for
+a notice have to open again for pictures of another size."""
+
 SPARE_SLOTS: Final = 3
 """Of the source: one being written, one waiting, one being masked."""
 
@@ -219,7 +223,8 @@ class Camera:
         except FaceblurError as error:
             self._retry_s = now_s + DETECTOR_RETRY_S
             self._error = redact(str(error))
-            self._enter("degraded")
+            if now_s - self._state_s > GRACE_S or self._state != "starting":
+                self._enter("degraded")
             return
         options = self._options
         job = SourceJob(

@@ -107,6 +107,10 @@ class Sink:
         """Tell the child to write what it has and end; `ended` says whether it has."""
         if self._child is None:
             return
+        if not self._has_written:
+            # Whatever it waits for, there is nothing to be flushed.
+            self.close()
+            return
         try:
             self._child.link.send(kind="finish")
         except LinkClosedError:

@@ -395,7 +395,8 @@ def _start_ffmpeg(options: SinkOptions) -> subprocess.Popen[bytes]:
         raise InputError(f"{options.label} needs the ffmpeg program: install it, or push RTSP")
     return subprocess.Popen(
         [
-            *(program, "-loglevel", "quiet", "-nostdin", "-f", "mpegts", "-i", "pipe:0"),
+            *(program, "-loglevel", "quiet", "-nostdin", "-analyzeduration", "500000"),
+            *("-f", "mpegts", "-i", "pipe:0", "-flush_packets", "1"),
             *("-c", "copy", "-f", "mpegts", options.target),
         ],
         stdin=subprocess.PIPE,

@@ -1,0 +1,136 @@
+"""Where masked pictures go: files, playlists, browsers, other programs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import av
+import pytest
+from running import PATTERN, SIZE, Run, shown, until
+
+from faceblur.live import SinkOptions
+from faceblur.triton_server import free_port
+from rig.judge import Judge
+
+
+def _faces(path: Path, *, most: int = 1000) -> tuple[int, int]:
+    """Pictures of a file, and those with a face; a playlist that goes on never ends."""
+    judge, pictures, faces = Judge(SIZE[1], detect=False), 0, 0
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            pictures += 1
+            faces += judge(frame.to_ndarray(format="bgr24")).face
+            if pictures == most:
+                break
+    return pictures, faces
+
+
+def test_file_segments_are_complete_when_they_appear(run: Run, tmp_path: Path) -> None:
+    camera = run(PATTERN, f"segments:{tmp_path}?segment=1")
+    deadline_s = time.monotonic() + 30
+    while len(list(tmp_path.glob("*.mp4"))) < 3 and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    whole = sorted(tmp_path.glob("*.mp4"))
+    assert len(whole) >= 3
+    assert len(list(tmp_path.glob("*.part"))) <= 1
+    for path in whole:
+        pictures, faces = _faces(path)
+        assert (8 <= pictures <= 14, faces) == (True, 0)
+    camera.stop()
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_old_file_segments_are_deleted(run: Run, tmp_path: Path) -> None:
+    old = tmp_path / "20200101T000000.000Z.mp4"
+    old.write_bytes(b"x")
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    sink = SinkOptions(kind="segments", target=str(tmp_path), segment_s=0.5, keep_bytes=60_000)
+    camera = run(PATTERN, sinks=(sink,))
+    until(camera, shown(25))
+    camera.stop()
+    files = list(tmp_path.glob("*.mp4"))
+    assert old not in files
+    assert other.exists()
+    assert len(files) >= 1
+    assert sum(path.stat().st_size for path in files) <= 60_000
+
+
+def test_hls_can_be_played_while_it_is_written(run: Run, tmp_path: Path) -> None:
+    camera = run(PATTERN, f"hls:{tmp_path}?segment=1")
+    until(camera, shown(35))
+    pictures, faces = _faces(tmp_path / "index.m3u8", most=15)
+    assert pictures == 15
+    assert faces == 0
+    text = (tmp_path / "index.m3u8").read_text()
+    assert "#EXT-X-ENDLIST" not in text
+
+
+def test_mjpeg_shows_in_any_browser_and_only_on_this_machine(run: Run) -> None:
+    port = free_port("127.0.0.1")
+    camera = run(PATTERN, f"mjpeg:{port}")
+    until(camera, shown(3))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
+        assert reply.headers["Content-Type"].startswith("multipart/x-mixed-replace")
+        data = reply.read(60_000)
+    assert data.count(b"Content-Type: image/jpeg") >= 2
+    listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=True).stdout
+    assert f"127.0.0.1:{port}" in listening
+
+
+def test_a_window_needs_a_screen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    camera = run(PATTERN, "window", "null")
+    stats = until(camera, lambda stats: stats.sinks[0].state == "waiting")
+    assert "no screen here" in stats.sinks[0].last_error
+
+
+def test_srt_needs_the_ffmpeg_program(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    camera = run(PATTERN, "srt://127.0.0.1:9?passphrase=0123456789")
+    stats = until(camera, lambda stats: stats.sinks[0].state == "waiting")
+    assert "needs the ffmpeg program" in stats.sinks[0].last_error
+    assert "0123456789" not in stats.sinks[0].last_error
+
+
+def test_srt_reaches_a_receiver(run: Run, tmp_path: Path) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("needs ffmpeg: apt-get install -y ffmpeg")
+    port, received = free_port("127.0.0.1"), tmp_path / "received.ts"
+    receiver = subprocess.Popen(
+        [
+            *(ffmpeg, "-loglevel", "quiet", "-analyzeduration", "500000"),
+            *("-i", f"srt://127.0.0.1:{port}?mode=listener"),
+            *("-c", "copy", "-flush_packets", "1", str(received)),
+        ],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        camera = run(PATTERN, f"srt://127.0.0.1:{port}")
+        until(camera, shown(50))
+        camera.stop()
+        receiver.wait(10)
+    finally:
+        receiver.kill()
+        receiver.wait()
+    pictures, faces = _faces(received)
+    assert pictures > 5
+    assert faces == 0
+
+
+def test_an_encoder_that_is_not_there_is_replaced(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = SinkOptions(kind="segments", target=str(tmp_path), encoder="h264_nvenc")
+    camera = run(PATTERN, sinks=(sink,))
+    until(camera, shown(5))
+    camera.stop()
+    assert "h264_nvenc does not work here; using libx264" in caplog.text
+    (path,) = tmp_path.glob("*.mp4")
+    assert _faces(path)[1] == 0
