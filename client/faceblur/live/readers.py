@@ -222,6 +222,9 @@ def hardware_decoder(wanted: HardwareDecoding) -> HWAccel | None:
         return None
     for device in _AUTO_DEVICES if wanted == "auto" else (wanted,):
         try:
+            accelerator = HWAccel(device_type=device, allow_software_fallback=True)
+            # Only opening the device tells whether there is one.
+            accelerator.create(av.Codec("h264", "r"))
             return HWAccel(device_type=device, allow_software_fallback=True)
         except (ValueError, RuntimeError, av.error.FFmpegError) as error:
             logger.debug("no %s here: %s", device, error)

@@ -130,7 +130,7 @@ class _Slots:
         return self._free.popleft() if self._free else None
 
 
-class _Throttle:
+class Throttle:
     """Lets through so many frames per second."""
 
     def __init__(self, fps: float | None) -> None:
@@ -149,7 +149,7 @@ class _Throttle:
 def work(worker: Worker) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
-    slots, throttle, preparer = _Slots(worker), _Throttle(job.fps), _Preparer(job)
+    slots, throttle, preparer = _Slots(worker), Throttle(job.fps), _Preparer(job)
     lost = number = 0
     for picture in open_reader(job.source, job.hardware).pictures():
         if not throttle.lets(picture.time_s):

@@ -1,0 +1,115 @@
+"""Where a camera's pictures come from, and when they are shown."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media import moving_face_video
+from running import PATTERN, Run, shown, until
+
+from faceblur.live.readers import MAX_DRIFT_S, StreamClock
+from faceblur.live.source_worker import Throttle
+from faceblur.triton_server import free_port
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames of a face."""
+    path = tmp_path_factory.mktemp("video") / "face.mp4"
+    moving_face_video(path, frames=20, width=320, height=240)
+    return path
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server for `tmp_path`."""
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_file_plays_in_real_time_and_ends(video: Path, run: Run) -> None:
+    camera = run(str(video))
+    assert camera.wait(40)
+    stats = camera.stats()
+    assert stats.state == "stopped"
+    assert stats.frames_in == 20
+    assert stats.frames_checked + stats.frames_dropped + stats.frames_held == 20
+
+
+def test_a_file_in_a_loop_never_ends(video: Path, run: Run) -> None:
+    camera = run(f"file:{video}?loop=yes")
+    stats = until(camera, shown(25))
+    assert stats.reconnects == 0
+
+
+def test_a_device_that_is_not_there_is_done_without(
+    video: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = run(f"file:{video}?loop=yes", hardware_decoding="vaapi")
+    until(camera, shown(3))
+    assert "cannot decode with vaapi here; decoding on the CPU" in caplog.text
+
+
+def test_mjpeg_over_http_is_a_source_too(run: Run) -> None:
+    port = free_port("127.0.0.1")
+    until(run(PATTERN, f"mjpeg:{port}", name="first"), shown(3))
+    stats = until(run(f"http://127.0.0.1:{port}/", name="second"), shown(8))
+    assert (stats.width, stats.height) == (320, 240)
+
+
+def test_hls_is_a_source_too(run: Run, tmp_path: Path, web: str) -> None:
+    first = run(PATTERN, f"hls:{tmp_path}?segment=1", name="first")
+    until(first, lambda stats: (tmp_path / "index.m3u8").exists() and stats.frames_checked > 25)
+    stats = until(run(f"{web}/index.m3u8", name="second"), shown(15))
+    assert stats.frames_dropped < stats.frames_checked, "segments are played at their own pace"
+
+
+@given(
+    delays=st.lists(st.floats(0, 0.3), min_size=2, max_size=40),
+    start=st.floats(0, 1e5),
+)
+def test_pictures_are_shown_as_evenly_as_they_were_taken(delays: list[float], start: float) -> None:
+    clock = StreamClock(paced=False)
+    delays = [0.0, *delays]
+    times = [clock.time_s(start + i / 10, 500 + i / 10 + d) for i, d in enumerate(delays)]
+    assert times == pytest.approx([500 + i / 10 for i in range(len(delays))], abs=1e-6)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.one_of(st.none(), st.floats(-1e4, 1e4)), st.floats(0, 5)), min_size=1
+    )
+)
+def test_times_rise_and_stay_near_the_arrivals_whatever_a_stream_says(
+    steps: list[tuple[float | None, float]],
+) -> None:
+    clock, arrived_s, last_s = StreamClock(paced=False), 100.0, float("-inf")
+    for number, (own_s, pause_s) in enumerate(steps, start=1):
+        arrived_s += pause_s
+        time_s = clock.time_s(own_s, arrived_s)
+        assert time_s > last_s
+        assert abs(time_s - arrived_s) <= MAX_DRIFT_S + number * 1e-3 + 1e-6
+        last_s = time_s
+
+
+@given(st.floats(1, 60), st.floats(1, 60))
+def test_a_throttle_lets_through_no_more_than_it_is_told(fps: float, limit: float) -> None:
+    throttle = Throttle(limit)
+    count = sum(throttle.lets(number / fps) for number in range(int(10 * fps)))
+    assert count <= 10 * min(fps, limit) * 1.25 + 2
+    assert count >= 10 * min(fps, limit) * 0.5 - 2
