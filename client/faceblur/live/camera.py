@@ -157,7 +157,8 @@ class Camera:
         self._waker.wake()
         if self._thread.ident is not None:
             self._thread.join()
-        self._done.set()
+        elif not self._done.is_set():
+            self._close()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; see `CameraControl`."""
@@ -310,6 +311,7 @@ class Camera:
             self._source.close()
         self._checker.close()
         self._presenter.close()
+        self._waker.close()
         self._enter("stopped")
         self._done.set()
 

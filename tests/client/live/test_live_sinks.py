@@ -62,7 +62,7 @@ def test_old_file_segments_are_deleted(run: Run, tmp_path: Path) -> None:
 
 def test_hls_can_be_played_while_it_is_written(run: Run, tmp_path: Path) -> None:
     camera = run(PATTERN, f"hls:{tmp_path}?segment=1")
-    until(camera, shown(35))
+    until(camera, shown(26))
     pictures, faces = _faces(tmp_path / "index.m3u8", most=15)
     assert pictures == 15
     assert faces == 0
@@ -113,7 +113,7 @@ def test_srt_reaches_a_receiver(run: Run, tmp_path: Path) -> None:
     )
     try:
         camera = run(PATTERN, f"srt://127.0.0.1:{port}")
-        until(camera, shown(50))
+        until(camera, shown(35))
         camera.stop()
         receiver.wait(10)
     finally:
