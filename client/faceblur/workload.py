@@ -38,9 +38,9 @@ class StoppedError(FaceblurError):
 
 
 def default_workers() -> int:
-    """How many files to mask at the same time: one for each core, within reason."""
+    """How many files to mask at the same time: two for each core, as they wait for the disk too."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, MAX_WORKERS)
+    return min(2 * (cores or 1), MAX_WORKERS)
 
 
 def check_going(stop: threading.Event) -> None:

@@ -69,7 +69,7 @@ run_options = bundle(
         "--workers",
         type=click.IntRange(1, 64),
         metavar="N",
-        help="Of several files, mask so many at the same time. [one for each core]",
+        help="Of several files, mask so many at the same time. [two for each core]",
     ),
     click.option("--again", is_flag=True, help="Redo results of a batch that are finished."),
     click.option(
