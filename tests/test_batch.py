@@ -279,6 +279,21 @@ class TestAudit:
         text = "".join(path.read_text() for path in folder.glob("*.jsonl"))
         assert str(tmp_path) not in text
 
+    def test_listed_faces_are_audited_with_their_list(
+        self, blur: Run, tree: Path, tmp_path: Path
+    ) -> None:
+        boxes, folder = tmp_path / "found.json", tmp_path / "audit"
+        assert blur(tree, "-o", tmp_path / "first", "--json", boxes).exit_code == 0
+        line = ["blur", tree, "-o", tmp_path / "out", "--boxes", boxes, "--audit", folder]
+        result = CliRunner().invoke(main, list(map(str, line)))
+        assert result.exit_code == 0, result.output
+        (entry, *_) = read_audit(folder).entries
+        assert entry.manifest.detector == "boxes"
+        assert entry.manifest.settings["boxes"] == {"sha256": file_sha256(boxes)}
+        assert "4 files skipped" in CliRunner().invoke(main, list(map(str, line))).stdout
+        boxes.write_text(boxes.read_text() + "\n")
+        assert "skipped" not in CliRunner().invoke(main, list(map(str, line))).stdout
+
     def test_one_file_is_audited_by_its_own_name(
         self, blur: Run, tree: Path, tmp_path: Path
     ) -> None:

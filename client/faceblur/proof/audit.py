@@ -120,7 +120,8 @@ class Manifest:
         width: Of the upright picture, pixels.
         height: Of the upright picture, pixels.
         model: What found the faces.
-        detector: Where it ran: `server`, `embedded` or `in process`.
+        detector: Where it ran: `server`, `embedded` or `in process`; `boxes` where faces were
+            listed in a file (`settings` has its SHA-256) and the model, if known, made the list.
         settings: All that decides what is masked and how it is written: `policy` (as
             `Policy.to_json` has it) and the writing options.
         settings_sha256: Of the canonical JSON of `settings`.
