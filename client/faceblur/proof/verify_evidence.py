@@ -143,26 +143,22 @@ def compare(source: Grey, output: Grey, box: Box) -> Comparison | None:
     )
 
 
-def typical_detail(output: Grey, box: Box) -> float | None:
+def typical_detail(output: Grey, box: Box) -> tuple[float, float] | None:
     """Detail of a region by itself, grey levels: the median, which edges of blocks do not raise.
 
-    None where too little of it is in the picture.
+    Returns:
+        Between the two scales, and of what is finer than a pixel or two of the reduced face. None
+        where too little of the region is in the picture.
     """
     window = _Window.of(box, output.shape[1], output.shape[0])
     if window is None:
         return None
-    return float(np.median(np.abs(window.detail(window.cut(output))[window.inside])))
-
-
-def finest_detail(output: Grey, box: Box) -> float:
-    """Like `typical_detail`, of what is finer than a pixel or two, whatever the face's size."""
-    middle, half = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) * _HALF, 1)
-    low = np.maximum(np.floor(middle - half), 0).astype(int)
-    high = np.minimum(np.ceil(middle + half), output.shape[1::-1]).astype(int)
-    if (high <= low).any():
-        return 0.0
-    part = output[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    return float(np.median(np.abs(part - cv2.GaussianBlur(part, (0, 0), 1.0))))
+    part = window.cut(output)
+    finest = part - cv2.GaussianBlur(part, (0, 0), 1.0)
+    typical, fine = (
+        float(np.median(np.abs(detail[window.inside]))) for detail in (window.detail(part), finest)
+    )
+    return typical, fine
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +224,7 @@ def shows_face(output: Grey, box: Box) -> bool | None:
     detail = typical_detail(output, box)
     if detail is None:
         return None
-    return detail >= FACE_DETAIL and finest_detail(output, box) >= FINEST_DETAIL
+    return detail[0] >= FACE_DETAIL and detail[1] >= FINEST_DETAIL
 
 
 class Surroundings:

@@ -1,0 +1,231 @@
+"""How surely `faceblur verify` tells a masked face from one that is not, however compressed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import av
+import click
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur import models
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_THRESHOLD
+from faceblur.detections import Detections
+from faceblur.detector import Detector
+from faceblur.frame_detection import detect
+from faceblur.inprocess import InProcessDetector
+from faceblur.masks import Masker, MaskMode, MaskStyle
+from faceblur.proof.verify_judging import judge_alone, judge_beside
+from faceblur.surface import ArraySurface
+from harness import machine_card
+
+Picture = npt.NDArray[np.uint8]
+Encode = Callable[[list[Picture]], list[Picture]]
+
+SURE: Final = 0.3
+"""Faces below it are not counted: near the threshold an encoder decides."""
+
+JPEG: Final = (95, 60, 25, 10)
+CRF: Final = (18, 28, 36, 44)
+NOTHING: Final = np.zeros((0, 4), np.float32)
+HEIGHTS: Final = (16, 24, 32, 48, 100_000)
+
+
+@dataclass
+class Count:
+    """Faces in one rendition.
+
+    Attributes:
+        faces: Sure faces of the source.
+        beside: Of those, reported beside the source.
+        alone: Boxes on or off faces that are reported in the output alone.
+    """
+
+    faces: int = 0
+    beside: int = 0
+    alone: int = 0
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Where the faces of one mask and one encoding are counted."""
+
+    all: dict[tuple[str, str, int], Count]
+    mask: str
+    way: str
+
+    def __call__(self, below_px: int) -> Count:
+        return self.all[self.mask, self.way, below_px]
+
+
+@click.command("verify")
+@click.option("--pictures", type=click.Path(path_type=Path, exists=True), help="A folder.")
+@click.argument("clips", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--most", default=60, show_default=True, help="Pictures, at most.")
+@click.option("--frames", default=6, show_default=True, help="Of each clip.")
+@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
+def verifying(
+    *,
+    pictures: Path | None,
+    clips: tuple[Path, ...],
+    most: int,
+    frames: int,
+    model: str,
+    output: Path,
+) -> None:
+    """Mask the faces of pictures and CLIPS in every way, compress them, and verify them.
+
+    Unmasked renditions must be reported, masked ones must not.
+    """
+    onnx, info = models.find(model)
+    detector = InProcessDetector(onnx, instances=1, threads=1, model=info)
+    counts: dict[tuple[str, str, int], Count] = defaultdict(Count)
+    for kind, sources in _sources(pictures, clips, most, frames):
+        ways = {f"JPEG {q}": _jpeg(q) for q in JPEG}
+        if kind == "video":
+            ways = {f"H.264 crf {crf}": _h264(crf) for crf in CRF}
+        _measure(sources, ways, detector, counts)
+    detector.close()
+    _write(output, machine_card() | {"model": info.name, "sha256": info.sha256}, counts)
+
+
+def _sources(
+    pictures: Path | None, clips: tuple[Path, ...], most: int, frames: int
+) -> Iterator[tuple[str, list[Picture]]]:
+    if pictures is not None:
+        for path in sorted(pictures.rglob("*.jpg"))[:most]:
+            yield "picture", [np.asarray(cv2.imread(str(path)), np.uint8)]
+    for clip in clips:
+        with av.open(str(clip)) as container:
+            decoded = (frame.to_ndarray(format="bgr24") for frame in container.decode(video=0))
+            yield "video", [frame for _, frame in zip(range(frames), decoded, strict=False)]
+
+
+def _measure(
+    sources: list[Picture],
+    ways: dict[str, Encode],
+    detector: Detector,
+    counts: dict[tuple[str, str, int], Count],
+) -> None:
+    found = [detect(detector, picture) for picture in sources]
+    for mask in ("none", *get_args(MaskMode)):
+        masked = [_masked(p, f, mask) for p, f in zip(sources, found, strict=True)]
+        for way, encode in ways.items():
+            for source, faces, result in zip(sources, found, encode(masked), strict=True):
+                _judge(source, faces, result, detector, _Counts(counts, mask, way))
+
+
+def _judge(
+    source: Picture,
+    faces: Detections,
+    result: Picture,
+    detector: Detector,
+    count_of: _Counts,
+) -> None:
+    before, after = (cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) for p in (source, result))
+    beside = judge_beside(before, after, faces, Detections.empty(), NOTHING)
+    for verdict in beside.verdicts:
+        if verdict.score is not None and verdict.score >= SURE:
+            count = count_of(_group(verdict.box))
+            count.faces += 1
+            count.beside += bool(verdict.shows)
+    again = detect(detector, result)
+    for verdict in judge_alone(after, again, NOTHING, mode=None):
+        on_face = _touches(verdict.box, faces.boxes[faces.scores >= SURE])
+        if verdict.shows and on_face:
+            count_of(_group(verdict.box)).alone += 1
+
+
+def _masked(picture: Picture, faces: Detections, mask: str) -> Picture:
+    copy = picture.copy()
+    if mask == "none":
+        return copy
+    modes: dict[str, MaskMode] = {mode: mode for mode in get_args(MaskMode)}
+    image = cv2.resize(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), (64, 64))
+    Masker(MaskStyle(mode=modes[mask], image=image)).apply(ArraySurface(copy), faces)
+    return copy
+
+
+def _jpeg(quality: int) -> Encode:
+    def encode(pictures: list[Picture]) -> list[Picture]:
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        data = [cv2.imencode(".jpg", picture, options)[1] for picture in pictures]
+        return [np.asarray(cv2.imdecode(each, cv2.IMREAD_COLOR), np.uint8) for each in data]
+
+    return encode
+
+
+def _h264(crf: int) -> Encode:
+    def encode(pictures: list[Picture]) -> list[Picture]:
+        height, width = (side // 2 * 2 for side in pictures[0].shape[:2])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "clip.mp4")
+            with av.open(str(path), "w") as output:
+                stream: Any = output.add_stream("libx264", rate=25, options={"crf": str(crf)})
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                for picture in pictures:
+                    part = np.ascontiguousarray(picture[:height, :width])
+                    output.mux(stream.encode(av.VideoFrame.from_ndarray(part, "bgr24")))
+                output.mux(stream.encode(None))
+            with av.open(str(path)) as container:
+                decoded = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
+        pad = (pictures[0].shape[0] - height, pictures[0].shape[1] - width)
+        margins = ((0, pad[0]), (0, pad[1]), (0, 0))
+        return [np.asarray(np.pad(each, margins, mode="edge"), np.uint8) for each in decoded]
+
+    return encode
+
+
+def _group(box: npt.NDArray[np.float32]) -> int:
+    return next(limit for limit in HEIGHTS if box[3] - box[1] < limit)
+
+
+def _touches(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
+    middle = (box[:2] + box[2:]) / 2
+    return bool(((others[:, :2] < middle) & (middle < others[:, 2:])).all(axis=1).any())
+
+
+def _write(
+    output: Path, card: dict[str, object], counts: dict[tuple[str, str, int], Count]
+) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"mask": mask, "encoding": way, "below_px": height, **vars(count)}
+        for (mask, way, height), count in counts.items()
+    ]
+    document = {"card": card, "sure": SURE, "threshold": DEFAULT_THRESHOLD, "rows": rows}
+    (output / "verify.json").write_text(json.dumps(document, indent=1) + "\n")
+    parts = [
+        "# What `faceblur verify` sees",
+        f"Every face of a score of {SURE} or more, masked or not, after an encoder. Beside the "
+        "source: faces that are reported as still shown. Alone: faces reported in the output by "
+        "itself, by their boxes: doubtful ones count too, so there can be more than faces. `none` "
+        "is what must be reported; all else must not be.",
+    ]
+    for title, value in (("Beside the source", "beside"), ("The output alone", "alone")):
+        parts.append(f"## {title}\n\n{_table(counts, value)}")
+    parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
+    parts.append("Reproduce: `perf/run verify --pictures DATA/eval/masks MEDIA/*.m??`")
+    (output / "verify.md").write_text("\n\n".join(parts) + "\n")
+    click.echo("\n\n".join(parts))
+
+
+def _table(counts: dict[tuple[str, str, int], Count], value: str) -> str:
+    lows = (0, *HEIGHTS[:-1])
+    names = [f"{a}-{b} px" for a, b in zip(lows, HEIGHTS[:-1], strict=False)]
+    lines = [f"| mask | encoded | {' | '.join([*names, f'{HEIGHTS[-2]}+ px'])} |"]
+    lines.append("|---|---|" + "---:|" * len(HEIGHTS))
+    for mask, way in dict.fromkeys(key[:2] for key in counts):
+        cells = [counts.get((mask, way, height), Count()) for height in HEIGHTS]
+        texts = [f"{getattr(c, value)}/{c.faces}" for c in cells]
+        lines.append(f"| {mask} | {way} | {' | '.join(texts)} |")
+    return "\n".join(lines)
