@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-DEFAULT_THRESHOLD: Final = 0.22
+DEFAULT_THRESHOLD: Final = 0.20
 """Lowest score (objectness × class) that counts as a face.
 
 What `faceblur-train threshold --held-out` answers for the bundled model, where a missed face costs
