@@ -20,7 +20,20 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         yield running
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+IN_THE_MATRIX_ALONE = (
+    "reply without its face count",
+    "server answers with an error",
+    "network silent",
+    "server process stopped",
+)
+"""Much like others; the fault matrix tries them too, and there is only so much time here."""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [fault for fault in FAULTS if fault.name not in IN_THE_MATRIX_ALONE],
+    ids=lambda fault: fault.name,
+)
 def test_no_face_is_shown_and_it_recovers(door: Trial, fault: Fault) -> None:
     result = door.run(fault, hold_s=0.3)
     assert result.faces == 0
