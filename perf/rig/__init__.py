@@ -5,5 +5,6 @@ rtsp.py         a real RTSP server (GStreamer's), as the camera and as the place
 viewer.py       receives what a camera publishes, in a process of its own
 judge.py        says for each picture that a viewer received whether a face shows
 faults.py       ways in which a server or a network can fail, each with how it is undone
+blindfold.py    makes a detector blind: what the judge has to notice
 trial.py        one camera, one viewer, one fault at a time
 """

@@ -15,6 +15,7 @@ from faceblur.live import Camera, CameraOptions, LiveDetector, parse_sink, parse
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
 from faceblur.triton_server import ServerOptions, TritonServer, free_port
+from rig.blindfold import Blindfold
 from rig.clips import FPS, PORTRAIT
 from rig.faults import Fault, Services, services
 from rig.judge import Judge, Verdict
@@ -33,7 +34,7 @@ class TrialResult:
 
     Attributes:
         fault: Its name.
-        pictures: Received from shortly before the fault to the recovery.
+        pictures: Received from shortly before the fault to the recovery, or shortly after it.
         faces: Of them with a face that shows; has to be 0.
         withheld: Of them, placeholders.
         masked_after_s: From the fault to the first placeholder at the viewer.
@@ -57,10 +58,13 @@ class Trial:
         services: What it depends on.
     """
 
-    def __init__(self, camera: Camera, viewer: Viewer, services: Services) -> None:
+    def __init__(
+        self, camera: Camera, viewer: Viewer, services: Services, blindfold: Blindfold
+    ) -> None:
         self.camera = camera
         self.viewer = viewer
         self.services = services
+        self._blindfold = blindfold
         self._judge = Judge(SIZE[1])
 
     def judged(self, start: int = 0, end: int | None = None) -> list[tuple[float, Verdict]]:
@@ -84,8 +88,13 @@ class Trial:
             number += 1
         raise TimeoutError(f"no such picture within {timeout_s:g} s; {self.camera.stats()}")
 
-    def run(self, fault: Fault, *, hold_s: float = 1.0) -> TrialResult:
+    def run(self, fault: Fault, *, hold_s: float = 1.0, after_s: float = 0.0) -> TrialResult:
         """Apply a fault for a while, undo it, and judge all that was received meanwhile.
+
+        Args:
+            fault: What to break.
+            hold_s: For how long from the first placeholder on.
+            after_s: For how long to go on watching once the camera has recovered.
 
         Raises:
             TimeoutError: No placeholder came, or no picture of the camera after it.
@@ -98,6 +107,7 @@ class Trial:
         fault.undo(self.services)
         undone_s = time.monotonic()
         recovered_s = self.wait_until(lambda verdict: not verdict.placeholder, timeout_s=PATIENCE_S)
+        time.sleep(after_s)
         verdicts = [verdict for _, verdict in self.judged(start)]
         return TrialResult(
             fault=fault.name,
@@ -107,6 +117,26 @@ class Trial:
             masked_after_s=masked_s - begun_s,
             recovered_after_s=max(0.0, recovered_s - undone_s),
         )
+
+    def control(self, *, hold_s: float = 5.0) -> list[Verdict]:
+        """Blind the detector for a while, and judge what was received after its first leak.
+
+        No `Fault`: nothing is broken that the camera could notice, so faces have to show, and a
+        judge that does not say so is worth nothing. Do it last: it spoils what was received.
+
+        Raises:
+            TimeoutError: The judge saw no face.
+        """
+        self.wait_until(lambda verdict: not verdict.placeholder, timeout_s=PATIENCE_S)
+        self._blindfold.is_on = True
+        try:
+            self.wait_until(lambda verdict: verdict.face, timeout_s=PATIENCE_S)
+            start = self.viewer.count
+            time.sleep(hold_s)
+            end = self.viewer.count
+        finally:
+            self._blindfold.is_on = False
+        return [verdict for _, verdict in self.judged(start, end)]
 
 
 @contextmanager
@@ -122,7 +152,7 @@ def trial(folder: Path) -> Iterator[Trial]:
         )
         url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/blurred"
         watching = stack.enter_context(viewer(url, folder / "seen", size=SIZE))
-        detector = stack.enter_context(LiveDetector(session))
+        blindfold = Blindfold(stack.enter_context(LiveDetector(session)))
         source = f"testpattern:?size={SIZE[0]}x{SIZE[1]}&fps={FPS}&face={PORTRAIT}"
         camera = Camera(
             CameraOptions(
@@ -132,10 +162,10 @@ def trial(folder: Path) -> Iterator[Trial]:
                 policy=Policy(size=NETWORK_SIZE),
                 deadline_s=DEADLINE_S,
             ),
-            detector,
+            blindfold,
         )
         camera.start()
         stack.callback(camera.stop)
         if not watching.wait_for(1, timeout_s=PATIENCE_S):
             raise TimeoutError(f"nothing was received; {camera.stats()}")
-        yield Trial(camera, watching, between)
+        yield Trial(camera, watching, between, blindfold)

@@ -1,0 +1,138 @@
+"""What a viewer receives of a live camera while everything it depends on fails."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from harness import command_line, machine_card
+from rig.clips import FPS
+from rig.faults import FAULTS
+from rig.judge import LIKENESS, SCORE, Judge
+from rig.trial import DEADLINE_S, SIZE, Trial, TrialResult, trial
+
+AFTER_S: Final = 1.0
+"""For how long a camera that has recovered is watched: its first frames count too."""
+
+INTRODUCTION: Final = (
+    "A camera with a moving face is masked by way of a real Triton server and published over RTSP "
+    "to a viewer in a process of its own. Between the camera and its server sit a gRPC server and "
+    "a TCP proxy that misbehave on demand; the server's processes are stopped and killed. Every "
+    "frame that the viewer received, from shortly before a fault until a second after the "
+    "recovery, is judged in two ways: by correlation with the face that is known to be there "
+    f"({LIKENESS} or more counts as shown) and by a detector of the judge's own (a score "
+    f"of {SCORE} or more). "
+    "A frame with an unmasked face by either is a failure, and so is a recovery that does not come."
+)
+HEAD: Final = (
+    "| what was done | times | frames a viewer received | of them with an unmasked face "
+    "| placeholders | seconds to masked | seconds to recovery |\n|---|" + "---:|" * 6
+)
+NOTES: Final = (
+    "Seconds are medians, with the longest in brackets. To masked: from the fault to the first "
+    "placeholder at the viewer; the frames between were checked before. With the camera's "
+    "deadline of {deadline_s:g} s, what only hangs shows that late. To recovery: from the end of "
+    "the fault to the first masked frame of the camera, a server's restart included.",
+    "The control makes the detector blind behind all that guards it, in the same camera and with "
+    "the same viewer, as the last thing of a run: these faces are meant to be seen, and a judge "
+    "that misses them fails the run. It is not in the totals.",
+    "The whole recording, from the first frame to the last before the control, was then judged "
+    "once more by correlation alone: {recorded} frames, {recorded_faces} with an unmasked face.",
+)
+
+
+@click.command()
+@click.option("--repeat", default=1, show_default=True, help="Times that each fault is tried.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
+@click.option(
+    "--page", "page_file", type=click.Path(path_type=Path), default=Path("docs/faults.md")
+)
+def faults(*, repeat: int, output: Path, page_file: Path) -> None:
+    """Break what a live camera depends on, and judge what a viewer received.
+
+    Exits with 1 when a face was seen, when the camera did not recover, or when the judge is blind.
+    """
+    card = machine_card() | {"pictures": f"{SIZE[0]} × {SIZE[1]} at {FPS} fps"}
+    started_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, trial(Path(folder)) as door:
+        try:
+            document = _measure(door, repeat)
+        except TimeoutError as error:
+            raise click.ClickException(f"no placeholder, recovery or control: {error}") from error
+    card["minutes"] = round((time.monotonic() - started_s) / 60, 1)
+    document |= {"command": command_line(sys.argv), "card": card}
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "faults.json").write_text(json.dumps(document, indent=1) + "\n")
+    page_file.write_text(page(document))
+    click.echo(page(document))
+    if leaks(document) or not document["control"]["faces"]:
+        raise SystemExit(1)
+
+
+def leaks(document: Mapping[str, Any]) -> int:
+    """Frames with an unmasked face that were received, the control's aside."""
+    by_trial: int = sum(each["faces"] for each in document["trials"])
+    recorded: int = document["recorded_faces"]
+    return by_trial + recorded
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """What faults.json says, as docs/faults.md."""
+    trials, control = document["trials"], document["control"]
+    names = list(dict.fromkeys(each["fault"] for each in trials))
+    rows = [_row(name, [each for each in trials if each["fault"] == name]) for name in names]
+    rows.append(_row("**all faults**", trials))
+    rows.append(
+        f"| control: the detector is made blind | 1 | {control['pictures']} "
+        f"| {control['faces']} | {control['withheld']} | never | - |"
+    )
+    parts = [
+        "# What a viewer sees when something fails",
+        INTRODUCTION,
+        "```\nperf/run faults --repeat 10\n```",
+        "runs it, writes this page, and exits with 1 if a single such frame was received. "
+        f"This page: `{document['command']}`.",
+        "\n".join([HEAD, *rows]),
+        *(note.format_map(document) for note in NOTES),
+        "\n".join(f"- {key}: {value}" for key, value in document["card"].items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measure(door: Trial, repeat: int) -> dict[str, Any]:
+    results: list[TrialResult] = []
+    for _ in range(repeat):
+        for fault in FAULTS:
+            results.append(door.run(fault, after_s=AFTER_S))
+            click.echo(f"{len(results)}/{repeat * len(FAULTS)} {results[-1]}", err=True)
+    # The frames between two faults were not judged yet.
+    by_pixels = Judge(SIZE[1], detect=False)
+    recorded = [by_pixels(seen.picture) for seen in door.viewer.seen()]
+    control = door.control()
+    return {
+        "deadline_s": DEADLINE_S,
+        "trials": [asdict(result) for result in results],
+        "recorded": len(recorded),
+        "recorded_faces": sum(verdict.face for verdict in recorded),
+        "control": {
+            "pictures": len(control),
+            "faces": sum(verdict.face for verdict in control),
+            "withheld": sum(verdict.placeholder for verdict in control),
+        },
+    }
+
+
+def _row(name: str, trials: Sequence[Mapping[str, Any]]) -> str:
+    counts = [sum(each[key] for each in trials) for key in ("pictures", "faces", "withheld")]
+    times = [[each[key] for each in trials] for key in ("masked_after_s", "recovered_after_s")]
+    seconds = [f"{statistics.median(each):.1f} ({max(each):.1f})" for each in times]
+    return f"| {' | '.join(map(str, [name, len(trials), *counts, *seconds]))} |"

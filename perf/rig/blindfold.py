@@ -1,0 +1,45 @@
+"""A detector that can be made blind: what the judge has to notice."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections
+from faceblur.detector import Detector, ModelInfo
+
+
+class Blindfold:
+    """Passes everything on to a detector, or answers at once that there is no face.
+
+    It sits behind whatever guards a session, so nothing but the judge can tell.
+
+    Args:
+        detector: The one that sees.
+
+    Attributes:
+        is_on: Whether it finds nothing from now on.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.is_on = False
+        self._detector = detector
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        return self._detector.model
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detector.Detector`."""
+        if not self.is_on:
+            return self._detector.submit(canvas, min_score=min_score)
+        nothing: Future[Detections] = Future()
+        nothing.set_result(Detections.empty())
+        return nothing
+
+    def close(self) -> None:
+        """Close the detector."""
+        self._detector.close()
