@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import faults
 from faceblur.cli import main
 from faceblur.cli.reference import reference
+from rig.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -59,3 +62,12 @@ _FOREIGN = {"--model-config-name", "--model-config-name=onnxruntime"}
 def test_exit_codes_are_documented() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     assert [code for code in "023456" if f"  {code}  " not in text] == []
+
+
+def test_the_fault_matrix_is_whole_and_no_face_was_seen() -> None:
+    document = json.loads((ROOT / "perf" / "results" / "faults.json").read_text())
+    text = (ROOT / "docs" / "faults.md").read_text()
+    assert text == faults.page(document), "run: perf/run faults"
+    assert [fault.name for fault in FAULTS if f"| {fault.name} |" not in text] == []
+    assert faults.leaks(document) == 0
+    assert document["control"]["faces"] > 0

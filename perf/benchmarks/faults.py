@@ -41,10 +41,12 @@ NOTES: Final = (
     "Seconds are medians, with the longest in brackets. To masked: from the fault to the first "
     "placeholder at the viewer; the frames between were checked before. With the camera's "
     "deadline of {deadline_s:g} s, what only hangs shows that late. To recovery: from the end of "
-    "the fault to the first masked frame of the camera, a server's restart included.",
+    "the fault (of a server that has to be started anew: from when it is ready) to the first "
+    "masked frame of the camera.",
     "The control makes the detector blind behind all that guards it, in the same camera and with "
-    "the same viewer, as the last thing of a run: these faces are meant to be seen, and a judge "
-    "that misses them fails the run. It is not in the totals.",
+    "the same viewer, as the last thing of a run, and counts from just after the first leak: these "
+    "faces are meant to be seen, and a judge that misses them fails the run. The control is not in "
+    "the totals.",
     "The whole recording, from the first frame to the last before the control, was then judged "
     "once more by correlation alone: {recorded} frames, {recorded_faces} with an unmasked face.",
 )
