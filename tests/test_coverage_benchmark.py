@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import ROOT
 
 from benchmarks.coverage import _faces
 from benchmarks.coverage_clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker
 from benchmarks.coverage_labels import agree
 from benchmarks.coverage_score import MARK, Face, Mask, Score, Scorer
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = (60, 80)
 
 
