@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import triton_to_np_dtype
 
 from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_THRESHOLD
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.letterbox import canonical_shapes
 from faceblur.repository import model_repository
 
@@ -45,7 +45,8 @@ def test_every_configuration_is_explicit(path: Path) -> None:
     assert queue.max_queue_size > 0
     assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
     assert config.instance_group
-    assert config.model_warmup
+    # What decodes JPEG loads its decoder itself, and serves on (refusing) where there is none.
+    assert bool(config.model_warmup) == (config.name != "jpeg_letterbox")
 
 
 def test_there_are_three_ways_to_run_the_detector() -> None:
@@ -84,12 +85,16 @@ def test_every_canonical_shape_is_warmed_up(path: Path) -> None:
     assert warm == set(canonical_shapes())
 
 
-def test_the_ensemble_passes_every_tensor_on() -> None:
-    ensemble = _parse(REPOSITORY / "face_detection" / "config.pbtxt")
+@pytest.mark.parametrize(
+    ("name", "unused"), [("face_detection", {"geometry"}), ("face_detection_jpeg", set())]
+)
+def test_the_ensemble_passes_every_tensor_on(name: str, unused: set[str]) -> None:
+    ensemble = _parse(REPOSITORY / name / "config.pbtxt")
     made = {tensor.name for tensor in ensemble.input}
     for step in ensemble.ensemble_scheduling.step:
         config = _parse(REPOSITORY / step.model_name / "config.pbtxt")
-        assert set(step.input_map) == {tensor.name for tensor in config.input}
+        given = {tensor.name for tensor in config.input if tensor.name not in unused}
+        assert set(step.input_map) == given
         assert set(step.input_map.values()) <= made
         assert set(step.output_map) == {tensor.name for tensor in config.output}
         made |= set(step.output_map.values())
@@ -102,12 +107,17 @@ def test_the_default_threshold_is_the_clients() -> None:
     assert float(value) == DEFAULT_THRESHOLD
 
 
-def test_the_decoding_needs_only_numpy() -> None:
-    source = (REPOSITORY / "face_postprocess" / "1" / "face_decoding.py").read_text()
+@pytest.mark.parametrize(
+    "code", ["face_postprocess/1/face_decoding.py", "jpeg_letterbox/1/letterboxing.py"]
+)
+def test_what_the_client_runs_too_needs_only_numpy(code: str) -> None:
+    source = (REPOSITORY / code).read_text()
     imported = {
         line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))
     }
-    assert imported <= {"__future__", "itertools", "typing", "numpy", "numpy.typing"}
+    assert imported <= {
+        "__future__", "collections.abc", "itertools", "typing", "numpy", "numpy.typing"
+    }  # fmt: skip
 
 
 def test_the_configurations_name_the_bundled_model() -> None:
@@ -118,3 +128,11 @@ def test_the_configurations_name_the_bundled_model() -> None:
         assert values["model_name"] == model.name
         assert values["model_sha256"] == model.sha256
         assert values["stride"] == str(model.stride)
+
+
+def test_jpeg_is_put_onto_the_canvases_that_the_client_uses() -> None:
+    _, model = models.find(BUNDLED_MODEL)
+    config = _parse(REPOSITORY / "jpeg_letterbox" / "config.pbtxt")
+    values = {key: int(value.string_value) for key, value in config.parameters.items()}
+    assert (values["size"], values["stride"]) == (DEFAULT_SIZE, model.stride)
+    assert values["max_pixels"] >= 7680 * 4320

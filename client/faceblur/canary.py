@@ -52,7 +52,7 @@ def check(detector: Detector, *, deadline_s: float, copies: int = 1) -> None:
     Raises:
         CanaryError: It did not come back with its face in time.
     """
-    futures = [detector.submit(_canvas(), min_score=MIN_SCORE) for _ in range(copies)]
+    futures = [detector.submit(picture(), min_score=MIN_SCORE) for _ in range(copies)]
     for future in futures:
         _judge(future, deadline_s)
 
@@ -190,11 +190,16 @@ class GuardedDetector:
 
 
 @lru_cache(maxsize=1)
-def _canvas() -> npt.NDArray[np.uint8]:
-    picture = cv2.imread(str(PICTURE))
-    if picture is None:
+def picture() -> npt.NDArray[np.uint8]:
+    """The check picture, (128, 128, 3) uint8 RGB.
+
+    Raises:
+        CanaryError: It is not there.
+    """
+    pixels = cv2.imread(str(PICTURE))
+    if pixels is None:
         raise CanaryError("the check picture is missing from this installation; reinstall faceblur")
-    return np.ascontiguousarray(picture[:, :, ::-1])
+    return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 def _iou(boxes: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

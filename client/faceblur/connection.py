@@ -10,8 +10,8 @@ from typing import Final, Literal
 from faceblur.defaults import DEFAULT_SERVER
 from faceblur.errors import InputError
 
-Transport = Literal["auto", "shm", "raw"]
-TRANSPORTS: tuple[Transport, ...] = ("auto", "shm", "raw")
+Transport = Literal["auto", "shm", "raw", "jpeg"]
+TRANSPORTS: tuple[Transport, ...] = ("auto", "shm", "raw", "jpeg")
 
 _ADDRESS: Final = re.compile(r"[^\s,/]+:\d+")
 _TARGETS: Final = re.compile(r"dns:///?[^\s/]\S*:\d+|ipv[46]:\S+:\d+(,\S+:\d+)*")
@@ -51,8 +51,9 @@ class Connection:
             `ipv4:HOST:PORT,HOST:PORT`. Requests go to those that are up, in turn.
         tls: Encryption; plain text when None.
         deadline_s: Seconds that any call may take.
-        transport: How pictures travel: `shm` through system shared memory, `raw` inside the
-            gRPC message, `auto` through shared memory where that works.
+        transport: How pictures travel: `shm` as pixels in system shared memory, `raw` as pixels
+            inside the gRPC message, `jpeg` as JPEG; `auto` through shared memory where that works,
+            else as pixels or JPEG, whichever is found to be faster when the connection is made.
     """
 
     address: str = DEFAULT_SERVER
@@ -70,12 +71,12 @@ class Connection:
         if self.is_several and self.transport == "shm":
             raise InputError(
                 f"shared memory belongs to one server, and {self.address} may be several; use "
-                "the transport raw"
+                "the transport auto, raw or jpeg"
             )
         if not self.deadline_s > 0:
             raise InputError("the deadline must be longer than 0 seconds")
         if self.transport not in TRANSPORTS:
-            raise InputError(f"transport {self.transport!r} is unknown; use auto, shm or raw")
+            raise InputError(f"transport {self.transport!r} is unknown; use auto, shm, raw or jpeg")
 
     @property
     def is_several(self) -> bool:

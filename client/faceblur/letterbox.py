@@ -2,26 +2,33 @@
 
 Triton batches only requests of equal shape, so cameras and files of every size are snapped to
 16:9, 4:3 or square, upright or lying; a 16:9 frame at size 640 goes in as 384 × 640, not 640 × 640.
+
+The geometry is that of `model_repository/jpeg_letterbox/1/letterboxing.py`, which Triton uses for
+pictures that come to it as JPEG; there is no second one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur import postprocess
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.errors import InputError
+from faceblur.repository import load_code
 
-PAD_VALUE = 114
+if TYPE_CHECKING:
+    import letterboxing
+else:
+    letterboxing = load_code("jpeg_letterbox", "letterboxing")
+
+PAD_VALUE: int = letterboxing.PAD_VALUE
 """Grey of the border, the value YOLOv5 was trained with."""
-
-ASPECTS = (9 / 16, 3 / 4, 1.0)
-"""Short side over long side of the canonical shapes."""
 
 
 def canonical_shapes(*, size: int = DEFAULT_SIZE, stride: int = 32) -> tuple[tuple[int, int], ...]:
@@ -31,11 +38,7 @@ def canonical_shapes(*, size: int = DEFAULT_SIZE, stride: int = 32) -> tuple[tup
         size: Longest side in pixels; rounded up to a multiple of `stride`.
         stride: Largest stride of the detector: 32, or 64 for P6 variants.
     """
-    long = _round_up(size, stride)
-    shorts = sorted({_round_up(long * aspect, stride) for aspect in ASPECTS})
-    landscape = [(short, long) for short in shorts]
-    portrait = [(long, short) for short in shorts if short != long]
-    return tuple(landscape + portrait)
+    return letterboxing.canonical_shapes(size=size, stride=stride)
 
 
 @dataclass(frozen=True)
@@ -69,28 +72,13 @@ class Letterbox:
             raise InputError(f"a picture of {width} × {height} pixels has nothing to look at")
         if size < stride:
             raise InputError(f"--size {size} is too small; give at least {stride}")
-        long = _round_up(size, stride)
-        scale = long / max(width, height)
-        resized = (max(1, round(width * scale)), max(1, round(height * scale)))
-        fitting = [
-            (h, w)
-            for h, w in canonical_shapes(size=size, stride=stride)
-            if h >= resized[1] and w >= resized[0]
-        ]
-        shape = min(fitting, key=lambda hw: hw[0] * hw[1])
-        return cls(
-            source=(width, height),
-            shape=shape,
-            resized=resized,
-            left=(shape[1] - resized[0]) // 2,
-            top=(shape[0] - resized[1]) // 2,
-        )
+        (placement,) = letterboxing.place([(width, height)], size=size, stride=stride)
+        return cls((width, height), *placement)
 
     def resize(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring a picture of the source size to the resized size; any dtype and channels."""
-        # Bilinear alone aliases when it shrinks a lot, and small faces go first.
-        shrinks = self.source[0] > 2 * self.resized[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        averages = letterboxing.averages(self.source[0], self.resized[0])
+        how = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
         resized: npt.NDArray[Any] = cv2.resize(picture, self.resized, interpolation=how)
         return resized
 
@@ -103,24 +91,11 @@ class Letterbox:
         Returns:
             (shape[0], shape[1], 3) uint8, channels as they came.
         """
-        canvas = np.full((*self.shape, 3), PAD_VALUE, np.uint8)
-        width, height = self.resized
-        window = canvas[self.top : self.top + height, self.left : self.left + width]
-        window[:] = picture if picture.shape[1::-1] == self.resized else self.resize(picture)
+        resized = picture if picture.shape[1::-1] == self.resized else self.resize(picture)
+        canvas: npt.NDArray[np.uint8] = letterboxing.paste(resized, self.shape, self.left, self.top)
         return canvas
 
     def to_source(self, detections: Detections) -> Detections:
         """Move detections from the canvas to the picture."""
-        scale = np.array(
-            [self.source[0] / self.resized[0], self.source[1] / self.resized[1]], np.float32
-        )
-        shift = np.array([self.left, self.top], np.float32)
-        return Detections(
-            ((detections.boxes.reshape(-1, 2, 2) - shift) * scale).reshape(-1, 4),
-            detections.scores,
-            (detections.landmarks - shift) * scale,
-        )
-
-
-def _round_up(value: float, multiple: int) -> int:
-    return int(-(-value // multiple) * multiple)
+        mapping = letterboxing.mapping(self.source, self.resized, self.left, self.top)
+        return Detections.from_rows(postprocess.to_picture(detections.rows(), mapping))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 from faceblur.errors import ModelError
 
@@ -33,3 +35,22 @@ def bundled_onnx() -> Path:
             "another with --model"
         )
     return path
+
+
+def load_code(model: str, name: str) -> ModuleType:
+    """Load a Python module that lies beside a model, where Triton runs the same one.
+
+    Args:
+        model: The model.
+        name: Of the module.
+
+    Raises:
+        ModelError: The installation is incomplete.
+    """
+    path = model_repository() / model / "1" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ModelError(f"{name}.py is missing from this installation; reinstall faceblur")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

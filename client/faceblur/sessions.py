@@ -136,7 +136,9 @@ def open_session(options: SessionOptions) -> DetectionSession:
             server=None,
             tools=_versions("onnxruntime"),
         )
-    return _embedded(options, ServerOptions(onnx=onnx, model=model))
+    # Pictures come by shared memory; a process for JPEG would only cost memory.
+    jpeg = options.transport == "jpeg"
+    return _embedded(options, ServerOptions(onnx=onnx, model=model, jpeg=jpeg))
 
 
 def _remote(options: SessionOptions, address: str) -> DetectionSession:

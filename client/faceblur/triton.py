@@ -14,17 +14,33 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
-from tritonclient.utils.shared_memory import SharedMemoryException
 
+from faceblur import canary
 from faceblur.connection import Connection
 from faceblur.detections import ROW_WIDTH, Detections
 from faceblur.detector import ModelInfo
-from faceblur.errors import DeadlineError, ReplyError, ServerError, ServerUnavailableError
-from faceblur.shared_slots import SharedSlots, Slot
+from faceblur.errors import (
+    DeadlineError,
+    FaceblurError,
+    ReplyError,
+    ServerError,
+    ServerUnavailableError,
+)
+from faceblur.transport_choice import compare
+from faceblur.transports import (
+    JPEG_ENSEMBLE,
+    PIXELS_ENSEMBLE,
+    JpegTransport,
+    Parcel,
+    RawTransport,
+    SharedMemoryTransport,
+    Transporter,
+    TransportName,
+)
 
 logger = logging.getLogger(__name__)
 
-ENSEMBLE = "face_detection"
+ENSEMBLE = PIXELS_ENSEMBLE
 DETECTOR = "yolov5_face"
 CLOSE_TIMEOUT_S = 2.0
 
@@ -78,7 +94,7 @@ SEVERAL_OPTIONS = [
 
 
 class TritonDetector:
-    """Sends canvases to the `face_detection` ensemble of a Triton server, or of several in turn.
+    """Sends canvases to an ensemble of a Triton server, or of several in turn.
 
     Safe to call from several threads; every call has the connection's deadline.
 
@@ -92,30 +108,21 @@ class TritonDetector:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._client = _open(connection)
-        self._slots: SharedSlots | None = None
         try:
             self.model = self._read_model()
-            if connection.transport != "raw" and not connection.is_several:
-                self._slots = self._probe_shared_memory()
-        except ServerError:
+            self._transporter = self._choose_transporter()
+        except FaceblurError:
             self._client.close()
             raise
 
     @property
-    def transport(self) -> str:
-        """How pictures travel: `shm` or `raw`."""
-        return "raw" if self._slots is None else "shm"
+    def transport(self) -> TransportName:
+        """How pictures travel."""
+        return self._transporter.name
 
     def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detector.Detector`."""
-        request = _Request(uuid.uuid4().hex, min_score)
-        try:
-            self._send(request, canvas)
-        except InferenceServerException as error:
-            request.fail(self._error(error))
-        except SharedMemoryException as error:
-            request.fail(ServerError(f"shared memory failed: {error}; use --transport raw"))
-        return request.future
+        return self._submit(self._transporter, canvas, min_score)
 
     def server_version(self) -> str:
         """Ask the server for the version of Triton that it is.
@@ -131,26 +138,30 @@ class TritonDetector:
 
     def close(self) -> None:
         """Close the connection and drop the shared memory."""
-        if self._slots is not None:
-            self._slots.close()
+        self._transporter.close()
         # gRPC waits for calls under way; one that an interrupt broke off never ends.
         closing = threading.Thread(target=self._client.close, daemon=True)
         closing.start()
         closing.join(CLOSE_TIMEOUT_S)
 
-    def _send(self, request: _Request, canvas: npt.NDArray[np.uint8]) -> None:
-        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
-        slot: Slot | None = None
-        if self._slots is None:
-            images.set_data_from_numpy(canvas[None])
-        else:
-            slot = self._slots.take(canvas)
-            images.set_shared_memory(slot.name, canvas.nbytes)
+    def _submit(
+        self, transporter: Transporter, canvas: npt.NDArray[np.uint8], min_score: float
+    ) -> Future[Detections]:
+        request = _Request(uuid.uuid4().hex, min_score)
+        try:
+            self._send(request, transporter.ensemble, transporter.pack(canvas))
+        except InferenceServerException as error:
+            request.fail(self._error(error))
+        except ServerError as error:
+            request.fail(error)
+        return request.future
+
+    def _send(self, request: _Request, ensemble: str, parcel: Parcel) -> None:
         min_score = grpcclient.InferInput("min_score", [1, 1], "FP32")
         min_score.set_data_from_numpy(np.array([[request.min_score]], np.float32))
 
         def answered(result: Any, error: InferenceServerException | None) -> None:
-            self._release(slot, failed=error is not None)
+            parcel.done(error is not None)
             if error is not None:
                 request.fail(self._error(error))
             else:
@@ -158,8 +169,8 @@ class TritonDetector:
 
         try:
             self._client.async_infer(
-                ENSEMBLE,
-                [images, min_score],
+                ensemble,
+                [*parcel.inputs, min_score],
                 answered,
                 request_id=request.id,
                 client_timeout=self.connection.deadline_s,
@@ -167,17 +178,8 @@ class TritonDetector:
                 timeout=int(self.connection.deadline_s * 1e6),
             )
         except InferenceServerException:
-            self._release(slot, failed=True)
+            parcel.done(True)
             raise
-
-    def _release(self, slot: Slot | None, *, failed: bool) -> None:
-        if slot is None or self._slots is None:
-            return
-        if failed:
-            # Not from gRPC's own thread: dropping a region asks the server.
-            threading.Thread(target=self._slots.retire, args=(slot,), daemon=True).start()
-        else:
-            self._slots.give_back(slot)
 
     def _read_model(self) -> ModelInfo:
         timeout_s = self.connection.deadline_s
@@ -197,19 +199,58 @@ class TritonDetector:
             stride=int(parameters.get("stride", 32)),
         )
 
-    def _probe_shared_memory(self) -> SharedSlots | None:
-        slots = SharedSlots(self._client, timeout_s=self.connection.deadline_s)
-        try:
-            slots.give_back(slots.take(np.zeros((1,), np.uint8)))
-        except (InferenceServerException, SharedMemoryException) as error:
-            if self.connection.transport == "shm":
+    def _choose_transporter(self) -> Transporter:
+        wanted, address = self.connection.transport, self.connection.address
+        if wanted == "raw":
+            return RawTransport()
+        if wanted == "jpeg":
+            if not self._serves_jpeg():
                 raise ServerError(
-                    f"the server at {self.connection.address} does not take shared memory "
-                    f"({error}); use --transport raw"
+                    f"the server at {address} does not serve {JPEG_ENSEMBLE}; use --transport "
+                    "raw, or bring its model repository up to date"
+                )
+            return JpegTransport()
+        try:
+            if not self.connection.is_several:
+                return SharedMemoryTransport(self._client, timeout_s=self.connection.deadline_s)
+        except ServerError as error:
+            if wanted == "shm":
+                raise ServerError(
+                    f"the server at {address} is not used: {error}; use --transport auto"
                 ) from error
-            logger.debug("no shared memory with %s: %s", self.connection.address, error)
-            return None
-        return slots
+            logger.debug("no shared memory with %s: %s", address, error)
+        return self._measure_transporters()
+
+    def _measure_transporters(self) -> Transporter:
+        """Pixels or JPEG, whichever brings a picture there and back sooner."""
+        raw, jpeg = RawTransport(), JpegTransport()
+        if not self._serves_jpeg():
+            return raw
+        times = compare(
+            lambda canvas: self._submit(raw, canvas, canary.MIN_SCORE),
+            lambda canvas: self._submit(jpeg, canvas, canary.MIN_SCORE),
+            canary.picture(),
+            deadline_s=self.connection.deadline_s,
+        )
+        chosen: Transporter = jpeg if times.prefers_jpeg else raw
+        logger.info(
+            "pictures go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
+            self.connection.address,
+            "JPEG" if times.prefers_jpeg else "pixels",
+            times.raw_s * 1e3,
+            times.jpeg_s * 1e3,
+        )
+        return chosen
+
+    def _serves_jpeg(self) -> bool:
+        try:
+            return bool(
+                self._client.is_model_ready(
+                    JPEG_ENSEMBLE, client_timeout=self.connection.deadline_s
+                )
+            )
+        except InferenceServerException as error:
+            raise self._error(error) from error
 
     def _error(self, error: InferenceServerException) -> ServerError:
         status, address = error.status() or "", self.connection.address

@@ -18,6 +18,10 @@ from tritonclient.grpc import model_config_pb2
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.repository import model_repository
+from faceblur.transports import JPEG_ENSEMBLE
+
+JPEG_MODEL = "jpeg_letterbox"
+"""The model that only `JPEG_ENSEMBLE` needs."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class TritonRuntime:
 
 
 def lay_out_repository(
-    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int
+    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int, jpeg: bool
 ) -> None:
     """Copy the model repository with another detector in it.
 
@@ -113,10 +117,12 @@ def lay_out_repository(
         model: What the server shall say of it.
         instances: Inferences that run at the same time.
         threads: CPU threads of each.
+        jpeg: Serve pictures that come as JPEG too.
     """
-    shutil.copytree(
-        model_repository(), folder, ignore=shutil.ignore_patterns("*.onnx", "*.plan", "__pycache__")
-    )
+    left_out = ["*.onnx", "*.plan", "__pycache__"]
+    if not jpeg:
+        left_out += [JPEG_ENSEMBLE, JPEG_MODEL]
+    shutil.copytree(model_repository(), folder, ignore=shutil.ignore_patterns(*left_out))
     (folder / "yolov5_face" / "1" / "model.onnx").symlink_to(onnx.resolve())
     path = folder / "yolov5_face" / "configs" / "embedded.pbtxt"
     config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
@@ -132,4 +138,12 @@ def lay_out_repository(
     for warmup in config.model_warmup:
         dims = warmup.inputs["images"].dims
         dims[:2] = [-(-side // model.stride) * model.stride for side in dims[:2]]
+    path.write_text(text_format.MessageToString(config))
+    if jpeg:
+        _set_parameter(folder / JPEG_MODEL / "config.pbtxt", "stride", str(model.stride))
+
+
+def _set_parameter(path: Path, key: str, value: str) -> None:
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    config.parameters[key].string_value = value
     path.write_text(text_format.MessageToString(config))

@@ -56,6 +56,7 @@ class ServerOptions:
         certificate: PEM certificate chain of the server, for TLS.
         key: PEM private key of the server.
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
+        jpeg: Serve pictures that come as JPEG too.
         start_timeout_s: Seconds until it must be ready.
     """
 
@@ -69,6 +70,7 @@ class ServerOptions:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    jpeg: bool = True
     start_timeout_s: float = 60.0
 
 
@@ -135,6 +137,7 @@ class TritonServer:
                 model=self.options.model,
                 instances=self.options.instances,
                 threads=self.options.threads,
+                jpeg=self.options.jpeg,
             )
             with (self._folder / "server.log").open("wb") as log:
                 self._process = subprocess.Popen(

@@ -17,6 +17,7 @@ from faceblur.detector import ModelInfo
 from faceblur.errors import OutputError
 from faceblur.letterbox import canonical_shapes
 from faceblur.repository import model_repository
+from faceblur.triton_runtime import JPEG_MODEL
 from faceblur_export.hashing import sha256_of
 from faceblur_export.onnx_file import read_onnx
 from faceblur_export.tensorrt_builders import Progress
@@ -79,6 +80,10 @@ def fill_repository(
     main = output / DETECTOR / "config.pbtxt"
     for config in (main, *sorted((output / DETECTOR / "configs").glob("*.pbtxt"))):
         _describe(config, info, size=size, profiles=profiles if config == main else 0)
+    letterbox = output / JPEG_MODEL / "config.pbtxt"
+    # A repository from before it had one is left as it is.
+    if letterbox.is_file():
+        _set_parameters(letterbox, {"stride": str(info.stride), "size": str(size)})
     if plan is not None:
         build_plan(target, plan_file.parent, plan, progress)
     return info
@@ -109,18 +114,25 @@ def _prepare(output: Path, *, renew: bool) -> None:
 
 def _describe(path: Path, info: ModelInfo, *, size: int, profiles: int) -> None:
     """Write into a configuration which model it serves, and what it is warmed up with."""
-    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     values = {
         "model_name": info.name,
         "model_sha256": info.sha256,
         "stride": str(info.stride),
     }
-    for key, value in values.items():
-        config.parameters[key].string_value = value
+    _set_parameters(path, values)
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     _warm_up(config, canonical_shapes(size=size, stride=info.stride))
     for group in config.instance_group:
         # The first profile fits every shape; with the others, each runs at its own shape's speed.
         group.profile[:] = [str(number) for number in range(profiles)]
+    with atomic_path(path) as temporary:
+        temporary.write_text(text_format.MessageToString(config))
+
+
+def _set_parameters(path: Path, values: dict[str, str]) -> None:
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    for key, value in values.items():
+        config.parameters[key].string_value = value
     with atomic_path(path) as temporary:
         temporary.write_text(text_format.MessageToString(config))
 

@@ -67,6 +67,9 @@ def test_p6_variants_are_warmed_up_at_multiples_of_64(tmp_path: Path) -> None:
     (tmp_path / "p6.onnx").write_bytes(graph.SerializeToString())
     info = fill_repository(tmp_path / "repository", tmp_path / "p6.onnx")
     assert (info.name, info.stride) == ("p6", 64)
+    letterbox = (tmp_path / "repository" / "jpeg_letterbox" / "config.pbtxt").read_text()
+    told = text_format.Parse(letterbox, model_config_pb2.ModelConfig()).parameters
+    assert told["stride"].string_value == "64"
     warmups = config(tmp_path / "repository").model_warmup
     sides = [tuple(warmup.inputs["images"].dims[:2]) for warmup in warmups]
     assert (384, 640) in sides

@@ -122,6 +122,29 @@ def _check_complete(priors: FloatArray, scores: FloatArray) -> None:
         )
 
 
+def to_picture(faces: FloatArray, mapping: FloatArray) -> FloatArray:
+    """Move faces from the network's canvas to the picture that was put on it.
+
+    Args:
+        faces: (N, 15) rows in pixels of the canvas.
+        mapping: (4,) scale x, scale y, left, top: a point p goes to (p - left or top) · scale.
+
+    Returns:
+        (N, 15) rows in pixels of the picture.
+
+    Raises:
+        ValueError: The mapping does not place a picture.
+    """
+    if mapping.shape != (4,) or not np.isfinite(mapping).all() or not (mapping[:2] > 0).all():
+        raise ValueError(f"the geometry {mapping.tolist()} does not place a picture")
+    scale, shift = mapping[:2], mapping[2:]
+    moved = faces.copy()
+    for columns in (slice(0, 4), slice(5, ROW_WIDTH)):
+        points = faces[:, columns]
+        moved[:, columns] = ((points.reshape(-1, 2) - shift) * scale).reshape(points.shape)
+    return moved
+
+
 def pad(faces: list[FloatArray]) -> tuple[FloatArray, npt.NDArray[np.int32]]:
     """Stack faces of several pictures: (B, N, 15) float32 filled up with zeros, (B, 1) counts.
 

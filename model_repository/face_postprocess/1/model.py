@@ -33,9 +33,15 @@ class TritonPythonModel:
                 min_scores = min_score.as_numpy().reshape(-1)
             if not ((min_scores >= 0) & (min_scores <= 1)).all():
                 raise ValueError("min_score must lie between 0 and 1")
-            faces, counts = face_decoding.pad(
-                face_decoding.find_faces(candidates, priors, min_scores)
-            )
+            found = face_decoding.find_faces(candidates, priors, min_scores)
+            geometry = pb_utils.get_input_tensor_by_name(request, "geometry")
+            if geometry is not None:
+                mappings = geometry.as_numpy()
+                found = [
+                    face_decoding.to_picture(faces, mapping)
+                    for faces, mapping in zip(found, mappings, strict=True)
+                ]
+            faces, counts = face_decoding.pad(found)
         except Exception as error:  # noqa: BLE001  any failure belongs to this request alone
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse(

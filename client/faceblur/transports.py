@@ -1,0 +1,171 @@
+"""The ways in which a canvas travels to a Triton server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+from tritonclient.utils.shared_memory import SharedMemoryException
+
+from faceblur.errors import ServerError
+from faceblur.shared_slots import SharedSlots
+
+TransportName = Literal["shm", "raw", "jpeg"]
+
+PIXELS_ENSEMBLE: Final = "face_detection"
+JPEG_ENSEMBLE: Final = "face_detection_jpeg"
+
+JPEG_QUALITY: Final = 90
+"""Of canvases sent as JPEG."""
+
+
+def _kept(failed: bool) -> None:
+    """Nothing has to be given back."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A canvas, packed for one request.
+
+    Attributes:
+        inputs: Of the ensemble.
+        done: To be called once, when the request is over; with whether it failed.
+    """
+
+    inputs: list[Any]
+    done: Callable[[bool], None] = _kept
+
+
+class Transporter(Protocol):
+    """Packs canvases; safe to call from several threads."""
+
+    @property
+    def name(self) -> TransportName:
+        """What the option calls it."""
+
+    @property
+    def ensemble(self) -> str:
+        """What the parcels are for."""
+
+    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+        """Pack a canvas (H, W, 3) uint8 RGB, or a copy of it.
+
+        Raises:
+            ServerError: It cannot be sent this way.
+        """
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class RawTransport:
+    """Pixels inside the gRPC message."""
+
+    name: Final = "raw"
+    ensemble: Final = PIXELS_ENSEMBLE
+
+    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+        """See `Transporter`."""
+        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
+        images.set_data_from_numpy(canvas[None])
+        return Parcel([images])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SharedMemoryTransport:
+    """Pixels in system shared memory, for a server on this machine.
+
+    Args:
+        client: A `tritonclient.grpc.InferenceServerClient`.
+        timeout_s: Seconds that registering a region may take.
+
+    Raises:
+        ServerError: The server does not take shared memory, or this machine gives none.
+    """
+
+    name: Final = "shm"
+    ensemble: Final = PIXELS_ENSEMBLE
+
+    def __init__(self, client: Any, *, timeout_s: float) -> None:
+        self._slots = SharedSlots(client, timeout_s=timeout_s)
+        try:
+            self._slots.give_back(self._slots.take(np.zeros((1,), np.uint8)))
+        except (InferenceServerException, SharedMemoryException) as error:
+            raise ServerError(f"it does not take shared memory ({error})") from error
+
+    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+        """See `Transporter`."""
+        try:
+            slot = self._slots.take(canvas)
+        except SharedMemoryException as error:
+            raise ServerError(f"shared memory failed: {error}; use --transport raw") from error
+        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
+        images.set_shared_memory(slot.name, canvas.nbytes)
+
+        def done(failed: bool) -> None:
+            if failed:
+                # Not from gRPC's own thread: dropping a region asks the server.
+                threading.Thread(target=self._slots.retire, args=(slot,), daemon=True).start()
+            else:
+                self._slots.give_back(slot)
+
+        return Parcel([images], done)
+
+    def close(self) -> None:
+        """Drop the regions."""
+        self._slots.close()
+
+
+class JpegTransport:
+    """The canvas as a JPEG: a fraction of the bytes, for a little of the accuracy.
+
+    The canvas, not the frame: its geometry stays exactly what the client has planned, and what
+    the server resizes to is what came.
+
+    Args:
+        quality: 1-100.
+    """
+
+    name: Final = "jpeg"
+    ensemble: Final = JPEG_ENSEMBLE
+
+    def __init__(self, *, quality: int = JPEG_QUALITY) -> None:
+        self._quality = quality
+
+    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+        """See `Transporter`."""
+        jpeg = grpcclient.InferInput("jpeg", [1, 1], "BYTES")
+        jpeg.set_data_from_numpy(
+            np.array([[encode_jpeg(canvas, quality=self._quality)]], np.object_)
+        )
+        size = grpcclient.InferInput("size", [1, 1], "INT32")
+        size.set_data_from_numpy(np.array([[max(canvas.shape[:2])]], np.int32))
+        return Parcel([jpeg, size])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def encode_jpeg(canvas: npt.NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode a canvas (H, W, 3) uint8 RGB.
+
+    Raises:
+        ServerError: It is none.
+    """
+    try:
+        picture = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
+        good, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise ServerError(f"a canvas of the shape {canvas.shape} is no picture") from error
+    if not good:
+        raise ServerError("a canvas cannot be encoded as JPEG; use --transport raw")
+    return bytes(encoded)

@@ -1,0 +1,110 @@
+"""Where a picture lies on the network's canvas: the one implementation.
+
+It lives in the model repository because Triton runs it where the faceblur package is not
+installed; the package loads it from here. numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+PAD_VALUE = 114
+"""Grey of the border, the value YOLOv5 was trained with."""
+
+ASPECTS = (9 / 16, 3 / 4, 1.0)
+"""Short side over long side of the canonical shapes."""
+
+
+class Placement(NamedTuple):
+    """How one picture size goes onto a canvas.
+
+    Attributes:
+        shape: Height and width of the canvas, pixels.
+        resized: Width and height of the picture on the canvas.
+        left: Grey columns before it.
+        top: Grey rows before it.
+    """
+
+    shape: tuple[int, int]
+    resized: tuple[int, int]
+    left: int
+    top: int
+
+
+def canonical_shapes(*, size: int, stride: int) -> tuple[tuple[int, int], ...]:
+    """The canvases (height, width) for a size, landscape ones first.
+
+    Args:
+        size: Longest side in pixels; rounded up to a multiple of `stride`.
+        stride: Largest stride of the detector: 32, or 64 for P6 variants.
+    """
+    long = _round_up(size, stride)
+    shorts = sorted({_round_up(long * aspect, stride) for aspect in ASPECTS})
+    landscape = [(short, long) for short in shorts]
+    portrait = [(long, short) for short in shorts if short != long]
+    return tuple(landscape + portrait)
+
+
+def place(pictures: Sequence[tuple[int, int]], *, size: int, stride: int) -> list[Placement]:
+    """Put pictures onto the smallest canonical canvas that holds every one of them.
+
+    Args:
+        pictures: Width and height of each, pixels.
+        size: Longest side on the canvas; rounded up to a multiple of `stride`.
+        stride: Largest stride of the detector.
+
+    Returns:
+        A placement for each, all with the same shape, centred.
+    """
+    long = _round_up(size, stride)
+    resized = []
+    for width, height in pictures:
+        scale = long / max(width, height)
+        resized.append((max(1, round(width * scale)), max(1, round(height * scale))))
+    across, down = (max(sides) for sides in zip(*resized, strict=True))
+    fitting = [
+        (h, w) for h, w in canonical_shapes(size=size, stride=stride) if h >= down and w >= across
+    ]
+    shape = min(fitting, key=lambda hw: hw[0] * hw[1])
+    return [
+        Placement(shape, (width, height), (shape[1] - width) // 2, (shape[0] - height) // 2)
+        for width, height in resized
+    ]
+
+
+def averages(width: int, resized_width: int) -> bool:
+    """Whether areas are averaged: bilinear alone aliases when it shrinks a lot."""
+    return width > 2 * resized_width
+
+
+def paste(picture: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) -> Any:
+    """A canvas (*shape, 3) uint8 with a resized picture (h, w, 3) on grey."""
+    canvas = np.full((*shape, 3), PAD_VALUE, np.uint8)
+    height, width = picture.shape[:2]
+    canvas[top : top + height, left : left + width] = picture
+    return canvas
+
+
+def mapping(
+    source: tuple[int, int], resized: tuple[int, int], left: int, top: int
+) -> npt.NDArray[np.float32]:
+    """What takes points from the canvas back to the picture; see `face_decoding.to_picture`.
+
+    Args:
+        source: Width and height of the picture.
+        resized: Width and height on the canvas.
+        left: Grey columns before it.
+        top: Grey rows before it.
+
+    Returns:
+        (4,) float32: scale x, scale y, left, top.
+    """
+    return np.array([source[0] / resized[0], source[1] / resized[1], left, top], np.float32)
+
+
+def _round_up(value: float, multiple: int) -> int:
+    return int(-(-value // multiple) * multiple)
