@@ -44,7 +44,7 @@ def label(pictures: Iterable[Picture], judges: Sequence[Detector]) -> Iterator[l
     linker = _Linker()
     for picture in pictures:
         answers = [
-            _detect(judge, picture, size=size, flip=flip)
+            detect(judge, picture, size=size, flip=flip)
             for judge in judges
             for size in SIZES
             for flip in (False, True)
@@ -52,7 +52,7 @@ def label(pictures: Iterable[Picture], judges: Sequence[Detector]) -> Iterator[l
         agreed = agree(answers, at_least=min_agreeing(len(judges)))
         agreed = agreed[agreed[:, 3] - agreed[:, 1] >= MIN_HEIGHT]
         appearances = linker.link(agreed)
-        shapes = [_ellipse(box, picture.shape[:2]) for box in agreed]
+        shapes = [ellipse(box, picture.shape[:2]) for box in agreed]
         yield [
             Face(shape, shape, appearance)
             for shape, appearance in zip(shapes, appearances, strict=True)
@@ -91,7 +91,8 @@ def iou(a: Boxes, b: Boxes) -> Boxes:
     return result
 
 
-def _detect(judge: Detector, picture: Picture, *, size: int, flip: bool) -> Boxes:
+def detect(judge: Detector, picture: Picture, *, size: int, flip: bool) -> Boxes:
+    """One pass: boxes (N, 4) in pixels of the picture, BGR, that may be mirrored for it."""
     height, width = picture.shape[:2]
     plan = Letterbox.plan(width, height, size=size)
     rgb = picture[:, ::-1, ::-1] if flip else picture[:, :, ::-1]
@@ -125,7 +126,8 @@ class _Linker:
         return names
 
 
-def _ellipse(box: Boxes, shape: tuple[int, ...]) -> Mask:
+def ellipse(box: Boxes, shape: tuple[int, ...]) -> Mask:
+    """The ellipse inscribed in a box, as the pixels (H, W) of a picture that it covers."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     across, down = (x + 0.5 - centre[0]) / half[0], (y + 0.5 - centre[1]) / half[1]
