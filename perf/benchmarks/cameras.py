@@ -26,13 +26,13 @@ from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.letterbox import Letterbox
 from faceblur.live.camera import Camera
 from faceblur.live.detection import LiveDetector
+from faceblur.live.encoder import Encoder
 from faceblur.live.fleet import Fleet
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.options import CameraOptions
 from faceblur.live.sink_options import SinkOptions, parse_sink
 from faceblur.live.source_options import SourceOptions
 from faceblur.live.stats import CameraStats
-from faceblur.live.writers import Encoder
 from faceblur.sessions import SessionOptions
 from harness import command_line, machine_card
 from rig.judge import Judge

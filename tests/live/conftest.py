@@ -1,14 +1,78 @@
-"""Fixtures of the tests of live cameras."""
+"""Fixtures of live cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from running import PATTERN, SIZE, Run
 
+from faceblur import models
+from faceblur.defaults import BUNDLED_MODEL
+from faceblur.detector import Detector
 from faceblur.errors import ServerStartError
+from faceblur.inprocess import InProcessDetector
+from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
+from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions, open_session
 from faceblur.triton_runtime import TritonRuntime
+from rig.clips import encode_clip
+from rig.rtsp import MISSING, is_available
+
+
+@pytest.fixture(scope="session")
+def detector() -> Iterator[InProcessDetector]:
+    """The bundled model in this process: nothing about servers is tested with it."""
+    onnx, model = models.find(BUNDLED_MODEL)
+    opened = InProcessDetector(onnx, model=model, threads=1)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def run(detector: InProcessDetector) -> Iterator[Run]:
+    """Start cameras that are stopped when the test ends."""
+    cameras: list[Camera] = []
+
+    def start(
+        source: str = PATTERN,
+        *sinks: str,
+        name: str = "door",
+        detector: Detector = detector,
+        **settings: object,
+    ) -> Camera:
+        options: dict[str, object] = {"policy": Policy(size=320), "deadline_s": 5.0, **settings}
+        camera = Camera(
+            CameraOptions(
+                name=name,
+                source=options.pop("options", None) or parse_source(source),
+                sinks=options.pop("sinks", None)
+                or tuple(parse_sink(sink) for sink in sinks or ("null",)),
+                **options,
+            ),
+            detector,
+        )
+        camera.start()
+        cameras.append(camera)
+        return camera
+
+    yield start
+    for camera in cameras:
+        camera.stop()
+
+
+@pytest.fixture(scope="session")
+def rtsp() -> None:
+    """A skip where there is no RTSP server."""
+    if not is_available():
+        pytest.skip(MISSING)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds of a moving face, encoded."""
+    return encode_clip(tmp_path_factory.mktemp("clip") / "face.h264", size=SIZE, frames=80)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -11,7 +11,7 @@ from faceblur.cli.options import logging_options, policy_options
 from faceblur.errors import FaceblurError
 from faceblur.live.camera import Camera
 from faceblur.live.detection import LiveDetector
-from faceblur.live.options import CameraOptions
+from faceblur.live.options import Audio, CameraOptions
 from faceblur.live.process_list import hide_credentials
 from faceblur.live.sink_options import parse_sink
 from faceblur.live.source_options import parse_source
@@ -37,6 +37,13 @@ FLUSH_S = 5.0
 @policy_options
 @zone_options
 @live_options
+@click.option(
+    "--audio",
+    type=click.Choice(get_args(Audio)),
+    default="drop",
+    show_default=True,
+    help="Keep the sound; voices are not masked.",
+)
 @live_session_options
 @logging_options
 def camera(
@@ -46,6 +53,7 @@ def camera(
     name: str,
     policy: Policy,
     live: dict[str, Any],
+    audio: Audio,
     session: SessionOptions,
     quiet: bool,
 ) -> None:
@@ -61,6 +69,7 @@ def camera(
         sinks=tuple(parse_sink(sink) for sink in sinks),
         policy=policy,
         deadline_s=session.deadline_s,
+        audio=audio,
         **live,
     )
     with LiveDetector(session) as detector:

@@ -235,6 +235,7 @@ class Camera:
             size=options.policy.size,
             stride=stride,
             detect_every=options.detect_every,
+            listen=options.audio == "keep",
         )
         slots = IN_FLIGHT * options.detect_every + options.lookahead + 1 + SPARE_SLOTS
         self._source = Source(job, name=options.name, slots=slots)
@@ -246,6 +247,9 @@ class Camera:
                 # Another stream, or the same after a gap: no track continues.
                 self._opened = source.opened
                 self._hand_over(self._presenter.restart(), now_s)
+            # It goes along whatever becomes of the frame, and when it is due.
+            for sink in self._sinks:
+                sink.hear(source.sound, frame.sound)
             self._arrived(frame)
         if source.error and not source.online:
             self._error = source.error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from faceblur.letterbox import Letterbox
 from faceblur.live.frame_format import Bytes, FrameFormat
+from faceblur.live.sound import SoundPacket
 from faceblur.masks import Masker
 from faceblur.selection import Choice
 from faceblur.video_surface import VideoSurface
@@ -30,6 +31,7 @@ class RawFrame:
         time_s: When it is shown, on the same clock: even where arrivals are not.
         canvas: What the detector is shown; None if it need not look.
         letterbox: How canvas and frame lie to each other; None without a canvas.
+        sound: What was heard since the frame before.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class RawFrame:
         time_s: float,
         canvas: Bytes | None = None,
         letterbox: Letterbox | None = None,
+        sound: Sequence[SoundPacket] = (),
         on_release: Callable[[], None] | None = None,
     ) -> None:
         self.format = format_
@@ -48,6 +51,7 @@ class RawFrame:
         self.time_s = time_s
         self.canvas = canvas
         self.letterbox = letterbox
+        self.sound = sound
         self._samples: Bytes | None = samples
         self._on_release = on_release
         self._holders = 1

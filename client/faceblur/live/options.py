@@ -41,7 +41,8 @@ class CameraOptions:
             look-ahead of the camera count, not those in here.
         on_failure: What is shown in place of frames that could not be checked: a flat picture
             with a notice, or the last checked and masked frame.
-        audio: Whether the sound goes along. Only "drop" works so far.
+        audio: Whether the sound goes along, in sinks that have a place for it. Voices are not
+            masked.
         hardware_decoding: Decode on a device, where it can; falls back with a warning.
     """
 
@@ -87,11 +88,6 @@ class CameraOptions:
         if self.policy.spans or any(zone.time is not None for zone in self.policy.zones):
             raise InputError(
                 f"camera {self.name} has no start to count time from: use zones without times"
-            )
-        if self.audio == "keep":
-            raise InputError(
-                f"the sound of camera {self.name} cannot be kept yet: use audio drop, and take the "
-                "sound from the camera itself"
             )
         for name, allowed in (
             ("on_failure", get_args(OnFailure)),

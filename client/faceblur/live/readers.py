@@ -13,19 +13,15 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from faceblur.errors import InputError
+from faceblur.live.sound_tap import SoundTap
 from faceblur.live.source_options import HardwareDecoding, SourceOptions
+from faceblur.live.stream_clock import StreamClock
 from faceblur.live.testpattern import TestPattern
 
 logger = logging.getLogger(__name__)
 
-MAX_DRIFT_S: Final = 0.5
-"""A stream's own clock is followed while it is no further from ours."""
-
 _PACED: Final = ("file", "hls")
 """They deliver faster than real time."""
-
-_IN_BURSTS_S: Final = 15.0
-"""How far ahead of its time a playlist's frame may come."""
 
 # Not "nobuffer": it throws away what was read to find out what the stream holds, and so waits for
 # the next key frame; the frames of that moment come in one go and all but the newest are dropped.
@@ -52,7 +48,13 @@ class Picture:
 
 
 class Reader(Protocol):
-    """A source of pictures."""
+    """A source of pictures.
+
+    Attributes:
+        sound: What is heard meanwhile; None where nothing is listened to.
+    """
+
+    sound: SoundTap | None
 
     def pictures(self) -> Iterator[Picture]:
         """All pictures, as they come, until the source ends.
@@ -62,15 +64,19 @@ class Reader(Protocol):
         """
 
 
-def open_reader(options: SourceOptions, hardware: HardwareDecoding) -> Reader:
+def open_reader(
+    options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+) -> Reader:
     """The reader for a source; it opens it when the first picture is asked for."""
     if options.kind == "testpattern":
         return PatternReader(options)
-    return StreamReader(options, hardware)
+    return StreamReader(options, hardware, listen=listen)
 
 
 class PatternReader:
     """A moving picture that needs no camera."""
+
+    sound: SoundTap | None = None
 
     def __init__(self, options: SourceOptions) -> None:
         self._pattern = TestPattern(options.size or (640, 360), face=options.face)
@@ -92,10 +98,13 @@ class PatternReader:
 class StreamReader:
     """Whatever FFmpeg opens: networks, devices, files."""
 
-    def __init__(self, options: SourceOptions, hardware: HardwareDecoding) -> None:
+    def __init__(
+        self, options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+    ) -> None:
         self._options = options
         self._hardware = hardware
         self._clock = StreamClock(paced=options.kind in _PACED)
+        self.sound = SoundTap(self._clock) if listen else None
 
     def pictures(self) -> Iterator[Picture]:
         """See `Reader`."""
@@ -116,8 +125,13 @@ class StreamReader:
         stream = container.streams.video[0]
         # Threads that work on several frames would keep each back for as many.
         stream.thread_type = "SLICE"
+        sound = None if self.sound is None else self.sound.open(container, self._options.label)
         arrivals: dict[int, float] = {}
-        for packet in container.demux(stream):
+        for packet in container.demux(*(each for each in (stream, sound) if each is not None)):
+            if packet.stream is not stream:
+                assert self.sound is not None
+                self.sound.hear(packet)
+                continue
             arrived_s = time.monotonic()
             if packet.pts is not None:
                 arrivals[packet.pts] = arrived_s
@@ -172,48 +186,6 @@ class StreamReader:
             timeout=timeouts,
             hwaccel=hardware_decoder(self._hardware),
         )
-
-
-class StreamClock:
-    """Puts a stream's own times on our clock.
-
-    Arrivals jitter and a stream's own clock does not, but it drifts, jumps, starts anywhere or
-    is absent; so it is followed as long as it stays near the arrivals.
-    """
-
-    def __init__(self, *, paced: bool) -> None:
-        self.paced = paced
-        self._offset_s: float | None = None
-        self._last_s = float("-inf")
-
-    def restart(self) -> None:
-        """The stream begins again, where it has just ended."""
-        self._offset_s = None
-
-    def time_s(self, own_s: float | None, arrived_s: float) -> float:
-        """When to show a frame; rises strictly.
-
-        Args:
-            own_s: When its stream says, seconds; None if it does not.
-            arrived_s: When it came.
-        """
-        if own_s is None:
-            time_s = arrived_s
-        else:
-            delay_s = arrived_s - own_s
-            if self._offset_s is None:
-                self._offset_s = max(delay_s, self._last_s - own_s)
-            if self.paced:
-                is_near = -MAX_DRIFT_S <= own_s + self._offset_s - arrived_s <= _IN_BURSTS_S
-            else:
-                # The frame that was under way for the shortest time tells the offset best.
-                self._offset_s = min(self._offset_s, delay_s)
-                is_near = delay_s - self._offset_s <= MAX_DRIFT_S
-            if not is_near:
-                self._offset_s = delay_s
-            time_s = own_s + self._offset_s
-        self._last_s = max(time_s, self._last_s + 1e-3)
-        return self._last_s
 
 
 def hardware_decoder(wanted: HardwareDecoding) -> HWAccel | None:

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import av
 
+from faceblur.live.encoder import INTERLEAVE, Encoder
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sink_options import SinkOptions
-from faceblur.live.writers import Encoder, Output, failed, wall_clock
+from faceblur.live.sound import SoundFormat, SoundQueue
+from faceblur.live.writers import Output, failed, wall_clock
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +31,21 @@ class SegmentWriter:
         self._container: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None
+        self._sound: SoundFormat | None = None
+        self._waiting = SoundQueue()
 
     def write(self, output: Output) -> None:
         """See `faceblur.live.writers.Writer`."""
+        self._waiting.add(output.packets)
         is_full = self._encoder is not None and self._encoder.duration_s >= self._options.segment_s
-        if is_full or output.format != self._format:
+        if is_full or (output.format, output.sound) != (self._format, self._sound):
             self.close()
         try:
             if self._encoder is None:
-                self._open(output.format)
+                self._open(output)
             assert self._encoder is not None
             self._encoder.write(output.format.image(output.samples), output.time_s)
+            self._encoder.write_sound(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
             raise failed(self._options, error) from error
 
@@ -57,14 +63,14 @@ class SegmentWriter:
             raise failed(self._options, error) from error
         self._delete_old()
 
-    def _open(self, format_: FrameFormat) -> None:
+    def _open(self, output: Output) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._part = self._folder / f"{wall_clock()}{SUFFIX}{_UNFINISHED}"
         # Readable to its end even if this process is killed.
-        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", **INTERLEAVE}
         self._container = av.open(str(self._part), "w", format="mp4", options=settings)
-        self._encoder = Encoder(self._container, format_, self._options)
-        self._format = format_
+        self._encoder = Encoder(self._container, output.format, self._options, sound=output.sound)
+        self._format, self._sound = output.format, output.sound
 
     def _delete_old(self) -> None:
         options, now = self._options, time.time()

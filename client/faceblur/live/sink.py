@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from faceblur.live.backoff import Backoff
@@ -12,6 +14,8 @@ from faceblur.live.frames import SafeFrame
 from faceblur.live.link import Link, LinkClosedError, Message
 from faceblur.live.redaction import redact
 from faceblur.live.sink_options import SinkOptions
+from faceblur.live.sound import SoundFormat, SoundPacket, SoundQueue, put
+from faceblur.live.sound_track import takes_sound
 from faceblur.live.source import START_S
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
 
@@ -45,6 +49,10 @@ class Sink:
         self._opened = 0
         self._error = ""
         self._state: SinkState = "starting"
+        self._takes_sound = takes_sound(options)
+        self._sound: SoundFormat | None = None
+        self._sound_sent: SoundFormat | None = None
+        self._waiting = SoundQueue()
         self.quit = False
 
     @property
@@ -58,6 +66,12 @@ class Sink:
             return self._retry_s
         return self._limit_s()
 
+    def hear(self, sound: SoundFormat | None, packets: Sequence[SoundPacket]) -> None:
+        """Take in sound; it goes along with the frames that are offered next."""
+        if self._takes_sound:
+            self._sound = sound
+            self._waiting.add(packets)
+
     def offer(self, frame: SafeFrame, now_s: float) -> None:
         """Pass on a frame if the sink can take it now; it is counted if not."""
         if not isinstance(frame, SafeFrame):
@@ -67,9 +81,12 @@ class Sink:
             self._dropped += 1
             return
         slot, format_ = self._free.popleft(), frame.format
-        child.ring.slot(slot)[: format_.size_bytes] = frame.samples
+        memory = child.ring.slot(slot)
+        memory[: format_.size_bytes] = frame.samples
+        sound = put(self._waiting.take(), memory[format_.size_bytes :])
         self._sent[slot] = (now_s, frame.arrived_s)
         try:
+            self._announce_sound(child)
             child.link.send(
                 kind="frame",
                 slot=slot,
@@ -80,6 +97,7 @@ class Sink:
                 aspect=[format_.aspect.numerator, format_.aspect.denominator],
                 time_s=frame.time_s,
                 arrived_s=frame.arrived_s,
+                sound=sound,
             )
         except LinkClosedError:
             self._fail(f"{self._options.label}: {child.how_it_ended()}", now_s)
@@ -151,12 +169,22 @@ class Sink:
             last_error=self._error,
         )
 
+    def _announce_sound(self, child: Child) -> None:
+        """Say what the sound is like, if the child does not know."""
+        sound = self._sound
+        if sound is not None and sound != self._sound_sent:
+            header = base64.b64encode(sound.header).decode()
+            child.link.send(kind="sound", codec=sound.codec, header=header)
+            self._sound_sent = sound
+
     def _open(self, now_s: float) -> None:
         self._child = Child(
             "faceblur.live.sink_worker", self._options, name=self._name, slots=SLOTS
         )
         self._free = deque(range(SLOTS))
         self._sent.clear()
+        self._sound_sent = None
+        self._waiting.clear()
         self._opened += 1
         self._opened_s = now_s
         self._has_written = False

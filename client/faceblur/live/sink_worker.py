@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from fractions import Fraction
@@ -11,6 +12,7 @@ from faceblur.live.frame_format import FrameFormat
 from faceblur.live.link import Message
 from faceblur.live.segments import SegmentWriter
 from faceblur.live.sink_options import SinkOptions
+from faceblur.live.sound import SoundFormat, get
 from faceblur.live.worker import Worker, run
 from faceblur.live.writers import (
     NullWriter,
@@ -53,6 +55,7 @@ def work(worker: Worker) -> None:
     """Write until told to finish."""
     options: SinkOptions = worker.settings
     writer = open_writer(options)
+    sound: SoundFormat | None = None
     while True:
         worker.link.wait()
         for message in worker.link.receive():
@@ -60,15 +63,18 @@ def work(worker: Worker) -> None:
                 writer.close()
                 worker.link.send(kind="finished")
                 return
+            if message["kind"] == "sound":
+                sound = SoundFormat(message["codec"], base64.b64decode(message["header"]))
+                continue
             try:
-                writer.write(_output(worker, message))
+                writer.write(_output(worker, message, sound))
             except ViewerLeftError:
                 worker.link.send(kind="quit")
                 return
             worker.link.send(kind="written", slot=message["slot"])
 
 
-def _output(worker: Worker, message: Message) -> Output:
+def _output(worker: Worker, message: Message, sound: SoundFormat | None) -> Output:
     format_ = FrameFormat(
         width=message["width"],
         height=message["height"],
@@ -76,11 +82,14 @@ def _output(worker: Worker, message: Message) -> Output:
         full_range=message["full_range"],
         aspect=Fraction(*message["aspect"]),
     )
+    memory = worker.ring.slot(message["slot"])
     return Output(
         format_,
-        worker.ring.slot(message["slot"])[: format_.size_bytes],
+        memory[: format_.size_bytes],
         message["time_s"],
         message["arrived_s"],
+        sound,
+        get(message["sound"], memory[format_.size_bytes :]),
     )
 
 

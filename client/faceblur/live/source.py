@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -15,6 +17,7 @@ from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
 from faceblur.live.link import Link, LinkClosedError, Message
 from faceblur.live.redaction import redact
+from faceblur.live.sound import SoundFormat, get
 from faceblur.live.source_worker import SourceJob, canvas_offset, plan_canvas
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ class Source:
         ended: It has come to its end, and is not opened again.
         error: Why it failed last, without credentials.
         online: Frames come.
+        sound: What the sound is like that comes with the frames; None without any.
     """
 
     def __init__(self, job: SourceJob, *, name: str, slots: int) -> None:
@@ -49,6 +53,7 @@ class Source:
         self.ended = False
         self.error = ""
         self.online = False
+        self.sound: SoundFormat | None = None
 
     @property
     def link(self) -> Link | None:
@@ -130,6 +135,11 @@ class Source:
         if kind == "warning":
             logger.warning("camera %s: %s", self._name, redact(text))
             return True
+        if kind == "sound":
+            codec, header = str(message.get("codec")), str(message.get("header"))
+            with suppress(ValueError):
+                self.sound = SoundFormat(codec, base64.b64decode(header, validate=True))
+            return True
         if kind == "ended" and self._job.source.ends:
             self.ended = True
             self.close()
@@ -159,6 +169,8 @@ class Source:
                 start = canvas_offset(format_)
                 canvas = memory[start : start + height * width * 3].reshape(height, width, 3)
             samples = memory[: format_.size_bytes]
+            sound_start, entries = message["sound"]
+            sound = get(entries, memory[int(sound_start) :])
             if samples.size < format_.size_bytes:
                 return None
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
@@ -170,6 +182,7 @@ class Source:
             time_s=time_s,
             canvas=canvas,
             letterbox=letterbox,
+            sound=sound,
             on_release=lambda: send_quietly(child.link, free=slot),
         )
 

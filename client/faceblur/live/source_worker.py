@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,7 @@ from faceblur.letterbox import Letterbox
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.readers import Picture, open_reader
 from faceblur.live.ring import SLOT_BYTES
+from faceblur.live.sound import MAX_BYTES, SoundFormat, put
 from faceblur.live.source_options import HardwareDecoding, SourceOptions
 from faceblur.live.worker import Worker, run
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
@@ -37,6 +39,7 @@ class SourceJob:
         size: Longest side of the detector's picture, pixels.
         stride: Of the detector.
         detect_every: Every so many frames carry a picture for the detector.
+        listen: Hand over the sound too.
     """
 
     source: SourceOptions
@@ -45,6 +48,7 @@ class SourceJob:
     size: int
     stride: int
     detect_every: int
+    listen: bool = False
 
 
 def canvas_offset(format_: FrameFormat) -> int:
@@ -150,8 +154,10 @@ def work(worker: Worker) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
     slots, throttle, preparer = _Slots(worker), Throttle(job.fps), _Preparer(job)
+    reader = open_reader(job.source, job.hardware, listen=job.listen)
+    announced: SoundFormat | None = None
     lost = number = 0
-    for picture in open_reader(job.source, job.hardware).pictures():
+    for picture in reader.pictures():
         if not throttle.lets(picture.time_s):
             continue
         slot = slots.take()
@@ -159,16 +165,21 @@ def work(worker: Worker) -> None:
             lost += 1
             continue
         image, format_ = preparer.upright(picture)
-        if canvas_offset(format_) + 3 * _canvas_area(format_, job) > SLOT_BYTES:
+        start = canvas_offset(format_)
+        sound_start = start + 3 * _canvas_area(format_, job)
+        if sound_start + MAX_BYTES > SLOT_BYTES:
             raise ValueError(f"frames of {format_.width} × {format_.height} are too large")
         memory = worker.ring.slot(slot)
         _copy(image, format_, memory)
         looks = number % job.detect_every == 0
         if looks:
             canvas = preparer.canvas(format_, memory, image.color_trc or 2)
-            start = canvas_offset(format_)
             memory[start : start + canvas.size] = canvas.reshape(-1)
         number += 1
+        sound: list[list[float]] = []
+        if reader.sound is not None:
+            announced = _announce(worker, reader.sound.format, announced)
+            sound = put(reader.sound.take(), memory[sound_start:])
         worker.link.send(
             kind="frame",
             slot=slot,
@@ -181,9 +192,20 @@ def work(worker: Worker) -> None:
             time_s=picture.time_s,
             canvas=looks,
             lost=lost,
+            sound=[sound_start, sound],
         )
         lost = 0
     worker.link.send(kind="ended")
+
+
+def _announce(
+    worker: Worker, sound: SoundFormat | None, announced: SoundFormat | None
+) -> SoundFormat | None:
+    """Say what the sound is like, once for each kind."""
+    if sound is not None and sound != announced:
+        header = base64.b64encode(sound.header).decode()
+        worker.link.send(kind="sound", codec=sound.codec, header=header)
+    return sound
 
 
 def _canvas_area(format_: FrameFormat, job: SourceJob) -> int:

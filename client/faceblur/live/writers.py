@@ -6,9 +6,8 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -17,27 +16,18 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from faceblur.errors import InputError, OutputError
+from faceblur.live.encoder import INTERLEAVE, Encoder
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.sink_options import SinkOptions
+from faceblur.live.sound import SoundFormat, SoundPacket, SoundQueue
 from faceblur.video_frames import SCALER_THREADS
 
 logger = logging.getLogger(__name__)
 
-FALLBACK_ENCODER: Final = "libx264"
-CLOCK: Final = Fraction(1, 90_000)
 HLS_LIST: Final = 6
 """Segments in an HLS playlist."""
 
-_X264: Final = {
-    "preset": "superfast",
-    "tune": "zerolatency",
-    "crf": "23",
-    "forced-idr": "1",
-    # One thread each: there are as many sinks as can be.
-    "threads": "1",
-}
 _MUXERS: Final = {"rtsp": "rtsp", "rtmp": "flv", "whip": "whip", "hls": "hls"}
-_I_FRAME: Final = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +39,16 @@ class Output:
         samples: uint8, as `FrameFormat` says; only valid during the call.
         time_s: When it is shown; rises.
         arrived_s: When it came from the camera; None if it stands for pictures that are not shown.
+        sound: What the camera's sound is like; None without any.
+        packets: Sound that has come since the picture before, of about this time.
     """
 
     format: FrameFormat
     samples: Bytes
     time_s: float
     arrived_s: float | None
+    sound: SoundFormat | None = None
+    packets: Sequence[SoundPacket] = ()
 
     @property
     def is_placeholder(self) -> bool:
@@ -90,62 +84,6 @@ class NullWriter:
         """See `Writer`."""
 
 
-class Encoder:
-    """One video stream in an open container.
-
-    Args:
-        container: To add the stream to.
-        format_: Of the pictures to come.
-        options: Which encoder, and how.
-        raw: Write samples as they are, for devices.
-    """
-
-    def __init__(
-        self, container: Any, format_: FrameFormat, options: SinkOptions, *, raw: bool = False
-    ) -> None:
-        self._container = container
-        self._keyframe_s = options.keyframe_s
-        self._start_s: float | None = None
-        self._pts = -1
-        self._key_s = float("-inf")
-        self._stream = (
-            container.add_stream("rawvideo", rate=30)
-            if raw
-            else _encoder_stream(container, options)
-        )
-        context = self._stream.codec_context
-        context.width, context.height = format_.width, format_.height
-        context.pix_fmt = "yuv420p"
-        context.time_base = CLOCK
-        context.sample_aspect_ratio = format_.aspect
-        context.colorspace = format_.matrix
-        context.color_range = 2 if format_.full_range else 1
-
-    def write(self, image: av.VideoFrame, time_s: float) -> None:
-        """Encode a picture and write what comes out."""
-        if self._start_s is None:
-            self._start_s = time_s
-        self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
-        image.pts, image.time_base = self._pts, CLOCK
-        image.pict_type = 0
-        if time_s - self._key_s >= self._keyframe_s:
-            self._key_s = time_s
-            image.pict_type = _I_FRAME
-        for packet in self._stream.encode(image):
-            self._container.mux(packet)
-
-    def flush(self) -> None:
-        """Write what the encoder still holds."""
-        if self._start_s is not None:
-            for packet in self._stream.encode(None):
-                self._container.mux(packet)
-
-    @property
-    def duration_s(self) -> float:
-        """From the first picture to the latest."""
-        return float(max(self._pts, 0) * CLOCK)
-
-
 class StreamWriter:
     """Publishes to a server, or into an HLS folder.
 
@@ -159,20 +97,24 @@ class StreamWriter:
         self._container: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None
+        self._sound: SoundFormat | None = None
+        self._waiting = SoundQueue()
         self._is_provisional = True
 
     def write(self, output: Output) -> None:
         """See `Writer`."""
+        self._waiting.add(output.packets)
         if self._must_reopen(output):
             self.close()
         try:
             if self._encoder is None:
-                self._open(output.format)
+                self._open(output)
             assert self._encoder is not None
             assert self._format is not None
             self._is_provisional &= output.is_placeholder
             image = self._fitter.fit(output, self._format)
             self._encoder.write(image, output.time_s)
+            self._encoder.write_sound(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
             raise failed(self._options, error) from error
 
@@ -190,21 +132,39 @@ class StreamWriter:
             raise failed(self._options, error) from error
 
     def _must_reopen(self, output: Output) -> bool:
-        """Whether what was opened was only for placeholders of another size."""
-        return (
-            self._format is not None
-            and self._is_provisional
-            and not output.is_placeholder
-            and output.format != self._format
-        )
+        """Whether what was opened was for other sound, or for placeholders of another size."""
+        if self._encoder is None:
+            return False
+        fits = output.format == self._format or output.is_placeholder
+        return output.sound != self._sound or (self._is_provisional and not fits)
 
-    def _open(self, format_: FrameFormat) -> None:
-        self._format = format_
+    def _open(self, output: Output) -> None:
+        self._format, self._sound = output.format, output.sound
         self._is_provisional = True
+        try:
+            self._start(output.sound)
+        except (ConnectionError, TimeoutError):
+            raise
+        except (av.error.FFmpegError, OSError) as error:
+            if output.sound is None:
+                raise
+            # Pictures are worth more than sound: perhaps it is what the other side does not take.
+            self._container = None
+            self._start(None)
+            logger.warning(
+                "%s: goes without sound: %s: %s", self._options.label, output.sound.codec, error
+            )
+
+    def _start(self, sound: SoundFormat | None) -> None:
         self._container = self._open_container()
         raw = self._options.kind == "v4l2"
-        self._encoder = Encoder(self._container, format_, self._options, raw=raw)
+        encoder = Encoder(self._container, self._target(), self._options, raw=raw, sound=sound)
         self._container.start_encoding()
+        self._encoder = encoder
+
+    def _target(self) -> FrameFormat:
+        assert self._format is not None
+        return self._format
 
     def _open_container(self) -> Any:
         options = self._options
@@ -213,13 +173,18 @@ class StreamWriter:
             folder = Path(options.target)
             folder.mkdir(parents=True, exist_ok=True)
             return av.open(
-                str(folder / "index.m3u8"), "w", format="hls", options=_hls(options, folder)
+                str(folder / "index.m3u8"),
+                "w",
+                format="hls",
+                options=_hls(options, folder) | INTERLEAVE,
             )
         if options.kind == "v4l2":
             return av.open(options.target, "w", format="v4l2")
-        settings = {"rtsp_transport": "tcp"} if options.kind == "rtsp" else {}
+        settings = dict(INTERLEAVE)
+        if options.kind == "rtsp":
+            settings["rtsp_transport"] = "tcp"
         if options.kind == "rtmp":
-            settings = {"flvflags": "no_duration_filesize"}
+            settings["flvflags"] = "no_duration_filesize"
         muxer = _MUXERS[options.kind]
         return av.open(options.target, "w", format=muxer, options=settings, timeout=timeouts)
 
@@ -234,6 +199,10 @@ class SrtWriter:
 
     def write(self, output: Output) -> None:
         """See `Writer`."""
+        if self._inner is not None and self._inner.sound != output.sound:
+            # What the program sends on is settled when it starts.
+            self.close()
+            self._inner = None
         if self._inner is None:
             self._program = _start_ffmpeg(self._options)
             assert self._program.stdin is not None
@@ -265,15 +234,21 @@ class PipeWriter:
         self._container: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None
+        self._waiting = SoundQueue()
+        self.sound: SoundFormat | None = None
 
     def write(self, output: Output) -> None:
         """See `Writer`."""
+        self._waiting.add(output.packets)
         try:
             if self._encoder is None or self._format is None:
-                self._format = output.format
-                self._container = av.open(self._pipe, "w", format="mpegts")
-                self._encoder = Encoder(self._container, output.format, self._options)
+                self._format, self.sound = output.format, output.sound
+                self._container = av.open(self._pipe, "w", format="mpegts", options=INTERLEAVE)
+                self._encoder = Encoder(
+                    self._container, output.format, self._options, sound=output.sound
+                )
             self._encoder.write(self._fitter.fit(output, self._format), output.time_s)
+            self._encoder.write_sound(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
             raise failed(self._options, error) from error
 
@@ -338,42 +313,6 @@ def _rows(image: av.VideoFrame) -> Iterator[Bytes]:
     for plane in image.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
         yield rows[:, : plane.width]
-
-
-def _encoder_stream(container: Any, options: SinkOptions) -> Any:
-    name = options.encoder or FALLBACK_ENCODER
-    if name != FALLBACK_ENCODER and not _opens(name):
-        logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
-        options = replace(options, encoder=None)
-        name = FALLBACK_ENCODER
-    settings = dict(_X264) if name == FALLBACK_ENCODER else {}
-    if name.endswith("_nvenc"):
-        settings = {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1"}
-    stream = container.add_stream(name, options=settings)
-    context = stream.codec_context
-    context.gop_size = 1 << 14
-    context.max_b_frames = 0
-    if options.bitrate is not None:
-        if name == FALLBACK_ENCODER:
-            settings["maxrate"] = str(options.bitrate)
-            settings["bufsize"] = str(options.bitrate)
-            context.options = settings
-        else:
-            context.bit_rate = options.bitrate
-    return stream
-
-
-def _opens(name: str) -> bool:
-    """Whether an encoder is there and its device too: only trying tells."""
-    try:
-        context: Any = av.CodecContext.create(name, "w")
-        context.width, context.height, context.pix_fmt = 640, 368, "yuv420p"
-        context.time_base = Fraction(1, 30)
-        context.encode(av.VideoFrame(640, 368, "yuv420p"))
-    except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
-        logger.debug("%s: %s", name, error)
-        return False
-    return True
 
 
 def _hls(options: SinkOptions, folder: Path) -> dict[str, str]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from media import moving_face_video
 from running import PATTERN, Run, shown, until
 
-from faceblur.live.readers import MAX_DRIFT_S, StreamClock
 from faceblur.live.source_worker import Throttle
+from faceblur.live.stream_clock import MAX_DRIFT_S, StreamClock
 from faceblur.triton_server import free_port
 
 

@@ -1,0 +1,145 @@
+"""Encode pictures into a container, and put the sound beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.sink_options import SinkOptions
+from faceblur.live.sound import SoundFormat, SoundPacket
+from faceblur.live.sound_track import open_track
+
+logger = logging.getLogger(__name__)
+
+FALLBACK_ENCODER: Final = "libx264"
+CLOCK: Final = Fraction(1, 90_000)
+
+# A muxer that has several streams puts them in order: it does not wait for the slower one.
+INTERLEAVE: Final = {"max_interleave_delta": "1000"}
+
+_X264: Final = {
+    "preset": "superfast",
+    "tune": "zerolatency",
+    "crf": "23",
+    "forced-idr": "1",
+    # One thread each: there are as many sinks as can be.
+    "threads": "1",
+}
+_I_FRAME: Final = 1
+
+
+class Encoder:
+    """One video stream in an open container.
+
+    Args:
+        container: To add the stream to.
+        format_: Of the pictures to come.
+        options: Which encoder, and how.
+        raw: Write samples as they are, for devices.
+        sound: Of the camera; goes into a stream of its own.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        format_: FrameFormat,
+        options: SinkOptions,
+        *,
+        raw: bool = False,
+        sound: SoundFormat | None = None,
+    ) -> None:
+        self._container = container
+        self._keyframe_s = options.keyframe_s
+        self._start_s: float | None = None
+        self._pts = -1
+        self._key_s = float("-inf")
+        self._stream = (
+            container.add_stream("rawvideo", rate=30)
+            if raw
+            else _encoder_stream(container, options)
+        )
+        context = self._stream.codec_context
+        context.width, context.height = format_.width, format_.height
+        context.pix_fmt = "yuv420p"
+        context.time_base = CLOCK
+        context.sample_aspect_ratio = format_.aspect
+        context.colorspace = format_.matrix
+        context.color_range = 2 if format_.full_range else 1
+        self._track = None if sound is None else open_track(container, sound, options)
+
+    def write(self, image: av.VideoFrame, time_s: float) -> None:
+        """Encode a picture and write what comes out."""
+        if self._start_s is None:
+            self._start_s = time_s
+        self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
+        image.pts, image.time_base = self._pts, CLOCK
+        image.pict_type = 0
+        if time_s - self._key_s >= self._keyframe_s:
+            self._key_s = time_s
+            image.pict_type = _I_FRAME
+        for packet in self._stream.encode(image):
+            self._container.mux(packet)
+
+    def write_sound(self, packets: Iterable[SoundPacket]) -> None:
+        """Write sound that belongs to the pictures so far; what came before the first is left out.
+
+        It never waits for pictures, nor they for it, except that a muxer puts both in order.
+        """
+        if self._track is not None and self._start_s is not None:
+            for packet in packets:
+                self._track.write(packet, self._start_s)
+
+    def flush(self) -> None:
+        """Write what the encoders still hold."""
+        if self._start_s is not None:
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+        if self._track is not None:
+            self._track.close()
+
+    @property
+    def duration_s(self) -> float:
+        """From the first picture to the latest."""
+        return float(max(self._pts, 0) * CLOCK)
+
+
+def _encoder_stream(container: Any, options: SinkOptions) -> Any:
+    name = options.encoder or FALLBACK_ENCODER
+    if name != FALLBACK_ENCODER and not _opens(name):
+        logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
+        options = replace(options, encoder=None)
+        name = FALLBACK_ENCODER
+    settings = dict(_X264) if name == FALLBACK_ENCODER else {}
+    if name.endswith("_nvenc"):
+        settings = {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1"}
+    stream = container.add_stream(name, options=settings)
+    context = stream.codec_context
+    context.gop_size = 1 << 14
+    context.max_b_frames = 0
+    if options.bitrate is not None:
+        if name == FALLBACK_ENCODER:
+            settings["maxrate"] = str(options.bitrate)
+            settings["bufsize"] = str(options.bitrate)
+            context.options = settings
+        else:
+            context.bit_rate = options.bitrate
+    return stream
+
+
+def _opens(name: str) -> bool:
+    """Whether an encoder is there and its device too: only trying tells."""
+    try:
+        context: Any = av.CodecContext.create(name, "w")
+        context.width, context.height, context.pix_fmt = 640, 368, "yuv420p"
+        context.time_base = Fraction(1, 30)
+        context.encode(av.VideoFrame(640, 368, "yuv420p"))
+    except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
+        logger.debug("%s: %s", name, error)
+        return False
+    return True

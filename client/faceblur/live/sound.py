@@ -1,0 +1,158 @@
+"""The sound of a camera: packets that go along as they came, and are not looked into."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import av
+
+from faceblur.live.frame_format import Bytes
+
+MAX_BYTES: Final = 1 << 20
+"""Of sound that waits anywhere; what is older is dropped."""
+
+MAX_PACKETS: Final = 500
+"""Likewise. One message describes so many without filling a socket."""
+
+MAX_HEADER_BYTES: Final = 64 << 10
+
+_CARRIER: Final = "nut"
+"""A container that describes any codec in a few bytes."""
+
+
+@dataclass(frozen=True)
+class SoundFormat:
+    """What a stream of sound is, as text and bytes that can be sent to another process.
+
+    Attributes:
+        codec: FFmpeg's name of it, such as aac or pcm_alaw.
+        header: All that a muxer or a decoder has to know: a file with such a stream in it, whose
+            only packet holds nothing. Equal for equal streams.
+    """
+
+    codec: str
+    header: bytes
+
+    @classmethod
+    def of(cls, stream: Any) -> SoundFormat:
+        """The format of an open stream.
+
+        Raises:
+            ValueError: It cannot be described.
+        """
+        file = io.BytesIO()
+        with av.open(file, "w", format=_CARRIER, options={"fflags": "+bitexact"}) as container:
+            copy = container.add_stream_from_template(stream)
+            # Without any packet the file could not be opened.
+            packet = av.Packet(bytes(16))
+            packet.stream = copy
+            packet.pts = packet.dts = 0
+            packet.is_keyframe = True
+            container.mux(packet)
+        header = file.getvalue()
+        if len(header) > MAX_HEADER_BYTES:
+            raise ValueError("this stream's description is too long")
+        return cls(stream.codec_context.codec.canonical_name, header)
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """A stream of this format, as a template and for its decoder.
+
+        Raises:
+            av.error.FFmpegError: The header makes no sense.
+        """
+        with av.open(io.BytesIO(self.header), format=_CARRIER) as container:
+            yield container.streams.audio[0]
+
+
+@dataclass(frozen=True, eq=False)
+class SoundPacket:
+    """A piece of sound, encoded.
+
+    Attributes:
+        time_s: When it is to be heard, on the clock of the pictures (`time.monotonic()`).
+        duration_s: How long it lasts; 0 if that is not known.
+        data: As it came.
+    """
+
+    time_s: float
+    duration_s: float
+    data: bytes
+
+
+class SoundQueue:
+    """Packets that wait for the pictures that they belong to; bounded, the newest win."""
+
+    def __init__(self) -> None:
+        self._packets: deque[SoundPacket] = deque()
+        self._bytes = 0
+
+    def add(self, packets: Iterable[SoundPacket]) -> None:
+        """Append packets, and drop the oldest where they are too many."""
+        for packet in packets:
+            if len(packet.data) > MAX_BYTES:
+                continue
+            self._packets.append(packet)
+            self._bytes += len(packet.data)
+            while self._bytes > MAX_BYTES or len(self._packets) > MAX_PACKETS:
+                self._pop()
+
+    def take(self) -> list[SoundPacket]:
+        """All of them."""
+        packets = list(self._packets)
+        self.clear()
+        return packets
+
+    def until(self, time_s: float) -> list[SoundPacket]:
+        """Those up to a time, and one more.
+
+        A muxer that has later sound knows that none comes before a picture of this time.
+        """
+        packets = []
+        while self._packets:
+            packets.append(self._pop())
+            if packets[-1].time_s > time_s:
+                break
+        return packets
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._packets.clear()
+        self._bytes = 0
+
+    def _pop(self) -> SoundPacket:
+        packet = self._packets.popleft()
+        self._bytes -= len(packet.data)
+        return packet
+
+
+def put(packets: Sequence[SoundPacket], memory: Bytes) -> list[list[float]]:
+    """Write packets one after the other into memory; returns what `get` needs to find them."""
+    entries, start = [], 0
+    for packet in packets:
+        size = len(packet.data)
+        memory[start : start + size] = memoryview(packet.data)
+        entries.append([size, packet.time_s, packet.duration_s])
+        start += size
+    return entries
+
+
+def get(entries: Iterable[Sequence[float]], memory: Bytes) -> list[SoundPacket]:
+    """Copy packets out of memory.
+
+    Raises:
+        ValueError: The entries make no sense.
+    """
+    packets, start = [], 0
+    for size, time_s, duration_s in entries:
+        end = start + int(size)
+        if not start <= end <= min(len(memory), MAX_BYTES):
+            raise ValueError("sound outside of its memory")
+        packets.append(SoundPacket(float(time_s), float(duration_s), memory[start:end].tobytes()))
+        start = end
+    return packets

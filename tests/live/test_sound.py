@@ -1,0 +1,202 @@
+"""`audio: keep`: what goes along with the masked pictures, when, and what it must not do."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from running import Run, Sightless, shown, until
+
+from faceblur.detections import Detections
+from faceblur.errors import ServerUnavailableError
+from faceblur.live.sound import MAX_BYTES, MAX_PACKETS, SoundPacket, SoundQueue, get, put
+from faceblur.triton_server import free_port
+from rig.recorder import recorder
+
+FPS, RATE, SECONDS = 10, 48_000, 5
+MOMENTS = (1.0, 2.0, 3.0, 4.0)
+"""Seconds at which a clip flashes and beeps, for a tenth of a second."""
+
+IN_SYNC_S = 0.12
+"""A picture at 10 fps is this long on the screen."""
+
+
+class Unsighted(Sightless):
+    """Answers each question with an error."""
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        future: Future[Detections] = Future()
+        future.set_exception(ServerUnavailableError("gone"))
+        return future
+
+
+def _is_loud(second: float) -> bool:
+    return any(moment - 1e-6 <= second < moment + 0.1 - 1e-6 for moment in MOMENTS)
+
+
+def _clip(path: Path, codec: str, *, rate: int = RATE) -> Path:
+    """Flashes and beeps at the same moments."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"tune": "zerolatency"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream(codec, rate=rate, layout="mono")
+        resampler = av.AudioResampler(
+            format=sound.codec_context.format or "fltp", layout="mono", rate=rate,
+            frame_size=sound.codec_context.frame_size or 0,
+        )  # fmt: skip
+        for number in range(FPS * SECONDS):
+            second = number / FPS
+            light = 235 if _is_loud(second) else 20
+            picture = np.full((360, 320), 128, np.uint8)
+            picture[:240] = light
+            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+            count = rate // FPS
+            time_s = second + np.arange(count) / rate
+            wave = np.sin(2 * math.pi * 1000 * time_s) * (0.8 if _is_loud(second) else 0)
+            piece = av.AudioFrame.from_ndarray(
+                (wave * 32767).astype(np.int16)[None], format="s16", layout="mono"
+            )
+            piece.sample_rate, piece.pts, piece.time_base = rate, number * count, Fraction(1, rate)
+            for whole in resampler.resample(piece):
+                container.mux(sound.encode(whole))
+        container.mux(video.encode(None))
+        for whole in resampler.resample(None):
+            container.mux(sound.encode(whole))
+        container.mux(sound.encode(None))
+    return path
+
+
+def _packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def _flashes(path: Path) -> list[float]:
+    """When the picture turns bright, seconds."""
+    found, before = [], False
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            bright = bool(frame.to_ndarray(format="gray8").mean() > 150)
+            if bright and not before:
+                found.append(frame.time)
+            before = bright
+    return found
+
+
+def _beeps(path: Path) -> list[float]:
+    """When the sound sets in, seconds."""
+    found, quiet_s = [], 1.0
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=8000, frame_size=80)
+        for frame in container.decode(audio=0):
+            for piece in resampler.resample(frame):
+                loud = float(np.abs(piece.to_ndarray()).max()) > 0.2
+                if loud and quiet_s > 0.3:
+                    found.append(piece.time)
+                quiet_s = 0.0 if loud else quiet_s + 0.01
+    return found
+
+
+def _assert_in_sync(path: Path) -> None:
+    flashes, beeps = _flashes(path), _beeps(path)
+    assert len(flashes) >= 3
+    assert len(beeps) >= 3
+    # The first or the last may lie beyond an end of the file.
+    together = [min(abs(beep - flash) for beep in beeps) for flash in flashes[1:-1] or flashes]
+    assert max(together) < IN_SYNC_S, (flashes, beeps)
+
+
+def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> None:
+    clip = _clip(tmp_path / "clip.mp4", "aac")
+    urls = [f"{kind}://127.0.0.1:{free_port('127.0.0.1')}/live/door" for kind in ("rtsp", "rtmp")]
+    received = [tmp_path / "rtsp.mkv", tmp_path / "rtmp.mkv"]
+    with recorder(urls[0], received[0]) as first, recorder(urls[1], received[1]) as second:
+        camera = run(
+            f"file:{clip}?loop=yes",
+            f"segments:{tmp_path / 'files'}?segment=600",
+            f"hls:{tmp_path / 'hls'}?segment=2",
+            *urls,
+            audio="keep",
+            lookahead=5,
+            detector=Sightless(),
+        )
+        until(camera, lambda stats: min(sink.frames for sink in stats.sinks) > 5 * FPS)
+        camera.stop()
+        assert (first.wait(20), second.wait(20)) == (0, 0)
+    (file,) = (tmp_path / "files").glob("*.mp4")
+    came = set(_packets(clip))
+    for path in (file, *received):
+        kept = _packets(path)
+        assert len(kept) > 150
+        assert set(kept) <= came, "not one was encoded anew"
+    # A playlist that goes on never ends; its segments do.
+    played = tmp_path / "played.ts"
+    segments = sorted((tmp_path / "hls").glob("*.ts"), key=lambda path: path.stat().st_mtime)
+    played.write_bytes(b"".join(path.read_bytes() for path in segments))
+    for path in (file, played, *received):
+        _assert_in_sync(path)
+
+
+def test_what_a_file_cannot_hold_is_encoded_anew(run: Run, tmp_path: Path) -> None:
+    clip = _clip(tmp_path / "clip.mov", "pcm_alaw", rate=8000)
+    camera = run(
+        str(clip), f"segments:{tmp_path / 'files'}?segment=600", audio="keep", detector=Sightless()
+    )
+    assert camera.wait(40)
+    (file,) = (tmp_path / "files").glob("*.mp4")
+    with av.open(str(file)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+    _assert_in_sync(file)
+
+
+def test_sound_is_dropped_unless_it_is_asked_for(run: Run, tmp_path: Path) -> None:
+    clip = _clip(tmp_path / "clip.mp4", "aac")
+    camera = run(str(clip), f"segments:{tmp_path / 'files'}", detector=Sightless())
+    until(camera, shown(5))
+    camera.stop()
+    (file,) = (tmp_path / "files").glob("*.mp4")
+    with av.open(str(file)) as container:
+        assert not container.streams.audio
+
+
+def test_sound_goes_on_while_pictures_are_withheld(run: Run, tmp_path: Path) -> None:
+    clip = _clip(tmp_path / "clip.mp4", "aac")
+    camera = run(str(clip), f"segments:{tmp_path / 'files'}", audio="keep", detector=Unsighted())
+    assert camera.wait(40)
+    stats = camera.stats()
+    assert stats.frames_checked == 0
+    (file,) = (tmp_path / "files").glob("*.mp4")
+    assert _flashes(file) == [], "no picture of the camera is in it"
+    assert len(_beeps(file)) >= 3
+
+
+def test_packets_pass_through_memory_unchanged() -> None:
+    packets = [SoundPacket(1.5, 0.02, b"abc"), SoundPacket(1.52, 0.0, b""), SoundPacket(2, 1, b"d")]
+    memory = np.zeros(100, np.uint8)
+    found = get(put(packets, memory), memory)
+    assert [(p.time_s, p.duration_s, p.data) for p in found] == [
+        (p.time_s, p.duration_s, p.data) for p in packets
+    ]
+
+
+@pytest.mark.parametrize("entries", [[[101, 0, 0]], [[-1, 0, 0]], [[60, 0, 0], [60, 0, 0]]])
+def test_sound_outside_of_its_memory_is_refused(entries: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        get(entries, np.zeros(100, np.uint8))
+
+
+def test_sound_that_nobody_takes_does_not_pile_up() -> None:
+    queue = SoundQueue()
+    queue.add(SoundPacket(number, 0.0, bytes(MAX_BYTES // 4)) for number in range(100))
+    assert [packet.time_s for packet in queue.take()] == [96, 97, 98, 99]
+    queue.add(SoundPacket(number, 0.0, b"x") for number in range(2 * MAX_PACKETS))
+    assert [packet.time_s for packet in queue.until(MAX_PACKETS + 1)] == [500, 501, 502]
+    assert len(queue.take()) == MAX_PACKETS - 3
