@@ -18,10 +18,16 @@ FilePath = click.Path(path_type=Path)
 
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["fp16", "fp32"]),
+    type=click.Choice(["fp16", "fp32", "int8"]),
     default="fp16",
     show_default=True,
-    help="Of weights and computation.",
+    help="Of the plan. FP16 is made of an FP32 model; INT8 needs an INT8 model that passed "
+    "`faceblur-export gate`.",
+)
+data_option = click.option(
+    "--data",
+    type=FilePath,
+    help="Labelled pictures to hold FP16 or INT8 against FP32 by, before it goes in.",
 )
 size_option = click.option(
     "--size",
@@ -84,18 +90,74 @@ def pull(name: str, source: Path | None) -> None:
 @click.option("-o", "--output", type=FilePath, required=True, help="The ONNX file to write.")
 @click.option("--name", help="Name of the model  [default: that of the checkpoint]")
 @click.option("--variant", help="Refuse a checkpoint of any other variant.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of weights and computation; input and outputs stay the same.",
+)
+@click.option(
+    "--calibration",
+    type=FilePath,
+    help="For int8: a folder of pictures, or a video, like what the model will see.",
+)
 def onnx(
-    checkpoint: Path, output: Path, name: str | None, variant: str | None, precision: str
+    checkpoint: Path,
+    output: Path,
+    name: str | None,
+    variant: str | None,
+    precision: str,
+    calibration: Path | None,
 ) -> None:
-    """Export CHECKPOINT, official or of our own training, to ONNX.
+    """Export CHECKPOINT to ONNX: official, of our own training, or an FP32 ONNX file.
 
-    Batch, height and width stay free. Code in the checkpoint is never run.
+    The word `bundled` stands for the bundled model. Batch, height and width stay free. Code in the
+    checkpoint is never run.
     """
-    model = _load("onnx_export").export_onnx(
-        checkpoint, output, name=name, precision=precision, variant=variant
-    )
+    with ProgressBar("calibrating") as bar:
+        model = _load("onnx_export").export_onnx(
+            checkpoint,
+            output,
+            name=name,
+            precision=precision,
+            variant=variant,
+            calibration=calibration,
+            progress=bar.show_share,
+        )
     click.echo(f"{model.path}: {model.variant}, {model.precision}, SHA-256 {model.sha256}")
+
+
+@main.command()
+@click.argument("candidate", type=FilePath)
+@click.option("--data", type=FilePath, required=True, help="Folder of labelled pictures.")
+@click.option(
+    "--reference",
+    type=FilePath,
+    help="The same weights in FP32  [default: the bundled or fetched model that has them]",
+)
+@size_option
+@click.option(
+    "--json", "json_path", type=FilePath, help="The record  [default: CANDIDATE.gate.json]"
+)
+def gate(
+    candidate: Path, data: Path, reference: Path | None, size: int, json_path: Path | None
+) -> None:
+    """Refuse a model of lower precision that finds fewer faces than the same one in FP32.
+
+    It may lose one AP50 point, and in each bin of face heights one face in a hundred, or one face;
+    no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
+    `repository` and `tensorrt` look for it. Exit code 5 when it is refused.
+    """
+    records, gates = _load("gate_record"), _load("gate")
+    with ProgressBar("judging") as bar:
+        record = gates.judge(
+            candidate, data, reference=reference, size=size, progress=bar.show_items
+        )
+    for loss in record.losses:
+        click.echo(str(loss))
+    records.write_record(json_path or records.record_path(candidate), record)
+    record.raise_if_refused(candidate)
 
 
 @main.command()
@@ -105,10 +167,13 @@ def onnx(
 )
 @precision_option
 @size_option
+@data_option
 @click.option(
     "--check", is_flag=True, help="Build nothing: is the plan there fit for this machine?"
 )
-def tensorrt(model: Path | None, output: Path, precision: str, size: int, check: bool) -> None:
+def tensorrt(
+    model: Path | None, output: Path, precision: str, size: int, data: Path | None, check: bool
+) -> None:
     """Build a TensorRT plan on the GPU that will run it.
 
     ONNX is a file made by `faceblur-export onnx`; the bundled model when left out. The manifest
@@ -122,7 +187,9 @@ def tensorrt(model: Path | None, output: Path, precision: str, size: int, check:
     else:
         choice = plans.PlanOptions(builder, gpus[0], precision, size)
         with ProgressBar("building the plan") as bar:
-            made = plans.build_plan(model or bundled_onnx(), output, choice, bar.show_share)
+            made = plans.build_plan(
+                model or bundled_onnx(), output, choice, bar.show_share, data=data
+            )
     click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
 
 
@@ -137,10 +204,12 @@ def tensorrt(model: Path | None, output: Path, precision: str, size: int, check:
     show_default=True,
 )
 @click.option("--weights", "checkpoint", type=FilePath, help="A checkpoint to serve.")
+@click.option("--onnx", "model", type=FilePath, help="An ONNX file of `faceblur-export onnx`.")
 @click.option("--variant", help="Serve the official weights of this variant, such as yolov5s.")
 @click.option("--name", help="What the server calls the model.")
 @precision_option
 @size_option
+@data_option
 @click.option(
     "--keep-plan",
     is_flag=True,
@@ -150,33 +219,36 @@ def repository(
     output: Path,
     backend: str,
     checkpoint: Path | None,
+    model: Path | None,
     variant: str | None,
     name: str | None,
     precision: str,
     size: int,
+    data: Path | None,
     keep_plan: bool,
 ) -> None:
     """Fill a Triton model repository with a model for a backend.
 
-    The model is the bundled one unless --weights or --variant names another. For `tensorrt` run
-    this on the GPU that will serve; --precision is that of the plan.
+    The model is the bundled one unless --weights, --onnx or --variant names another. For
+    `tensorrt` run this on the GPU that will serve.
     """
     plan = None
-    with _load("model_choice").chosen(checkpoint, variant) as model:
+    with _load("model_choice").chosen(checkpoint, variant, model) as source:
         repositories = _load("repository")
         if backend == "tensorrt":
             builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
             plan = _load("tensorrt_plan").PlanOptions(builder, gpus[0], precision, size)
             if keep_plan:
                 place = repositories.plan_path(output)
-                plan = _load("kept_plan").keep_plan(place, model, plan, gpus=gpus)
+                plan = _load("kept_plan").keep_plan(place, source, plan, gpus=gpus)
         with ProgressBar("building the plan") as bar:
             info = repositories.fill_repository(
                 output,
-                model,
+                source,
                 name=name,
                 size=size,
                 plan=plan,
+                data=data,
                 renew=keep_plan,
                 progress=bar.show_share,
             )

@@ -67,4 +67,4 @@ def keep_plan(
         logger.info("%s was built of another model, or otherwise", plan)
         return options
     builder: PlanBuilder = KeptPlan(manifest.runtime, manifest.tensorrt_version, plan.read_bytes())
-    return dataclasses.replace(options, builder=builder)
+    return dataclasses.replace(options, builder=builder, verdict=manifest.gate)

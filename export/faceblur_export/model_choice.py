@@ -7,28 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceblur.errors import ModelError
+from faceblur.errors import InputError, ModelError
 from faceblur.models import cached_models
 from faceblur.repository import bundled_onnx
 from faceblur_export.known_weights import KNOWN
 
 
 @contextmanager
-def chosen(checkpoint: Path | None = None, variant: str | None = None) -> Iterator[Path]:
+def chosen(
+    checkpoint: Path | None = None, variant: str | None = None, onnx: Path | None = None
+) -> Iterator[Path]:
     """Give the ONNX file of a model.
 
     Args:
         checkpoint: A checkpoint to export; with `variant`, it must be that variant.
         variant: Alone: the official weights of this variant, which must be in the cache.
+        onnx: Alone: an ONNX file that `export_onnx` wrote.
 
     Yields:
         The file; for a checkpoint it lasts as long as the block. Without a choice it is the
         bundled model.
 
     Raises:
+        InputError: A file and something else were named.
         ModelError: There is no such model on this machine.
     """
-    if checkpoint is not None:
+    if onnx is not None and (checkpoint is not None or variant is not None):
+        raise InputError("give --onnx alone, or --weights and --variant")
+    if onnx is not None:
+        yield onnx
+    elif checkpoint is not None:
         from faceblur_export.onnx_export import export_onnx  # PyTorch, needed here alone
 
         with tempfile.TemporaryDirectory() as folder:

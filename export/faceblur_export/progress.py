@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 STEPS = 1000
+Item = TypeVar("Item")
 
 
 class ProgressBar:
@@ -47,6 +49,12 @@ class ProgressBar:
         done = self._done + 1 if share is None else round(STEPS * share)
         self._bar.update(done - self._done)
         self._done = done
+
+    def show_items(self, items: Sequence[Item]) -> Iterator[Item]:
+        """Pass items on, moving with each; from the start again for each row of them."""
+        for done, item in enumerate(items):
+            self.show_share(done / len(items))
+            yield item
 
     def show_bytes(self, done: int, total: int | None) -> None:
         """Move to `done` of `total` bytes; `total` is None where nobody knows it."""

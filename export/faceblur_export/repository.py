@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from faceblur.errors import OutputError
 from faceblur.letterbox import canonical_shapes
 from faceblur.repository import model_repository
 from faceblur.triton_runtime import JPEG_MODEL
+from faceblur_export.gate_record import record_path, write_record
+from faceblur_export.gate_step import admit, verdict
 from faceblur_export.hashing import sha256_of
 from faceblur_export.onnx_file import read_onnx
 from faceblur_export.tensorrt_builders import Progress
@@ -31,7 +34,7 @@ from faceblur_export.tensorrt_plan import (
 
 DETECTOR: Final = "yolov5_face"
 MODEL_NAME: Final = "model.onnx"
-LEFT_OUT: Final = ("*.onnx", "*.plan", "*.plan.json", "__pycache__")
+LEFT_OUT: Final = ("*.onnx", "*.plan", "*.plan.json", "*.gate.json", "__pycache__")
 """What a copy of the repository does not take along."""
 
 
@@ -42,6 +45,7 @@ def fill_repository(
     name: str | None = None,
     size: int = DEFAULT_SIZE,
     plan: PlanOptions | None = None,
+    data: Path | None = None,
     renew: bool = False,
     progress: Progress | None = None,
 ) -> ModelInfo:
@@ -50,10 +54,12 @@ def fill_repository(
     Args:
         output: The repository. It is made as a copy of ours where there is none; in one that is
             there already, only the detector is replaced.
-        onnx_path: The detector, in FP32.
+        onnx_path: The detector. One of lower precision must have passed the gate; see
+            `gate_step.admit`.
         name: What the server calls it; what the file says when None.
         size: Longest side of the pictures that will come: its shapes are warmed up.
         plan: Build a TensorRT plan too; None for the other backends.
+        data: Labelled pictures to judge a precision below FP32 by.
         renew: Bring the other models of a repository that is there up to date as well.
         progress: Called while the plan is built.
 
@@ -61,21 +67,32 @@ def fill_repository(
         What a client will be told of the model.
 
     Raises:
-        ModelError: The ONNX file cannot be used, or the plan cannot be built.
+        InputError: The labelled pictures cannot be used.
+        ModelError: The ONNX file cannot be used or was refused by the gate, or the plan cannot be
+            built.
         OutputError: The repository cannot be written, or is something else.
     """
     _, metadata = read_onnx(onnx_path)
     info = ModelInfo(name or metadata["name"], sha256_of(onnx_path), int(metadata["stride"]))
+    precision = metadata["precision"] if plan is None else plan.precision
+    record = None
+    if plan is None or plan.verdict is None or data is not None:
+        record = admit(onnx_path, precision, data=data, size=size)
     _prepare(output, renew=renew)
     plan_file = plan_path(output)
+    target = plan_file.with_name(MODEL_NAME)
+    is_same = target.is_file() and sha256_of(target) == info.sha256
     with _writing(output):
         # A plan of the model before must never answer in the name of this one.
         for stale in (plan_file, manifest_path(plan_file)):
             stale.unlink(missing_ok=True)
-    target = plan_file.with_name(MODEL_NAME)
-    if not (target.is_file() and target.samefile(onnx_path)):
+        if not is_same:
+            record_path(target).unlink(missing_ok=True)
+    if not is_same:
         with atomic_path(target) as temporary:
             shutil.copyfile(onnx_path, temporary)
+    if record is not None and record.candidate_sha256 == info.sha256:
+        write_record(record_path(target), record)
     profiles = len(profiles_for(size, info.stride)) if plan is not None else 0
     main = output / DETECTOR / "config.pbtxt"
     for config in (main, *sorted((output / DETECTOR / "configs").glob("*.pbtxt"))):
@@ -85,7 +102,9 @@ def fill_repository(
     if letterbox.is_file():
         _set_parameters(letterbox, {"stride": str(info.stride), "size": str(size)})
     if plan is not None:
-        build_plan(target, plan_file.parent, plan, progress)
+        kept = plan.verdict if record is None else None
+        judged = kept or verdict(record, precision)
+        build_plan(target, plan_file.parent, dataclasses.replace(plan, verdict=judged), progress)
     return info
 
 

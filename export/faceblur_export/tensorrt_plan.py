@@ -18,6 +18,7 @@ from faceblur.atomic import atomic_path
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.errors import ModelError, OutputError
 from faceblur.letterbox import canonical_shapes
+from faceblur_export.gate_step import admit, check_precision, verdict
 from faceblur_export.gpu import Gpu
 from faceblur_export.half_precision import to_half
 from faceblur_export.hashing import sha256_of
@@ -37,14 +38,16 @@ class PlanOptions:
     Attributes:
         builder: What builds it.
         gpu: The GPU that will run it.
-        precision: `fp16` or `fp32`.
+        precision: `fp16`, `fp32` or `int8`.
         size: Longest side of the inputs, pixels.
+        verdict: How it was held against FP32 already; None where it has to be.
     """
 
     builder: PlanBuilder
     gpu: Gpu
     precision: str = "fp16"
     size: int = DEFAULT_SIZE
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class PlanManifest:
         onnx: Path of the ONNX file it was built from.
         onnx_sha256: Hash of that file, hexadecimal.
         plan_sha256: Hash of the plan, hexadecimal.
-        precision: `fp16` or `fp32`.
+        precision: `fp16`, `fp32` or `int8`.
         size: Longest side of its inputs, pixels.
         stride: Sides are multiples of this.
         max_batch: Largest batch.
@@ -65,6 +68,8 @@ class PlanManifest:
         tensorrt_version: Release that built it.
         gpu: Name of the GPU it is for.
         compute_capability: That of the GPU, such as `8.6`.
+        gate: How it was held against FP32.
+        calibration: For INT8: the frames it was calibrated on, how many and their hash.
     """
 
     model: str
@@ -80,6 +85,8 @@ class PlanManifest:
     tensorrt_version: str
     gpu: str
     compute_capability: str
+    gate: str
+    calibration: str
 
     def rebuild_command(self, plan: Path) -> str:
         """The command that builds the plan again."""
@@ -113,22 +120,33 @@ def profiles_for(size: int, stride: int, max_batch: int = MAX_BATCH) -> list[Pro
 
 
 def build_plan(
-    onnx_path: Path, folder: Path, options: PlanOptions, progress: Progress | None = None
+    onnx_path: Path,
+    folder: Path,
+    options: PlanOptions,
+    progress: Progress | None = None,
+    *,
+    data: Path | None = None,
 ) -> PlanManifest:
     """Build `model.plan` and its manifest.
 
     Args:
         onnx_path: A detector made by `faceblur-export onnx`. One in FP32 is turned into FP16
-            where that is wanted.
+            where that is wanted; INT8 must have passed the gate.
         folder: Where plan and manifest are written; it is made if need be.
         options: What for.
         progress: Called while it is built.
+        data: Labelled pictures to judge a precision below FP32 by; see `gate_step.admit`.
 
     Raises:
-        ModelError: The model cannot be used, or TensorRT refuses it.
+        InputError: The labelled pictures cannot be used.
+        ModelError: The model cannot be used or was refused by the gate, or TensorRT refuses it.
         OutputError: Plan or manifest cannot be written.
     """
     model, metadata = _read(onnx_path, options.precision)
+    judged = options.verdict
+    if judged is None:
+        record = admit(onnx_path, options.precision, data=data, size=options.size)
+        judged = verdict(record, options.precision)
     stride = int(metadata["stride"])
     profiles = profiles_for(options.size, stride)
     path = folder / PLAN_NAME
@@ -151,6 +169,8 @@ def build_plan(
         tensorrt_version=options.builder.version,
         gpu=options.gpu.name,
         compute_capability=options.gpu.compute_capability,
+        gate=judged,
+        calibration=_calibration(metadata),
     )
     with atomic_path(path) as temporary:
         temporary.write_bytes(plan)
@@ -218,14 +238,19 @@ def read_manifest(plan: Path) -> PlanManifest:
 def _read(path: Path, precision: str) -> tuple[bytes, dict[str, str]]:
     """An ONNX file in the wanted precision, and what it says of itself."""
     model, metadata = read_onnx(path)
-    if (metadata["precision"], precision) == ("fp32", "fp16"):
+    check_precision(path, metadata["precision"], precision)
+    if metadata["precision"] != precision:
         to_half(model)
-    elif metadata["precision"] != precision:
-        raise ModelError(
-            f"{path} is {metadata['precision']}; give an FP32 file, or --precision "
-            f"{metadata['precision']}"
-        )
     return model.SerializeToString(deterministic=True), metadata
+
+
+def _calibration(metadata: dict[str, str]) -> str:
+    if "calibration" not in metadata:
+        return ""
+    return (
+        f"{metadata['calibration_frames']} frames of {metadata['calibration']}, SHA-256 "
+        f"{metadata['calibration_sha256']}"
+    )
 
 
 def _release(version: str) -> str:
