@@ -143,8 +143,9 @@ def family(pid: int | None) -> list[int]:
     """A process and its children, for the CPU time that they take."""
     if pid is None:
         return []
-    children = Path("/proc", str(pid), "task", str(pid), "children").read_text()
-    return [pid, *map(int, children.split())]
+    # Each thread lists those it started itself.
+    lists = Path("/proc", str(pid), "task").glob("*/children")
+    return [pid, *(int(child) for children in lists for child in children.read_text().split())]
 
 
 def table(rows: Sequence[Row], *, unit: str) -> str:
@@ -198,15 +199,16 @@ def save(
 
 def _measure(contender: Contender) -> Sample:
     pids = contender.pids()
-    cpu = time.process_time() + _cpu_s(pids)
+    cpu = time.process_time() + cpu_s(pids)
     wall = time.perf_counter()
     contender.work()
     wall = time.perf_counter() - wall
-    cpu = time.process_time() + _cpu_s(pids) - cpu
+    cpu = time.process_time() + cpu_s(pids) - cpu
     return Sample(contender.name, wall, cpu)
 
 
-def _cpu_s(pids: Sequence[int]) -> float:
+def cpu_s(pids: Sequence[int]) -> float:
+    """Seconds of CPU that processes took so far."""
     ticks = 0
     for pid in pids:
         fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
