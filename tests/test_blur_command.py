@@ -264,6 +264,7 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(
         (["photo.jpg", "--colour", "red"], 3, "hexadecimal"),
         (["photo.jpg", "--tls-cert", "photo.jpg"], 3, "go together"),
         (["photo.jpg", "--tls-ca", "missing.pem"], 3, "missing.pem"),
+        (["photo.jpg", "--in-process"], 3, "leave out --server"),
         (["photo.jpg", "--threshold", "2"], 2, "threshold"),
         (["photo.jpg", "--json", "nowhere/found.json"], 4, "nowhere"),
     ],
@@ -360,6 +361,19 @@ def test_without_a_server_the_same_model_runs_in_process(
     assert result.exit_code == 0, result.output
     assert "in this process" in result.stderr
     assert "this process" in result.stdout
+
+
+def test_no_server_is_started_when_none_is_wanted(
+    official: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from faceblur.triton_server import TritonServer
+
+    monkeypatch.setattr(TritonServer, "start", pytest.fail)
+    line = ["blur", str(photo), "--in-process", "--model", official]
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 0, result.output
+    assert "this process" in result.stdout
+    assert result.stderr == ""
 
 
 def _faceblur(*arguments: str | Path) -> subprocess.Popen[str]:

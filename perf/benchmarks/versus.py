@@ -49,7 +49,7 @@ def _formats(
     "formats",
     callback=_formats,
     multiple=True,
-    default=("720:300", "1080:150"),
+    default=("720:300", "1080:120"),
     metavar="LINES:FRAMES",
     show_default=True,
     help="Height and length of a clip.",

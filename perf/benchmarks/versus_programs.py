@@ -23,6 +23,7 @@ from faceblur.video_options import VideoOptions
 from faceblur.video_source import VideoSource
 
 OURS: Final = "faceblur"
+IN_PROCESS: Final = "faceblur --in-process"
 DEFAULT: Final = "deface"
 EQUAL: Final = "deface, equal network"
 
@@ -64,6 +65,7 @@ def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
     colour = ["--mask", "solid", "--colour", bytes(MARK).hex()]
     return [
         Program(OURS, _faceblur(), _faceblur(*colour)),
+        Program(IN_PROCESS, _faceblur("--in-process"), _faceblur("--in-process", *colour)),
         Program(DEFAULT, _deface(deface), _deface(deface, *image)),
         Program(EQUAL, _deface(deface, *equal), _deface(deface, *equal, *image)),
     ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from benchmarks.coverage_score import MIN_MASKED
 from benchmarks.versus_clips import Format
 from benchmarks.versus_process import Usage
-from benchmarks.versus_programs import DEFAULT, EQUAL, OURS
+from benchmarks.versus_programs import DEFAULT, EQUAL, IN_PROCESS, OURS
 from benchmarks.versus_score import BINS, MIN_JUDGED, Masked, bin_name, fewer, total
 
 MIN_SPEED: Final = {DEFAULT: 5.0, EQUAL: 2.0}
@@ -130,8 +130,9 @@ def write_report(
         "# versus",
         f"`{command}`",
         "From file to file, each program as a user would run it, start-up included; rounds are "
-        f"interleaved. **{OURS}** and **{DEFAULT}** are at their defaults; **{EQUAL}** is given "
-        "the size of our network input and the settings of our encoder. Both encode with x264.",
+        f"interleaved. **{OURS}** and **{DEFAULT}** are at their defaults; "
+        f"**{IN_PROCESS}** starts no server; **{EQUAL}** is given the size of our network input "
+        "and the settings of our encoder. All encode with x264.",
         "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
         *(_speed_table(result) for result in results),
         "CPU time and memory are those of all processes that a program starts. Start-up is the "
