@@ -185,7 +185,9 @@ def _subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> Array:
     height, width = samples.shape
     below = -height % plane.step_y
     right = -width % plane.step_x
-    whole: Array = np.pad(samples, ((0, below), (0, right)), mode="edge")
+    whole: Array = samples
+    if below or right:
+        whole = np.pad(samples, ((0, below), (0, right)), mode="edge")
     size = (whole.shape[1] // plane.step_x, whole.shape[0] // plane.step_y)
     averaged: Array = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return averaged
