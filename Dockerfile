@@ -25,7 +25,11 @@ RUN pip install --no-cache-dir --constraint /wheels/constraints.txt "onnx>=1.16,
 FROM ${TRITON_IMAGE} AS server
 COPY --from=server-packages /opt/site-packages /opt/faceblur
 COPY --chmod=755 deploy/docker/faceblur deploy/docker/canary /usr/local/bin/
+# OpenCV alone is on the path of Triton's own Python too, where NumPy is NVIDIA's: it decodes JPEG.
 RUN ln -s faceblur /usr/local/bin/faceblur-export \
+    && install -d /usr/local/lib/python3.12/dist-packages \
+    && ln -s /opt/faceblur/cv2 /opt/faceblur/opencv_python_headless.libs \
+        /usr/local/lib/python3.12/dist-packages/ \
     && install -d -o 1000 -g 1000 /models
 # NVIDIA's own unprivileged user, triton-server.
 USER 1000:1000

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import pytest
 from packaging.requirements import Requirement
 from resolved_compose import ROOT, resolve
@@ -109,3 +110,20 @@ def test_a_command_of_the_server_image_is_found_by_its_name(tmp_path: Path, name
         check=True,
     )  # fmt: skip
     assert done.stdout.startswith(f"{name}, version")
+
+
+def test_tritons_own_python_finds_opencv_by_links(tmp_path: Path) -> None:
+    (names,) = re.findall(
+        r"ln -s /opt/faceblur/(\S+) /opt/faceblur/(\S+) \\\n +\S+/dist-packages/",
+        stages()["server"],
+    )
+    assert names == ("cv2", "opencv_python_headless.libs")
+    assert "opencv-python-headless" in (ROOT / "deploy" / "docker" / "install").read_text()
+    # OpenCV looks for its parts from where it really lies; NumPy is another installation's there.
+    packages = Path(cv2.__file__).parents[1]
+    for name in ("cv2", "opencv_python.libs", "numpy", "numpy.libs"):
+        if (packages / name).exists():
+            (tmp_path / name).symlink_to(packages / name)
+    look = f"import sys; sys.path.append({str(tmp_path)!r}); import cv2; print(cv2.imdecode)"
+    command = [sys.executable, "-S", "-c", look]
+    subprocess.run(command, cwd="/", check=True, capture_output=True, timeout=60)
