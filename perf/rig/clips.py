@@ -24,20 +24,25 @@ def encode_clip(path: Path, *, size: tuple[int, int], frames: int, face: bool = 
     """Write a clip as rtsp_server.py plays it.
 
     Args:
-        path: The file.
+        path: The file; its suffix says the codec, .h264 or .h265.
         size: Width and height.
         frames: Number of pictures.
         face: Whether there is one in them.
     """
     pattern = TestPattern(size, face=PORTRAIT if face else None)
-    context = av.CodecContext.create("libx264", "w")
+    is_h265 = path.suffix == ".h265"
+    context = av.CodecContext.create("libx265" if is_h265 else "libx264", "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height = size
     context.pix_fmt = "yuv420p"
     context.framerate = FPS
     context.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "g": "10"}
     # One slice to a picture: GStreamer's payloader loses the first of several.
-    context.options |= {"threads": "1", "x264-params": "annexb=1:repeat-headers=1:scenecut=0"}
+    parameters = "annexb=1:repeat-headers=1:scenecut=0"
+    context.options |= {"threads": "1", "x264-params": parameters}
+    if is_h265:
+        context.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        context.options |= {"x265-params": f"{parameters}:pools=none:keyint=10:log-level=error"}
     with path.open("wb") as file:
         for number in range(frames):
             image = pattern.image(number / FPS)

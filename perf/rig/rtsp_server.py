@@ -1,9 +1,9 @@
 """A real RTSP server, run by the system's Python, which has GStreamer: see rtsp.py.
 
 Arguments: port, user:password or "", then mounts: play:NAME:CLIP or record:NAME:FOLDER.
-A CLIP holds encoded H.264 pictures, each after its length (4 bytes, big endian) and whether it is
-a key frame (1 byte); it is played in a loop at 10 pictures a second. Commands on stdin, one a line:
-freeze NAME, resume NAME, switch NAME CLIP.
+A CLIP holds encoded pictures, H.264 or by its suffix (.h265) H.265, each after its length (4 bytes,
+big endian) and whether it is a key frame (1 byte); it is played in a loop at 10 pictures a second.
+Commands on stdin, one a line: freeze NAME, resume NAME, switch NAME CLIP.
 """
 
 import itertools
@@ -21,8 +21,8 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 FPS = 10
 PLAY = (
     "( appsrc name=src is-live=true format=time do-timestamp=true "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au "
-    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    "caps=video/x-{0},stream-format=byte-stream,alignment=au "
+    "! {0}parse ! rtp{0}pay name=pay0 pt=96 config-interval=-1 )"
 )
 RECORD = "( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink sync=false location={} )"
 
@@ -41,14 +41,20 @@ class Player(GstRtspServer.RTSPMediaFactory):
 
     def __init__(self, clip):
         super().__init__()
-        self.set_launch(PLAY)
         self.set_shared(True)
-        self.clip = read_clip(clip)
-        self.number = 0
+        self.codec = ""
+        self.load(clip)
         self.frozen = False
         self.sources = {}
         self.connect("media-configure", self.configure)
         GLib.timeout_add(1000 // FPS, self.tick)
+
+    def load(self, path):
+        """Play a clip from its start on; whether its codec is another one."""
+        codec, before = ("h265" if path.endswith(".h265") else "h264"), self.codec
+        self.codec, self.clip, self.number = codec, read_clip(path), 0
+        self.set_launch(PLAY.format(codec))
+        return before not in ("", codec)
 
     def configure(self, _, media):
         """Take note of where to push pictures to."""
@@ -113,7 +119,9 @@ def main():
         command, name, *rest = line.split()
         player = players[name]
         if command == "switch":
-            player.clip, player.number = read_clip(rest[0]), 0
+            if player.load(rest[0]):
+                # As a camera does whose codec was changed in its settings.
+                server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE)
         else:
             player.frozen = command == "freeze"
         return False

@@ -25,13 +25,14 @@ from faceblur.live.backoff import Backoff
 from faceblur.live.config import read_config
 from faceblur.live.fleet import Fleet
 from faceblur.live.logs import SecretFilter, set_up_logs
+from faceblur.live.metrics import exporter
 from faceblur.live.options import CameraOptions
 from faceblur.live.secret_values import Secrets
 from faceblur.live.sink_options import parse_sink
 from faceblur.live.source_options import parse_source
-from faceblur.live.stats import CameraState, CameraStats, DelayMeter, SinkStats
+from faceblur.live.stats import HUNG_S, CameraState, CameraStats, DelayMeter, SinkStats
 from faceblur.live.status import ServiceStatus, table
-from faceblur.live.web import HUNG_S, StatusServer
+from faceblur.live.web import StatusServer
 
 
 class Detector:
@@ -142,6 +143,21 @@ def test_a_camera_that_failed_is_started_anew_after_a_pause(opened: Opened) -> N
     assert fleet.restarts() == {"a": 2, "b": 0}, "one attempt was refused"
     assert fleet.failed() == []
     assert len(opened.of("b")) == 1
+
+
+def test_a_camera_whose_loop_hangs_is_seen(opened: Opened) -> None:
+    fleet = Fleet(Detector(), open_camera=opened)
+    fleet.apply([camera("a"), camera("b")])
+    opened.of("a")[0].idle_s = HUNG_S + 1
+    hung, well = fleet.stats()
+    assert (hung.state, hung.last_error) == ("hung", "its loop has not turned for 31 s")
+    assert well.state == "running"
+    status = _status(hung, well)
+    assert "1 of 2 cameras running" in table(status.to_json())
+    assert "its loop has not turned" in table(status.to_json())
+    metrics = exporter(lambda: status)().decode()
+    assert 'faceblur_camera_state{camera="a",state="hung"} 1.0' in metrics
+    assert 'faceblur_camera_state{camera="b",state="hung"} 0.0' in metrics
 
 
 def test_it_has_ended_when_all_cameras_have(opened: Opened) -> None:

@@ -122,3 +122,24 @@ def test_a_change_of_size_reaches_the_viewer_fitted(clip: Path, tmp_path: Path, 
     assert stats.sinks[0].restarts == 0, "its viewers stay connected"
     assert not any(verdict.face for verdict in verdicts)
     assert last[:15].max() < 30 < last[60:180].mean(), "black above and below"
+
+
+def test_a_change_of_codec_is_followed(clip: Path, tmp_path: Path, run: Run) -> None:
+    other = encode_clip(tmp_path / "other.h265", size=SIZE, frames=40)
+    url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/blurred"
+    with (
+        rtsp_server([f"play:cam:{clip}"]) as server,
+        viewer(url, tmp_path / "seen", size=SIZE) as watching,
+    ):
+        camera = run(server.url("cam"), url)
+        until(camera, shown(10))
+        server.tell(f"switch cam {other}")
+        until(camera, lambda stats: stats.reconnects >= 1 and stats.state == "running")
+        before = camera.stats().frames_checked
+        stats = until(camera, lambda stats: stats.frames_checked >= before + FPS)
+        assert watching.wait_for(watching.count + 5, timeout_s=40)
+        judge = Judge(SIZE[1])
+        verdicts = [judge(seen.picture) for seen in watching.seen()]
+    assert stats.sinks[0].restarts == 0, "its viewers stay connected"
+    assert not any(verdict.face for verdict in verdicts)
+    assert not any(verdict.placeholder for verdict in verdicts[-3:])

@@ -15,6 +15,7 @@ from running import PATTERN, SIZE, Run, shown, until
 from faceblur.live import SinkOptions
 from faceblur.triton_server import free_port
 from rig.judge import Judge
+from rig.recorder import recorder
 
 
 def _faces(path: Path, *, most: int = 1000) -> tuple[int, int]:
@@ -121,6 +122,18 @@ def test_srt_reaches_a_receiver(run: Run, tmp_path: Path) -> None:
         receiver.wait()
     pictures, faces = _faces(received)
     assert pictures > 5
+    assert faces == 0
+
+
+def test_rtmp_reaches_a_receiver(run: Run, tmp_path: Path) -> None:
+    url, received = f"rtmp://127.0.0.1:{free_port('127.0.0.1')}/live/door", tmp_path / "door.mkv"
+    with recorder(url, received) as receiver:
+        camera = run(PATTERN, url)
+        until(camera, shown(20))
+        camera.stop()
+        assert receiver.wait(20) == 0
+    pictures, faces = _faces(received)
+    assert pictures > 15
     assert faces == 0
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media import moving_face_video
-from running import PATTERN, Run, shown, until
+from media import Recording, moving_face_video, record, set_display_matrix
+from running import PATTERN, SIZE, Run, shown, until
 
 from faceblur.live.source_worker import Throttle
 from faceblur.live.stream_clock import MAX_DRIFT_S, StreamClock
+from faceblur.live.testpattern import TestPattern
 from faceblur.triton_server import free_port
+from rig.clips import FPS, PORTRAIT
+from rig.judge import Judge
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,51 @@ def test_a_file_plays_in_real_time_and_ends(video: Path, run: Run) -> None:
     assert stats.state == "stopped"
     assert stats.frames_in == 20
     assert stats.frames_checked + stats.frames_dropped + stats.frames_held == 20
+
+
+def _turned(path: Path) -> None:
+    """The face lies on its side, and the file says how it is to be turned."""
+    pictures = [np.ascontiguousarray(np.rot90(picture)) for picture in _pattern()]
+    record(path, pictures, Recording(rate=Fraction(FPS)))
+    set_display_matrix(path, (0, 1, -1, 0))
+
+
+def _deep(path: Path) -> None:
+    record(path, _pattern(), Recording(rate=Fraction(FPS), pixel_format="yuv420p10le"))
+
+
+def _pattern() -> list[npt.NDArray[np.uint8]]:
+    pattern = TestPattern(SIZE, face=PORTRAIT)
+    return [pattern.image(i / FPS).to_ndarray(format="bgr24") for i in range(20)]
+
+
+@pytest.mark.parametrize("make", [_turned, _deep])
+def test_faces_are_masked_however_pictures_are_stored(
+    make: Callable[[Path], None], tmp_path: Path, run: Run
+) -> None:
+    make(tmp_path / "face.mp4")
+    camera = run(str(tmp_path / "face.mp4"), f"segments:{tmp_path / 'masked'}")
+    assert camera.wait(40)
+    stats = camera.stats()
+    assert (stats.width, stats.height) == SIZE
+    assert stats.frames_masked == stats.frames_checked > 10
+    judge = Judge(SIZE[1])
+    (file,) = (tmp_path / "masked").glob("*.mp4")
+    with av.open(str(file)) as container:
+        verdicts = [judge(frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+    assert len(verdicts) > 10
+    assert not any(verdict.face for verdict in verdicts)
+
+
+@pytest.mark.parametrize("make", [_turned, _deep])
+def test_the_judge_sees_the_face_in_them(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "face.mp4")
+    judge = Judge(SIZE[1])
+    with av.open(str(tmp_path / "face.mp4")) as container:
+        frame = next(container.decode(video=0))
+        picture = frame.to_ndarray(format="bgr24")
+    turned = np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
+    assert judge(turned).face
 
 
 def test_a_file_in_a_loop_never_ends(video: Path, run: Run) -> None:

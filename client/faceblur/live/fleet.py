@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from faceblur.detector import Detector
@@ -16,7 +16,7 @@ from faceblur.live.camera import Camera, CameraControl
 from faceblur.live.config import fingerprint
 from faceblur.live.options import CameraOptions
 from faceblur.live.redaction import redact
-from faceblur.live.stats import CameraStats
+from faceblur.live.stats import HUNG_S, CameraStats
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Fleet:
 
     def stats(self) -> list[CameraStats]:
         """Of all cameras, in the file's order; from any thread."""
-        return [m.camera.stats() for m in self._all() if m.camera is not None]
+        return [_seen(m.camera) for m in self._all() if m.camera is not None]
 
     def restarts(self) -> dict[str, int]:
         """How often each camera was started anew by `look`; from any thread."""
@@ -172,6 +172,15 @@ class Fleet:
             member.retry_s = time.monotonic() + pause_s
             return
         member.camera = camera
+
+
+def _seen(camera: CameraControl) -> CameraStats:
+    """What a camera says of itself, and what it cannot say: that it hangs."""
+    stats, idle_s = camera.stats(), camera.idle_s
+    if idle_s <= HUNG_S:
+        return stats
+    error = f"its loop has not turned for {idle_s:.0f} s"
+    return replace(stats, state="hung", state_since_s=idle_s, last_error=error)
 
 
 def _stop(members: Iterable[_Member], *, timeout_s: float) -> None:

@@ -9,14 +9,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal
 
-CameraState = Literal["starting", "running", "degraded", "offline", "stopped"]
+CameraState = Literal["starting", "running", "degraded", "offline", "hung", "stopped"]
 """starting: no frame yet. running: frames are checked and masked. degraded: frames come, but are
 not checked, so nothing of them is shown. offline: no frames come; the source is tried again and
-again. stopped: it was told to, or its file has ended."""
+again. hung: its loop does not turn, so nothing goes out. stopped: it was told to, or its file has
+ended."""
 
 SinkState = Literal["starting", "running", "waiting", "stopped"]
 """starting: it opens its target. running: it takes frames. waiting: it failed, and is tried again
 after a pause. stopped: the camera stopped."""
+
+HUNG_S: Final = 30.0
+"""A loop that has not turned for so long counts as dead."""
 
 DELAY_BUCKETS_S: Final = (
     0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0,

@@ -13,12 +13,10 @@ from typing import Any, ClassVar, Final
 from faceblur.errors import OutputError
 from faceblur.live.config import split_address
 from faceblur.live.metrics import CONTENT_TYPE, exporter
+from faceblur.live.stats import HUNG_S
 from faceblur.live.status import ServiceStatus
 
 logger = logging.getLogger(__name__)
-
-HUNG_S: Final = 30.0
-"""A loop that has not turned for so long counts as dead."""
 
 REQUEST_TIMEOUT_S: Final = 10.0
 JSON: Final = "application/json"

@@ -1,0 +1,86 @@
+"""Eight cameras in one `faceblur run`: every one goes on, and no viewer of any sees a face."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+from running import SIZE
+
+from rig.clips import PORTRAIT
+from rig.judge import Judge, Verdict
+from rig.rtsp import rtsp_server
+
+CAMERAS = [f"cam{number}" for number in range(8)]
+FPS = 2
+WANTED = 4
+"""Pictures of each that somebody has to receive."""
+
+ENOUGH_BYTES = 50_000
+"""More than so many pictures take."""
+
+PATIENCE_S = 90.0
+
+
+def _config(path: Path, server: str, publish: str) -> Path:
+    pattern = f"testpattern:?size={SIZE[0]}x{SIZE[1]}&fps={FPS}&face={PORTRAIT}"
+    cameras = "".join(f"  {name}: {{source: '{pattern}'}}\n" for name in CAMERAS)
+    path.write_text(
+        f"listen:\nserver: {{address: '{server}', deadline_s: 10}}\n"
+        f"defaults: {{size: 320, deadline_s: 10, sinks: ['{publish}${{camera}}']}}\n"
+        f"cameras:\n{cameras}"
+    )
+    return path
+
+
+def _verdicts(folder: Path) -> list[Verdict]:
+    """What a viewer of a camera received."""
+    judge, verdicts = Judge(SIZE[1]), []
+    for file in sorted(folder.iterdir()):
+        with av.open(str(file)) as container:
+            for frame in container.decode(video=0):
+                verdicts.append(judge(frame.reformat(*SIZE, "bgr24").to_ndarray()))
+    return verdicts
+
+
+@pytest.mark.usefixtures("rtsp")
+def test_eight_cameras_run_side_by_side(bundled_server: str, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in CAMERAS}
+    for folder in folders.values():
+        folder.mkdir()
+    mounts = [f"record:{name}:{folder}" for name, folder in folders.items()]
+    log = tmp_path / "log"
+    with rtsp_server(mounts) as server, log.open("wb") as output:
+        config = _config(tmp_path / "cameras.yaml", bundled_server, server.url(""))
+        service = subprocess.Popen(
+            [sys.executable, "-m", "faceblur", "run", str(config)],
+            env=dict(os.environ),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            deadline_s = time.monotonic() + PATIENCE_S
+            while not all(_size(folder) > ENOUGH_BYTES for folder in folders.values()):
+                assert service.poll() is None, log.read_text()
+                assert time.monotonic() < deadline_s, log.read_text()
+                time.sleep(0.2)
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(30) == 0
+        finally:
+            service.kill()
+            service.wait()
+    for name, folder in folders.items():
+        verdicts = _verdicts(folder)
+        pictures = [verdict for verdict in verdicts if not verdict.placeholder]
+        assert len(pictures) >= WANTED, name
+        assert not any(verdict.face for verdict in verdicts), name
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
