@@ -26,8 +26,8 @@ from benchmarks.analyzer_points import (
     open_client,
 )
 from benchmarks.analyzer_report import write_run
-from benchmarks.analyzer_server import JPEG, TOPOLOGIES, Topology, topology_server
-from benchmarks.analyzer_tool import Load, PerfAnalyzer
+from benchmarks.analyzer_server import JPEG, TOPOLOGIES, Inputs, Topology, topology_server
+from benchmarks.analyzer_tool import AnalyzerError, Load, PerfAnalyzer
 from faceblur import models, postprocess
 from faceblur.connection import Connection
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
@@ -87,6 +87,40 @@ class Plan:
         if "jpeg" in self.transports:
             rows.append(("ensemble", "jpeg", 1))
         return rows + [("ensemble", local[-1], b) for b in self.batches if b > 1 and local]
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--size", default=DEFAULT_SIZE, show_default=True)
+@click.option("--stride", default=32, show_default=True, help="Of the model; 64 for P6 models.")
+@click.option("--frames", default=24, show_default=True)
+@click.option("--min-score", default=DEFAULT_THRESHOLD, show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["scored", "images", "jpeg"]),
+    default="scored",
+    show_default=True,
+    help="Inputs of face_detection, of yolov5_face, of face_detection_jpeg.",
+)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file.")
+def inputs(
+    *,
+    sources: tuple[Path, ...],
+    size: int,
+    stride: int,
+    frames: int,
+    min_score: float,
+    kind: Inputs,
+    output: Path,
+) -> None:
+    """Write frames of SOURCES (pictures and videos) for perf_analyzer's --input-data."""
+    try:
+        pictures = canvases(read_frames(sources, frames=frames), size=size, stride=stride)
+    except FaceblurError as error:
+        raise click.ClickException(str(error)) from error
+    write_inputs(output, pictures, inputs=kind, min_score=min_score)
+    height, width = pictures[0].shape[:2]
+    click.echo(f"{output}: {len(pictures)} pictures of {height} × {width}")
 
 
 @click.command()
@@ -152,6 +186,8 @@ def analyzer(
             card |= run.embedded(name, instances=instances, threads=threads)
     except FaceblurError as error:
         raise click.ClickException(str(error)) from error
+    if not run.points:
+        raise click.ClickException(f"nothing was measured: {' '.join(run.notes)}")
     card |= {"seconds": round(time.monotonic() - start)}
     write_run(output, points=run.points, card=card, command=command_line(sys.argv), notes=run.notes)
     click.echo(output.with_suffix(".md").read_text())
@@ -280,7 +316,14 @@ class _Bench:
             window_ms=self._plan.window_ms,
         )
         click.echo(f"{case.topology} {case.transport} {load.concurrency or load.rate:g}", err=True)
-        yield self._meter.measure(case, load, parts=topology.parts)
+        try:
+            yield self._meter.measure(case, load, parts=topology.parts)
+        except AnalyzerError as error:
+            # A server that refuses what is too much is a finding, no reason to lose the rest.
+            what = f"{case.cameras} cameras" if case.cameras else f"{case.concurrency} under way"
+            self.notes.append(
+                f"{case.topology} {case.transport}, {case.batch} a request, {what}: {error}."
+            )
 
     def _inputs(self, topology: Topology) -> Path:
         path = self._folder / f"{topology.inputs}-{self.pictures[0].shape}.json"
