@@ -184,8 +184,8 @@ def encode_jpeg(
         raise ServerError(f"a canvas of the shape {canvas.shape} is no picture")
     try:
         picture = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
-        settings = (cv2.IMWRITE_JPEG_QUALITY, quality)
-        settings += (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING[full_colour])
+        sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING[full_colour])
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling]
         good, encoded = cv2.imencode(".jpg", picture, settings)
     except cv2.error as error:
         raise ServerError(f"a canvas cannot be encoded as JPEG: {error.err}") from error

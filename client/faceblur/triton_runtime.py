@@ -107,7 +107,7 @@ class TritonRuntime:
 
 
 def lay_out_repository(
-    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int, jpeg: bool
+    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int, jpeg: bool = True
 ) -> None:
     """Copy the model repository with another detector in it.
 
