@@ -7,20 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from click.testing import CliRunner
-from resolved_compose import command_of, resolve
+from resolved_compose import ROOT, command_of, resolve
 
 from faceblur.errors import ModelError
-from faceblur.repository import model_repository
+from faceblur.repository import bundled_onnx, model_repository
 from faceblur_export import gpu as gpu_module
 from faceblur_export import tensorrt_builders
 from faceblur_export.cli import main
+from faceblur_export.gate_record import GateRecord, Loss, record_path, write_record
 from faceblur_export.gpu import Gpu
+from faceblur_export.hashing import sha256_of
 from faceblur_export.tensorrt_builders import Profile
 
 A10 = Gpu("NVIDIA A10", "8.6")
 T4 = Gpu("Tesla T4", "7.5")
+INT8 = {
+    "precision": "int8",
+    "calibration": "frames",
+    "calibration_frames": "9",
+    "calibration_sha256": "0",
+}
 
 
 class CountedBuilder:
@@ -79,6 +88,36 @@ def test_a_plan_is_built_once_for_a_machine(
     elsewhere = machine_with(monkeypatch, T4)
     run("repository", "gpu", models)
     assert elsewhere.builds == 1
+
+
+def test_int8_is_built_on_a_board_once_it_has_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = machine_with(monkeypatch, Gpu("Orin", "8.7"))
+    overlay = ROOT / "deploy" / "jetson" / "int8.yaml"
+    service = resolve("jetson", on_top=overlay, SIZE="64")["repository-jetson"]
+    assert "/int8" in {volume["target"] for volume in service["volumes"]}
+    places = {"=/models": f"={tmp_path / 'models'}", "=/int8": f"={tmp_path}"}
+    words = command_of(service)[1:]
+    for inside, outside in places.items():
+        words = [word.replace(inside, outside) for word in words]
+
+    network = onnx.load(bundled_onnx())
+    onnx.helper.set_model_props(network, {"name": "x", "variant": "x", "stride": "32"} | INT8)
+    model = tmp_path / "int8.onnx"
+    onnx.save(network, model)
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == ModelError.exit_code
+    assert "has not passed the accuracy gate" in refused.stderr
+    assert board.builds == 0
+
+    loss = Loss("AP50", 99, 0.8, 0.8, 0.01, 0.0, 0.0, passed=True)
+    record = GateRecord("x", sha256_of(model), "int8", "0", "x", 9, 640, 0.2, (loss,))
+    write_record(record_path(model), record)
+    for _ in range(2):
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+    assert board.builds == 1
 
 
 def test_without_a_gpu_no_plan_is_built(tmp_path: Path) -> None:
