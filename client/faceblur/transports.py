@@ -25,7 +25,7 @@ JPEG_ENSEMBLE: Final = "face_detection_jpeg"
 JPEG_QUALITY: Final = 95
 """Of canvases sent as JPEG, with colour at full resolution.
 
-Of the qualities measured the one that loses least, and a missed face weighs more than bytes: an
+Over both sets measured it loses least AP50, and a missed face weighs more than bytes: an
 eighth of those of pixels is still sent. Halved colour saves a sixth of that and loses small faces.
 The figures are in perf/results/transport.md.
 """
