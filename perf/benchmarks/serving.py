@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import click
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.analyzer_frames import Canvas, canvases, read_frames
+from benchmarks.analyzer_server import TOPOLOGIES, topology_server
+from benchmarks.serving_clients import TopologyClient
 from faceblur import models
-from faceblur.connection import Connection
+from faceblur.connection import Connection, Transport
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
 from faceblur.detector import Detector
+from faceblur.errors import FaceblurError
 from faceblur.inprocess import InProcessDetector
-from faceblur.letterbox import Letterbox
 from faceblur.triton import TritonDetector
-from faceblur.triton_server import ServerOptions, TritonServer
+from faceblur.triton_server import ServerOptions
 from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 IN_FLIGHT = 4
+"""Requests under way; of several pictures, three."""
+
+BATCH = 4
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--size", default=DEFAULT_SIZE, show_default=True)
 @click.option("--instances", default=2, show_default=True, help="Inferences at the same time.")
@@ -37,7 +43,7 @@ IN_FLIGHT = 4
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def serving(
     *,
-    pictures: tuple[Path, ...],
+    sources: tuple[Path, ...],
     model: str,
     size: int,
     instances: int,
@@ -46,13 +52,21 @@ def serving(
     rounds: int,
     output: Path,
 ) -> None:
-    """ONNX Runtime and the same post-processing in one process, against the embedded ensemble."""
-    canvases = _canvases(pictures, size)
-    onnx, info = models.find(model)
+    """ONNX Runtime and the same post-processing in one process, against the embedded server.
+
+    SOURCES are pictures and videos. The server runs the ensemble, several pictures in a request,
+    and other ways to divide the work; all find the same faces, or nothing is measured.
+    """
+    frames -= frames % BATCH
+    try:
+        onnx, info = models.find(model)
+        pictures = canvases(read_frames(sources, frames=24), size=size, stride=info.stride)
+    except FaceblurError as error:
+        raise click.ClickException(str(error)) from error
     card = machine_card() | {
         "model": info.name,
         "sha256": info.sha256,
-        "size": size,
+        "picture": "×".join(map(str, pictures[0].shape[:2])),
         "instances": instances,
         "threads": threads,
         "in_flight": IN_FLIGHT,
@@ -60,55 +74,92 @@ def serving(
         "rounds": rounds,
     }
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(
-            TritonServer(ServerOptions(onnx=onnx, model=info, instances=instances, threads=threads))
-        )
+        options = ServerOptions(onnx=onnx, model=info, instances=instances, threads=threads)
+        server = stack.enter_context(topology_server(options))
         local = InProcessDetector(onnx, instances=instances, threads=threads)
+        work: dict[str, _Work] = {"in process": _Work(_one_by_one(local), pictures, frames)}
         stack.callback(local.close)
-        contenders = [Contender("in process", _Work(local, canvases, frames))]
-        for transport in ("raw", "shm"):
+        names: dict[Transport, str] = {"raw": "gRPC", "shm": "shared memory"}
+        for transport, name in names.items():
             remote = TritonDetector(Connection(address=server.address, transport=transport))
             stack.callback(remote.close)
-            contenders.append(
-                Contender(
-                    f"ensemble over {'gRPC' if transport == 'raw' else 'shared memory'}",
-                    _Work(remote, canvases, frames),
-                    lambda: family(server.pid),
-                )
-            )
+            work[f"ensemble over {name}"] = _Work(_one_by_one(remote), pictures, frames)
+        for name, topology in TOPOLOGIES.items():
+            for batch in (1, BATCH) if name == "ensemble" else (1,):
+                if (name, batch) == ("ensemble", 1):
+                    continue
+                client = TopologyClient(server.address, topology.model, batch=batch)
+                stack.callback(client.close)
+                title = f"{name}, {batch} a request" if batch > 1 else name
+                work[title] = _Work(client.send, pictures, frames, batch=batch)
+        check_same_faces(work)
+        contenders = [
+            Contender(name, each, (lambda: family(server.pid)) if index else list)
+            for index, (name, each) in enumerate(work.items())
+        ]
         samples = interleave(contenders, rounds=rounds)
     rows = summarise(contenders, samples, units=frames)
     save(output, "serving", rows=rows, samples=samples, card=card, unit="frames")
     click.echo(table(rows, unit="frames"))
 
 
-class _Work:
-    """Sends frames, a few in flight."""
+Send = Callable[[list[Canvas]], Any]
 
-    def __init__(
-        self, detector: Detector, canvases: list[npt.NDArray[np.uint8]], frames: int
-    ) -> None:
-        self._detector = detector
-        self._canvases = canvases
+
+class _Work:
+    """Sends frames, a few requests under way."""
+
+    def __init__(self, send: Send, pictures: list[Canvas], frames: int, *, batch: int = 1) -> None:
+        self._send = send
+        self._pictures = pictures
         self._frames = frames
+        self._batch = batch
+        self._room = IN_FLIGHT if batch == 1 else 3
 
     def __call__(self) -> None:
-        waiting: deque[Future[Detections]] = deque()
-        for index in range(self._frames):
-            if len(waiting) == IN_FLIGHT:
-                waiting.popleft().result(30)
-            canvas = self._canvases[index % len(self._canvases)]
-            waiting.append(self._detector.submit(canvas, min_score=DEFAULT_THRESHOLD))
+        self.faces(self._frames)
+
+    def faces(self, frames: int) -> list[Detections]:
+        """What was found on the first frames."""
+        waiting: deque[Future[list[Detections]]] = deque()
+        found: list[Detections] = []
+        for start in range(0, frames, self._batch):
+            if len(waiting) == self._room:
+                found += waiting.popleft().result(30)
+            numbers = range(start, start + self._batch)
+            waiting.append(self._send([self._pictures[n % len(self._pictures)] for n in numbers]))
         for future in waiting:
-            future.result(30)
+            found += future.result(30)
+        return found[:frames]
 
 
-def _canvases(pictures: tuple[Path, ...], size: int) -> list[npt.NDArray[np.uint8]]:
-    canvases = []
-    for path in pictures:
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise click.BadParameter(f"{path} is not a picture")
-        plan = Letterbox.plan(picture.shape[1], picture.shape[0], size=size)
-        canvases.append(plan.apply(np.ascontiguousarray(picture[:, :, ::-1])))
-    return canvases
+def check_same_faces(work: dict[str, _Work], *, frames: int = 2 * BATCH) -> None:
+    """Refuse to compare contenders that do not find the same faces.
+
+    Raises:
+        click.ClickException: One finds others than the first.
+    """
+    wanted, *others = ((name, each.faces(frames)) for name, each in work.items())
+    for name, found in others:
+        for one, other in zip(wanted[1], found, strict=True):
+            if one.rows().shape != other.rows().shape or not np.allclose(
+                one.rows(), other.rows(), atol=0.01
+            ):
+                raise click.ClickException(f"{name} finds other faces than {wanted[0]}")
+
+
+def _one_by_one(detector: Detector) -> Send:
+    def send(pictures: list[Canvas]) -> Future[list[Detections]]:
+        (picture,) = pictures
+        listed: Future[list[Detections]] = Future()
+
+        def done(future: Future[Detections]) -> None:
+            if error := future.exception():
+                listed.set_exception(error)
+            else:
+                listed.set_result([future.result()])
+
+        detector.submit(picture, min_score=DEFAULT_THRESHOLD).add_done_callback(done)
+        return listed
+
+    return send

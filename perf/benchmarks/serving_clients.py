@@ -1,0 +1,77 @@
+"""Clients of the ways to divide the work: several pictures in a request, and other topologies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as grpcclient
+
+from faceblur import postprocess
+from faceblur.defaults import DEFAULT_THRESHOLD
+from faceblur.detections import Detections
+from faceblur.shared_slots import SharedSlots
+from faceblur.triton import DETECTOR
+
+DEADLINE_S = 30.0
+
+Canvas = npt.NDArray[np.uint8]
+
+
+class TopologyClient:
+    """Sends pictures through shared memory, as the product's client does.
+
+    Args:
+        address: host:port of the server.
+        model: What to ask; for the detector alone the faces are found here.
+        batch: Pictures in a request.
+    """
+
+    def __init__(self, address: str, model: str, *, batch: int = 1) -> None:
+        self.batch = batch
+        self._client = grpcclient.InferenceServerClient(address)
+        self._slots = SharedSlots(self._client, timeout_s=DEADLINE_S)
+        self._model = model
+        self._scores = np.full((batch, 1), DEFAULT_THRESHOLD, np.float32)
+
+    def close(self) -> None:
+        """Drop the shared memory."""
+        self._slots.close()
+        self._client.close()
+
+    def send(self, canvases: Sequence[Canvas]) -> Future[list[Detections]]:
+        """Look for faces on as many pictures as a request has."""
+        stack = np.stack(canvases)
+        slot = self._slots.take(stack)
+        images = grpcclient.InferInput("images", list(stack.shape), "UINT8")
+        images.set_shared_memory(slot.name, stack.nbytes)
+        inputs = [images]
+        if self._model != DETECTOR:
+            inputs.append(grpcclient.InferInput("min_score", [self.batch, 1], "FP32"))
+            inputs[1].set_data_from_numpy(self._scores)
+        future: Future[list[Detections]] = Future()
+
+        def answered(result: Any, error: Exception | None) -> None:
+            self._slots.give_back(slot)
+            if error is not None:
+                future.set_exception(error)
+                return
+            try:
+                future.set_result(self._read(result))
+            except Exception as failure:  # noqa: BLE001  whoever waits for it must hear of it
+                future.set_exception(failure)
+
+        self._client.async_infer(self._model, inputs, answered, client_timeout=DEADLINE_S)
+        return future
+
+    def _read(self, result: Any) -> list[Detections]:
+        if self._model == DETECTOR:
+            outputs = (result.as_numpy("candidates"), result.as_numpy("priors"))
+            faces = postprocess.find_faces(*outputs, self._scores[:, 0])
+        else:
+            rows, counts = result.as_numpy("faces"), result.as_numpy("face_count")
+            faces = [each[: int(n)] for each, n in zip(rows, counts[:, 0], strict=True)]
+        return [Detections.from_rows(each) for each in faces]
