@@ -24,7 +24,7 @@ from faceblur.video_frames import SourceFrame
 from faceblur.video_source import VideoSource
 
 FRAMES: Final = 128
-"""Frames looked at, at most. On the bundled model, more no longer moved the ranges."""
+"""Frames looked at, at most: some seconds of work, and enough to average over."""
 
 Canvas = npt.NDArray[np.uint8]
 
