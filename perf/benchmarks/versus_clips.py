@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 
 from benchmarks.coverage_clips import RATE, read_clip, write_clip
+from benchmarks.coverage_labels import Boxes
 from benchmarks.coverage_score import Picture
+from faceblur_training.formats import LabelledPicture
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,52 @@ def make_clip(path: Path, excerpts: Sequence[Excerpt], format_: Format) -> None:
     write_clip(path, pictures())
 
 
+def make_slides(
+    path: Path, pictures: Sequence[LabelledPicture], *, width: int, height: int
+) -> dict[int, Boxes]:
+    """Show labelled pictures for a frame each, fitted as the excerpts of a clip are.
+
+    Returns:
+        By frame number, (N, 4) boxes of the faces there.
+    """
+    labels: dict[int, Boxes] = {}
+
+    def frames() -> Iterator[Picture]:
+        for labelled in pictures:
+            picture = np.asarray(cv2.imread(str(labelled.path)), np.uint8)
+            across, down = picture.shape[1], picture.shape[0]
+            place = _Place.of(across, down, width, height)
+            boxes = labelled.in_pixels(across, down).boxes
+            shift = (place.left, place.top) * 2
+            labels[len(labels)] = (boxes * place.scale + shift).astype(np.float32)
+            yield fitted(picture, width, height)
+
+    write_clip(path, frames())
+    return labels
+
+
 def fitted(picture: Picture, width: int, height: int) -> Picture:
     """A picture in the middle of a black one, as large as it fits."""
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    inner = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    place = _Place.of(picture.shape[1], picture.shape[0], width, height)
     whole = np.zeros((height, width, 3), np.uint8)
-    interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    resized = cv2.resize(picture, inner, interpolation=interpolation)
-    whole[top : top + inner[1], left : left + inner[0]] = resized
+    interpolation = cv2.INTER_CUBIC if place.scale > 1 else cv2.INTER_AREA
+    resized = cv2.resize(picture, place.inner, interpolation=interpolation)
+    across, down = place.inner
+    whole[place.top : place.top + down, place.left : place.left + across] = resized
     return whole
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a picture comes to lie in a larger or smaller one."""
+
+    scale: float
+    inner: tuple[int, int]
+    left: int
+    top: int
+
+    @classmethod
+    def of(cls, across: int, down: int, width: int, height: int) -> _Place:
+        scale = min(width / across, height / down)
+        inner = (round(across * scale), round(down * scale))
+        return cls(scale, inner, (width - inner[0]) // 2, (height - inner[1]) // 2)

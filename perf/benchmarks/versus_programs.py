@@ -39,11 +39,13 @@ class Program:
         name: What the tables call it.
         command: As a user would type it.
         marked: The same, but with masks of the colour `MARK`, where they were before.
+        alone: Likewise, and each frame by itself: for pictures that have nothing in common.
     """
 
     name: str
     command: Command
     marked: Command
+    alone: Command
 
 
 def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
@@ -64,10 +66,24 @@ def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
     image = ["--replacewith", "img", "--replaceimg", str(mark)]
     colour = ["--mask", "solid", "--colour", bytes(MARK).hex()]
     return [
-        Program(OURS, _faceblur(), _faceblur(*colour)),
-        Program(IN_PROCESS, _faceblur("--in-process"), _faceblur("--in-process", *colour)),
-        Program(DEFAULT, _deface(deface), _deface(deface, *image)),
-        Program(EQUAL, _deface(deface, *equal), _deface(deface, *equal, *image)),
+        *(
+            Program(
+                name,
+                _faceblur(*options),
+                _faceblur(*options, *colour),
+                _faceblur(*options, *colour, "--no-cover"),
+            )
+            for name, options in ((OURS, ()), (IN_PROCESS, ("--in-process",)))
+        ),
+        *(
+            Program(
+                name,
+                _deface(deface, *options),
+                _deface(deface, *options, *image),
+                _deface(deface, *options, *image),
+            )
+            for name, options in ((DEFAULT, []), (EQUAL, equal))
+        ),
     ]
 
 

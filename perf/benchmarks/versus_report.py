@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -91,7 +91,11 @@ class Summary:
     ratio_high: float
 
 
-def judge(results: Sequence[Result]) -> dict[str, bool]:
+Listed = Mapping[str, Mapping[str, Masked]]
+"""By folder of labelled pictures and program, which faces it masked."""
+
+
+def judge(results: Sequence[Result], listed: Listed) -> dict[str, bool]:
     """Which targets were met."""
     verdicts = {}
     for result in results:
@@ -99,31 +103,44 @@ def judge(results: Sequence[Result]) -> dict[str, bool]:
             summary = result.summary(name)
             text = f"{result.format.name}: at least {least:g} times as fast as {name}"
             verdicts[f"{text}: {summary.ratio:.2f} times"] = summary.ratio >= least
-    ours, equal = (total(r.masked[name] for r in results) for name in (OURS, EQUAL))
-    worse = fewer(ours, equal)
-    text = f"no fewer faces masked than by {EQUAL} in any bin from {MIN_JUDGED} px on"
-    verdicts[f"{text}; fewer in: {', '.join(worse) or 'no bin'}"] = not worse
+    for what, masked in (
+        ("the clips", {name: total(r.masked[name] for r in results) for name in (OURS, EQUAL)}),
+        *((f"the pictures of {name}", masked) for name, masked in listed.items()),
+    ):
+        worse = fewer(masked[OURS], masked[EQUAL])
+        text = f"{what}: no fewer faces masked than by {EQUAL} in any bin from {MIN_JUDGED} px on"
+        verdicts[f"{text}; fewer in: {', '.join(worse) or 'no bin'}"] = not worse
     return verdicts
 
 
 def write_report(
-    folder: Path, *, results: Sequence[Result], card: dict[str, object], command: str
+    folder: Path,
+    *,
+    results: Sequence[Result],
+    listed: Listed,
+    card: dict[str, object],
+    command: str,
 ) -> None:
     """Write versus.json, versus.md and versus.png.
 
     Args:
         folder: Where to.
         results: Of each clip.
+        listed: Of pictures whose faces people listed.
         card: The machine and the settings.
         command: What was run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    targets = judge(results)
+    targets = judge(results, listed)
     document = {
         "command": command,
         "card": card,
         "targets": targets,
         "clips": {result.format.name: _plain(result) for result in results},
+        "pictures": {
+            folder: {name: _faces(masked) for name, masked in row.items()}
+            for folder, row in listed.items()
+        },
     }
     (folder / "versus.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
@@ -142,17 +159,15 @@ def write_report(
         f"A face counts as masked when {MIN_MASKED:.0%} of its inscribed ellipse have the colour "
         "of the masks in the finished video; otherwise it leaked in that frame. Masks are drawn "
         "in one colour for this, where they would be. Heights are those of the face in a picture "
-        "as wide as the network's. The labels are pseudo-labels: what most passes of a detector "
-        "at larger network sizes agree on. It is of the family of ours, though not the model "
-        "under test, and what it does not find is not counted.",
+        "as wide as the network's. In the clips they are pseudo-labels: what most passes of a "
+        "detector at larger network sizes agree on. It is of the family of ours, though not the "
+        "model under test, and what it does not find is not counted. Labelled pictures are shown "
+        "for a frame each, and each is masked by itself (`--no-cover`).",
         *(
             f"### {title}\n\n{_face_table(masked)}"
             for title, masked in [
                 *((r.format.name, r.masked) for r in results),
-                (
-                    "All",
-                    {name: total(r.masked[name] for r in results) for name in results[0].names},
-                ),
+                *((f"Labelled pictures: {name}", row) for name, row in listed.items()),
             ]
         ),
         "![speed, and faces masked](versus.png)",
@@ -180,7 +195,7 @@ def _speed_table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _face_table(masked: dict[str, Masked]) -> str:
+def _face_table(masked: Mapping[str, Masked]) -> str:
     lines = [
         f"| height of the face | face-frames | {' | '.join(masked)} |",
         f"|---|---:|{'---:|' * len(masked)}",
@@ -212,10 +227,16 @@ def _plain(result: Result) -> dict[str, Any]:
                 for start, whole in result.rounds[name]
             ],
             "frames": result.format.frames,
-            "faces": {bin_name(*b): result.masked[name].faces[b[0]] for b in BINS},
-            "leaked": {bin_name(*b): result.masked[name].leaked[b[0]] for b in BINS},
+            **_faces(result.masked[name]),
         }
         for name in result.names
+    }
+
+
+def _faces(masked: Masked) -> dict[str, dict[str, int]]:
+    return {
+        "faces": {bin_name(*b): masked.faces[b[0]] for b in BINS},
+        "leaked": {bin_name(*b): masked.leaked[b[0]] for b in BINS},
     }
 
 

@@ -20,6 +20,9 @@ from faceblur.detector import Detector
 SIZES: Final = (800, 960, 1280)
 """Network sizes of the passes that make the labels, each plain and mirrored."""
 
+MIN_SCORE: Final = 0.4
+"""Twice the default threshold: there, whatever is no face would count as one that was missed."""
+
 MIN_AGREEING: Final = len(SIZES) + 1
 """Passes that have to agree on a face: more than half."""
 
@@ -79,7 +82,7 @@ def label(clip: Path, judge: Detector, *, every: int) -> dict[int, Boxes]:
     return {
         index: agree(
             [
-                detect(judge, picture, size=size, flip=flip)
+                detect(judge, picture, size=size, flip=flip, min_score=MIN_SCORE)
                 for size in SIZES
                 for flip in (False, True)
             ],
