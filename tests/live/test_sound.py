@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import Future
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from flashing import FPS, flashing_clip
 from running import Run, Sightless, shown, until
 
 from faceblur.detections import Detections
@@ -18,10 +17,6 @@ from faceblur.errors import ServerUnavailableError
 from faceblur.live.sound import MAX_BYTES, MAX_PACKETS, SoundPacket, SoundQueue, get, put
 from faceblur.triton_server import free_port
 from rig.recorder import recorder
-
-FPS, RATE, SECONDS = 10, 48_000, 5
-MOMENTS = (1.0, 2.0, 3.0, 4.0)
-"""Seconds at which a clip flashes and beeps, for a tenth of a second."""
 
 IN_SYNC_S = 0.12
 """A picture at 10 fps is this long on the screen."""
@@ -34,44 +29,6 @@ class Unsighted(Sightless):
         future: Future[Detections] = Future()
         future.set_exception(ServerUnavailableError("gone"))
         return future
-
-
-def _is_loud(second: float) -> bool:
-    return any(moment - 1e-6 <= second < moment + 0.1 - 1e-6 for moment in MOMENTS)
-
-
-def _clip(path: Path, codec: str, *, rate: int = RATE) -> Path:
-    """Flashes and beeps at the same moments."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=FPS, options={"tune": "zerolatency"})
-        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        sound = container.add_stream(codec, rate=rate, layout="mono")
-        resampler = av.AudioResampler(
-            format=sound.codec_context.format or "fltp", layout="mono", rate=rate,
-            frame_size=sound.codec_context.frame_size or 0,
-        )  # fmt: skip
-        for number in range(FPS * SECONDS):
-            second = number / FPS
-            light = 235 if _is_loud(second) else 20
-            picture = np.full((360, 320), 128, np.uint8)
-            picture[:240] = light
-            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(video.encode(frame))
-            count = rate // FPS
-            time_s = second + np.arange(count) / rate
-            wave = np.sin(2 * math.pi * 1000 * time_s) * (0.8 if _is_loud(second) else 0)
-            piece = av.AudioFrame.from_ndarray(
-                (wave * 32767).astype(np.int16)[None], format="s16", layout="mono"
-            )
-            piece.sample_rate, piece.pts, piece.time_base = rate, number * count, Fraction(1, rate)
-            for whole in resampler.resample(piece):
-                container.mux(sound.encode(whole))
-        container.mux(video.encode(None))
-        for whole in resampler.resample(None):
-            container.mux(sound.encode(whole))
-        container.mux(sound.encode(None))
-    return path
 
 
 def _packets(path: Path) -> list[bytes]:
@@ -115,7 +72,7 @@ def _assert_in_sync(path: Path) -> None:
 
 
 def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> None:
-    clip = _clip(tmp_path / "clip.mp4", "aac")
+    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
     urls = [f"{kind}://127.0.0.1:{free_port('127.0.0.1')}/live/door" for kind in ("rtsp", "rtmp")]
     received = [tmp_path / "rtsp.mkv", tmp_path / "rtmp.mkv"]
     with recorder(urls[0], received[0]) as first, recorder(urls[1], received[1]) as second:
@@ -146,7 +103,7 @@ def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> No
 
 
 def test_what_a_file_cannot_hold_is_encoded_anew(run: Run, tmp_path: Path) -> None:
-    clip = _clip(tmp_path / "clip.mov", "pcm_alaw", rate=8000)
+    clip = flashing_clip(tmp_path / "clip.mov", "pcm_alaw", rate=8000)
     camera = run(
         str(clip), f"segments:{tmp_path / 'files'}?segment=600", audio="keep", detector=Sightless()
     )
@@ -158,7 +115,7 @@ def test_what_a_file_cannot_hold_is_encoded_anew(run: Run, tmp_path: Path) -> No
 
 
 def test_sound_is_dropped_unless_it_is_asked_for(run: Run, tmp_path: Path) -> None:
-    clip = _clip(tmp_path / "clip.mp4", "aac")
+    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
     camera = run(str(clip), f"segments:{tmp_path / 'files'}", detector=Sightless())
     until(camera, shown(5))
     camera.stop()
@@ -168,7 +125,7 @@ def test_sound_is_dropped_unless_it_is_asked_for(run: Run, tmp_path: Path) -> No
 
 
 def test_sound_goes_on_while_pictures_are_withheld(run: Run, tmp_path: Path) -> None:
-    clip = _clip(tmp_path / "clip.mp4", "aac")
+    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
     camera = run(str(clip), f"segments:{tmp_path / 'files'}", audio="keep", detector=Unsighted())
     assert camera.wait(40)
     stats = camera.stats()

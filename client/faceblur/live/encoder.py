@@ -116,6 +116,9 @@ def _encoder_stream(container: Any, options: SinkOptions) -> Any:
         options = replace(options, encoder=None)
         name = FALLBACK_ENCODER
     settings = dict(_X264) if name == FALLBACK_ENCODER else {}
+    if options.kind == "whip" and name == FALLBACK_ENCODER:
+        # What every browser takes.
+        settings["profile"] = "baseline"
     if name.endswith("_nvenc"):
         settings = {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1"}
     stream = container.add_stream(name, options=settings)

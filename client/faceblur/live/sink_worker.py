@@ -41,6 +41,10 @@ def open_writer(options: SinkOptions) -> Writer:
         return MjpegWriter(options)
     if options.kind == "srt":
         return SrtWriter(options)
+    if options.kind == "whip":
+        from faceblur.live.whip import WhipWriter
+
+        return WhipWriter(options)
     if options.kind == "window":
         if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
             # Qt ends the process where it finds no screen.

@@ -25,7 +25,7 @@ _TAKES: Final = {
     "srt": _TRANSPORT_STREAM,
     "hls": _TRANSPORT_STREAM,
     "segments": frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}),
-    "whip": frozenset({"opus"}),
+    "whip": frozenset[str](),
 }
 """Codecs that go into each kind of sink as they came."""
 
@@ -79,8 +79,6 @@ def _goes_as_it_is(stream: Any, codec: str, options: SinkOptions) -> bool:
         return False
     if codec == "aac" and not context.extradata:
         return options.kind in _IN_BAND
-    if options.kind == "whip":
-        return bool(context.sample_rate == RATE and context.channels == 2)
     return True
 
 

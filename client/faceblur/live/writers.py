@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 HLS_LIST: Final = 6
 """Segments in an HLS playlist."""
 
-_MUXERS: Final = {"rtsp": "rtsp", "rtmp": "flv", "whip": "whip", "hls": "hls"}
+_MUXERS: Final = {"rtsp": "rtsp", "rtmp": "flv", "hls": "hls"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,116 @@
+"""Receive WebRTC as a media server does to which WHIP pushes, in a process of its own.
+
+`python whip_server.py PORT FILE TOKEN`: takes offers of whoever has the token, and appends every
+picture to FILE as viewer.py does; what it hears it counts in FILE.sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class _Receiver:
+    """Answers offers, and writes down what comes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._connections: list[Any] = []
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def answer(self, offer: str) -> str:
+        """The SDP answer to an offer."""
+        return asyncio.run_coroutine_threadsafe(self._answer(offer), self._loop).result(20)
+
+    async def _answer(self, offer: str) -> str:
+        from aiortc import RTCPeerConnection, RTCSessionDescription
+
+        connection = RTCPeerConnection()
+        self._connections.append(connection)
+        connection.on("track", lambda track: asyncio.ensure_future(self._write(track)))
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+        answer: str = connection.localDescription.sdp
+        return answer
+
+    async def _write(self, track: Any) -> None:
+        from aiortc.mediastreams import MediaStreamError
+
+        is_video = track.kind == "video"
+        with Path(f"{self._file}{'' if is_video else '.sound'}").open("ab") as file:
+            while True:
+                try:
+                    frame = await track.recv()
+                except MediaStreamError:
+                    return
+                if is_video:
+                    picture = frame.to_ndarray(format="bgr24")
+                    file.write(struct.pack("d", time.monotonic()) + picture.tobytes())
+                else:
+                    loud = float(np.abs(frame.to_ndarray().astype(float)).max()) / 32768
+                    file.write(struct.pack("d", loud))
+                file.flush()
+
+
+def _handler(receiver: _Receiver, token: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if self.headers.get("Authorization") != f"Bearer {token}":
+                self.send_error(401)
+                return
+            answer = receiver.answer(offer).encode()
+            self.send_response(201)
+            self.send_header("Content-Type", "application/sdp")
+            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Location", "/session")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def do_DELETE(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Handler
+
+
+@contextmanager
+def whip_server(port: int, file: Path, *, token: str) -> Iterator[None]:
+    """Run a server."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(port), str(file), token],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        time.sleep(1.0)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _main() -> None:
+    port, file, token = sys.argv[1:]
+    handler = _handler(_Receiver(Path(file)), token)
+    ThreadingHTTPServer(("127.0.0.1", int(port)), handler).serve_forever()
+
+
+if __name__ == "__main__":
+    _main()
