@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from faceblur.cli import main
-from faceblur.sessions import DetectionSession
 from rig.clips import PORTRAIT
 from rig.faults import SilentServer
 
@@ -24,22 +23,20 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-def test_the_test_command_shows_speed_and_delay(session: DetectionSession) -> None:
-    assert session.server is not None
+def test_the_test_command_shows_speed_and_delay(bundled_server: str) -> None:
     result = _run(
         *("test", "--source", PATTERN, "--frames", "15", "--headless", "--size", "320"),
-        *("--server", session.server.address, "--deadline", "5"),
+        *("--server", bundled_server, "--deadline", "5"),
     )
     assert result.exit_code == 0, result.output
     assert "masks" in result.output
     assert "delay" in result.output
 
 
-def test_a_webcam_that_is_not_there_is_said_in_a_sentence(session: DetectionSession) -> None:
-    assert session.server is not None
+def test_a_webcam_that_is_not_there_is_said_in_a_sentence(bundled_server: str) -> None:
     result = _run(
         *("test", "--source", "/dev/video97", "--headless", "--quiet"),
-        *("--server", session.server.address),
+        *("--server", bundled_server),
     )
     assert result.exit_code == 3
     assert "/dev/video97: No such file or directory" in result.output
@@ -63,12 +60,11 @@ def test_what_makes_no_sense_is_said_before_anything_starts(
 
 
 def test_a_file_is_masked_into_files_and_ends(
-    session: DetectionSession, tmp_path: Path, shared: Path
+    bundled_server: str, tmp_path: Path, shared: Path
 ) -> None:
-    assert session.server is not None
     result = _run(
         *("camera", str(_short(shared, tmp_path)), "--to", f"segments:{tmp_path / 'masked'}"),
-        *("--server", session.server.address, "--deadline", "5", "--size", "320"),
+        *("--server", bundled_server, "--deadline", "5", "--size", "320"),
     )
     assert result.exit_code == 0, result.output
     assert "frames shown" in result.output
@@ -89,16 +85,15 @@ def _short(shared: Path, folder: Path) -> Path:
 
 
 def test_sigterm_ends_a_camera_in_order_and_no_password_is_listed(
-    session: DetectionSession, tmp_path: Path
+    bundled_server: str, tmp_path: Path
 ) -> None:
-    assert session.server is not None
     silent = SilentServer()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "faceblur", "camera", PATTERN),
             *("--to", f"segments:{tmp_path}?segment=60"),
             *("--to", f"rtsp://user:secret@127.0.0.1:{silent.port}/x"),
-            *("--server", session.server.address, "--deadline", "5", "--size", "320"),
+            *("--server", bundled_server, "--deadline", "5", "--size", "320"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -123,4 +118,4 @@ def test_sigterm_ends_a_camera_in_order_and_no_password_is_listed(
 
 
 def _has_written(folder: Path) -> bool:
-    return any(path.stat().st_size > 20_000 for path in folder.glob("*.part"))
+    return any(path.stat().st_size > 2_000 for path in folder.glob("*.part"))

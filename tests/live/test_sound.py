@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from flashing import FPS, flashing_clip
-from running import Run, Sightless, shown, until
+from running import Run, Sightless, until
 
 from faceblur.detections import Detections
 from faceblur.errors import ServerUnavailableError
@@ -102,37 +102,31 @@ def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> No
         _assert_in_sync(path)
 
 
-def test_what_a_file_cannot_hold_is_encoded_anew(run: Run, tmp_path: Path) -> None:
+def test_sound_is_encoded_anew_or_left_out_or_goes_on_alone(run: Run, tmp_path: Path) -> None:
     clip = flashing_clip(tmp_path / "clip.mov", "pcm_alaw", rate=8000)
-    camera = run(
-        str(clip), f"segments:{tmp_path / 'files'}?segment=600", audio="keep", detector=Sightless()
+    cameras = [
+        run(str(clip), f"segments:{tmp_path / name}?segment=600", name=name, **settings)
+        for name, settings in {
+            "anew": {"audio": "keep", "detector": Sightless()},
+            "alone": {"audio": "keep", "detector": Unsighted()},
+            "dropped": {"detector": Sightless()},
+        }.items()
+    ]
+    assert all(camera.wait(40) for camera in cameras)
+    anew, alone, dropped = (
+        next((tmp_path / camera.options.name).glob("*.mp4")) for camera in cameras
     )
-    assert camera.wait(40)
-    (file,) = (tmp_path / "files").glob("*.mp4")
-    with av.open(str(file)) as container:
-        assert container.streams.audio[0].codec_context.name == "aac"
-    _assert_in_sync(file)
 
+    with av.open(str(anew)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac", "a file holds no G.711"
+    _assert_in_sync(anew)
 
-def test_sound_is_dropped_unless_it_is_asked_for(run: Run, tmp_path: Path) -> None:
-    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
-    camera = run(str(clip), f"segments:{tmp_path / 'files'}", detector=Sightless())
-    until(camera, shown(5))
-    camera.stop()
-    (file,) = (tmp_path / "files").glob("*.mp4")
-    with av.open(str(file)) as container:
+    assert cameras[1].stats().frames_checked == 0
+    assert _flashes(alone) == [], "no picture of the camera is in it"
+    assert len(_beeps(alone)) >= 3
+
+    with av.open(str(dropped)) as container:
         assert not container.streams.audio
-
-
-def test_sound_goes_on_while_pictures_are_withheld(run: Run, tmp_path: Path) -> None:
-    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
-    camera = run(str(clip), f"segments:{tmp_path / 'files'}", audio="keep", detector=Unsighted())
-    assert camera.wait(40)
-    stats = camera.stats()
-    assert stats.frames_checked == 0
-    (file,) = (tmp_path / "files").glob("*.mp4")
-    assert _flashes(file) == [], "no picture of the camera is in it"
-    assert len(_beeps(file)) >= 3
 
 
 def test_packets_pass_through_memory_unchanged() -> None:

@@ -41,7 +41,7 @@ def test_sound_goes_along_as_opus(run: Run, tmp_path: Path) -> None:
             audio="keep",
             detector=Sightless(),
         )
-        assert watching.wait_for(4 * FPS, timeout_s=40), camera.stats()
+        assert watching.wait_for(3 * FPS, timeout_s=40), camera.stats()
         camera.stop()
     heard = np.fromfile(tmp_path / "seen.sound")
     assert len(heard) > 100, "packets of 20 ms"

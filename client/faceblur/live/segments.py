@@ -66,8 +66,9 @@ class SegmentWriter:
     def _open(self, output: Output) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._part = self._folder / f"{wall_clock()}{SUFFIX}{_UNFINISHED}"
-        # Readable to its end even if this process is killed.
-        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", **INTERLEAVE}
+        # Readable up to the last key frame even if this process is killed.
+        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+        settings |= INTERLEAVE
         self._container = av.open(str(self._part), "w", format="mp4", options=settings)
         self._encoder = Encoder(self._container, output.format, self._options, sound=output.sound)
         self._format, self._sound = output.format, output.sound
