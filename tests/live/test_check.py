@@ -83,7 +83,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         f"    sinks: ['rtsp://127.0.0.1:{silent.getsockname()[1]}/x']\n"
     )
     started = time.monotonic()
-    done = check(file, "--deadline", "5", PASSWORD="s3cret/word")
+    done = check(file, "--deadline", "4", PASSWORD="s3cret/word")
     assert time.monotonic() - started < 60
     assert done.returncode == 3, done.stderr
     head, *lines = done.stdout.splitlines()
@@ -96,7 +96,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Address already in use"),
-        ("BAD", "silent", "no picture came within 5 s"),
+        ("BAD", "silent", "no picture came within 4 s"),
         ("BAD", "silent", "it did not answer in time"),
     ]
     assert len(lines) == len(expected)

@@ -22,6 +22,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 IN_THE_MATRIX_ALONE = (
     "reply without its face count",
+    "reply is no message",
     "server answers with an error",
     "network silent",
     "server process stopped",
