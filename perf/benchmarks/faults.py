@@ -30,7 +30,8 @@ INTRODUCTION: Final = (
     "frame that the viewer received, from shortly before a fault until a second after the "
     "recovery, is judged in two ways: by correlation with the face that is known to be there "
     f"({LIKENESS} or more counts as shown) and by a detector of the judge's own (a score "
-    f"of {SCORE} or more). "
+    f"of {SCORE} or more where the face is; there is only one, and where its place cannot be told, "
+    "anywhere). "
     "A frame with an unmasked face by either is a failure, and so is a recovery that does not come."
 )
 HEAD: Final = (

@@ -18,11 +18,20 @@ from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
 Picture = npt.NDArray[np.uint8]
 
 LIKENESS: Final = 0.75
-"""Correlation with the face from which it counts as shown. Unmasked it is above 0.9, and what is
-under a mask is below 0.3."""
+"""Correlation with the face from which it counts as shown. Unmasked it is above 0.9; in a picture
+whose face is masked, something elsewhere may reach 0.7."""
 
 SCORE: Final = 0.5
 """Of the detector, from which a face counts as found."""
+
+NEAR: Final = 0.5
+"""Of the face's width and height, that what the detector finds may lie beside it."""
+
+PLACED: Final = 0.7
+"""Correlation with the rest of the portrait from which the place of its face is known."""
+
+_BELOW_FACE: Final = 200
+"""Row of the portrait from which on no mask reaches."""
 
 FLAT: Final = 18.0
 """Spread of brightness below which there is no picture but a notice."""
@@ -36,7 +45,7 @@ class Verdict:
         face: A face shows, by the pixels or by the detector.
         placeholder: It is a flat picture with a notice.
         likeness: Largest correlation with the face, anywhere.
-        score: Of the best face that the detector finds; 0 without.
+        score: Of the best face that the detector finds where the face is; 0 without.
     """
 
     face: bool
@@ -48,6 +57,9 @@ class Verdict:
 class Judge:
     """Knows the face that is in the clips, at the size it has there.
 
+    There is only one face, so what the detector takes for one elsewhere (the portrait has a rocket
+    in it) is none. Where the portrait's place cannot be told, everything that it finds counts.
+
     Args:
         height: Of the pictures in which it is looked for, pixels.
         detect: Also ask the detector, in this process, about every picture.
@@ -58,10 +70,13 @@ class Judge:
         assert portrait is not None
         x1, y1, x2, y2 = FACE_IN_PORTRAIT
         scale = 0.5 * height / portrait.shape[0]
-        small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        self._face = small[
+        whole = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        self._face = whole[
             round(y1 * scale) : round(y2 * scale), round(x1 * scale) : round(x2 * scale)
         ]
+        self._below = whole[round(_BELOW_FACE * scale) :]
+        self._place = np.array([x1, y1 - _BELOW_FACE, x2, y2 - _BELOW_FACE]) * scale
+        """Of the face, x1 y1 x2 y2, from the corner of what is below it."""
         self._detector: InProcessDetector | None = None
         if detect:
             onnx, model = models.find(BUNDLED_MODEL)
@@ -73,13 +88,30 @@ class Judge:
         if float(grey.std()) < FLAT:
             return Verdict(False, True, 0.0, 0.0)
         likeness = float(cv2.matchTemplate(grey, self._face, cv2.TM_CCOEFF_NORMED).max())
-        score = self._score(picture)
+        score = self._score(picture, grey)
         return Verdict(likeness >= LIKENESS or score >= SCORE, False, likeness, score)
 
-    def _score(self, picture: Picture) -> float:
+    def _score(self, picture: Picture, grey: Picture) -> float:
         if self._detector is None:
             return 0.0
         height, width = picture.shape[:2]
-        canvas = Letterbox.plan(width, height).apply(np.ascontiguousarray(picture[:, :, ::-1]))
-        found = self._detector.submit(canvas, min_score=0.05).result(30)
-        return float(found.scores.max(initial=0.0))
+        letterbox = Letterbox.plan(width, height)
+        canvas = letterbox.apply(np.ascontiguousarray(picture[:, :, ::-1]))
+        found = letterbox.to_source(self._detector.submit(canvas, min_score=0.05).result(30))
+        best = float(found.scores.max(initial=0.0))
+        if best < SCORE:
+            return best
+        x1, y1, x2, y2 = self._around_face(grey)
+        left, top, right, bottom = found.boxes.T
+        near = (left < x2) & (right > x1) & (top < y2) & (bottom > y1)
+        return float(found.scores[near].max(initial=0.0))
+
+    def _around_face(self, grey: Picture) -> npt.NDArray[np.float64]:
+        """Where the face must be, and somewhat beyond; all of the picture if that is not known."""
+        likeness = cv2.matchTemplate(grey, self._below, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (x, y) = cv2.minMaxLoc(likeness)
+        if best < PLACED:
+            return np.array([-np.inf, -np.inf, np.inf, np.inf])
+        x1, y1, x2, y2 = self._place + np.array([x, y, x, y])
+        across, down = NEAR * (x2 - x1), NEAR * (y2 - y1)
+        return np.array([x1 - across, y1 - down, x2 + across, y2 + down])
