@@ -18,10 +18,13 @@ from tritonclient.grpc import model_config_pb2
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.repository import model_repository
-from faceblur.transports import JPEG_ENSEMBLE
+from faceblur.transports import JPEG_ENSEMBLE, PIXELS_ENSEMBLE
 
 JPEG_MODEL = "jpeg_letterbox"
 """The model that only `JPEG_ENSEMBLE` needs."""
+
+POSTPROCESS = "face_postprocess"
+"""The model that ensembles of two models need."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,14 @@ class TritonRuntime:
 
 
 def lay_out_repository(
-    folder: Path, *, onnx: Path, model: ModelInfo, instances: int, threads: int, jpeg: bool = True
+    folder: Path,
+    *,
+    onnx: Path,
+    model: ModelInfo,
+    instances: int,
+    threads: int,
+    jpeg: bool = True,
+    chained: bool = False,
 ) -> None:
     """Copy the model repository with another detector in it.
 
@@ -118,11 +128,17 @@ def lay_out_repository(
         instances: Inferences that run at the same time.
         threads: CPU threads of each.
         jpeg: Serve pictures that come as JPEG too.
+        chained: Post-process in a model of its own, as the configurations for a GPU do.
     """
     left_out = ["*.onnx", "*.plan", "__pycache__"]
     if not jpeg:
         left_out += [JPEG_ENSEMBLE, JPEG_MODEL]
+    if not chained:
+        left_out.append(POSTPROCESS)
     shutil.copytree(model_repository(), folder, ignore=shutil.ignore_patterns(*left_out))
+    if chained:
+        for ensemble in (PIXELS_ENSEMBLE, JPEG_ENSEMBLE):
+            shutil.rmtree(folder / ensemble / "configs", ignore_errors=True)
     (folder / "yolov5_face" / "1" / "model.onnx").symlink_to(onnx.resolve())
     path = folder / "yolov5_face" / "configs" / "embedded.pbtxt"
     config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())

@@ -57,6 +57,7 @@ class ServerOptions:
         key: PEM private key of the server.
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
         jpeg: Serve pictures that come as JPEG too.
+        chained: Post-process in a model of its own, as the configurations for a GPU do.
         start_timeout_s: Seconds until it must be ready.
     """
 
@@ -71,6 +72,7 @@ class ServerOptions:
     key: Path | None = None
     client_ca: Path | None = None
     jpeg: bool = True
+    chained: bool = False
     start_timeout_s: float = 60.0
 
 
@@ -138,6 +140,7 @@ class TritonServer:
                 instances=self.options.instances,
                 threads=self.options.threads,
                 jpeg=self.options.jpeg,
+                chained=self.options.chained,
             )
             with (self._folder / "server.log").open("wb") as log:
                 self._process = subprocess.Popen(

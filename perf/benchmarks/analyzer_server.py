@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 from typing import Final, Literal
 
 from google.protobuf import text_format
@@ -16,9 +16,13 @@ from tritonclient.grpc import model_config_pb2
 from benchmarks.analyzer_graph import write_graph
 from faceblur.repository import model_repository
 from faceblur.triton import DETECTOR, ENSEMBLE
+from faceblur.triton_runtime import JPEG_MODEL, POSTPROCESS
 from faceblur.triton_server import ServerOptions, TritonServer
 
 Inputs = Literal["images", "scored", "jpeg"]
+
+TWO_MODELS: Final = "face_detection_two_models"
+"""The ensemble of a detector and a post-processing model, as on a GPU."""
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "topologies"
 
@@ -43,16 +47,14 @@ class Topology:
 TOPOLOGIES: Final = {
     topology.name: topology
     for topology in (
-        Topology("ensemble", ENSEMBLE, "scored", (DETECTOR, "face_postprocess")),
+        Topology("ensemble", ENSEMBLE, "scored", (DETECTOR,)),
+        Topology("two models", TWO_MODELS, "scored", (DETECTOR, POSTPROCESS)),
         Topology("detector alone", DETECTOR, "images", (DETECTOR,)),
         Topology("in graph", "face_detection_in_graph", "scored", ("face_detection_in_graph",)),
-        Topology("one model", "face_detection_one_model", "scored", ("face_detection_one_model",)),
     )
 }
 
-JPEG: Final = Topology(
-    "ensemble", "face_detection_jpeg", "jpeg", ("jpeg_letterbox", DETECTOR, "face_postprocess")
-)
+JPEG: Final = Topology("ensemble", "face_detection_jpeg", "jpeg", (JPEG_MODEL, DETECTOR))
 """The ensemble that takes pictures as JPEG."""
 
 
@@ -72,6 +74,7 @@ def topology_server(options: ServerOptions) -> Iterator[TritonServer]:
 
 def lay_out(folder: Path, options: ServerOptions) -> None:
     """Copy the contenders, with the detector's model in them and as many instances as it has."""
+    _lay_out_two_models(folder)
     for source in sorted(FOLDER.iterdir()):
         version = folder / source.name / "1"
         version.mkdir(parents=True)
@@ -82,12 +85,18 @@ def lay_out(folder: Path, options: ServerOptions) -> None:
         config.instance_group[0].count = options.instances
         config.parameters["threads"].string_value = str(options.threads)
         (folder / source.name / "config.pbtxt").write_text(text_format.MessageToString(config))
-        if source.name == TOPOLOGIES["in graph"].model:
-            write_graph(options.onnx, version / "model.onnx")
-        else:
-            (version / "model.onnx").symlink_to(options.onnx.resolve())
-            decoding = model_repository() / "face_postprocess" / "1" / "face_decoding.py"
-            copyfile(decoding, version / "face_decoding.py")
+        write_graph(options.onnx, version / "model.onnx")
+
+
+def _lay_out_two_models(folder: Path) -> None:
+    """Copy the ensemble and the post-processing as they are on a GPU; the detector is there."""
+    copytree(model_repository() / POSTPROCESS, folder / POSTPROCESS)
+    config = text_format.Parse(
+        (model_repository() / ENSEMBLE / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+    )
+    config.name = TWO_MODELS
+    (folder / TWO_MODELS / "1").mkdir(parents=True)
+    (folder / TWO_MODELS / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
 class _Server(TritonServer):

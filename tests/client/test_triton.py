@@ -28,17 +28,29 @@ from faceblur.errors import (
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox, canonical_shapes
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
-from faceblur.triton import TritonDetector
+from faceblur.triton import DETECTOR, ENSEMBLE, TritonDetector
 from faceblur.triton_server import SHM_FOLDER, ServerOptions, TritonServer, free_port
 
 GOLDENS = ("crowd", "street", "masks")
 
 
-@pytest.fixture(params=["shm", "raw"])
-def detector(request: pytest.FixtureRequest, session: DetectionSession) -> Iterator[TritonDetector]:
+@pytest.fixture(scope="module")
+def chained(official: str) -> Iterator[TritonServer]:
+    """A server whose ensemble has a model of its own for post-processing, as on a GPU."""
+    onnx, model = models.find(official)
+    with TritonServer(ServerOptions(onnx=onnx, model=model, chained=True)) as server:
+        yield server
+
+
+@pytest.fixture(params=["shm", "raw", "two models"])
+def detector(
+    request: pytest.FixtureRequest, session: DetectionSession, chained: TritonServer
+) -> Iterator[TritonDetector]:
     assert session.server is not None
-    opened = TritonDetector(Connection(address=session.server.address, transport=request.param))
-    assert opened.transport == request.param
+    server = chained if request.param == "two models" else session.server
+    transport = "shm" if request.param == "shm" else "raw"
+    opened = TritonDetector(Connection(address=server.address, transport=transport))
+    assert opened.transport == transport
     yield opened
     opened.close()
 
@@ -254,11 +266,17 @@ def test_another_model_than_the_servers_is_refused(session: DetectionSession) ->
         open_session(SessionOptions(server=session.server.address, model="yolov5l-face"))
 
 
-def test_threshold_of_requests_without_one_is_the_default(session: DetectionSession) -> None:
+def test_threshold_of_requests_without_one_is_the_default(
+    session: DetectionSession, shared: Path
+) -> None:
     assert session.server is not None
     with grpcclient.InferenceServerClient(session.server.address) as client:
-        config = client.get_model_config("face_postprocess", client_timeout=10).config
+        config = client.get_model_config(DETECTOR, client_timeout=10).config
+        images = grpcclient.InferInput("images", [1, *_golden(shared, "crowd").shape], "UINT8")
+        images.set_data_from_numpy(_golden(shared, "crowd")[None])
+        faces = client.infer(ENSEMBLE, [images], client_timeout=30).as_numpy("faces")
     assert float(config.parameters["default_min_score"].string_value) == DEFAULT_THRESHOLD
+    assert DEFAULT_THRESHOLD < faces[0, :, 4].min() < DEFAULT_THRESHOLD + 0.1
 
 
 def _kill_stubs(server: TritonServer) -> None:

@@ -122,7 +122,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     onnx, model = models.find(BUNDLED_MODEL)
     metrics, client, own = (f"127.0.0.1:{free_port('127.0.0.1')}" for _ in range(3))
     options = ServerOptions(
-        onnx=onnx, model=model, instances=1, threads=1, metrics_port=int(metrics.split(":")[1])
+        onnx=onnx,
+        model=model,
+        instances=1,
+        threads=1,
+        metrics_port=int(metrics.split(":")[1]),
+        chained=True,
     )
     with ExitStack() as running:
         triton = running.enter_context(TritonServer(options))

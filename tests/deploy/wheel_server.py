@@ -49,7 +49,9 @@ class Machine:
         runtime = TritonRuntime.find()
         runtime.lay_out_backends(folder / "backends")
         onnx, model = models.find(BUNDLED_MODEL)
-        lay_out_repository(folder / "models", onnx=onnx, model=model, instances=1, threads=1)
+        lay_out_repository(
+            folder / "models", onnx=onnx, model=model, instances=1, threads=1, chained=True
+        )
         return cls(folder, runtime)
 
     @property

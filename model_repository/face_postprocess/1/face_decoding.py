@@ -71,6 +71,41 @@ def find_faces(
     ]
 
 
+def answer(
+    candidates: FloatArray,
+    priors: FloatArray,
+    *,
+    min_scores: npt.NDArray[Any] | None,
+    geometry: FloatArray | None,
+    default_min_score: float,
+) -> tuple[FloatArray, npt.NDArray[np.int32]]:
+    """Find the faces of a request's pictures, as the tensors `faces` and `face_count`.
+
+    Args:
+        candidates: See `find_faces`.
+        priors: See `find_faces`.
+        min_scores: (B, 1) or (B,) lowest score that counts, for each picture.
+        geometry: (B, 4) what takes the faces to the pictures (see `to_picture`); they stay in
+            pixels of the network input without.
+        default_min_score: For requests that bring no min_scores.
+
+    Returns:
+        See `pad`.
+
+    Raises:
+        ValueError: The request cannot be answered.
+    """
+    if min_scores is None:
+        min_scores = np.full(len(candidates), default_min_score)
+    min_scores = min_scores.reshape(-1)
+    if not ((min_scores >= 0) & (min_scores <= 1)).all():
+        raise ValueError("min_score must lie between 0 and 1")
+    found = find_faces(candidates, priors, min_scores)
+    if geometry is not None:
+        found = [to_picture(*each) for each in zip(found, geometry, strict=True)]
+    return pad(found)
+
+
 def decode(candidates: FloatArray, priors: FloatArray) -> FloatArray:
     """Place raw candidates (N, 16) with their priors (N, 5); rows (N, 15) without suppression.
 

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import face_decoding
-import numpy as np
 import triton_python_backend_utils as pb_utils
+
+INPUTS = ("candidates", "priors", "min_score", "geometry")
 
 
 class TritonPythonModel:
@@ -24,26 +25,21 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         try:
-            candidates = pb_utils.get_input_tensor_by_name(request, "candidates").as_numpy()
-            priors = pb_utils.get_input_tensor_by_name(request, "priors").as_numpy()
-            min_score = pb_utils.get_input_tensor_by_name(request, "min_score")
-            if min_score is None:
-                min_scores = np.full(len(candidates), self._default_min_score)
-            else:
-                min_scores = min_score.as_numpy().reshape(-1)
-            if not ((min_scores >= 0) & (min_scores <= 1)).all():
-                raise ValueError("min_score must lie between 0 and 1")
-            found = face_decoding.find_faces(candidates, priors, min_scores)
-            geometry = pb_utils.get_input_tensor_by_name(request, "geometry")
-            if geometry is not None:
-                mappings = geometry.as_numpy()
-                found = [
-                    face_decoding.to_picture(faces, mapping)
-                    for faces, mapping in zip(found, mappings, strict=True)
-                ]
-            faces, counts = face_decoding.pad(found)
+            tensors = {name: _tensor(request, name) for name in INPUTS}
+            faces, counts = face_decoding.answer(
+                tensors["candidates"],
+                tensors["priors"],
+                min_scores=tensors["min_score"],
+                geometry=tensors["geometry"],
+                default_min_score=self._default_min_score,
+            )
         except Exception as error:  # noqa: BLE001  any failure belongs to this request alone
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("faces", faces), pb_utils.Tensor("face_count", counts)]
         )
+
+
+def _tensor(request: Any, name: str) -> Any:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()

@@ -1,0 +1,1 @@
+../../face_postprocess/1/face_decoding.py
