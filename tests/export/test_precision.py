@@ -256,8 +256,10 @@ def test_broken_calibration_is_refused(
 
 
 def test_what_cannot_be_judged_does_not_pass(
-    half: Path, labelled: Path, shared: Path, tmp_path: Path
+    half: Path, labelled: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The official model may have been fetched before.
+    monkeypatch.setenv("FACEBLUR_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match=r"only \d+ faces of .* needs 20; add labelled pictures"):
         gate.judge(half, labelled / "masks")
     with pytest.raises(ModelError, match="is FP32: there is nothing"):
