@@ -24,6 +24,7 @@ from media import moving_face_video
 
 from faceblur import models
 from faceblur.cli import main
+from faceblur.masks import MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import DetectionSession
 from faceblur.triton_server import ServerOptions, TritonServer, free_port
@@ -65,7 +66,7 @@ def clip(tmp_path: Path) -> tuple[Path, list[npt.NDArray[np.float32]]]:
 
 def test_a_photo_is_blurred_beside_the_original(run: Run, photo: Path) -> None:
     before = photo.read_bytes()
-    result = run(photo)
+    result = run(photo, "--threshold", "0.2")
     assert result.exit_code == 0, result.output
     assert re.fullmatch(r".*photo_blurred\.jpg: 1 face masked in 1 frame, .*\n", result.stdout)
     assert photo.read_bytes() == before
@@ -105,11 +106,12 @@ def test_pixels_away_from_faces_are_unchanged(run: Run, photo: Path, tmp_path: P
     picture = cv2.imread(str(photo))
     cv2.imwrite(str(lossless), picture)
     findings_file = tmp_path / "found.json"
-    assert run(lossless, "--json", findings_file).exit_code == 0
+    assert run(lossless, "--json", findings_file, "--threshold", "0.2").exit_code == 0
     changed = (cv2.imread(str(tmp_path / "photo_blurred.png")) != picture).any(axis=2)
     (face,) = json.loads(findings_file.read_text())["media"][0]["frames"][0]["faces"]
     x1, y1, x2, y2 = face["box"]
-    margin_x, margin_y = 0.2 * (x2 - x1) + 1, 0.2 * (y2 - y1) + 1
+    expand = MaskStyle().expand
+    margin_x, margin_y = expand * (x2 - x1) + 1, expand * (y2 - y1) + 1
     rows, columns = np.nonzero(changed)
     assert columns.min() >= x1 - margin_x
     assert columns.max() <= x2 + margin_x

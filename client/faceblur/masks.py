@@ -72,7 +72,7 @@ class MaskStyle:
 
     mode: MaskMode = "veil"
     shape: MaskShape = "ellipse"
-    expand: float = 0.2
+    expand: float = 0.25
     cells: int = MAX_CELLS
     feather: float = 0.0
     colour: tuple[int, int, int] = (0, 0, 0)

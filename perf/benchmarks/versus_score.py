@@ -21,7 +21,7 @@ SIZES: Final = (800, 960, 1280)
 """Network sizes of the passes that make the labels, each plain and mirrored."""
 
 MIN_SCORE: Final = 0.4
-"""Twice the default threshold: there, whatever is no face would count as one that was missed."""
+"""Well above any default: lower, whatever is no face would count as one that was missed."""
 
 MIN_AGREEING: Final = len(SIZES) + 1
 """Passes that have to agree on a face: more than half."""

@@ -103,7 +103,7 @@ def test_covers_the_colour_planes_of_video_too(box: Box, pixel_format: str) -> N
     expected = surface.encode(np.full((2, 2, 3), MAGENTA[::-1], np.uint8))
     Masker(MaskStyle(mode="solid", colour=MAGENTA)).apply(surface, found(box))
     face = inside_ellipse(97, 131, box)
-    away = outside_box(97, 131, box, expand=0.2, step=2)
+    away = outside_box(97, 131, box, expand=MaskStyle().expand, step=2)
     for old, new, colour in zip(before, surface.planes, expected, strict=True):
         rows, columns = new.pixels.shape[:2]
         blocks = np.zeros((rows * new.step_y, columns * new.step_x), bool)
@@ -329,7 +329,7 @@ def test_draws_on_every_kind_of_array(mode: str, feather: float, channels: int, 
     if channels == 4:
         np.testing.assert_array_equal(after[..., 3], before[..., 3])
         after, before = after[..., :3], before[..., :3]
-    away = outside_box(90, 90, box, expand=0.2 + feather)
+    away = outside_box(90, 90, box, expand=MaskStyle().expand + feather)
     np.testing.assert_array_equal(after[away], before[away])
     inside = inside_ellipse(90, 90, box)
     assert (after[inside] != before[inside]).mean() > 0.9

@@ -90,7 +90,7 @@ def scene(number: int) -> FloatArray:
 
 def hides(masked: Detections, box: Box) -> bool:
     """Whether one mask covers a face wholly, with what masks are expanded by."""
-    grow = 0.2 * (masked.boxes[:, 2:] - masked.boxes[:, :2])
+    grow = MaskStyle().expand * (masked.boxes[:, 2:] - masked.boxes[:, :2])
     low, high = masked.boxes[:, :2] - grow, masked.boxes[:, 2:] + grow
     return bool(((low <= box[:2]).all(1) & (high >= box[2:]).all(1)).any())
 

@@ -39,15 +39,26 @@ def findings(
 
 
 def test_a_face_is_worth_several_extras():
-    worth_it = findings(faces=[0.15], extras=[0.205] * 9)
-    assert choose_threshold(worth_it).threshold < 0.15
-    too_dear = findings(faces=[0.15], extras=[0.205] * 11)
-    assert choose_threshold(too_dear).threshold == 0.21
+    worth_it = findings(faces=[0.15] * 40, extras=[0.205] * 40 * 9)
+    assert choose_threshold(worth_it).cheapest < 0.15
+    too_dear = findings(faces=[0.15] * 40, extras=[0.205] * 40 * 13)
+    choice = choose_threshold(too_dear)
+    assert (choice.threshold, choice.cheapest) == (0.21, 0.21)
+
+
+def test_doubt_errs_towards_masking():
+    """Eleven extras for a face cost more than it, but on so few pictures that may be chance."""
+    few = findings(faces=[0.15] * 4, extras=[0.205] * 4 * 11)
+    choice = choose_threshold(few)
+    assert choice.cheapest == 0.21
+    assert choice.threshold == GRID[0]
+    many = choose_threshold(findings(faces=[0.15] * 400, extras=[0.205] * 400 * 11))
+    assert (many.threshold, many.cheapest) == (0.21, 0.21)
 
 
 def test_equal_costs_would_choose_otherwise():
     """The broken variant: a rule that does not weigh a miss more."""
-    found = findings(faces=[0.15, 0.8], extras=[0.2] * 5)
+    found = findings(faces=[0.15, 0.8] * 40, extras=[0.2] * 200)
     assert choose_threshold(found, miss_cost=1.0).threshold >= 0.2
     assert choose_threshold(found).threshold < 0.15
 
@@ -67,7 +78,7 @@ def test_small_faces_and_small_extras_do_not_count():
 def test_reports_what_it_costs():
     choice = choose_threshold(findings(faces=[0.9, 0.9, -1], extras=[0.5, 0.8]))
     assert (choice.faces, choice.missed, choice.extras, choice.pictures) == (3, 1, 1, 5)
-    assert choice.threshold == 0.5
+    assert choice.cheapest == 0.5
 
 
 def test_seeded_and_within_its_interval():
@@ -75,7 +86,8 @@ def test_seeded_and_within_its_interval():
     found = findings(faces=list(draw.beta(4, 2, 200)), extras=list(draw.beta(1, 6, 400)))
     choice = choose_threshold(found)
     assert choice == choose_threshold(found)
-    assert choice.low <= choice.threshold <= choice.high
+    assert choice.threshold <= choice.cheapest
+    assert choice.low <= choice.cheapest <= choice.high
 
 
 scores = st.lists(st.floats(0.021, 0.99), max_size=12)
@@ -90,14 +102,15 @@ def test_no_other_threshold_of_the_grid_is_cheaper(faces, extras):
         missed = sum(score <= threshold for score in [*faces, 0.9])
         return MISS_COST * missed + sum(score > threshold for score in extras)
 
-    assert cost(choice.threshold) == min(map(cost, GRID))
+    assert cost(choice.cheapest) == min(map(cost, GRID))
+    assert choice.threshold <= choice.cheapest
     assert MISS_COST * choice.missed + choice.extras == cost(choice.threshold)
 
 
 @given(faces=scores, extras=scores)
 def test_dearer_misses_never_raise_the_threshold(faces, extras):
     found = findings(faces=[*faces, 0.9], extras=extras)
-    chosen = [choose_threshold(found, miss_cost=cost).threshold for cost in (1, 5, 10, 50)]
+    chosen = [choose_threshold(found, miss_cost=cost).cheapest for cost in (1, 5, 10, 50)]
     assert chosen == sorted(chosen, reverse=True)
 
 

@@ -222,7 +222,7 @@ def threshold_command(
     miss_cost: float,
     json_path: Path | None,
 ) -> None:
-    """The threshold with the least cost on held-out pictures, which becomes the default."""
+    """The threshold that the default follows from: the lowest of those that cost the least."""
     pictures = read_labelled(data)
     if only_held_out:
         pictures = held_out(pictures)
@@ -230,7 +230,8 @@ def threshold_command(
         findings = match_pictures(detector, pictures, size=size, progress=_shown)
     choice = choose_threshold(findings, miss_cost=miss_cost)
     click.echo(
-        f"threshold {choice.threshold:.2f} (95 %: {choice.low:.2f} to {choice.high:.2f}); "
+        f"threshold {choice.threshold:.2f}, the lowest within a standard error of the cheapest, "
+        f"{choice.cheapest:.2f} (95 %: {choice.low:.2f} to {choice.high:.2f}); "
         f"{choice.missed} of {choice.faces} faces missed, {choice.extras} extra, "
         f"{choice.pictures} pictures"
     )

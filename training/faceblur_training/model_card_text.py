@@ -194,9 +194,12 @@ def _threshold(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"One missed face counts as much as {choice['miss_cost']:g} extra blurs: a spot is masked"
     yield f"unless it is less likely than 1 in {choice['miss_cost'] + 1:g} to be a face. On"
     yield f"{choice['pictures']} held-out training pictures with {choice['faces']} faces of 16 px"
-    yield f"and more this gives {choice['threshold']:g} (95 %: {choice['low']:g} to"
-    yield f"{choice['high']:g}), with {choice['missed']} faces missed and {choice['extras']} extra"
-    yield f"blurs; {shipped:g} is shipped."
+    yield f"and more {choice['cheapest']:g} costs the least (95 %: {choice['low']:g} to"
+    yield f"{choice['high']:g}). So flat is the cost around it that chance decides; the lowest"
+    yield f"threshold whose cost is within one standard error of that is {choice['threshold']:g},"
+    yield f"with {choice['missed']} faces missed and {choice['extras']} extra blurs; {shipped:g} is"
+    yield "shipped. Until this rule the cheapest was; it was changed when the evaluation showed"
+    yield "faces missed that the official model found. Its pictures had no part in what it gives."
     yield ""
     yield from _code(["faceblur-train threshold --held-out --data DATA/train"])
 

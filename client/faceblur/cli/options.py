@@ -119,7 +119,7 @@ policy_options = bundle(
     click.option(
         "--expand",
         type=click.FloatRange(0, 3),
-        default=0.2,
+        default=MaskStyle().expand,
         show_default=True,
         help="What is added to a face on each side, as a part of its width and height.",
     ),
