@@ -26,7 +26,7 @@ from benchmarks.analyzer_points import (
     open_client,
 )
 from benchmarks.analyzer_report import write_run
-from benchmarks.analyzer_server import JPEG, TOPOLOGIES, Inputs, Topology, topology_server
+from benchmarks.analyzer_server import JPEG, TOPOLOGIES, Inputs, Topology, served, topology_server
 from benchmarks.analyzer_tool import AnalyzerError, Load, PerfAnalyzer
 from faceblur import models, postprocess
 from faceblur.connection import Connection
@@ -241,7 +241,7 @@ class _Run:
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="faceblur-analyzer-") as folder:
             for size in self._plan.sizes:
-                bench = _Bench(self._plan, address, meter, info, Path(folder))
+                bench = _Bench(self._plan, address, meter, info, Path(folder), given=local is None)
                 bench.pictures = canvases(self._frames, size=size, stride=info.stride)
                 for _ in range(self._plan.rounds):
                     self.points += bench.sweep(size, local)
@@ -268,9 +268,10 @@ class _Bench:
     """One server, one size."""
 
     def __init__(
-        self, plan: Plan, address: str, meter: Meter, info: ModelInfo, folder: Path
+        self, plan: Plan, address: str, meter: Meter, info: ModelInfo, folder: Path, *, given: bool
     ) -> None:
         self.pictures: list[Canvas] = []
+        self._given = given
         self.notes: list[str] = []
         self._plan = plan
         self._address = address
@@ -305,6 +306,8 @@ class _Bench:
 
     def _point(self, case: Case) -> Iterator[Point]:
         topology = JPEG if case.transport == "jpeg" else TOPOLOGIES[case.topology]
+        if self._given:
+            topology = served(topology, self._meter.client)
         load = Load(
             address=self._address,
             model=topology.model,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile, copytree
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import tritonclient.grpc as grpcclient
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
@@ -23,6 +24,9 @@ Inputs = Literal["images", "scored", "jpeg"]
 
 TWO_MODELS: Final = "face_detection_two_models"
 """The ensemble of a detector and a post-processing model, as on a GPU."""
+
+DETECTOR_ALONE: Final = "yolov5_face_alone"
+"""The detector with the inputs and outputs that it has on a GPU."""
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "topologies"
 
@@ -48,14 +52,22 @@ TOPOLOGIES: Final = {
     topology.name: topology
     for topology in (
         Topology("ensemble", ENSEMBLE, "scored", (DETECTOR,)),
-        Topology("two models", TWO_MODELS, "scored", (DETECTOR, POSTPROCESS)),
-        Topology("detector alone", DETECTOR, "images", (DETECTOR,)),
+        Topology("two models", TWO_MODELS, "scored", (DETECTOR_ALONE, POSTPROCESS)),
+        Topology("detector alone", DETECTOR_ALONE, "images", (DETECTOR_ALONE,)),
         Topology("in graph", "face_detection_in_graph", "scored", ("face_detection_in_graph",)),
     )
 }
 
 JPEG: Final = Topology("ensemble", "face_detection_jpeg", "jpeg", (JPEG_MODEL, DETECTOR))
 """The ensemble that takes pictures as JPEG."""
+
+
+def served(topology: Topology, client: grpcclient.InferenceServerClient) -> Topology:
+    """A topology on a server that is not one of ours: with the models that it has."""
+    if topology.model == DETECTOR_ALONE:
+        return replace(topology, model=DETECTOR, parts=(DETECTOR,))
+    models = (JPEG_MODEL, DETECTOR, POSTPROCESS) if topology == JPEG else (DETECTOR, POSTPROCESS)
+    return replace(topology, parts=tuple(m for m in models if client.is_model_ready(m)))
 
 
 @contextlib.contextmanager
@@ -74,29 +86,49 @@ def topology_server(options: ServerOptions) -> Iterator[TritonServer]:
 
 def lay_out(folder: Path, options: ServerOptions) -> None:
     """Copy the contenders, with the detector's model in them and as many instances as it has."""
-    _lay_out_two_models(folder)
+    _lay_out_two_models(folder, options)
     for source in sorted(FOLDER.iterdir()):
-        version = folder / source.name / "1"
-        version.mkdir(parents=True)
+        config = _parse(source / "config.pbtxt")
+        _fit(config, options)
+        version = _write(folder, source.name, config)
         copyfile(source / "1" / "model.py", version / "model.py")
-        config = text_format.Parse(
-            (source / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
-        )
-        config.instance_group[0].count = options.instances
-        config.parameters["threads"].string_value = str(options.threads)
-        (folder / source.name / "config.pbtxt").write_text(text_format.MessageToString(config))
         write_graph(options.onnx, version / "model.onnx")
 
 
-def _lay_out_two_models(folder: Path) -> None:
-    """Copy the ensemble and the post-processing as they are on a GPU; the detector is there."""
-    copytree(model_repository() / POSTPROCESS, folder / POSTPROCESS)
-    config = text_format.Parse(
-        (model_repository() / ENSEMBLE / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
-    )
-    config.name = TWO_MODELS
-    (folder / TWO_MODELS / "1").mkdir(parents=True)
-    (folder / TWO_MODELS / "config.pbtxt").write_text(text_format.MessageToString(config))
+def _lay_out_two_models(folder: Path, options: ServerOptions) -> None:
+    """Copy the ensemble, the detector and the post-processing with the contract of a GPU's."""
+    repository = model_repository()
+    copytree(repository / POSTPROCESS, folder / POSTPROCESS)
+    ensemble = _parse(repository / ENSEMBLE / "config.pbtxt")
+    ensemble.ensemble_scheduling.step[0].model_name = DETECTOR_ALONE
+    _write(folder, TWO_MODELS, ensemble)
+    detector = _parse(repository / DETECTOR / "configs" / "embedded.pbtxt")
+    del detector.input[1:]
+    del detector.output[2:]
+    _fit(detector, options)
+    version = _write(folder, DETECTOR_ALONE, detector)
+    for name in ("model.py", "face_decoding.py"):
+        copyfile(repository / DETECTOR / "1" / name, version / name)
+    (version / "model.onnx").symlink_to(options.onnx.resolve())
+
+
+def _parse(path: Path) -> Any:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def _fit(config: Any, options: ServerOptions) -> None:
+    """As many instances and threads as the product's detector has."""
+    config.instance_group[0].count = options.instances
+    config.parameters["threads"].string_value = str(options.threads)
+
+
+def _write(folder: Path, name: str, config: Any) -> Path:
+    """Write a model's configuration; the folder of its only version."""
+    config.name = name
+    version = folder / name / "1"
+    version.mkdir(parents=True)
+    (folder / name / "config.pbtxt").write_text(text_format.MessageToString(config))
+    return version
 
 
 class _Server(TritonServer):

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 
+from benchmarks.analyzer_server import DETECTOR_ALONE
 from faceblur import postprocess
 from faceblur.defaults import DEFAULT_THRESHOLD
 from faceblur.detections import Detections
 from faceblur.shared_slots import SharedSlots
-from faceblur.triton import DETECTOR
 
 DEADLINE_S = 30.0
 
@@ -35,6 +35,7 @@ class TopologyClient:
         self._client = grpcclient.InferenceServerClient(address)
         self._slots = SharedSlots(self._client, timeout_s=DEADLINE_S)
         self._model = model
+        self._raw = model == DETECTOR_ALONE
         self._scores = np.full((batch, 1), DEFAULT_THRESHOLD, np.float32)
 
     def close(self) -> None:
@@ -49,7 +50,7 @@ class TopologyClient:
         images = grpcclient.InferInput("images", list(stack.shape), "UINT8")
         images.set_shared_memory(slot.name, stack.nbytes)
         inputs = [images]
-        if self._model != DETECTOR:
+        if not self._raw:
             inputs.append(grpcclient.InferInput("min_score", [self.batch, 1], "FP32"))
             inputs[1].set_data_from_numpy(self._scores)
         future: Future[list[Detections]] = Future()
@@ -68,7 +69,7 @@ class TopologyClient:
         return future
 
     def _read(self, result: Any) -> list[Detections]:
-        if self._model == DETECTOR:
+        if self._raw:
             outputs = (result.as_numpy("candidates"), result.as_numpy("priors"))
             faces = postprocess.find_faces(*outputs, self._scores[:, 0])
         else:
