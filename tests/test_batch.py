@@ -43,7 +43,8 @@ def blur(session: DetectionSession) -> Run:
     server = session.server.address
 
     def invoke(*arguments: str | Path) -> Result:
-        line = ["blur", *map(str, arguments), "--server", server]
+        # At the default the official model takes a part of her suit for a face as well.
+        line = ["blur", "--threshold", "0.2", *map(str, arguments), "--server", server]
         return CliRunner().invoke(main, line, prog_name="faceblur", catch_exceptions=False)
 
     return invoke

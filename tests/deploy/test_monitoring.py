@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 import re
 import shutil
@@ -103,6 +104,8 @@ class Prometheus:
             with urllib.request.urlopen(address, timeout=10) as reply:
                 found: list[dict[str, Any]] = json.load(reply)["data"]["result"]
         except urllib.error.HTTPError as error:
+            if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
+                raise
             raise AssertionError(error.read().decode()) from error
         return found
 
