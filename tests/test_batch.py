@@ -36,6 +36,10 @@ Run = Callable[..., Result]
 SOLID = Policy(mask=MaskStyle(mode="solid"))
 
 
+THRESHOLD = ("--threshold", "0.2")
+"""At the default the official model takes a part of the astronaut's suit for a face as well."""
+
+
 @pytest.fixture
 def blur(session: DetectionSession) -> Run:
     """Run `faceblur blur ARGUMENTS…` in this process against the shared server."""
@@ -43,8 +47,7 @@ def blur(session: DetectionSession) -> Run:
     server = session.server.address
 
     def invoke(*arguments: str | Path) -> Result:
-        # At the default the official model takes a part of her suit for a face as well.
-        line = ["blur", "--threshold", "0.2", *map(str, arguments), "--server", server]
+        line = ["blur", *THRESHOLD, *map(str, arguments), "--server", server]
         return CliRunner().invoke(main, line, prog_name="faceblur", catch_exceptions=False)
 
     return invoke
@@ -272,7 +275,9 @@ class TestAudit:
             frames = 12 if name == "clip.mp4" else 1
             assert manifest.frames.checked == len(list(entry.frames())) == frames
             assert manifest.frames.faces == sum(len(f.boxes) for f in entry.frames()) > 0
-            assert manifest.settings["policy"] == json.loads(json.dumps(Policy().to_json()))
+            assert manifest.settings["policy"] == json.loads(
+                json.dumps(Policy(threshold=0.2).to_json())
+            )
             assert {"faceblur", "av", "libavcodec", "numpy", "opencv", "tritonserver"} <= set(
                 manifest.tools
             )
@@ -415,7 +420,7 @@ def _swap_bytes(path: Path, picture: npt.NDArray[np.uint8]) -> None:
 
 def _start(session: DetectionSession, *arguments: str | Path) -> subprocess.Popen[str]:
     assert session.server is not None
-    line = [sys.executable, "-m", "faceblur", "blur", *map(str, arguments)]
+    line = [sys.executable, "-m", "faceblur", "blur", *THRESHOLD, *map(str, arguments)]
     line += ["--server", session.server.address]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
