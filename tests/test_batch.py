@@ -137,7 +137,7 @@ class TestBatch:
     ) -> None:
         folder, out = tmp_path / "in", tmp_path / "out"
         folder.mkdir()
-        moving_face_video(folder / "a.mp4", frames=100, width=960, height=540)
+        moving_face_video(folder / "a.mp4", frames=300, width=960, height=540)
         shutil.copy(folder / "a.mp4", folder / "b.mp4")
         job = _start(session, folder, "-o", out, "--workers", "2")
         _wait_until(lambda: len(_partials(out)) == 2)
