@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,27 @@ class TestBatch:
         _, errors = job.communicate(timeout=60)
         assert job.returncode not in (0, None)
         assert "Traceback" not in errors
+        assert outputs(out) == {}
+
+    def test_an_interrupt_that_another_thread_receives_stops_them_too(
+        self, session: DetectionSession, tmp_path: Path
+    ) -> None:
+        folder, out = tmp_path / "in", tmp_path / "out"
+        folder.mkdir()
+        moving_face_video(folder / "a.mp4", frames=60, width=960, height=540)
+        shutil.copy(folder / "a.mp4", folder / "b.mp4")
+        interrupted = threading.Event()
+
+        def interrupt(*_: object) -> None:
+            if not interrupted.is_set():
+                interrupted.set()
+                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        outcomes = run(
+            plan([str(folder)], out), session, RunOptions(workers=2), on_progress=interrupt
+        )
+        with pytest.raises(KeyboardInterrupt):
+            list(outcomes)
         assert outputs(out) == {}
 
 

@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from faceblur.errors import FaceblurError, OutputError, ServerError
 from faceblur.jobs import Job
@@ -24,6 +24,8 @@ from faceblur.sessions import DetectionSession
 from faceblur.workload import MemoryBudget, check_going, memory_bytes
 
 logger = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +122,12 @@ def run(
 def _parallel(batch: _Batch, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="faceblur-file")
     try:
-        for future in as_completed([pool.submit(batch.attempt, job) for job in jobs]):
-            yield future.result()
+        pending = {pool.submit(batch.attempt, job) for job in jobs}
+        while pending:
+            # A signal that another thread happens to receive does not wake this one.
+            done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
     finally:
         batch.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

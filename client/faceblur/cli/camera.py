@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import click
 
@@ -20,6 +20,8 @@ from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
 
 FLUSH_S = 5.0
+
+_POLL_S: Final = 0.2
 
 
 @click.command()
@@ -76,7 +78,9 @@ def camera(
         running = Camera(options, detector)
         running.start()
         try:
-            running.wait()
+            # A signal that another thread happens to receive does not wake this one.
+            while not running.wait(_POLL_S):
+                pass
         except KeyboardInterrupt:
             pass
         finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -20,6 +21,8 @@ from faceblur.triton_server import ServerOptions, TritonServer
 DEADLINE_S = 10.0
 GRACE_S = 5.0
 """What requests under way get when the server is told to stop."""
+
+_POLL_S: Final = 0.2
 
 
 def _serving(
@@ -96,7 +99,9 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
         if not quiet:
             click.echo(f"serving {options.model.name} at {server.address}; Ctrl-C stops it")
         try:
-            threading.Event().wait()
+            # A signal that another thread happens to receive does not wake this one.
+            while True:
+                time.sleep(_POLL_S)
         except KeyboardInterrupt:
             pass
         finally:
