@@ -60,6 +60,11 @@ class Bench:
 
     def arrive(self, *, canvas: bool = True) -> list[Verdict]:
         """One more frame; its number is in its samples."""
+        self.admit(canvas=canvas)
+        return self.collect()
+
+    def admit(self, *, canvas: bool = True) -> None:
+        """A frame that comes before anybody collects."""
         number = self._count
         self._count += 1
         frame = RawFrame(
@@ -72,7 +77,6 @@ class Bench:
             on_release=lambda: self.released.append(number),
         )
         self.checker.admit(frame)
-        return self.collect()
 
     def collect(self, *, after_s: float = 0.0) -> list[Verdict]:
         self.now_s += after_s
@@ -85,11 +89,15 @@ class Bench:
         assert len(self.detector.asked) >= count
 
     def answer(self, index: int, faces: Detections = NOBODY) -> list[Verdict]:
+        self.answer_unseen(index, faces)
+        return self.collect()
+
+    def answer_unseen(self, index: int, faces: Detections = NOBODY) -> None:
+        """An answer that comes before anybody collects."""
         self.until_asked(index + 1)
         self.woken.clear()
         self.detector.asked[index].set_result(faces)
         assert self.woken.wait(5)
-        return self.collect()
 
     def fail(self, index: int) -> list[Verdict]:
         self.until_asked(index + 1)
@@ -205,6 +213,35 @@ def test_frames_between_looks_wait_for_a_look_of_their_own_after_a_recovery(benc
     bench.arrive()
     assert _errors(bench.answer(2)) == [""]
     assert _errors(bench.arrive(canvas=False)) == [""]
+
+
+@pytest.mark.parametrize("look_too", [False, True])
+def test_a_frame_between_looks_that_comes_with_the_recovery_waits_too(
+    bench: Bench, look_too: bool
+) -> None:
+    bench.arrive()
+    bench.fail(0)
+    bench.arrive()
+    bench.answer_unseen(1)
+    bench.admit(canvas=False)
+    if look_too:
+        bench.admit()
+    assert bench.collect() == [], "the look before it was refused, and what it found is lost"
+    assert bench.checker.dropped == 1
+    if look_too:
+        bench.until_asked(3)
+        bench.admit(canvas=False)
+        assert _numbers(bench.answer(2)) == [3, 4]
+
+
+def test_frames_between_looks_follow_the_newest_look(bench: Bench) -> None:
+    for canvas in (True, True, True, True):
+        bench.arrive(canvas=canvas)
+    assert bench.checker.dropped == 1
+    bench.answer(0)
+    bench.until_asked(3)
+    bench.arrive(canvas=False)
+    assert _numbers(bench.answer(1) + bench.answer(2)) == [1, 3, 4]
 
 
 def test_frames_between_looks_go_with_the_look_that_was_dropped(bench: Bench) -> None:

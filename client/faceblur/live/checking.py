@@ -166,9 +166,10 @@ class Checker:
             else:
                 self._queue.append(frame)
             return
-        self._skipping = False
         if self._waiting is not None:
             self._drop(self._waiting)
+        # Those that follow have a look to follow.
+        self._skipping = False
         self._waiting = frame
 
     def collect(self, now_s: float) -> Iterator[Verdict]:
@@ -266,12 +267,20 @@ class Checker:
             result = question.result()
             if isinstance(result, FaceblurError):
                 self.error = result
-            elif now_s <= question.expires_s:
-                self.is_blind = False
-                # What it found is lost: frames without a look of their own wait for the next.
-                self._skipping = True
+            elif now_s <= question.expires_s and self.is_blind:
+                self._see_again()
         self._probes -= done
         self._give_up(now_s)
+
+    def _see_again(self) -> None:
+        """What the detector found is lost, so frames without a look of their own wait for one."""
+        self.is_blind = False
+        # While blind nothing stays here, so these have come after the look that was refused.
+        while self._queue:
+            head = self._queue.popleft()
+            assert isinstance(head, RawFrame)
+            self._drop(head)
+        self._skipping = self._waiting is None
 
     def _give_up(self, now_s: float) -> None:
         """Forget frames that the detector has lost."""
