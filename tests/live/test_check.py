@@ -72,6 +72,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         "cameras:\n"
         "  clip:\n"
         f"    source: '{clip}'\n"
+        "    hardware_decoding: vaapi\n"
         f"    sinks: ['segments:{tmp_path}/new', 'hls:{tmp_path}/file/below']\n"
         "  gone:\n"
         f"    source: 'rtsp://operator:${{PASSWORD}}@127.0.0.1:{port}/live'\n"
@@ -90,7 +91,11 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
     assert head == f"{file}: 3 cameras, no mistakes"
     expected = [
         ("ok ", "server", "a known face was found by the "),
-        ("ok ", "clip", "h264, 320x240, 10 fps"),
+        (
+            "ok ",
+            "clip",
+            "h264, 320x240, 10 fps; cannot decode with vaapi here; decoding on the CPU",
+        ),
         ("ok ", "clip", f"{tmp_path} can be written to, "),
         ("BAD", "clip", f"{tmp_path}/file cannot be written to"),
         ("BAD", "gone", "Connection refused"),

@@ -75,6 +75,7 @@ def one(camera: str, **environment: str) -> CameraOptions:
         ("spans: []", "spans: no such setting; a live camera has no start"),
         ("deadline_s: 3", "deadline_s: longer than the server's; raise deadline_s of server"),
         ("source: gopher://x", "source: cannot read pictures from gopher://x; give 0 or"),
+        ("source: rtsp://[::1", "source: rtsp://[::1 is no address; write it like"),
         ("source: {url: 0, loop: true}", "source.loop: only for file sources"),
         ("source: {loop: true}", "source: no source; write source: rtsp://"),
         ("sinks: []", "sinks: no sinks; write sinks: and below it"),
@@ -168,6 +169,7 @@ def test_a_bomb_of_aliases_is_refused_quickly() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     (found,) = problems("\n".join(lines))
     assert "nested too deeply" in found
+    assert problems("[" * 5000) == ["cameras.yaml:1: not YAML: nested too deeply"]
 
 
 def test_words_are_not_taken_for_flags_or_times() -> None:

@@ -92,7 +92,7 @@ def test_sigterm_ends_a_camera_in_order_and_no_password_is_listed(
         [
             *(sys.executable, "-m", "faceblur", "camera", PATTERN),
             *("--to", f"segments:{tmp_path}?segment=60"),
-            *("--to", f"rtsp://user:secret@127.0.0.1:{silent.port}/x"),
+            *("--to", f"rtsp://user:my'secret@127.0.0.1:{silent.port}/x"),
             *("--server", bundled_server, "--deadline", "5", "--size", "320"),
         ],
         stdout=subprocess.PIPE,

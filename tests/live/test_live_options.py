@@ -57,6 +57,10 @@ def test_a_file_plays_once_or_in_a_loop(tmp_path: Path) -> None:
         ("testpattern:?fps=-3", "a number above 0"),
         ("testpattern:?face=nobody.png", "no picture nobody.png"),
         ("gopher://user:pass@host/x", "gopher://***@host/x"),
+        ("rtsp://", "rtsp:// is no address; write it like rtsp://HOST:PORT/PATH"),
+        ("rtsp://[::1", "is no address"),
+        ("http://host:99999/x", "http://host:99999/x is no address"),
+        ("rtsp://user:pass/@host/x", "rtsp://***@host/x is no address"),
     ],
 )
 def test_a_source_that_makes_no_sense_says_why(text: str, says: str) -> None:
@@ -88,10 +92,14 @@ def test_file_segments_have_a_length_and_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["mjpeg:x", "rtsp://", "hls:", "hls:x?keep_gb=1", "disk", "whip:x"]
+    "text",
+    [
+        *("mjpeg:x", "rtsp://", "hls:", "hls:x?keep_gb=1", "disk", "whip:x", "whip:rtsp://h/x"),
+        *("rtsp://[::1", "rtmp://host:99999/live/x", "srt://host:port"),
+    ],
 )
 def test_a_sink_that_makes_no_sense_says_what_does(text: str) -> None:
-    with pytest.raises(InputError, match=r"rtsp://…|HOST:8090|it knows segment"):
+    with pytest.raises(InputError, match=r"rtsp://…|HOST:8090|it knows segment|PORT/PATH"):
         parse_sink(text)
 
 
@@ -117,6 +125,13 @@ def test_a_camera_has_no_time_spans() -> None:
 )
 def test_credentials_are_never_shown(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize("password", ["pa'ss", "pa ss", 'pa"ss', "<pass>", "pa@ss"])
+def test_a_label_shows_no_credentials_whatever_is_in_them(password: str) -> None:
+    address = f"rtsp://user:{password}@host/x"
+    assert parse_source(address).label == "rtsp://***@host/x"
+    assert parse_sink(address).label == "rtsp://***@host/x"
 
 
 def test_options_do_not_show_credentials_when_printed() -> None:

@@ -110,12 +110,14 @@ def test_a_file_in_a_loop_never_ends(video: Path, run: Run) -> None:
     assert stats.reconnects == 0
 
 
-def test_a_device_that_is_not_there_is_done_without(
-    video: Path, run: Run, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("device", ["vaapi", "v4l2m2m"])
+def test_a_device_that_is_not_there_is_done_without_and_said_once(
+    device: str, tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    camera = run(f"file:{video}?loop=yes", hardware_decoding="vaapi")
-    until(camera, shown(3))
-    assert "cannot decode with vaapi here; decoding on the CPU" in caplog.text
+    moving_face_video(clip := tmp_path / "short.mp4", frames=4, width=320, height=240)
+    camera = run(f"file:{clip}?loop=yes", hardware_decoding=device)
+    until(camera, shown(12))
+    assert caplog.text.count(f"cannot decode with {device} here; decoding on the CPU") == 1
 
 
 def test_mjpeg_over_http_is_a_source_too(run: Run) -> None:

@@ -13,6 +13,7 @@ from faceblur.cli.options import logging_options, policy_options
 from faceblur.errors import InputError, OutputError
 from faceblur.live.camera import Camera
 from faceblur.live.options import CameraOptions
+from faceblur.live.process_list import hide_credentials
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.source_options import parse_source
 from faceblur.live.stats import CameraStats
@@ -42,6 +43,7 @@ def test(
     quiet: bool,
 ) -> None:
     """Show the webcam in a window with faces masked, and how fast that is; q quits."""
+    hide_credentials()
     options = CameraOptions(
         name="test",
         source=parse_source(source),

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from faceblur.errors import InputError
+from faceblur.live.redaction import redact_address
 
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
+
+
+def parse_address(text: str) -> SplitResult:
+    """The parts of `scheme://host:port/path`.
+
+    Raises:
+        InputError: It has no host, or a port that cannot be one.
+    """
+    try:
+        parts = urlsplit(text)
+        # Only asking for the port checks it.
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if is_whole:
+        return parts
+    raise InputError(
+        f"{redact_address(text)} is no address; write it like rtsp://HOST:PORT/PATH, and what is "
+        "odd in a password as %XX"
+    )
 
 
 def split_query(text: str, what: str) -> tuple[str, dict[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 import av
@@ -66,7 +66,7 @@ class Encoder:
         )
         context = self._stream.codec_context
         context.width, context.height = format_.width, format_.height
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = "yuv420p" if raw else _pixel_format(context)
         context.time_base = CLOCK
         context.sample_aspect_ratio = format_.aspect
         context.colorspace = format_.matrix
@@ -78,6 +78,9 @@ class Encoder:
         if self._start_s is None:
             self._start_s = time_s
         self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
+        wanted = self._stream.codec_context.pix_fmt
+        if image.format.name != wanted:
+            image = image.reformat(format=wanted)
         image.pts, image.time_base = self._pts, CLOCK
         image.pict_type = 0
         if time_s - self._key_s >= self._keyframe_s:
@@ -110,17 +113,15 @@ class Encoder:
 
 
 def _encoder_stream(container: Any, options: SinkOptions) -> Any:
-    name = options.encoder or FALLBACK_ENCODER
-    if name != FALLBACK_ENCODER and not _opens(name):
-        logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
-        options = replace(options, encoder=None)
-        name = FALLBACK_ENCODER
+    name = _usable(options.encoder or FALLBACK_ENCODER)
     settings = dict(_X264) if name == FALLBACK_ENCODER else {}
     if options.kind == "whip" and name == FALLBACK_ENCODER:
         # What every browser takes.
         settings["profile"] = "baseline"
     if name.endswith("_nvenc"):
         settings = {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1"}
+    if name.endswith("_qsv"):
+        settings = {"preset": "veryfast", "async_depth": "1", "forced_idr": "1"}
     stream = container.add_stream(name, options=settings)
     context = stream.codec_context
     context.gop_size = 1 << 14
@@ -135,14 +136,28 @@ def _encoder_stream(container: Any, options: SinkOptions) -> Any:
     return stream
 
 
-def _opens(name: str) -> bool:
-    """Whether an encoder is there and its device too: only trying tells."""
+@lru_cache
+def _usable(name: str) -> str:
+    """An encoder, or what takes its place here; tried once, and not for each file of a recording.
+
+    Only trying tells whether its device is there too.
+    """
+    if name == FALLBACK_ENCODER:
+        return name
     try:
         context: Any = av.CodecContext.create(name, "w")
-        context.width, context.height, context.pix_fmt = 640, 368, "yuv420p"
+        pixel_format = _pixel_format(context)
+        context.width, context.height, context.pix_fmt = 640, 368, pixel_format
         context.time_base = Fraction(1, 30)
-        context.encode(av.VideoFrame(640, 368, "yuv420p"))
+        context.encode(av.VideoFrame(640, 368, pixel_format))
     except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
         logger.debug("%s: %s", name, error)
-        return False
-    return True
+        logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
+        return FALLBACK_ENCODER
+    return name
+
+
+def _pixel_format(context: Any) -> str:
+    """What an encoder is given: yuv420p, or the same in the order of planes that it has."""
+    takes = [each.name for each in context.codec.video_formats or ()]
+    return "nv12" if "nv12" in takes and "yuv420p" not in takes else "yuv420p"

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from faceblur.errors import FaceblurError
+from faceblur.live.addresses import parse_address
 from faceblur.live.child import Child
 from faceblur.live.config import FleetConfig, split_address
 from faceblur.live.link import LinkClosedError
@@ -93,10 +94,14 @@ def _source(camera: CameraOptions, deadline_s: float) -> Finding:
 
 def _answer(child: Child, deadline_s: float) -> tuple[bool, str]:
     end_s = time.monotonic() + deadline_s
+    warnings = ""
     while time.monotonic() < end_s:
         try:
             for message in child.link.receive():
-                return message.get("kind") == "found", redact(str(message.get("text", "")))
+                text = redact(str(message.get("text", "")))
+                if message.get("kind") != "warning":
+                    return message.get("kind") == "found", text + warnings
+                warnings += f"; {text}"
         except LinkClosedError:
             child.wait(1.0)
             return False, child.how_it_ended()
@@ -120,7 +125,7 @@ def _tried(sink: SinkOptions, deadline_s: float) -> str:
         OSError: It cannot work.
     """
     if sink.kind in ("rtsp", "rtmp", "whip"):
-        return _server_answers(urlsplit(sink.target), deadline_s)
+        return _server_answers(parse_address(sink.target), deadline_s)
     if sink.kind in ("hls", "segments"):
         return _folder_is_writable(Path(sink.target))
     if sink.kind == "mjpeg":

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from faceblur.live.redaction import redact
+from faceblur.live.redaction import redact, redact_address
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,13 @@ def hide_credentials() -> None:
     except (OSError, ValueError, IndexError) as error:
         logger.debug("cannot hide arguments: %s", error)
         return
-    shown = b"\0".join(
-        redact(text.decode(errors="replace")).encode() for text in arguments.split(b"\0")
-    )
+    shown = b"\0".join(_shown(text) for text in arguments.split(b"\0"))
     size = end - start
     if shown != arguments and 0 < size == len(arguments):
         ctypes.memmove(start, shown.ljust(size, b"\0")[:size], size)
+
+
+def _shown(argument: bytes) -> bytes:
+    text = argument.decode(errors="replace")
+    # An argument holds one address at most, so what is odd in a password does not end it.
+    return redact(redact_address(text) if "://" in text else text).encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,15 +9,13 @@ from fractions import Fraction
 from typing import Any, Final, Protocol
 
 import av
-from av.codec.hwaccel import HWAccel
 
 from faceblur.errors import InputError
+from faceblur.live.hardware import accelerator, own_decoder
 from faceblur.live.sound_tap import SoundTap
 from faceblur.live.source_options import HardwareDecoding, SourceOptions
 from faceblur.live.stream_clock import StreamClock
 from faceblur.live.testpattern import TestPattern
-
-logger = logging.getLogger(__name__)
 
 _PACED: Final = ("file", "hls")
 """They deliver faster than real time."""
@@ -26,8 +23,6 @@ _PACED: Final = ("file", "hls")
 # Not "nobuffer": it throws away what was read to find out what the stream holds, and so waits for
 # the next key frame; the frames of that moment come in one go and all but the newest are dropped.
 _NETWORK_OPTIONS: Final = {"flags": "low_delay", "analyzeduration": "500000"}
-
-_AUTO_DEVICES: Final = ("cuda", "vaapi", "qsv", "videotoolbox", "drm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +121,7 @@ class StreamReader:
         # Threads that work on several frames would keep each back for as many.
         stream.thread_type = "SLICE"
         sound = None if self.sound is None else self.sound.open(container, self._options.label)
+        decoder = own_decoder(stream, self._hardware)
         arrivals: dict[int, float] = {}
         for packet in container.demux(*(each for each in (stream, sound) if each is not None)):
             if packet.stream is not stream:
@@ -136,7 +132,7 @@ class StreamReader:
             if packet.pts is not None:
                 arrivals[packet.pts] = arrived_s
             try:
-                frames = packet.decode()
+                frames = packet.decode() if decoder is None else decoder.decode(packet)
             except av.error.InvalidDataError:
                 # Garbage; the next key frame makes it good.
                 continue
@@ -184,25 +180,8 @@ class StreamReader:
             format=format_,
             options=settings,
             timeout=timeouts,
-            hwaccel=hardware_decoder(self._hardware),
+            hwaccel=accelerator(self._hardware),
         )
-
-
-def hardware_decoder(wanted: HardwareDecoding) -> HWAccel | None:
-    """What decodes on a device; None without one, with a warning if one was asked for by name."""
-    if wanted == "off":
-        return None
-    for device in _AUTO_DEVICES if wanted == "auto" else (wanted,):
-        try:
-            accelerator = HWAccel(device_type=device, allow_software_fallback=True)
-            # Only opening the device tells whether there is one.
-            accelerator.create(av.Codec("h264", "r"))
-            return HWAccel(device_type=device, allow_software_fallback=True)
-        except (ValueError, RuntimeError, av.error.FFmpegError) as error:
-            logger.debug("no %s here: %s", device, error)
-    if wanted != "auto":
-        logger.warning("cannot decode with %s here; decoding on the CPU", wanted)
-    return None
 
 
 def _sleep_until(time_s: float) -> None:

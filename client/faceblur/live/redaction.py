@@ -26,10 +26,14 @@ def redact(text: str) -> str:
     Args:
         text: Anything: an address, a message of a library, a line of a log.
     """
-    return _URL.sub(lambda match: _redact_url(match.group()), text)
+    return _URL.sub(lambda match: redact_address(match.group()), text)
 
 
-def _redact_url(url: str) -> str:
+def redact_address(url: str) -> str:
+    """Hide the credentials of what is one address from its beginning to its end.
+
+    In a longer text a password that holds a space or a quotation mark ends an address too early.
+    """
     # Up to the last @: a password may hold an unescaped one.
     url = _USER_INFO.sub(f"://{HIDDEN}@", url)
     url = _STREAM_KEY.sub(rf"\g<1>{HIDDEN}", url)

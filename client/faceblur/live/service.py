@@ -138,9 +138,12 @@ class Service:
             if config.listen != self._config.listen:
                 self._listen(config.listen)
         except FaceblurError as error:
-            self._failed_reloads += 1
-            self._reload_error = str(error)
-            logger.error("the changed file is not taken, all goes on as before:\n%s", error)
+            self._refuse(str(error))
+            return
+        except Exception as error:
+            # Whatever is in the file, it ends no camera.
+            logger.exception("%s cannot be read", self._path.name)
+            self._refuse(f"{self._path.name} cannot be read: {type(error).__name__}: {error}")
             return
         if config.session != self._config.session:
             self._replace_detector(config)
@@ -149,6 +152,12 @@ class Service:
         self._reloads += 1
         self._reload_error = ""
         logger.info("%s was read again: %s", self._path.name, changes)
+
+    def _refuse(self, why: str) -> None:
+        """Note that the changed file is not taken."""
+        self._failed_reloads += 1
+        self._reload_error = why
+        logger.error("the changed file is not taken, all goes on as before:\n%s", why)
 
     def _replace_detector(self, config: FleetConfig) -> None:
         """All cameras start anew, with another detector."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
 
 from faceblur.errors import InputError
-from faceblur.live.addresses import split_query, to_number
-from faceblur.live.redaction import redact
+from faceblur.live.addresses import parse_address, split_query, to_number
+from faceblur.live.redaction import redact_address
 
 SinkKind = Literal[
     "rtsp", "rtmp", "srt", "whip", "hls", "segments", "mjpeg", "window", "v4l2", "null"
@@ -80,7 +79,7 @@ class SinkOptions:
     def label(self) -> str:
         """The sink for people to read, without credentials."""
         if "://" in self.target:
-            return redact(self.target)
+            return redact_address(self.target)
         return f"{self.kind}:{self.target}" if self.target else self.kind
 
 
@@ -117,13 +116,13 @@ def parse_sink(text: str) -> SinkOptions:
         return SinkOptions(kind="v4l2", target=rest)
     if text in ("window", "null"):
         return SinkOptions(kind="window" if text == "window" else "null")
-    raise InputError(f"cannot send pictures to {redact(text)}; {SINKS_HINT}")
+    raise InputError(f"cannot send pictures to {redact_address(text)}; {SINKS_HINT}")
 
 
 def _address(text: str, schemes: tuple[str, ...] = ()) -> str:
-    parts = urlsplit(text)
-    if not parts.hostname or (schemes and parts.scheme not in schemes):
-        raise InputError(f"{redact(text)} is no address to send pictures to; {SINKS_HINT}")
+    scheme = parse_address(text).scheme
+    if schemes and scheme not in schemes:
+        raise InputError(f"{redact_address(text)} is no address to send pictures to; {SINKS_HINT}")
     return text
 
 

@@ -7,15 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from faceblur.errors import InputError
-from faceblur.live.addresses import split_query, to_flag, to_number, to_size
-from faceblur.live.redaction import redact
+from faceblur.live.addresses import parse_address, split_query, to_flag, to_number, to_size
+from faceblur.live.redaction import redact_address
 
 SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "file", "testpattern"]
-HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox"]
+HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox", "v4l2m2m"]
 RtspTransport = Literal["tcp", "udp"]
+_ADDRESSES: Final[dict[str, SourceKind]] = {
+    "rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "rtmp", "rtmps": "rtmp", "rtmpe": "rtmp",
+    "rtmpt": "rtmp", "http": "mjpeg", "https": "mjpeg",
+}  # fmt: skip
 SOURCES_HINT: Final = (
     "give 0 or /dev/video0 for a webcam, rtsp://…, rtmp://…, http://…/stream.m3u8 (HLS), "
     "http://… (MJPEG), the path of a video file, or testpattern"
@@ -71,7 +75,7 @@ class SourceOptions:
     @property
     def label(self) -> str:
         """The source for people to read, without credentials."""
-        return redact(self.url)
+        return redact_address(self.url)
 
     @property
     def ends(self) -> bool:
@@ -94,18 +98,15 @@ def parse_source(text: str) -> SourceOptions:
         return SourceOptions(kind="webcam", url=f"/dev/video{text}")
     if text.startswith("/dev/"):
         return SourceOptions(kind="webcam", url=text)
-    scheme = urlsplit(text).scheme.lower() if "://" in text else text.partition(":")[0].lower()
-    if scheme in ("rtsp", "rtsps"):
-        return SourceOptions(kind="rtsp", url=text)
-    if scheme.startswith("rtmp"):
-        return SourceOptions(kind="rtmp", url=text)
-    if scheme in ("http", "https"):
-        is_playlist = urlsplit(text).path.lower().endswith((".m3u8", ".m3u"))
-        return SourceOptions(kind="hls" if is_playlist else "mjpeg", url=text)
+    scheme = text.partition(":")[0].lower()
+    kind = _ADDRESSES.get(scheme)
+    if kind is not None and "://" in text:
+        is_playlist = parse_address(text).path.lower().endswith((".m3u8", ".m3u"))
+        return SourceOptions(kind="hls" if is_playlist and kind == "mjpeg" else kind, url=text)
     if scheme.partition("?")[0] == "testpattern":
         return _test_pattern(text)
     if "://" in text:
-        raise InputError(f"cannot read pictures from {redact(text)}; {SOURCES_HINT}")
+        raise InputError(f"cannot read pictures from {redact_address(text)}; {SOURCES_HINT}")
     return _file(text)
 
 

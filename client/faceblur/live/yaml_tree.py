@@ -131,6 +131,8 @@ def read_tree(text: str, problems: Problems) -> Located:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         problems.add_line(line, f"not YAML: {error.problem or error.context}")
+    except RecursionError:
+        problems.add_line(1, "not YAML: nested too deeply")
     except (yaml.YAMLError, ValueError) as error:
         problems.add_line(1, f"not YAML: {error}".splitlines()[0])
     finally:
