@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -33,12 +34,36 @@ class TLS:
     key: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check that the files are there and belong together."""
+        """Check that the files are there, hold what they should, and belong together."""
         if (self.certificate is None) != (self.key is None):
             raise InputError("--tls-cert and --tls-key go together; give both")
         for path in (self.root_ca, self.certificate, self.key):
             if path is not None and not path.is_file():
                 raise InputError(f"{path} is not a file; give a PEM file")
+        # gRPC and Triton only say that no connection comes about.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.root_ca is not None:
+                context.load_verify_locations(self.root_ca)
+        except OSError as error:
+            problem = f"{self.root_ca} holds no certificate; give the authority's PEM file"
+            raise _unusable(error, problem, self.root_ca) from error
+        try:
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except OSError as error:
+            problem = (
+                f"{self.certificate} and {self.key} are no certificate and its private key; give "
+                "two PEM files, the key without a password"
+            )
+            raise _unusable(error, problem, self.certificate, self.key) from error
+
+
+def _unusable(error: OSError, problem: str, *paths: Path | None) -> InputError:
+    """What to say of files that OpenSSL does not take."""
+    if isinstance(error, ssl.SSLError):
+        return InputError(problem)
+    return InputError(f"cannot read {' or '.join(map(str, paths))}: {error.strerror}")
 
 
 @dataclass(frozen=True, kw_only=True)

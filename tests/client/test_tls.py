@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trustme
+from click.testing import CliRunner
 
 from faceblur import models
 from faceblur.canary import check
+from faceblur.cli import main
 from faceblur.connection import TLS, Connection
 from faceblur.defaults import BUNDLED_MODEL
 from faceblur.errors import InputError, ServerError
@@ -144,3 +147,37 @@ def test_a_certificate_needs_its_key(ours: Party) -> None:
 def test_a_missing_file_is_named(ours: Party, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nobody\.pem"):
         TLS(root_ca=tmp_path / "nobody.pem")
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("no authority", "text.pem holds no certificate; give the authority's PEM file"),
+        ("no certificate", "are no certificate and its private key"),
+        ("another's key", "are no certificate and its private key"),
+        ("a locked key", "the key without a password"),
+    ],
+)
+def test_files_that_do_not_fit_are_named_before_anybody_connects(
+    ours: Party, stranger: Party, tmp_path: Path, case: str, reason: str
+) -> None:
+    text, locked = tmp_path / "text.pem", tmp_path / "locked.pem"
+    text.write_text("hello")
+    subprocess.run(
+        ["openssl", "pkey", "-in", ours.key, "-aes256", "-passout", "pass:x", "-out", locked],
+        check=True, capture_output=True, timeout=10,
+    )  # fmt: skip
+    given = {
+        "no authority": (text, ours.certificate, ours.key),
+        "no certificate": (ours.ca, text, ours.key),
+        "another's key": (ours.ca, ours.certificate, stranger.key),
+        "a locked key": (ours.ca, ours.certificate, locked),
+    }[case]
+    with pytest.raises(InputError, match=reason):
+        TLS(root_ca=given[0], certificate=given[1], key=given[2])
+    options = ("--tls-ca", "--tls-cert", "--tls-key")
+    words = [word for pair in zip(options, map(str, given), strict=True) for word in pair]
+    served = CliRunner().invoke(main, ["serve", *words])
+    assert served.exit_code == InputError.exit_code
+    (sentence,) = served.stderr.splitlines()
+    assert reason in sentence

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
+
+# Before gRPC is imported: it would add lines of its own to our one sentence.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from faceblur.cli.attack import attack
 from faceblur.cli.blur import blur

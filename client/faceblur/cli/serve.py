@@ -38,6 +38,8 @@ def _serving(
 ) -> ServerOptions:
     if (tls_cert is None) != (tls_key is None) or (tls_ca is not None and tls_cert is None):
         raise InputError("TLS needs --tls-cert and --tls-key; give both")
+    # Triton itself would blame its port.
+    TLS(root_ca=tls_ca, certificate=tls_cert, key=tls_key)
     onnx, info = models.find(model)
     share = cpu_share()
     return ServerOptions(
