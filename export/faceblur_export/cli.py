@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from faceblur.clitools import FaceblurGroup
 from faceblur.defaults import DEFAULT_SIZE
-from faceblur.errors import ModelError
+from faceblur.errors import InputError, ModelError
 from faceblur.repository import bundled_onnx
 from faceblur_export.progress import ProgressBar
 
@@ -215,6 +216,11 @@ def tensorrt(
     is_flag=True,
     help="Renew all files, but keep a plan that fits this model and this machine.",
 )
+@click.option(
+    "--jetson",
+    is_flag=True,
+    help="Fit it to a Jetson Orin: one instance, and queues that Triton 26.02 survives.",
+)
 def repository(
     output: Path,
     backend: str,
@@ -226,12 +232,19 @@ def repository(
     size: int,
     data: Path | None,
     keep_plan: bool,
+    jetson: bool,
 ) -> None:
     """Fill a Triton model repository with a model for a backend.
 
     The model is the bundled one unless --weights, --onnx or --variant names another. For
     `tensorrt` run this on the GPU that will serve.
     """
+    named = click.get_current_context().get_parameter_source("precision")
+    if backend != "tensorrt" and named is not ParameterSource.DEFAULT:
+        raise InputError(
+            f"--precision is that of a TensorRT plan; {backend} serves an ONNX file as it is: "
+            "leave it out, or name a file of that precision with --onnx"
+        )
     plan = None
     with _load("model_choice").chosen(checkpoint, variant, model) as source:
         repositories = _load("repository")
@@ -250,6 +263,7 @@ def repository(
                 plan=plan,
                 data=data,
                 renew=keep_plan,
+                jetson=jetson,
                 progress=bar.show_share,
             )
     click.echo(f"{output} serves {info.name} with {backend}")

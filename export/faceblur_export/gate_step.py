@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from faceblur.errors import ModelError
+from faceblur.errors import InputError, ModelError
 from faceblur_export.gate_record import GateRecord, record_path, require_passed
 from faceblur_export.onnx_file import read_onnx
 
@@ -32,12 +32,14 @@ def admit(model: Path, precision: str, *, data: Path | None, size: int) -> GateR
         How it was judged; None where it was not.
 
     Raises:
-        InputError: The pictures cannot be used.
+        InputError: The pictures cannot be used, or there is nothing to judge by them.
         ModelError: It was refused, or has to be judged first.
     """
     _, metadata = read_onnx(model)
     check_precision(model, metadata["precision"], precision)
     if precision == "fp32":
+        if data is not None:
+            raise InputError("an FP32 model is judged against nothing; leave out --data")
         return None
     is_single = metadata["precision"] == "fp32"
     if data is not None:

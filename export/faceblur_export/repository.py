@@ -18,7 +18,7 @@ from faceblur.detector import ModelInfo
 from faceblur.errors import OutputError
 from faceblur.letterbox import canonical_shapes
 from faceblur.repository import model_repository
-from faceblur.triton_runtime import JPEG_MODEL
+from faceblur.triton_runtime import JPEG_MODEL, POSTPROCESS
 from faceblur_export.gate_record import record_path, write_record
 from faceblur_export.gate_step import admit, verdict
 from faceblur_export.hashing import sha256_of
@@ -47,6 +47,7 @@ def fill_repository(
     plan: PlanOptions | None = None,
     data: Path | None = None,
     renew: bool = False,
+    jetson: bool = False,
     progress: Progress | None = None,
 ) -> ModelInfo:
     """Put a model into a model repository, and say in its configurations which it is.
@@ -61,6 +62,7 @@ def fill_repository(
         plan: Build a TensorRT plan too; None for the other backends.
         data: Labelled pictures to judge a precision below FP32 by.
         renew: Bring the other models of a repository that is there up to date as well.
+        jetson: Fit it to a Jetson Orin; see `_fit_to_jetson`.
         progress: Called while the plan is built.
 
     Returns:
@@ -101,6 +103,8 @@ def fill_repository(
     # A repository from before it had one is left as it is.
     if letterbox.is_file():
         _set_parameters(letterbox, {"stride": str(info.stride), "size": str(size)})
+    if jetson:
+        _fit_to_jetson(output)
     if plan is not None:
         kept = plan.verdict if record is None else None
         judged = kept or verdict(record, precision)
@@ -154,6 +158,22 @@ def _set_parameters(path: Path, values: dict[str, str]) -> None:
         config.parameters[key].string_value = value
     with atomic_path(path) as temporary:
         temporary.write_text(text_format.MessageToString(config))
+
+
+def _fit_to_jetson(output: Path) -> None:
+    """One detector at a time on the small GPU, and queues without a bound.
+
+    The last Triton for Jetson is 26.02, and before 26.03 an ensemble hangs for ever when a queue of
+    one of its models is full. What waits longer than the queues' time-out is dropped all the same.
+    """
+    folders = [output / name for name in (DETECTOR, POSTPROCESS, JPEG_MODEL)]
+    for path in [config for folder in folders for config in sorted(folder.rglob("*.pbtxt"))]:
+        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        config.dynamic_batching.default_queue_policy.max_queue_size = 0
+        for group in config.instance_group:
+            group.count = 1
+        with atomic_path(path) as temporary:
+            temporary.write_text(text_format.MessageToString(config))
 
 
 def _warm_up(config: Any, shapes: tuple[tuple[int, int], ...]) -> None:

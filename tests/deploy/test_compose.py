@@ -122,10 +122,13 @@ def test_the_releases_of_triton_are_the_ones_that_fit() -> None:
     gpu = resolve("gpu")["triton"]["build"]["args"]["TRITON_IMAGE"]
     # Security fixes came with 26.04; from 26.05 on shared memory needs a flag that others lack.
     assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:26\.04-py3", gpu)
-    jetson = resolve("jetson")["triton-jetson"]["build"]["args"]["TRITON_IMAGE"]
+    services = resolve("jetson")
+    jetson = services["triton-jetson"]["build"]["args"]["TRITON_IMAGE"]
     release = re.fullmatch(r"nvcr\.io/nvidia/tritonserver:(\d\d\.\d\d)-py3-igpu", jetson)
     assert release is not None
     assert release[1] <= "26.02"
+    # Ensembles hang on full queues before 26.03.
+    assert "--jetson" in services["repository-jetson"]["command"]
 
 
 def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:

@@ -10,7 +10,9 @@ from typing import Any
 import onnx
 import pytest
 from click.testing import CliRunner
+from google.protobuf import text_format
 from resolved_compose import ROOT, command_of, resolve
+from tritonclient.grpc import model_config_pb2
 
 from faceblur.errors import ModelError
 from faceblur.repository import bundled_onnx, model_repository
@@ -90,6 +92,34 @@ def test_a_plan_is_built_once_for_a_machine(
     assert elsewhere.builds == 1
 
 
+def queue_bounds(models: Path) -> set[int]:
+    """How many requests the queues of a repository hold; 0 is any number."""
+    configs = [
+        text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        for path in [*models.glob("*/config.pbtxt"), *models.glob("*/configs/*.pbtxt")]
+    ]
+    batched = [config.dynamic_batching for config in configs if config.platform != "ensemble"]
+    assert all(each.default_queue_policy.default_timeout_microseconds for each in batched)
+    return {each.default_queue_policy.max_queue_size for each in batched}
+
+
+def test_a_board_gets_queues_and_instances_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = machine_with(monkeypatch, Gpu("Orin", "8.7"))
+    bounds = {}
+    for service, profile in (("repository", "gpu"), ("repository-jetson", "jetson")):
+        for _ in range(2):
+            run(service, profile, tmp_path / profile)
+        bounds[profile] = queue_bounds(tmp_path / profile)
+        path = tmp_path / profile / "yolov5_face" / "config.pbtxt"
+        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        (group,) = config.instance_group
+        assert group.count == (1 if profile == "jetson" else 2)
+    assert bounds == {"gpu": {64}, "jetson": {0}}
+    assert board.builds == 2
+
+
 def test_int8_is_built_on_a_board_once_it_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +148,7 @@ def test_int8_is_built_on_a_board_once_it_has_passed(
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, done.output
     assert board.builds == 1
+    assert queue_bounds(tmp_path / "models") == {0}
 
 
 def test_without_a_gpu_no_plan_is_built(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
-from resolved_compose import ROOT, resolve, tritons
+import yaml
+from resolved_compose import ROOT, command_of, resolve, tritons
 
 PAGES = [ROOT / "docs" / "deploy.md", *sorted((ROOT / "deploy").rglob("README.md"))]
 SECTIONS = ["What it is", "Tested on", "Run", "Check", "Performance", "Troubleshooting"]
@@ -27,6 +29,25 @@ def test_links_lead_somewhere(page: Path) -> None:
     local = [link for link in links if not link.startswith("http")]
     assert local
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def _overrides() -> list[tuple[str, str]]:
+    """Service and text of each `compose.override.yaml` that a page shows."""
+    pattern = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    texts = [textwrap.dedent(text) for page in PAGES for text in pattern.findall(page.read_text())]
+    return [(next(iter(yaml.safe_load(text)["services"])), text) for text in texts]
+
+
+@pytest.mark.parametrize(("service", "text"), _overrides())
+def test_compose_takes_what_a_page_shows(service: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "compose.override.yaml"
+    path.write_text(text)
+    profile = "jetson" if service.endswith("-jetson") else "gpu"
+    changed = resolve(profile, on_top=path, ENTRANCE_PASSWORD="x")[service]
+    usual = resolve(profile)[service]
+    assert changed != usual
+    # Nothing that the step is usually told gets lost.
+    assert set(command_of(usual)) <= {*command_of(changed), "--backend=tensorrt"}
 
 
 def test_the_services_in_the_table_are_composes() -> None:

@@ -112,6 +112,8 @@ def test_mistakes_end_in_one_sentence_and_a_code(checkpoint: Path, tmp_path: Pat
     assert "no official weights" in refused(run(*wanted, "--variant", "yolov5s6"), 5)
     other = refused(run(*wanted, "--weights", checkpoint, "--variant", "yolov5s"), 5)
     assert "holds yolov5n-0.5, not yolov5s" in other
+    assert "is that of a TensorRT plan" in refused(run(*wanted, "--precision", "int8"), 3)
+    assert "leave out --data" in refused(run(*wanted, "--data", tmp_path), 3)
     assert not (tmp_path / "x.onnx").exists()
     assert not (tmp_path / "r").exists()
 
