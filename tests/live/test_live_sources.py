@@ -93,6 +93,20 @@ def test_faces_are_masked_however_pictures_are_stored(tmp_path: Path, run: Run) 
         assert not any(judge(picture).face for picture in pictures)
 
 
+def test_a_picture_of_an_odd_size_keeps_its_colours(tmp_path: Path, run: Run) -> None:
+    size = (322, 242)
+    camera = run(f"testpattern:?size={size[0]}x{size[1]}&fps={FPS}", f"segments:{tmp_path}")
+    until(camera, shown(3))
+    camera.stop()
+    (file,) = tmp_path.glob("*.mp4")
+    with av.open(str(file)) as container:
+        seen = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert seen.shape == (240, 322, 3), "a multiple of 4 high"
+    shown_first = [TestPattern(size).image(i / FPS).to_ndarray(format="rgb24") for i in range(9)]
+    differences = [np.abs(seen.astype(int) - each[:240]).mean() for each in shown_first]
+    assert min(differences) < 6
+
+
 @pytest.mark.parametrize("make", [_turned, _deep])
 def test_the_judge_sees_the_face_in_them(make: Callable[[Path], None], tmp_path: Path) -> None:
     make(tmp_path / "face.mp4")

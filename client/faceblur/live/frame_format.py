@@ -18,7 +18,7 @@ class FrameFormat:
 
     Attributes:
         width: Pixels, even.
-        height: Pixels, even.
+        height: Pixels, a multiple of 4: PyAV puts no other on memory that it is given.
         matrix: AVColorSpace (ITU-T H.273).
         full_range: Samples span all values.
         aspect: Width over height of a pixel.
@@ -29,6 +29,15 @@ class FrameFormat:
     matrix: int = 6
     full_range: bool = False
     aspect: Fraction = Fraction(1)
+
+    def __post_init__(self) -> None:
+        """Check the size.
+
+        Raises:
+            ValueError: There is no such picture.
+        """
+        if self.width < 2 or self.width % 2 or self.height < 4 or self.height % 4:
+            raise ValueError(f"no frame is {self.width} × {self.height}")
 
     @property
     def size_bytes(self) -> int:

@@ -84,7 +84,7 @@ class _Preparer:
         self._make_canvas: CanvasMaker | None = None
 
     def upright(self, picture: Picture) -> tuple[av.VideoFrame, FrameFormat]:
-        """A picture the right way up in yuv420p, and what its even part is like."""
+        """A picture the right way up in yuv420p, and what of it is handed over."""
         image = picture.image
         orientation = Orientation.of(image)
         if not orientation.upright:
@@ -103,8 +103,9 @@ class _Preparer:
                 threads=SCALER_THREADS,
             )
         return image, FrameFormat(
+            # What is over is cut off.
             width=image.width & ~1,
-            height=image.height & ~1,
+            height=image.height & ~3,
             matrix=matrix,
             full_range=full_range,
             aspect=orientation.aspect(picture.aspect),
