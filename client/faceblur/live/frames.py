@@ -18,6 +18,11 @@ from faceblur.video_surface import VideoSurface
 
 _GREY: Final = (56, 56, 56)
 _WHITE: Final = (200, 200, 200)
+_BAR: Final = 1 / 12
+"""Height of the bar in which a notice is put on a picture, as a part of the picture's."""
+_IN_BAR: Final = 1 / 2
+_IN_PICTURE: Final = 1 / 16
+"""Height of the letters of a notice, as a part of what they are in."""
 _KEY: Final = object()
 """Only this module has it; without it no `SafeFrame` can be made."""
 
@@ -113,9 +118,10 @@ class SafeFrame:
         """Whether it stands for frames that were not shown."""
         return self.arrived_s is None
 
-    def repeated(self, *, time_s: float) -> SafeFrame:
-        """The same picture at a later time, instead of frames that cannot be shown."""
-        return SafeFrame(_KEY, self.format, self.samples, arrived_s=None, time_s=time_s)
+    def repeated(self, notice: str, *, time_s: float) -> SafeFrame:
+        """The same picture later, with a notice, instead of frames that cannot be shown."""
+        samples = _noted(self.format, self.samples, notice)
+        return SafeFrame(_KEY, self.format, samples, arrived_s=None, time_s=time_s)
 
     def release(self) -> None:
         """Give its memory back; doing so again does nothing."""
@@ -151,17 +157,32 @@ def mask(frame: RawFrame, choice: Choice, masker: Masker) -> SafeFrame:
 
 def placeholder(format_: FrameFormat, notice: str, *, time_s: float) -> SafeFrame:
     """A flat picture with a notice, in which there is nothing of any source."""
-    return SafeFrame(_KEY, format_, _drawn(format_, notice), arrived_s=None, time_s=time_s)
+    return SafeFrame(
+        _KEY, format_, _drawn(format_, notice, _IN_PICTURE), arrived_s=None, time_s=time_s
+    )
+
+
+def _noted(format_: FrameFormat, samples: Bytes, notice: str) -> Bytes:
+    """A copy with a notice in a grey bar at its foot."""
+    width, height = format_.width, format_.height
+    bar = max(4, round(_BAR * height) & ~3)
+    noted = samples[: format_.size_bytes].copy()
+    brightness = noted[: width * height].reshape(height, width)
+    strip = _drawn(FrameFormat(width=width, height=bar), notice, _IN_BAR)
+    brightness[-bar:] = strip[: width * bar].reshape(bar, width)
+    colours = noted[width * height :].reshape(2, height // 2, width // 2)
+    colours[:, -(bar // 2) :] = 128
+    return noted
 
 
 @lru_cache(maxsize=32)
-def _drawn(format_: FrameFormat, notice: str) -> Bytes:
+def _drawn(format_: FrameFormat, notice: str, share: float) -> Bytes:
     width, height = format_.width, format_.height
     picture = np.full((height, width, 3), _GREY, np.uint8)
     text = notice.encode("ascii", "replace").decode()
     scale, font = 1.0, cv2.FONT_HERSHEY_SIMPLEX
     (across, down), _ = cv2.getTextSize(text, font, scale, 1)
-    scale = min(height / 16 / max(down, 1), 0.9 * width / max(across, 1))
+    scale = min(share * height / max(down, 1), 0.9 * width / max(across, 1))
     place = (round((width - across * scale) / 2), round((height + down * scale) / 2))
     cv2.putText(picture, text, place, font, scale, _WHITE, 1, cv2.LINE_AA)
     planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)

@@ -146,10 +146,10 @@ class Presenter:
         self._last, self._last_frame = safe, frame
 
     def _instead(self, notice: str, time_s: float) -> SafeFrame:
+        text = f"{self._options.name}: {notice}"
         if self._last is not None:
-            return self._last.repeated(time_s=time_s)
-        name = self._options.name
-        return placeholder(self._format, f"{name}: {notice}", time_s=time_s)
+            return self._last.repeated(text, time_s=time_s)
+        return placeholder(self._format, text, time_s=time_s)
 
     def _void(self) -> None:
         for held in self._window:
