@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".mp4"
 _UNFINISHED: Final = ".part"
+_OURS: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.mp4(\.part)?")
+"""Names of our files; nothing else in the folder is touched."""
 
 
 class SegmentWriter:
@@ -72,10 +75,13 @@ class SegmentWriter:
         self._container = av.open(str(self._part), "w", format="mp4", options=settings)
         self._encoder = Encoder(self._container, output.format, self._options, sound=output.sound)
         self._format, self._sound = output.format, output.sound
+        self._delete_old()
 
     def _delete_old(self) -> None:
+        """Keep what may be kept; files left unfinished when their process was killed count too."""
         options, now = self._options, time.time()
-        files = sorted(self._folder.glob(f"*{SUFFIX}"), reverse=True)
+        ours = (path for path in self._folder.iterdir() if _OURS.fullmatch(path.name))
+        files = sorted((path for path in ours if path != self._part), reverse=True)
         total = 0
         for path in files:
             try:
