@@ -80,6 +80,7 @@ def one(camera: str, **environment: str) -> CameraOptions:
         ("source: {loop: true}", "source: no source; write source: rtsp://"),
         ("sinks: []", "sinks: no sinks; write sinks: and below it"),
         ("sinks: rtsp://x/y", "sinks: must be a list of sinks, each after a dash"),
+        ("sinks: [hls:x, hls:./x]", "sinks: hls:x is there twice; name each sink once"),
         ("sinks: [tape]", "sinks[0]: cannot send pictures to tape; give rtsp://"),
         ("sinks: [{to: window, keep_s: 1}]", "sinks[0].keep_s: only for segments sinks"),
         ("sinks: [{too: window}]", "sinks[0].too: no such setting; did you mean to?"),

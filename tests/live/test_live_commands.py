@@ -48,6 +48,7 @@ def test_a_webcam_that_is_not_there_is_said_in_a_sentence(bundled_server: str) -
         (["camera", "nothing.mp4", "--to", "null"], "there is no video file nothing.mp4"),
         (["camera", "testpattern", "--to", "disk"], "cannot send pictures to disk"),
         (["camera", "testpattern", "--to", "null", "--tiles", "fine"], "leave out --tiles"),
+        (["camera", "testpattern", "--to", "hls:x", "--to", "hls:x"], "has hls:x twice"),
         (["camera", "testpattern"], "Missing option '--to'"),
     ],
 )

@@ -11,7 +11,7 @@ from faceblur.errors import InputError
 from faceblur.live.config_values import build, entries, known_only, members, shown, typed
 from faceblur.live.options import CameraOptions
 from faceblur.live.secret_values import Secrets
-from faceblur.live.sink_options import SinkOptions, parse_sink
+from faceblur.live.sink_options import SinkOptions, named_twice, parse_sink
 from faceblur.live.source_options import SourceOptions, parse_source
 from faceblur.live.yaml_tree import Located, Problems
 from faceblur.masks import MaskStyle
@@ -77,12 +77,6 @@ SECTIONS: Final = {
 
 _MERGED: Final = ("source", "mask", "cover")
 _STAND_IN: Final = SourceOptions(kind="testpattern", url="testpattern")
-_SHARED_KINDS: Final = ("window", "null")
-
-
-def sink_key(sink: SinkOptions) -> str | None:
-    """Equal for sinks that would write to the same place; None where several may."""
-    return None if sink.kind in _SHARED_KINDS else f"{sink.kind} {sink.target}"
 
 
 class CameraReader:
@@ -190,7 +184,11 @@ class CameraReader:
         if not listed:
             self._problems.add(where or at, "no sinks; write sinks: and below it - rtsp://…")
         sinks = [self._sink(name, each) for each in listed]
-        return () if None in sinks else tuple(sink for sink in sinks if sink is not None)
+        whole = tuple(sink for sink in sinks if sink is not None)
+        if where is not None and (twice := named_twice(whole)):
+            self._problems.add(where, f"{twice} is there twice; name each sink once")
+            return ()
+        return whole if len(whole) == len(sinks) else ()
 
     def _sink(self, name: str, at: Located) -> SinkOptions | None:
         section = members(_long("sinks", at), "to", self._problems)

@@ -16,7 +16,7 @@ from typing import Any, Final, get_type_hints
 
 from faceblur.connection import TLS, Connection
 from faceblur.errors import InputError
-from faceblur.live.camera_config import CameraReader, sink_key
+from faceblur.live.camera_config import CameraReader
 from faceblur.live.config_values import build, known_only, members, typed
 from faceblur.live.options import CameraOptions
 from faceblur.live.secret_values import Secrets
@@ -185,10 +185,10 @@ def _cameras(
                 late, f"longer than the server's; raise deadline_s of server to {camera.deadline_s}"
             )
         for sink in camera.sinks:
-            key = sink_key(sink)
-            if key is not None and targets.setdefault(key, name) != name:
+            other = name if sink.place is None else targets.setdefault(sink.place, name)
+            if other != name:
                 problems.add(
                     reader.place_of("sinks", located),
-                    f"{sink.label} is also a sink of camera {targets[key]!r}; give each its own",
+                    f"{sink.label} is also a sink of camera {other!r}; give each its own",
                 )
     return tuple(cameras)

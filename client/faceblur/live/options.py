@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from faceblur.errors import InputError
-from faceblur.live.sink_options import SinkOptions
+from faceblur.live.sink_options import SinkOptions, named_twice
 from faceblur.live.source_options import HardwareDecoding as HardwareDecoding
 from faceblur.live.source_options import SourceOptions
 from faceblur.policy import Policy
@@ -69,6 +69,8 @@ class CameraOptions:
             raise InputError("a camera needs a name of printable characters")
         if not self.sinks:
             raise InputError(f"camera {self.name} has nowhere to send its pictures: name a sink")
+        if twice := named_twice(self.sinks):
+            raise InputError(f"camera {self.name} has {twice} twice: name each sink once")
         if self.fps is not None and not 0 < self.fps <= 240:
             raise InputError(f"camera {self.name} cannot run at {self.fps:g} fps: use up to 240")
         if not 1 <= self.detect_every <= MAX_DETECT_EVERY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -81,6 +82,21 @@ class SinkOptions:
         if "://" in self.target:
             return redact_address(self.target)
         return f"{self.kind}:{self.target}" if self.target else self.kind
+
+    @property
+    def place(self) -> str | None:
+        """Equal for sinks that would write to the same place; None where several may."""
+        if self.kind in ("window", "null"):
+            return None
+        is_folder = self.kind in ("hls", "segments")
+        return f"{self.kind} {Path(self.target).absolute() if is_folder else self.target}"
+
+
+def named_twice(sinks: Sequence[SinkOptions]) -> str:
+    """The label of a sink that writes where another of them does; empty if there is none."""
+    places = [sink.place for sink in sinks if sink.place is not None]
+    twice = (sink.label for sink in sinks if sink.place and places.count(sink.place) > 1)
+    return next(twice, "")
 
 
 def parse_sink(text: str) -> SinkOptions:
