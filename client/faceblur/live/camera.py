@@ -297,7 +297,9 @@ class Camera:
             for sink in self._sinks:
                 sink.poll(time.monotonic())
             self._show(time.monotonic())
-        self._hand_over(self._presenter.finish(), time.monotonic())
+        if self._source is not None and self._source.ended and self._checker.is_empty:
+            # Else something followed that nobody looked at, and masks may reach back from there.
+            self._hand_over(self._presenter.finish(), time.monotonic())
         if self._source is not None:
             self._source.close()
         for sink in self._sinks:

@@ -131,7 +131,12 @@ class LiveDetector:
         """Try once to open a session; it takes the place of one that is lost."""
         try:
             session = self._open(self._options)
-        except FaceblurError as error:
+        except Exception as reason:  # noqa: BLE001  whatever it is, the next attempt may work
+            error = (
+                reason
+                if isinstance(reason, FaceblurError)
+                else ServerUnavailableError(f"no detector: {type(reason).__name__}: {reason}")
+            )
             if str(error) != str(self._failure):
                 logger.warning("%s; trying again", redact(str(error)))
             self._failure = error
