@@ -85,12 +85,15 @@ def camera(
             pass
         finally:
             running.stop(timeout_s=FLUSH_S)
-    _finish(running.stats(), quiet=quiet)
+    _finish(running, quiet=quiet)
 
 
-def _finish(stats: CameraStats, *, quiet: bool) -> None:
+def _finish(camera: Camera, *, quiet: bool) -> None:
+    stats = camera.stats()
     if not quiet:
         click.echo(summary(stats))
+    if camera.failed:
+        raise FaceblurError("the camera has failed; the log above says why")
     if stats.frames_in == 0 and stats.last_error:
         raise FaceblurError(stats.last_error)
 

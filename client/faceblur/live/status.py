@@ -175,7 +175,7 @@ def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
         _milliseconds(delay["p50_s"]),
         _milliseconds(delay["p99_s"]),
         f"{running}/{len(sinks)}",
-        next((error for error in errors if error), ""),
+        " ".join(next((error for error in errors if error), "").split()),
     )
 
 
