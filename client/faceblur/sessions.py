@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUna
 from faceblur.inprocess import InProcessDetector
 from faceblur.triton import TritonDetector
 from faceblur.triton_runtime import TritonRuntime
-from faceblur.triton_server import ServerOptions, TritonServer
+from faceblur.triton_server import ServerOptions, TritonServer, accepts_connections
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +175,7 @@ def _remote(options: SessionOptions, address: str) -> DetectionSession:
 
 
 def _local(options: SessionOptions) -> DetectionSession | None:
-    if not _listens(DEFAULT_SERVER):
+    if not accepts_connections(DEFAULT_SERVER):
         return None
     try:
         return _remote(options, DEFAULT_SERVER)
@@ -222,12 +221,3 @@ def _versions(*distributions: str) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=0.5):
-            return True
-    except OSError:
-        return False

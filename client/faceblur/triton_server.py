@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SHM_FOLDER = Path("/dev/shm")
 SHM_PREFIX = "faceblur_triton"
+_POLL_S = 0.01
 
 # Linux ends the server when its parent dies, however that happens; the flag survives exec.
 LAUNCHER = (
@@ -214,23 +215,31 @@ class TritonServer:
         return command
 
     def _wait_until_ready(self) -> None:
-        assert self._process is not None
         deadline = time.monotonic() + self.options.start_timeout_s
+        # gRPC tries again only a second after a refused connection: do not let it begin too early.
+        while time.monotonic() < deadline:
+            self._check_running()
+            if accepts_connections(self.address):
+                break
+            time.sleep(_POLL_S)
         # TLS hides the readiness call from a client without a certificate: ask the log instead.
         plain = self.options.certificate is None
         with grpcclient.InferenceServerClient(self.address) as client:
             while time.monotonic() < deadline:
-                if self._process.poll() is not None:
-                    raise ServerStartError(f"the Triton server did not start: {self._reason()}")
+                self._check_running()
                 if plain and _is_ready(client):
                     return
                 if not plain and "Started GRPCInferenceService" in self.log:
                     return
-                time.sleep(0.1)
+                time.sleep(_POLL_S)
         raise ServerStartError(
             f"the Triton server was not ready after {self.options.start_timeout_s:g} s: "
             f"{self._reason()}"
         )
+
+    def _check_running(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise ServerStartError(f"the Triton server did not start: {self._reason()}")
 
     def _reason(self) -> str:
         errors = re.findall(r"^E\d+ [\d:.]+ \d+ \S+\] (.*)$", self.log, re.MULTILINE)
@@ -255,6 +264,16 @@ def port_is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
+    """Whether something listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
 
 
 def remove_stale_shared_memory() -> None:
