@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -66,6 +68,7 @@ def one(camera: str, **environment: str) -> CameraOptions:
         ("mask: {mode: fog}", "mask.mode: no mask is called 'fog'"),
         ("mask: {mode: image}", "mask.mode: mask mode image needs a picture"),
         ("mask: {image: no.png}", "mask.image: cannot read no.png: No such file"),
+        (f"mask: {{mode: image, image: {__file__}}}", "mask.image: "),
         ("mask: {fether: 1}", "mask.fether: no such setting; did you mean feather?"),
         ("mask: [veil]", "mask: must hold the settings of the mask, each as name: value"),
         ("cover: {hold: 2}", "cover.hold: no such setting; did you mean hold_s?"),
@@ -237,7 +240,7 @@ def test_defaults_hold_unless_a_camera_says_otherwise() -> None:
 def test_only_a_camera_whose_settings_changed_has_another_fingerprint(tmp_path: Path) -> None:
     text = REFERENCE.read_text()
     picture = tmp_path / "over.png"
-    picture.write_bytes(b"one")
+    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
     text += f"    mask: {{mode: image, image: {picture}}}\n"
 
     def marks(text: str) -> dict[str, object]:
@@ -247,7 +250,7 @@ def test_only_a_camera_whose_settings_changed_has_another_fingerprint(tmp_path: 
     assert marks(text) == before
     changed = marks(text.replace("threshold: 0.15", "threshold: 0.16"))
     assert {name for name in before if changed[name] != before[name]} == {"yard"}
-    picture.write_bytes(b"two")
+    cv2.imwrite(str(picture), np.ones((8, 8, 3), np.uint8))
     changed = marks(text)
     assert {name for name in before if changed[name] != before[name]} == {"test"}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +23,22 @@ from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import InputError, OutputError
 from faceblur.live import fleet as fleet_module
+from faceblur.live import service as service_module
 from faceblur.live.backoff import Backoff
-from faceblur.live.config import read_config
+from faceblur.live.config import FleetConfig, read_config
+from faceblur.live.detection import LiveDetector
 from faceblur.live.fleet import Fleet
 from faceblur.live.logs import SecretFilter, set_up_logs
 from faceblur.live.metrics import exporter
 from faceblur.live.options import CameraOptions
 from faceblur.live.secret_values import Secrets
+from faceblur.live.service import Service
 from faceblur.live.sink_options import parse_sink
 from faceblur.live.source_options import parse_source
 from faceblur.live.stats import HUNG_S, CameraState, CameraStats, DelayMeter, SinkStats
 from faceblur.live.status import ServiceStatus, table
 from faceblur.live.web import StatusServer
+from faceblur.sessions import DetectionSession, SessionOptions
 
 
 class Detector:
@@ -132,16 +138,21 @@ def test_a_camera_that_failed_is_started_anew_after_a_pause(opened: Opened) -> N
     fleet.apply([camera("a"), camera("b")])
     opened.of("a")[0].failed = True
     opened.refuse = 1
-    fleet.look()
-    assert fleet.failed() == ["a"]
-    assert not fleet.ended
+    deadline = time.monotonic() + 5
+    while opened.refuse and time.monotonic() < deadline:
+        fleet.look()
+        assert not fleet.ended
+        time.sleep(0.01)
+    away, _ = fleet.stats()
+    assert (away.state, away.last_error) == ("starting", "its mask cannot be read")
+    assert _status(*fleet.stats()).unready() == ["camera a is starting: its mask cannot be read"]
     deadline = time.monotonic() + 5
     while len(opened.of("a")) < 2 and time.monotonic() < deadline:
         fleet.look()
         time.sleep(0.01)
     assert opened.of("a")[1].state == "running"
     assert fleet.restarts() == {"a": 2, "b": 0}, "one attempt was refused"
-    assert fleet.failed() == []
+    assert [each.state for each in fleet.stats()] == ["running", "running"]
     assert len(opened.of("b")) == 1
 
 
@@ -180,6 +191,47 @@ def test_a_camera_that_does_not_stop_holds_nobody_up(
     fleet.stop(timeout_s=0.2)
     assert time.monotonic() - started < 5
     assert [each.stopped_with for each in opened.all] == [None, 0.2, 0.2]
+
+
+def test_nothing_in_a_changed_file_ends_a_service(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("listen:\ncameras: {a: {source: testpattern, sinks: ['null']}}\n")
+    nobody = LiveDetector(SessionOptions(), open_=_refuses)
+    service = Service(
+        file, guard=SecretFilter(), open_detector=lambda _: nobody, open_camera=opened
+    )
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        _until(lambda: len(opened.all) == 1)
+        monkeypatch.setattr(service_module, "load_config", _breaks)
+        service.reload()
+        _until(lambda: service.status().reloads_failed == 1)
+        assert service.status().reload_error == "cameras.yaml cannot be read: KeyError: 'odd'"
+        assert "OSError: too many open files" in service.status().detector_failure
+        assert running.is_alive()
+        assert opened.all[0].state == "running"
+    finally:
+        service.stop()
+        running.join(10)
+    assert opened.all[0].state == "stopped"
+
+
+def _refuses(_: SessionOptions) -> DetectionSession:
+    raise OSError("too many open files")
+
+
+def _breaks(_: Path) -> FleetConfig:
+    raise KeyError("odd")
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _status(*cameras: CameraStats, **changes: Any) -> ServiceStatus:

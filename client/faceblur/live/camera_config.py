@@ -14,7 +14,7 @@ from faceblur.live.secret_values import Secrets
 from faceblur.live.sink_options import SinkOptions, named_twice, parse_sink
 from faceblur.live.source_options import SourceOptions, parse_source
 from faceblur.live.yaml_tree import Located, Problems
-from faceblur.masks import MaskStyle
+from faceblur.masks import Masker, MaskStyle
 from faceblur.policy import Policy
 from faceblur.tracking import CoverOptions
 from faceblur.tracking.live import LIVE_OPTIONS
@@ -264,7 +264,14 @@ class CameraReader:
             digest = hashlib.sha256(content).hexdigest()
             values["image"] = {"path": values["image"], "sha256": digest}
         made = build(_mask_of, values, section, at, self._problems)
-        return None if made is None else values
+        if made is None:
+            return None
+        try:
+            Masker(made)
+        except InputError as error:
+            self._problems.add(section.get("image", at), str(error))
+            return None
+        return values
 
     def _zone(self, at: Located) -> dict[str, Any] | None:
         section = members(at, "kind and corners", self._problems)

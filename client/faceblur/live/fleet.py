@@ -16,7 +16,7 @@ from faceblur.live.camera import Camera, CameraControl
 from faceblur.live.config import fingerprint
 from faceblur.live.options import CameraOptions
 from faceblur.live.redaction import redact
-from faceblur.live.stats import HUNG_S, CameraStats
+from faceblur.live.stats import HUNG_S, CameraStats, unstarted
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,14 @@ class _Member:
     started_s: float = 0.0
     retry_s: float | None = None
     restarts: int = 0
+    error: str = ""
+    """Why it could not be started; empty once it was."""
+
+    def stats(self) -> CameraStats:
+        """How it is, also when it could not even be started."""
+        if self.camera is None or self.error:
+            return unstarted(self.options.name, self.options.source.label, self.error)
+        return _seen(self.camera)
 
 
 class Fleet:
@@ -127,15 +135,11 @@ class Fleet:
 
     def stats(self) -> list[CameraStats]:
         """Of all cameras, in the file's order; from any thread."""
-        return [_seen(m.camera) for m in self._all() if m.camera is not None]
+        return [member.stats() for member in self._all()]
 
     def restarts(self) -> dict[str, int]:
         """How often each camera was started anew by `look`; from any thread."""
         return {member.options.name: member.restarts for member in self._all()}
-
-    def failed(self) -> list[str]:
-        """Cameras that are waiting to be started anew; from any thread."""
-        return [member.options.name for member in self._all() if member.retry_s is not None]
 
     def idle_s(self) -> dict[str, float]:
         """Seconds since the loop of each camera last turned; from any thread."""
@@ -168,10 +172,11 @@ class Fleet:
             camera.start()
         except (FaceblurError, OSError, RuntimeError) as error:
             pause_s = member.backoff.pause_s(worked_for_s=0.0)
-            logger.error("camera %s does not start: %s", member.options.name, redact(str(error)))
+            member.error = redact(str(error))
+            logger.error("camera %s does not start: %s", member.options.name, member.error)
             member.retry_s = time.monotonic() + pause_s
             return
-        member.camera = camera
+        member.camera, member.error = camera, ""
 
 
 def _seen(camera: CameraControl) -> CameraStats:

@@ -156,6 +156,16 @@ class DelayMeter:
         )
 
 
+def unstarted(name: str, source: str, error: str) -> CameraStats:
+    """Of a camera that could not be started, and is tried again."""
+    return CameraStats(
+        name=name, state="starting", source=source, width=0, height=0, fps=0.0, frames_in=0,
+        frames_checked=0, frames_masked=0, frames_dropped=0, frames_held=0, frames_placeholder=0,
+        frames_out=0, faces=0, reconnects=0, delay=DelayMeter().stats(), sinks=(),
+        last_error=error, state_since_s=0.0,
+    )  # fmt: skip
+
+
 def _percentile(ordered: list[float], share: float) -> float:
     """Nearest rank."""
     if not ordered:
