@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 from running import PATTERN, Run, Sightless, shown, until
 
@@ -152,6 +155,34 @@ def test_garbage_is_no_picture_and_does_no_harm(run: Run) -> None:
     until(good, shown(5))
     assert bad.stats().frames_in == 0
     listener.close()
+
+
+def test_a_camera_that_floods_slows_nobody_and_builds_no_delay(run: Run) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_flood, args=(listener,), daemon=True).start()
+    quick = Sightless()
+    good = [run(SLOW_PATTERN, name=f"good {number}", detector=quick) for number in range(2)]
+    flood = run(f"http://127.0.0.1:{listener.getsockname()[1]}/", name="flood", detector=quick)
+    for camera in (*good, flood):
+        until(camera, shown(3))
+    assert min(_rates(*good)) > FAIR_SHARE * SLOW_FPS
+    stats = flood.stats()
+    assert stats.fps > 5 * SLOW_FPS
+    assert stats.delay.p99_s < 1.0
+    listener.close()
+
+
+def _flood(listener: socket.socket) -> None:
+    """Motion JPEG as fast as it is taken."""
+    _, jpeg = cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))
+    part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg.tobytes() + b"\r\n"
+    with contextlib.suppress(OSError):
+        client, _ = listener.accept()
+        client.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+        )
+        while True:
+            client.sendall(100 * part)
 
 
 def test_nothing_is_left_of_a_camera_that_was_stopped(run: Run, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import av
 import pytest
-from running import SIZE, Run, Sightless, shown, until
+from running import PATTERN, SIZE, Run, Sightless, shown, until
 
 from faceblur.live import SourceOptions
 from faceblur.triton_server import free_port
@@ -65,6 +68,30 @@ def test_a_wrong_password_is_said_without_the_password(clip: Path, run: Run) -> 
     assert "401" in stats.last_error or "nauthorized" in stats.last_error
     assert "wrong" not in stats.last_error
     assert stats.frames_in == 0
+
+
+def test_ffprobe_understands_it_and_a_server_that_restarts_is_found_again(
+    tmp_path: Path, run: Run
+) -> None:
+    ffprobe = shutil.which("ffprobe")
+    if ffprobe is None:
+        pytest.skip("needs ffprobe: apt-get install -y ffmpeg")
+    url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/blurred"
+    probe = subprocess.Popen(
+        [ffprobe, "-v", "quiet", "-rtsp_flags", "listen", "-show_streams", "-of", "json", url],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        camera = run(PATTERN, url)
+        (stream,) = json.loads(probe.communicate(timeout=40)[0])["streams"]
+    finally:
+        probe.kill()
+    assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", *SIZE)
+    with viewer(url, tmp_path / "seen", size=SIZE) as watching:
+        assert watching.wait_for(5, timeout_s=40)
+        judge = Judge(SIZE[1], detect=False)
+        assert not any(judge(seen.picture).face for seen in watching.seen())
+    assert camera.stats().sinks[0].restarts >= 1
 
 
 def test_a_camera_that_restarts_is_found_again(clip: Path, tmp_path: Path, run: Run) -> None:

@@ -58,6 +58,21 @@ def test_a_file_plays_in_real_time_and_ends(video: Path, run: Run) -> None:
     assert stats.frames_checked + stats.frames_dropped + stats.frames_held == 20
 
 
+def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
+    video: Path, run: Run
+) -> None:
+    stopped = run(lookahead=6, name="stopped")
+    until(stopped, shown(3))
+    stopped.stop()
+    stats = stopped.stats()
+    assert stats.frames_held >= 6, "what came after them was not looked at"
+
+    ended = run(str(video), lookahead=6, name="ended")
+    assert ended.wait(40)
+    stats = ended.stats()
+    assert (stats.frames_held, stats.frames_checked + stats.frames_dropped) == (0, 20)
+
+
 def _turned(path: Path) -> None:
     """The face lies on its side, and the file says how it is to be turned."""
     pictures = [np.ascontiguousarray(np.rot90(picture)) for picture in _pattern()]
