@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from faceblur_training.formats import LabelledPicture
+from faceblur_training.labelled_picture import LabelledPicture
 from faceblur_training.pack import Pack, write
 
 MakePack = Callable[..., Pack]

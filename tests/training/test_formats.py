@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceblur.errors import InputError
-from faceblur_training.formats import format_of, read_folder
+from faceblur_training.formats import read_folder
 
 BOX = [10.0, 20.0, 40.0, 60.0]
 """x1 y1 x2 y2 in a picture of 100 × 80 pixels: what every fixture below describes."""
@@ -63,7 +63,7 @@ MAKERS = {"labels.txt": plain, "wider": wider, "retinaface": retinaface, "yolo":
 def test_formats_describe_the_same_face(tmp_path: Path, name: str) -> None:
     MAKERS[name](tmp_path)
     first = read_folder(tmp_path)[0].in_pixels(100, 80)
-    assert format_of(tmp_path) == name
+    assert first.format == name
     assert first.labelled
     assert first.path.name == "a.png"
     np.testing.assert_allclose(first.boxes, [BOX], atol=1e-4)
@@ -89,6 +89,57 @@ def test_wider_as_it_is_unpacked_has_each_picture_once(tmp_path: Path) -> None:
     found = {p.path.name: p.labelled for p in read_folder(tmp_path)}
     assert found == {"a.png": True, "b.png": True, "unlisted.png": False}
     assert len(read_folder(tmp_path)) == 3
+
+
+def test_wider_pictures_alone_find_their_list(tmp_path: Path) -> None:
+    """A folder to train on that holds no picture of the validation set."""
+    wider(tmp_path)
+    (tmp_path / "wider_face_split").mkdir()
+    name = "wider_face_train_bbx_gt.txt"
+    (tmp_path / name).rename(tmp_path / "wider_face_split" / name)
+    picture(tmp_path / "WIDER_val/images/c.png")
+    found = read_folder(tmp_path / "WIDER_train")
+    assert [(p.path.name, p.labelled) for p in found] == [("a.png", True), ("b.png", True)]
+
+
+def test_voc_as_it_is_published(tmp_path: Path) -> None:
+    """`JPEGImages` and `Annotations`, and parts of objects that are no faces."""
+    voc(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "JPEGImages")
+    (tmp_path / "annotations").rename(tmp_path / "Annotations")
+    label = tmp_path / "Annotations" / "a.xml"
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    part = f"<part><name>hand</name><bndbox>{box}</bndbox></part></object>"
+    label.write_text(label.read_text().replace("</object>", part))
+    (found,) = read_folder(tmp_path)
+    np.testing.assert_allclose(found.boxes, [BOX])
+
+
+def test_pictures_of_one_name_keep_their_own_labels(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        picture(tmp_path / f"images/{split}/a.png")
+        (tmp_path / f"labels/{split}").mkdir(parents=True)
+        (tmp_path / f"labels/{split}/a.txt").write_text("0 0.5 0.5 0.1 0.1\n" * (number + 1))
+    assert [len(p.boxes) for p in read_folder(tmp_path)] == [1, 2]
+
+
+def test_a_list_that_leaves_pictures_out(tmp_path: Path) -> None:
+    plain(tmp_path)
+    picture(tmp_path / "images/b.png")
+    assert [(p.path.name, p.labelled) for p in read_folder(tmp_path)] == [
+        ("a.png", True),
+        ("b.png", False),
+    ]
+
+
+def test_every_problem_is_kept_when_asked(tmp_path: Path) -> None:
+    plain(tmp_path)
+    text = "gone.png\n1\n1 2 3 4 f\n\nimages/a.png\n1\n1 2 -3 4 f\n"
+    (tmp_path / "labels.txt").write_text(text)
+    found = read_folder(tmp_path, strict=False)
+    assert [p.problem[:19] for p in found] == ["labels.txt line 1: ", "labels.txt line 7: "]
+    with pytest.raises(InputError, match="must be positive"):
+        found[1].in_pixels(100, 80)
 
 
 def test_retinaface_minus_one_means_landmarks_not_labelled(tmp_path: Path) -> None:
@@ -122,6 +173,7 @@ def test_shared_training_data_is_read(shared: Path) -> None:
         ("images/a.png\n1\n1 2 nan 4 face\n", "expected 4 numbers"),
         ("images/a.png\n3\n1 2 3 4 face\n", "3 faces announced, 1 listed"),
         ("images/a.png\nface\n", "expected the number of faces"),
+        ("images/a.png\n0\nimages/a.png\n1\n1 2 3 4 face\n", "listed a second time"),
     ],
 )
 def test_broken_labels_are_named(tmp_path: Path, labels: str, sentence: str) -> None:
@@ -152,8 +204,15 @@ def test_boxes_a_little_over_the_border_are_clipped(tmp_path: Path) -> None:
         (yolo, "labels/a.txt", "0 25 50 30 50\n", "are not fractions"),
         (yolo, "labels/a.txt", "0 0.5 0.5\n", "expected 5 numbers"),
         (voc, "annotations/a.xml", "<annotation>", "is not a Pascal VOC label"),
-        (voc, "annotations/a.xml", "<a><bndbox><xmin>1</xmin></bndbox></a>", "expected 4 numbers"),
+        (
+            voc,
+            "annotations/a.xml",
+            "<a><object><bndbox><xmin>1</xmin></bndbox></object></a>",
+            "expected 4 numbers",
+        ),
         (retinaface, "label.txt", "# a.png\n1 2 3\n", "expected 4 numbers"),
+        (retinaface, "label.txt", "# a.png\n1 2 3 4 5 6 0\n", "expected 19 numbers"),
+        (retinaface, "label.txt", "1 2 3 4\n# a.png\n", "before the first"),
     ],
 )
 def test_broken_label_files_are_named(

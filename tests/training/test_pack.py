@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceblur.errors import InputError, OutputError
 from faceblur_training import pack as packing
@@ -93,6 +94,53 @@ def test_a_full_disk_leaves_the_old_pack(
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "pack", pictures[:3], root=labelled_folder)
     assert len(Pack(tmp_path / "pack")) == len(pictures)
+
+
+@pytest.mark.parametrize("step", ["write", "rewrite"])
+def test_a_disk_that_fills_up_at_the_index_leaves_the_old_pack(
+    labelled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    pictures = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", pictures, root=labelled_folder)
+
+    def full(path: Path, **_arrays: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(packing.np, "savez", full)
+    attempts = {
+        "write": lambda: write(tmp_path / "pack", pictures[:3], root=labelled_folder),
+        "rewrite": lambda: made.rewrite_faces([entry.faces for entry in made.entries()]),
+    }
+    with pytest.raises(OutputError, match="No space left"):
+        attempts[step]()
+    assert len(Pack(tmp_path / "pack")) == len(pictures)
+    assert {p.name for p in (tmp_path / "pack").iterdir()} == {"pixels.bin", "index.npz"}
+
+
+def test_a_broken_picture_leaves_nothing_behind(labelled_folder: Path, tmp_path: Path) -> None:
+    pictures = read_folder(labelled_folder)
+    pictures[4].path.write_bytes(b"broken")
+    with pytest.raises(InputError, match="is not a picture"):
+        write(tmp_path / "pack", pictures, root=labelled_folder)
+    assert not list((tmp_path / "pack").iterdir())
+
+
+def test_pictures_may_lie_beside_their_labels(labelled_folder: Path, tmp_path: Path) -> None:
+    made = write(tmp_path / "pack", read_folder(labelled_folder), root=tmp_path / "elsewhere")
+    assert made.entry(0).name == "../faces/images/00.png"
+
+
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 6  # turned by a quarter: what a phone writes that was held upright
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :8] = 255
+    Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=tag, quality=95)
+    opened = open_picture(tmp_path / "x.jpg")
+    assert opened.shape == (32, 16, 3)
+    assert opened[2].min() > 200
+    assert opened[-2].max() < 50
 
 
 def test_a_bundle_carries_pictures_and_faces(labelled_folder: Path, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ import numpy as np
 
 from faceblur.atomic import atomic_path
 from faceblur.errors import InputError
-from faceblur_training.formats import format_of, read_folder
+from faceblur_training.formats import read_folder
 from faceblur_training.pack import FloatArray, Picture, open_picture
 
 HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
 """Lower ends of the bins of face heights, pixels."""
+
+NAMED = 5
+"""How many pictures without labels are named."""
 
 SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
 
@@ -26,7 +29,7 @@ class DataReport:
     """What a data set holds.
 
     Attributes:
-        format: Name of the label format of the folder itself.
+        format: Names of the label formats found.
         pictures: Files found.
         labelled: Of these, with labels (an empty list of faces is a label too).
         without_faces: Labelled pictures without a face.
@@ -34,6 +37,7 @@ class DataReport:
         with_landmarks: Faces with five landmarks.
         heights: Faces by height: (lowest height of the bin, faces).
         sizes: The most frequent picture sizes: ((width, height), pictures).
+        unlabelled: Names of the first pictures without labels.
         problems: One sentence per picture or label that cannot be used.
     """
 
@@ -45,6 +49,7 @@ class DataReport:
     with_landmarks: int
     heights: tuple[tuple[int, int], ...]
     sizes: tuple[tuple[tuple[int, int], int], ...]
+    unlabelled: tuple[str, ...]
     problems: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -57,11 +62,19 @@ class DataReport:
             f"and {self.pictures - self.labelled} unlabelled",
             f"faces         {self.faces}, {self.with_landmarks} with landmarks; "
             f"{self.without_faces} labelled pictures hold none",
+            *self._unlabelled_lines(),
             f"face heights  {heights or '–'}",
             f"sizes         {sizes or '–'}",
             f"problems      {len(self.problems)}",
             *(f"  {problem}" for problem in self.problems),
         ]
+
+    def _unlabelled_lines(self) -> list[str]:
+        more = self.pictures - self.labelled - len(self.unlabelled)
+        # Where nothing is labelled, that is no oversight.
+        if not self.labelled or not self.unlabelled:
+            return []
+        return [f"unlabelled    {', '.join(self.unlabelled)}{f' and {more} more' * bool(more)}"]
 
 
 def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
@@ -75,7 +88,7 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         InputError: The folder or a label file cannot be read at all.
         OutputError: The sheet cannot be written.
     """
-    pictures = read_folder(folder)
+    pictures = read_folder(folder, strict=False)
     problems: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     heights: list[float] = []
@@ -84,6 +97,8 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
     samples = _Samples(len(pictures))
     for number, item in enumerate(pictures):
         try:
+            if item.problem:
+                raise InputError(item.problem)
             pixels = open_picture(item.path)
             known = item.in_pixels(pixels.shape[1], pixels.shape[0])
         except InputError as error:
@@ -100,7 +115,7 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         samples.write(sheet)
     counts = np.histogram(heights, [*HEIGHT_BINS, np.inf])[0]
     return DataReport(
-        format=format_of(folder),
+        format=", ".join(sorted({item.format for item in pictures if item.labelled})) or "none",
         pictures=len(pictures),
         labelled=sum(item.labelled for item in pictures),
         without_faces=empty,
@@ -108,6 +123,9 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         with_landmarks=landmarks,
         heights=tuple(zip(HEIGHT_BINS, (int(c) for c in counts), strict=True)),
         sizes=tuple(sizes.most_common(5)),
+        unlabelled=tuple(
+            item.path.relative_to(folder).as_posix() for item in pictures if not item.labelled
+        )[:NAMED],
         problems=tuple(problems),
     )
 

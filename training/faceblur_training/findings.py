@@ -15,8 +15,9 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox
-from faceblur_training.formats import LabelledPicture, read_folder
+from faceblur_training.formats import read_folder
 from faceblur_training.inference import MIN_SCORE, LetterboxStyle, Progress, detect_picture
+from faceblur_training.labelled_picture import LabelledPicture
 from faceblur_training.pack import open_picture
 from faceblur_training.scoring import (
     UNMATCHED,

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from faceblur_training.formats import LabelledPicture
+from faceblur_training.labelled_picture import LabelledPicture
 
 HELD_OUT_OF = 20
 """One picture in so many is held out."""

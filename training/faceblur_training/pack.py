@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError, OutputError
-from faceblur_training.formats import LabelledPicture
+from faceblur_training.labelled_picture import LabelledPicture
 
 log = logging.getLogger(__name__)
 
@@ -102,19 +103,33 @@ class Pack:
         return [self.entry(number) for number in range(len(self))]
 
     def rewrite_faces(self, faces: Sequence[FloatArray]) -> None:
-        """Replace the stored faces, e.g. by those of a teacher, without touching the pixels."""
-        _write_index(
-            self.folder,
-            names=[str(n) for n in self._names],
-            sizes=self._sizes,
-            offsets=self._offsets,
-            labelled=self._labelled,
-            faces=faces,
-        )
+        """Replace the stored faces, e.g. by those of a teacher, without touching the pixels.
+
+        Raises:
+            OutputError: They cannot be written; the old ones stay.
+        """
+        part = self.folder / "index.part.npz"
+        try:
+            _write_index(
+                part,
+                names=[str(n) for n in self._names],
+                sizes=self._sizes,
+                offsets=self._offsets,
+                labelled=self._labelled,
+                faces=faces,
+            )
+            part.replace(self.folder / "index.npz")
+        except OSError as error:
+            raise OutputError(_sentence(self.folder, error)) from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def open_picture(path: Path) -> Picture:
-    """Decode one picture file to RGB.
+    """Decode one picture file to RGB, turned upright as its EXIF tag says; alpha is dropped.
+
+    Viewers and labelling tools show pictures upright, so that is what labels were drawn on.
 
     Raises:
         InputError: It is missing, broken, or has channels that are not grey or colour.
@@ -123,13 +138,13 @@ def open_picture(path: Path) -> Picture:
         raw = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if len(raw) else None
+    image = cv2.imdecode(raw, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if len(raw) else None
     if image is None:
         raise InputError(f"{path} is not a picture that can be decoded; remove or replace it")
     if image.dtype == np.uint16:
         image = np.right_shift(image, 8).astype(np.uint8)
     channels = 1 if image.ndim == 2 else image.shape[2]
-    conversions = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    conversions = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB}
     if channels not in conversions or image.dtype != np.uint8:
         raise InputError(
             f"{path} has {channels} channels of {image.dtype}; "
@@ -173,31 +188,39 @@ def write_pack(folder: Path, items: Iterable[tuple[Entry, Picture]]) -> Pack:
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
     entries: list[Entry] = []
+    part, index = folder / "pixels.bin.part", folder / "index.part.npz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / "pixels.bin.part"
         with part.open("wb") as file:
             for entry, image in items:
                 file.write(np.ascontiguousarray(image).tobytes())
                 entries.append(entry)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(folder / "pixels.bin")
         sizes = np.asarray([(e.height, e.width) for e in entries], np.int64).reshape(-1, 2)
         _write_index(
-            folder,
+            index,
             names=[entry.name for entry in entries],
             sizes=sizes,
             offsets=np.concatenate([[0], np.cumsum(sizes.prod(1) * 3)]).astype(np.int64),
             labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
             faces=[entry.faces for entry in entries],
         )
+        # First the old index goes: a kill in between must not leave it with other pixels.
+        (folder / "index.npz").unlink(missing_ok=True)
+        part.replace(folder / "pixels.bin")
+        index.replace(folder / "index.npz")
     except OSError as error:
-        (folder / "pixels.bin.part").unlink(missing_ok=True)
-        raise OutputError(
-            f"the prepared data cannot be written to {folder}: {error.strerror or error}"
-        ) from error
+        raise OutputError(_sentence(folder, error)) from error
+    finally:
+        for path in (part, index):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
     return Pack(folder)
+
+
+def _sentence(folder: Path, error: OSError) -> str:
+    return f"the prepared data cannot be written to {folder}: {error.strerror or error}"
 
 
 def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, Picture]:
@@ -208,7 +231,8 @@ def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, Pictu
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    name = item.path.relative_to(root).as_posix()
+    # Labels may lie beside the folder of the pictures, so the way there may lead up.
+    name = Path(os.path.relpath(item.path, root)).as_posix()
     height, width = image.shape[:2]
     return Entry(name, width, height, item.labelled, face_rows(known, scale)), image
 
@@ -223,7 +247,7 @@ def face_rows(picture: LabelledPicture, scale: float) -> FloatArray:
 
 
 def _write_index(
-    folder: Path,
+    path: Path,
     *,
     names: Sequence[str],
     sizes: npt.NDArray[np.int64],
@@ -233,9 +257,8 @@ def _write_index(
 ) -> None:
     starts = np.concatenate([[0], np.cumsum([len(rows) for rows in faces])]).astype(np.int64)
     table = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces])
-    part = folder / "index.part.npz"
     np.savez(
-        part,
+        path,
         names=np.asarray(names),
         sizes=sizes,
         offsets=offsets,
@@ -243,4 +266,3 @@ def _write_index(
         faces=table,
         starts=starts,
     )
-    part.replace(folder / "index.npz")

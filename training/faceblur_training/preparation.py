@@ -11,7 +11,8 @@ from faceblur.errors import InputError
 from faceblur_export.checkpoint import load_model
 from faceblur_training import pack, teacher_labels
 from faceblur_training.bundle import is_bundle, open_bundle
-from faceblur_training.formats import LabelledPicture, read_folder
+from faceblur_training.formats import read_folder
+from faceblur_training.labelled_picture import LabelledPicture
 from faceblur_training.pack import Pack
 from faceblur_training.teacher_labels import Views
 
