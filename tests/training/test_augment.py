@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from faceblur_training.augment import (
     plan_sample,
     render,
 )
+from faceblur_training.pack import Entry, write_pack
 
 STILL = dataclasses.replace(
     AugmentConfig(), colour=0, low_light=0, blur=0, shrink=0, jpeg=0, perspective=0
@@ -60,6 +62,30 @@ def test_faces_move_with_their_pixels(red_square, rotate: float) -> None:
         np.testing.assert_allclose(box, red_box(sample.image), atol=2 + rotate)
         compared += 1
     assert compared > 10
+
+
+def test_faces_move_with_their_pixels_in_perspective(red_square) -> None:
+    config = dataclasses.replace(
+        STILL, side=256, mosaic=0, rotate=0, perspective=1, face_crop=1, face_heights=(40, 80)
+    )
+    compared = 0
+    for plan, sample in samples(red_square, config, 40):
+        assert plan.tiles[0].matrix[2, :2].any()
+        if len(sample.faces) and sample.faces[0, :4].min() > 1 and sample.faces[0, :4].max() < 255:
+            np.testing.assert_allclose(sample.faces[0, :4], red_box(sample.image), atol=2)
+            compared += 1
+    assert compared > 10
+
+
+def test_perspective_turns_no_picture_inside_out(tmp_path: Path) -> None:
+    size = 2000
+    entry = Entry("large", size, size, labelled=True, faces=np.zeros((0, 15), np.float32))
+    pack = write_pack(tmp_path / "pack", [(entry, np.zeros((size, size, 3), np.uint8))])
+    corners = np.asarray([[x, y, 1] for x in (0, size) for y in (0, size)])
+    config = dataclasses.replace(STILL, perspective=1)
+    for number in range(60):
+        for tile in plan_sample(pack, number, seed=3, config=config).tiles:
+            assert (corners @ tile.matrix[2] > 0.2).all()
 
 
 def test_landmarks_move_with_the_box_and_change_sides_in_a_mirror(red_square) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -42,6 +45,16 @@ def test_other_processes_render_the_same_batches(pack) -> None:
     assert len(coming) == 4
     for step, batch in enumerate(coming, 2):
         assert_same(batch, batches.get(step))
+
+
+def test_signals_to_all_processes_do_not_end_the_workers(pack) -> None:
+    """As Ctrl-C in a terminal sends, and a service manager: the run saves first."""
+    coming = Batches(pack, np.ones(5), SETTINGS).ahead(0, workers=1)
+    next(coming)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert len(list(coming)) == SETTINGS.schedule.steps - 1
 
 
 def test_packs_travel_as_their_folder(pack) -> None:

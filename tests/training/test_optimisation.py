@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceblur_export.yolov5_face import build
@@ -18,6 +18,7 @@ from faceblur_training.replicas import Replicas
 from faceblur_training.schedule import Schedule
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
 def test_orthogonalised_matrices_turn_and_do_not_stretch(rows: int, columns: int, seed: int):
     torch.manual_seed(seed)

@@ -37,12 +37,13 @@ def test_check_names_every_problem_and_fails(labelled_folder: Path) -> None:
     labels = labelled_folder / "labels.txt"
     text = labels.read_text().splitlines()
     text[2] = "500 500 20 20 face"
-    labels.write_text("\n".join(text))
+    labels.write_text("\n".join([*text, "gone.png", "0"]))
     result = command("check", labelled_folder)
     assert result.exit_code == 3
+    assert "gone.png does not exist" in result.output
     assert "03.png is not a picture" in result.output
     assert "lies outside 00.png" in result.output
-    assert "problems      2" in result.output
+    assert "problems      3" in result.output
 
 
 def test_check_counts_pictures_without_labels(labelled_folder: Path) -> None:
@@ -50,15 +51,19 @@ def test_check_counts_pictures_without_labels(labelled_folder: Path) -> None:
     assert "0 labelled and 20 unlabelled" in command("check", labelled_folder).output
 
 
-def test_train_then_resume(labelled_folder: Path, tmp_path: Path) -> None:
+def test_train_then_resume_from_elsewhere(
+    labelled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
-    result = command("train", labelled_folder, "--out", out, "--steps", 4, "--until", 2, *SMALL)
+    monkeypatch.chdir(tmp_path)
+    result = command("train", "faces", "--out", "run", "--steps", 4, "--until", 2, *SMALL)
     assert result.exit_code == 0, result.output
     assert checkpointing.load(out / "last.pt")["training"]["step"] == 2
     again = command("train", labelled_folder, "--out", out, "--steps", 4, *SMALL)
     assert again.exit_code == 3
     assert "continue it with faceblur-train resume" in again.output
-    result = command("resume", out)
+    monkeypatch.chdir(out)
+    result = command("resume", ".")
     assert result.exit_code == 0, result.output
     assert checkpointing.load(out / "last.pt")["training"]["step"] == 4
     assert {"best.pt", "metrics.csv", "metrics.png", "run.json"} <= {p.name for p in out.iterdir()}
@@ -133,6 +138,8 @@ def test_a_killed_run_goes_on(labelled_folder: Path, tmp_path: Path) -> None:
         (["resume", "nowhere"], "holds no training run"),
         (["pack", "nowhere", "--out", "p"], "nowhere is not a folder"),
         (["pack", "nowhere", "--out", "p", "--views", "big"], "expected sizes like"),
+        (["pack", "nowhere", "--out", "p", "--views", "0"], "of 64 to 8192 pixels"),
+        (["train", "nowhere", "--out", "run", "--set", "sides=[100]"], "multiples of 32"),
         (["train", "nowhere", "--out", "run", "--set", "speed=9"], "there is no setting speed"),
         (["train", "nowhere", "--out", "run", "--set", "batch=many"], "expected something like"),
         (["train", "nowhere", "--out", "run", "--set", "batch"], "has no value"),

@@ -199,6 +199,36 @@ def test_a_loss_that_is_no_number_stops_the_run(plan: RunPlan, tmp_path: Path) -
     training.close()
 
 
+def test_an_endless_gradient_stops_the_run_before_it_is_saved(
+    plan: RunPlan, tmp_path: Path
+) -> None:
+    run(tmp_path / "run", plan, until=1)
+    good = (tmp_path / "run" / "last.pt").read_bytes()
+    training = TrainingRun(tmp_path / "run", plan, resume=tmp_path / "run" / "last.pt")
+    next(training.trainer.model.parameters()).register_hook(lambda g: g * np.inf)
+    for replica in training.trainer._replicas.models:
+        next(replica.parameters()).register_hook(lambda g: g * np.inf)
+    with pytest.raises(ModelError, match=r"kept: resume from it with --set schedule\.rate=0\.001"):
+        training.train(until=2)
+    training.close()
+    assert (tmp_path / "run" / "last.pt").read_bytes() == good
+
+
+def test_a_teacher_with_other_anchors_is_named(plan: RunPlan, tmp_path: Path) -> None:
+    other = tmp_path / "n6.pt"
+    checkpointing.save(other, variant="yolov5n6", model=build("yolov5n6").state_dict(), training={})
+    with pytest.raises(ModelError, match="holds a yolov5n6, whose anchors are not those"):
+        TrainingRun(tmp_path / "run", dataclasses.replace(plan, teacher=other))
+
+
+def test_small_sets_are_judged_by_what_they_train_on_and_say_so(
+    plan: RunPlan, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    TrainingRun(tmp_path / "run", plan, say=said.append).close()
+    assert "too few pictures to hold 10 of them out" in said[0]
+
+
 def test_plans_come_back_from_their_folder(plan: RunPlan, tmp_path: Path) -> None:
     plan.write(tmp_path)
     assert RunPlan.read(tmp_path) == plan
@@ -228,9 +258,9 @@ def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
 def test_progress_tells_the_time_left() -> None:
     now = 0.0
     progress = Progress(1000, 16, done=100, every_s=10, clock=lambda: now)
-    assert progress.line(101, 1.0) is None
+    assert progress.line(101, 1.0, loading_s=1) is None
     now = 20.0
-    line = progress.line(200, 1.25)
+    line = progress.line(200, 1.25, loading_s=3)
     # 100 steps in 20 s: 5 a second; 800 more take 160 s.
-    assert line == "step 200/1000 · 80.0 samples/s · loss 1.250 · 2 min 40 s left"
-    assert progress.line(201, 1.0) is None
+    assert line == "step 200/1000 · 80.0 samples/s · loss 1.250 · 15% loading · 2 min 40 s left"
+    assert progress.line(201, 1.0, loading_s=3) is None

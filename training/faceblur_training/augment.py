@@ -21,6 +21,9 @@ FloatArray = npt.NDArray[np.float32]
 MatrixArray = npt.NDArray[np.float64]
 
 PAD_VALUE = 114
+TILT = 0.0006
+"""Largest change of depth per pixel of a picture of 640 pixels, in a perspective warp."""
+
 MIRROR = (1, 0, 2, 4, 3)
 """Order of the landmarks after a left-right flip."""
 
@@ -254,13 +257,15 @@ def _plan_tile(
     if config.scales[1] > 0:
         scale = float(np.clip(scale, 56 / long, config.enlarge))
     mirrored = bool(config.rotate and rng.random() < 0.5)
-    matrix = _warp_matrix(rng, config, scale, mirrored)
+    # On a larger picture the same tilt would turn its far corners inside out.
+    tilt = TILT * min(1.0, 640 / long)
+    matrix = _warp_matrix(rng, config, scale, mirrored, tilt)
     matrix = _shift(target) @ matrix @ _shift(-middle)
     return Tile(number, matrix, window, scale, mirrored, bool(rng.random() < config.repeat))
 
 
 def _warp_matrix(
-    rng: np.random.Generator, config: AugmentConfig, scale: float, mirrored: bool
+    rng: np.random.Generator, config: AugmentConfig, scale: float, mirrored: bool, tilt: float
 ) -> MatrixArray:
     """Scale, mirror, turn, shear and tilt about the origin."""
     angle = np.deg2rad(rng.uniform(-1, 1) * config.rotate * (4 if rng.random() < 0.1 else 1))
@@ -272,7 +277,7 @@ def _warp_matrix(
     shape[0, 1] = shear * scale
     matrix = turn @ shape
     if rng.random() < config.perspective:
-        matrix[2, :2] = rng.uniform(-0.0006, 0.0006, 2)
+        matrix[2, :2] = rng.uniform(-tilt, tilt, 2)
     return np.asarray(matrix, np.float64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -95,6 +96,7 @@ class Batches(Dataset[Batch]):
             sampler=range(first, self._settings.schedule.steps),
             num_workers=workers,
             prefetch_factor=2,
+            worker_init_fn=_leave_signals_to_the_run,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -110,6 +112,12 @@ class Batches(Dataset[Batch]):
             weights=self._cumulative,
         )
         return augment.render(self._pack, plan)
+
+
+def _leave_signals_to_the_run(_worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the run ends the workers when it has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def collate(samples: list[augment.Sample]) -> Batch:

@@ -19,7 +19,7 @@ from faceblur_training.recipe import Shape, settings_for
 from faceblur_training.release import checkpoint_named, release
 from faceblur_training.run_plan import RunPlan
 from faceblur_training.teacher_labels import Views
-from faceblur_training.training_run import TrainingRun, prolonged
+from faceblur_training.training_run import TrainingRun, networks, prolonged
 
 Folder = click.Path(path_type=Path)
 positive = click.IntRange(min=1)
@@ -42,7 +42,8 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change one setting, e.g. augment.jpeg=0.3 or sides=[512,640]; repeatable.",
+    help="Change one setting, e.g. batch=8, seed=1, schedule.rate=0.0005, sides=[512,640] or "
+    "augment.jpeg=0.3; repeatable. A run's run.json lists them all.",
 )
 until_option = click.option(
     "--until", type=positive, help="Stop (and save) when so many steps are done."
@@ -77,7 +78,11 @@ def check(data: Path, *, sheet: Path | None) -> None:
     show_default=True,
     help="Longest side that is kept, pixels.",
 )
-@click.option("--teacher", type=Folder, help="Checkpoint that labels what nobody labelled.")
+@click.option(
+    "--teacher",
+    type=Checkpoint(),
+    help="Model that labels what nobody labelled: a checkpoint, or `bundled`.",
+)
 @click.option(
     "--views",
     default="640",
@@ -89,7 +94,9 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
     try:
         sides = tuple(int(part) for part in views.split(","))
     except ValueError:
-        raise InputError(f"--views {views}: expected sizes like 640,1152") from None
+        sides = ()
+    if not sides or min(sides) < 64 or max(sides) > 8192:
+        raise InputError(f"--views {views}: expected sizes like 640,1152, of 64 to 8192 pixels")
     looks = Views(sides=sides, mirrored=len(sides) > 1)
     made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
     click.echo(f"{out}: {len(made)} pictures, {sum(len(e.faces) for e in made.entries())} faces")
@@ -119,21 +126,36 @@ def release_command(checkpoint: Path) -> None:
 @click.argument("data", type=Folder)
 @click.option("--out", type=Folder, required=True, help="Folder of the run.")
 @click.option(
-    "--variant", type=click.Choice(list(VARIANTS)), default="yolov5n-0.5", show_default=True
+    "--variant",
+    type=click.Choice(list(VARIANTS)),
+    default="yolov5n-0.5",
+    show_default=True,
+    help="The network, from small and fast to large; a 6 at the end is for pictures of 1280 px.",
 )
-@click.option("--weights", type=Checkpoint(), help="Start from these, or from `bundled`.")
+@click.option(
+    "--weights",
+    type=Checkpoint(),
+    help="Start from this checkpoint (official, or of a run), or from `bundled`. [from scratch]",
+)
 @click.option(
     "--teacher",
     type=Checkpoint(),
-    help="Imitate this model, or `bundled`; unlabelled pictures count too.",
+    help="Imitate this model, or `bundled`, as well; pictures without labels count too.",
 )
-@click.option("--steps", type=positive, default=10000, show_default=True)
+@click.option(
+    "--steps",
+    type=positive,
+    default=10000,
+    show_default=True,
+    help="Length, in batches of 16 samples (--set batch=…).",
+)
 @click.option(
     "--schedule",
     type=click.Choice(["cosine", "wsd"]),
     default="cosine",
     show_default=True,
-    help="wsd can be prolonged at any time with `resume`.",
+    help="How the learning rate goes. wsd is level with a decay at the end: `resume` can prolong "
+    "it at any time.",
 )
 @set_option
 @until_option
@@ -149,15 +171,21 @@ def train(
     assignments: tuple[str, ...],
     until: int | None,
 ) -> None:
-    """Train on DATA: labelled pictures, any pictures with a teacher, or both."""
+    """Train on DATA: labelled pictures, any pictures with a teacher, or both.
+
+    Runs on a CUDA GPU where there is one, else on the CPU. Ctrl-C saves and ends; `resume` goes on.
+    """
     if (out / "last.pt").exists():
         raise InputError(f"{out} holds a run; continue it with faceblur-train resume {out}")
     settings = settings_for(
         variant, steps=steps, taught=teacher is not None, fresh=weights is None, shape=schedule
     )
     settings = override(settings, assignments)
+    # Before the pictures are decoded, which may take long.
+    networks(settings, weights=weights, teacher=teacher)
     packed = preparation.pack_for(data, out, teacher=teacher, say=_say)
-    _train(TrainingRun(out, RunPlan(settings, packed, teacher, weights), say=_say), until)
+    plan = RunPlan(settings, packed, teacher, weights).absolute()
+    _train(TrainingRun(out, plan, say=_say), until)
 
 
 @main.command()

@@ -24,7 +24,9 @@ COLUMNS = (
     "raw",
     "hint",
     "ap50",
+    "loading",
 )
+LOSSES = COLUMNS[5:12]
 
 
 class History:
@@ -70,7 +72,7 @@ class History:
         figure = Figure(figsize=(9, 5), layout="constrained")
         FigureCanvasAgg(figure)
         losses, quality = figure.subplots(1, 2)
-        for name in COLUMNS[5:-1]:
+        for name in LOSSES:
             points = self._points(name)
             if any(y > 0 for _, y in points):
                 losses.plot(*zip(*points, strict=True), label=name)
@@ -87,7 +89,7 @@ class History:
         return target
 
     def _points(self, name: str) -> Sequence[tuple[float, float]]:
-        return [(float(r["samples"]), float(r[name])) for r in self.rows if r[name]]
+        return [(float(r["samples"]), float(r[name])) for r in self.rows if r.get(name)]
 
     def _rewrite(self) -> None:
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """One line every few seconds: step, speed, loss, time left.
+    """One line every few seconds: step, speed, loss, part of the time spent loading, time left.
 
     Attributes:
         total: Steps of the run.
@@ -31,17 +31,24 @@ class Progress:
         """Start the clock."""
         self._start = self._last = self.clock()
 
-    def line(self, step: int, loss: float) -> str | None:
-        """The line for a step, or None while the last one is fresh."""
+    def line(self, step: int, loss: float, *, loading_s: float) -> str | None:
+        """The line for a step, or None while the last one is fresh.
+
+        Args:
+            step: Steps done.
+            loss: Of the last one.
+            loading_s: Seconds for which the network has waited for pictures so far.
+        """
         now = self.clock()
         if now - self._last < self.every_s and step < self.total:
             return None
         self._last = now
-        speed = (step - self.done) / max(1e-9, now - self._start)
+        passed = max(1e-9, now - self._start)
+        speed = (step - self.done) / passed
         left = duration((self.total - step) / max(1e-9, speed))
         return (
             f"step {step}/{self.total} · {speed * self.batch:.1f} samples/s · "
-            f"loss {loss:.3f} · {left} left"
+            f"loss {loss:.3f} · {loading_s / passed:.0%} loading · {left} left"
         )
 
 

@@ -38,6 +38,12 @@ class RunPlan:
     save_every: int = 250
     validate_every: int = 1000
 
+    def absolute(self) -> RunPlan:
+        """The same with paths that hold in any working directory."""
+        teacher = None if self.teacher is None else self.teacher.resolve()
+        weights = None if self.weights is None else self.weights.resolve()
+        return dataclasses.replace(self, data=self.data.resolve(), teacher=teacher, weights=weights)
+
     def write(self, folder: Path) -> None:
         """Store it in a run folder.
 

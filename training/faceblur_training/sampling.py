@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
@@ -15,14 +16,37 @@ FEWEST_HELD_OUT = 10
 """With fewer pictures than this to hold out, a validation would say nothing."""
 
 
-def held_out(entries: Sequence[Entry]) -> npt.NDArray[np.bool_]:
-    """The pictures of a pack that are kept for validation, by the rule of `holdout`.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which pictures of a pack a run uses for what.
 
-    Returns:
-        (len(entries),) bool; all false when there would be fewer than `FEWEST_HELD_OUT`.
+    Attributes:
+        trained: (N,) bool.
+        validated: (N,) bool; pictures that are held out by the rule of `holdout`, or trained ones
+            when there are fewer than `FEWEST_HELD_OUT` of those.
     """
+
+    trained: npt.NDArray[np.bool_]
+    validated: npt.NDArray[np.bool_]
+
+
+def split(entries: Sequence[Entry], *, taught: bool) -> Split:
+    """Divide the pictures of a pack.
+
+    Args:
+        entries: Of the pack.
+        taught: A teacher takes part, who makes pictures without labels worth something.
+    """
+    labelled = np.asarray([entry.labelled for entry in entries], np.bool_)
+    seen = np.asarray([len(entry.faces) > 0 for entry in entries], np.bool_)
+    usable = labelled | taught
+    # Faces that nobody listed would count as false alarms, unless the teacher listed them.
+    judged = labelled | (taught and bool((seen & ~labelled).any()))
     chosen = np.asarray([is_held_out(PurePath(entry.name)) for entry in entries], np.bool_)
-    return chosen if chosen.sum() >= FEWEST_HELD_OUT else np.zeros(len(entries), np.bool_)
+    chosen &= judged
+    if chosen.sum() < FEWEST_HELD_OUT:
+        return Split(usable, usable & judged)
+    return Split(usable & ~chosen, chosen)
 
 
 def picture_weights(entries: Sequence[Entry]) -> npt.NDArray[np.float64]:

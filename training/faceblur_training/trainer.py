@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,7 @@ class Trainer:
     Attributes:
         step: Steps done.
         samples: Samples seen.
+        loading_s: Seconds for which the network has waited for pictures.
         model: Raw weights.
         average: Averaged weights.
     """
@@ -54,6 +56,7 @@ class Trainer:
         self.settings = settings
         self.step = 0
         self.samples = 0
+        self.loading_s = 0.0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = build(settings.variant)
         if start is not None:
@@ -92,7 +95,7 @@ class Trainer:
         self._grid = Grid(self.model.anchors, tuple(self.model.strides))
 
     def one_step(self) -> dict[str, float]:
-        """Do one step and give its losses, learning rate and gradient norm."""
+        """Do one step and give its losses, learning rate, gradient norm and seconds of loading."""
         settings = self.settings
         rate = settings.schedule.at(self.step)
         for group in self._optimiser.param_groups:
@@ -105,8 +108,14 @@ class Trainer:
         self.average.update(self.model, self.step)
         self.step += 1
         self.samples += settings.batch
-        losses = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
-        return losses | {"rate": rate, "norm": norm}
+        values = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
+        self.loading_s += values["loading"]
+        return values | {"rate": rate, "norm": norm}
+
+    @property
+    def scaled(self) -> bool:
+        """Whether steps with an endless gradient are left out, as float16 meets them."""
+        return self._scaler.is_enabled()
 
     def state(self) -> dict[str, Any]:
         """Everything beside the averaged weights that an exact resume needs."""
@@ -149,7 +158,9 @@ class Trainer:
     def _slice(self, index: int, replica: YOLOv5Face) -> dict[str, float]:
         """Render a slice of the batch, and leave its gradients in the replica."""
         settings = self.settings
+        began = time.perf_counter()
         batch = self._batch(index)
+        loading = time.perf_counter() - began
         pixels = batch.pixels.permute(0, 3, 1, 2).float().div_(255)
         hints = self._hints[index] if self._hints else None
         with torch.autocast(self.device.type, self._half, enabled=settings.half):
@@ -173,7 +184,8 @@ class Trainer:
         share = len(pixels) / settings.batch
         torch.autograd.backward(self._scaler.scale(total * share))
         return {name: float(value.detach()) for name, value in parts.items()} | {
-            "loss": float(total.detach())
+            "loss": float(total.detach()),
+            "loading": loading,
         }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from faceblur.errors import InputError, ModelError
 from faceblur_export.checkpoint import load_model
@@ -20,6 +21,7 @@ from faceblur_training.interruption import interruptible
 from faceblur_training.pack import Pack
 from faceblur_training.progress import Progress
 from faceblur_training.run_plan import RunPlan
+from faceblur_training.settings import Settings
 from faceblur_training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -73,38 +75,37 @@ class TrainingRun:
         self.folder = folder
         self.plan = plan
         self._say = say
-        variant = plan.settings.variant
-        self._check_sides(build(variant).stride)
+        start, teacher = networks(
+            plan.settings, weights=None if resume else plan.weights, teacher=plan.teacher
+        )
         pack = Pack(plan.data)
         entries = pack.entries()
-        teacher = _network(plan.teacher) if plan.teacher else None
         if teacher is None and not any(len(e.faces) for e in entries if e.labelled):
             raise InputError(
                 f"{plan.data} holds no labelled face to learn from; add labels or give --teacher"
             )
-        held_out = sampling.held_out(entries)
-        usable = ~held_out
-        if teacher is None:
-            usable &= np.asarray([entry.labelled for entry in entries])
-        self._validated = np.flatnonzero(held_out if held_out.any() else usable).tolist()
+        split = sampling.split(entries, taught=teacher is not None)
+        self._validated = np.flatnonzero(split.validated).tolist()
         self._pack = pack
-        start = None
-        if plan.weights is not None and resume is None:
-            start = _network(plan.weights, variant=variant).state_dict()
         self.trainer = Trainer(
             plan.settings,
             pack,
-            weights=sampling.picture_weights(entries) * usable,
+            weights=sampling.picture_weights(entries) * split.trained,
             teacher=teacher,
-            start=start,
+            start=start.state_dict() if start else None,
         )
         if resume is not None:
-            content = checkpointing.load(resume, variant=variant)
+            content = checkpointing.load(resume, variant=plan.settings.variant)
             if not content["training"]:
                 raise ModelError(f"{resume} holds weights only; start a new run with --weights")
             self.trainer.restore(content["model"], content["training"])
         self.history = History(folder, step=self.trainer.step)
         plan.write(folder)
+        if (split.trained & split.validated).any():
+            say(
+                f"too few pictures to hold {sampling.FEWEST_HELD_OUT} of them out: AP50, and what "
+                "is best by it, come from pictures that are trained on"
+            )
 
     def train(self, *, until: int | None = None) -> Outcome:
         """Train to the end, or until so many steps are done; save whatever happens.
@@ -124,7 +125,7 @@ class TrainingRun:
                     self.save("stable.pt")
                 sums.append(trainer.one_step())
                 self._refuse_nonsense(sums[-1])
-                line = progress.line(trainer.step, sums[-1]["loss"])
+                line = progress.line(trainer.step, sums[-1]["loss"], loading_s=trainer.loading_s)
                 if line:
                     self._say(line)
                 at_end = trainer.step == last_step
@@ -180,19 +181,14 @@ class TrainingRun:
             values["ap50"] = score
         self.history.add(values)
 
-    def _check_sides(self, stride: int) -> None:
-        for side in self.plan.settings.sides:
-            if side % stride or side < stride:
-                raise InputError(
-                    f"--sides {side} does not suit {self.plan.settings.variant}; "
-                    f"give multiples of {stride}"
-                )
-
     def _refuse_nonsense(self, losses: dict[str, float]) -> None:
-        if not math.isfinite(losses["loss"]):
+        # An endless gradient spoils the weights before the next loss shows it.
+        endless = not (self.trainer.scaled or math.isfinite(losses["norm"]))
+        if endless or not math.isfinite(losses["loss"]):
+            lower = self.plan.settings.schedule.rate / 4
             raise ModelError(
                 f"the loss is no number any more at step {self.trainer.step}; the last checkpoint "
-                "is kept: start again from it with a lower --rate"
+                f"is kept: resume from it with --set schedule.rate={lower:g}"
             )
 
 
@@ -213,10 +209,40 @@ def prolonged(plan: RunPlan, *, steps: int | None, decay: int | None) -> RunPlan
     return dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, schedule=schedule))
 
 
-def _network(path: Path, *, variant: str | None = None) -> YOLOv5Face:
-    model, found = load_model(path)
-    if variant is not None and found != variant:
-        raise ModelError(
-            f"{path} holds a {found} and not a {variant}; give --variant {found} or other weights"
-        )
-    return model
+def networks(
+    settings: Settings, *, weights: Path | None, teacher: Path | None
+) -> tuple[YOLOv5Face | None, YOLOv5Face | None]:
+    """Open the networks that a run starts from and imitates, and see whether they suit it.
+
+    Args:
+        settings: Of the run.
+        weights: Checkpoint to start from, of the same variant.
+        teacher: Checkpoint to imitate, with the same anchors.
+
+    Raises:
+        InputError: A size of the samples does not suit the variant.
+        ModelError: A checkpoint cannot be used, or is of a variant that does not fit.
+    """
+    student = build(settings.variant)
+    for side in settings.sides:
+        if side % student.stride or side < student.stride:
+            raise InputError(
+                f"sides of {side} pixels do not suit {settings.variant}; give multiples of "
+                f"{student.stride}, such as --set sides=[{5 * student.stride}]"
+            )
+    start, master = None, None
+    if weights is not None:
+        start, found = load_model(weights)
+        if found != settings.variant:
+            raise ModelError(
+                f"{weights} holds a {found} and not a {settings.variant}; "
+                f"give --variant {found} or other weights"
+            )
+    if teacher is not None:
+        master, found = load_model(teacher)
+        if not torch.equal(master.anchors.float(), student.anchors.float()):
+            raise ModelError(
+                f"{teacher} holds a {found}, whose anchors are not those of a {settings.variant}; "
+                "a teacher needs as many levels as its student: both with a 6 at the end, or none"
+            )
+    return start, master
