@@ -33,7 +33,7 @@ class WindowWriter:
         planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
         try:
             if not self._is_open:
-                cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+                cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
                 cv2.resizeWindow(_TITLE, format_.width, format_.height)
                 self._is_open = True
             picture = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
