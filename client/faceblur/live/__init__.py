@@ -33,7 +33,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faceblur.live.camera import Camera, CameraControl
+    from faceblur.live.camera import Camera
+    from faceblur.live.camera_control import CameraControl
     from faceblur.live.detection import LiveDetector
     from faceblur.live.options import CameraOptions
     from faceblur.live.redaction import RedactingFilter, redact
@@ -61,7 +62,7 @@ __all__ = [
 
 _HOMES = {
     "Camera": "faceblur.live.camera",
-    "CameraControl": "faceblur.live.camera",
+    "CameraControl": "faceblur.live.camera_control",
     "CameraOptions": "faceblur.live.options",
     "CameraState": "faceblur.live.stats",
     "CameraStats": "faceblur.live.stats",

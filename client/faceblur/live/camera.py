@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from faceblur.detector import Detector
 from faceblur.errors import FaceblurError
@@ -20,7 +19,7 @@ from faceblur.live.redaction import redact
 from faceblur.live.sink import Sink
 from faceblur.live.source import Source
 from faceblur.live.source_worker import SourceJob
-from faceblur.live.stats import CameraState, CameraStats, DelayMeter
+from faceblur.live.stats import CameraState, CameraStats, Counters
 from faceblur.live.waker import Waker
 
 logger = logging.getLogger(__name__)
@@ -38,54 +37,9 @@ a notice have to open again for pictures of another size."""
 SPARE_SLOTS: Final = 3
 """Of the source: one being written, one waiting, one being masked."""
 
-_RATE_WINDOW: Final = 64
-
-
-class CameraControl(Protocol):
-    """What can be done with a camera; `Camera` is one.
-
-    Nothing that happens to the source, the sinks or the detector raises here: it shows in `state`
-    and `stats`.
-    """
-
-    @property
-    def options(self) -> CameraOptions:
-        """As given."""
-
-    @property
-    def state(self) -> CameraState:
-        """What it is doing."""
-
-    def start(self) -> None:
-        """Begin, and return at once."""
-
-    def stop(self, *, timeout_s: float = 5.0) -> None:
-        """End: flush and close the sinks, end the child processes; kill what does not end in time.
-
-        Returns when nothing of the camera is left. Calling it again does nothing.
-        """
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the camera has ended by itself (a file's end, a closed window) or by `stop`.
-
-        Returns:
-            Whether it has.
-        """
-
-    def stats(self) -> CameraStats:
-        """Counters and state at this moment; from any thread, at any time."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended by an error of its own."""
-
-    @property
-    def idle_s(self) -> float:
-        """Seconds since its loop last turned; about one at most while it is well."""
-
 
 class Camera:
-    """See `CameraControl`.
+    """See `faceblur.live.camera_control.CameraControl`.
 
     Args:
         options: What to do.
@@ -99,7 +53,7 @@ class Camera:
     def __init__(self, options: CameraOptions, detector: Detector) -> None:
         self._options = options
         self._presenter = Presenter(options)
-        self._counters = _Counters()
+        self._counters = Counters()
         self._waker = Waker()
         self._checker = Checker(
             detector,
@@ -286,7 +240,7 @@ class Camera:
         for frame in frames:
             for sink in self._sinks:
                 sink.offer(frame, now_s)
-            self._counters.handed_over(frame)
+            self._counters.handed_over(frame.faces, frame.arrived_s)
             frame.release()
 
     def _drain(self) -> None:
@@ -345,37 +299,3 @@ class Camera:
             reason = f": {self._error}" if level == logging.WARNING and self._error else ""
             logger.log(level, "camera %s is %s%s", self._options.name, state, reason)
             self._state, self._state_s = state, time.monotonic()
-
-
-class _Counters:
-    """What a camera has done so far."""
-
-    def __init__(self) -> None:
-        self.frames_in = 0
-        self.frames_checked = 0
-        self.frames_masked = 0
-        self.frames_placeholder = 0
-        self.faces = 0
-        self.delay = DelayMeter()
-        self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
-
-    def arrived(self, arrived_s: float) -> None:
-        self.frames_in += 1
-        self._arrivals.append(arrived_s)
-
-    def handed_over(self, frame: SafeFrame) -> None:
-        if frame.arrived_s is None:
-            self.frames_placeholder += 1
-            return
-        self.frames_checked += 1
-        self.frames_masked += bool(frame.faces)
-        self.faces += frame.faces
-        self.delay.add(time.monotonic() - frame.arrived_s)
-
-    def fps(self) -> float:
-        """Of the frames that came lately; 0 if none did."""
-        arrivals = list(self._arrivals)
-        if len(arrivals) < 2:
-            return 0.0
-        span_s = max(time.monotonic(), arrivals[-1]) - arrivals[0]
-        return (len(arrivals) - 1) / span_s if span_s > 0 else 0.0

@@ -12,7 +12,8 @@ from typing import Final
 from faceblur.detector import Detector
 from faceblur.errors import FaceblurError
 from faceblur.live.backoff import Backoff
-from faceblur.live.camera import Camera, CameraControl
+from faceblur.live.camera import Camera
+from faceblur.live.camera_control import CameraControl
 from faceblur.live.config import fingerprint
 from faceblur.live.options import CameraOptions
 from faceblur.live.redaction import redact

@@ -14,7 +14,7 @@ from faceblur.live.encoder import INTERLEAVE, Encoder
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.sound import SoundFormat, SoundQueue
-from faceblur.live.writers import Output, failed, wall_clock
+from faceblur.live.writers import Output, failed
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class SegmentWriter:
 
     def _open(self, output: Output) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._part = self._folder / f"{wall_clock()}{SUFFIX}{_UNFINISHED}"
+        self._part = self._folder / f"{_now()}{SUFFIX}{_UNFINISHED}"
         # Readable up to the last key frame even if this process is killed.
         settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         settings |= INTERLEAVE
@@ -93,3 +93,9 @@ class SegmentWriter:
                     path.unlink()
             except OSError as error:
                 logger.warning("cannot delete %s: %s", path, error.strerror)
+
+
+def _now() -> str:
+    """The time now in UTC, as it goes into file names; they sort by it."""
+    now = time.time()
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"

@@ -17,7 +17,6 @@ from faceblur.live.worker import Worker, run
 from faceblur.live.writers import (
     NullWriter,
     Output,
-    SrtWriter,
     StreamWriter,
     ViewerLeftError,
     Writer,
@@ -40,6 +39,8 @@ def open_writer(options: SinkOptions) -> Writer:
 
         return MjpegWriter(options)
     if options.kind == "srt":
+        from faceblur.live.srt import SrtWriter
+
         return SrtWriter(options)
     if options.kind == "whip":
         from faceblur.live.whip import WhipWriter

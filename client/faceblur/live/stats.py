@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ DELAY_BUCKETS_S: Final = (
 
 _RECENT: Final = 2048
 """Delays that percentiles are computed from."""
+
+_RATE_WINDOW: Final = 64
+"""Frames that the pace is computed from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +158,42 @@ class DelayMeter:
             p50_s=_percentile(recent, 0.5),
             p99_s=_percentile(recent, 0.99),
         )
+
+
+class Counters:
+    """What a camera has done so far."""
+
+    def __init__(self) -> None:
+        self.frames_in = 0
+        self.frames_checked = 0
+        self.frames_masked = 0
+        self.frames_placeholder = 0
+        self.faces = 0
+        self.delay = DelayMeter()
+        self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
+
+    def arrived(self, arrived_s: float) -> None:
+        """Count a frame that came."""
+        self.frames_in += 1
+        self._arrivals.append(arrived_s)
+
+    def handed_over(self, faces: int, arrived_s: float | None) -> None:
+        """Count a frame that went to the sinks, with so many masks; a placeholder never arrived."""
+        if arrived_s is None:
+            self.frames_placeholder += 1
+            return
+        self.frames_checked += 1
+        self.frames_masked += bool(faces)
+        self.faces += faces
+        self.delay.add(time.monotonic() - arrived_s)
+
+    def fps(self) -> float:
+        """Of the frames that came lately; 0 if none did."""
+        arrivals = list(self._arrivals)
+        if len(arrivals) < 2:
+            return 0.0
+        span_s = max(time.monotonic(), arrivals[-1]) - arrivals[0]
+        return (len(arrivals) - 1) / span_s if span_s > 0 else 0.0
 
 
 def unstarted(name: str, source: str, error: str) -> CameraStats:

@@ -21,10 +21,11 @@ import av
 
 from faceblur.errors import OutputError
 from faceblur.live.encoder import Encoder
+from faceblur.live.fitting import Fitter
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.sound import SoundFormat, SoundQueue
-from faceblur.live.writers import Fitter, Output, failed
+from faceblur.live.writers import Output, failed
 
 try:
     from aiortc import (
@@ -73,7 +74,9 @@ class WhipWriter:
         if self._session.has_failed:
             raise OutputError(f"{self._options.label}: the other side has gone")
         try:
-            self._encoder.write(self._fitter.fit(output, self._format), output.time_s)
+            self._encoder.write(
+                self._fitter.fit(output.samples, output.format, self._format), output.time_s
+            )
             self._encoder.write_sound(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
             raise failed(self._options, error) from error
