@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Final
 
 import click
 
 # Before gRPC is imported: it would add lines of its own to our one sentence.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from faceblur.cli.attack import attack
-from faceblur.cli.blur import blur
-from faceblur.cli.camera import camera
-from faceblur.cli.check import check
-from faceblur.cli.doctor import doctor
-from faceblur.cli.run import run
-from faceblur.cli.serve import serve
-from faceblur.cli.status import status
-from faceblur.cli.test import test
-from faceblur.cli.verify import verify
 from faceblur.clitools import FaceblurGroup
 
 EXIT_CODES = """
@@ -36,19 +28,36 @@ Exit codes:
 """
 
 
-@click.group(cls=FaceblurGroup, epilog=EXIT_CODES)
+COMMANDS: Final = (
+    "attack",
+    "blur",
+    "camera",
+    "check",
+    "doctor",
+    "run",
+    "serve",
+    "status",
+    "test",
+    "verify",
+)
+
+
+class _Commands(FaceblurGroup):
+    """Imports the command that is called, and no other: start-up is part of masking a clip."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"faceblur.cli.{cmd_name}"), cmd_name
+        )
+        return command
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES)
 @click.version_option(package_name="faceblur-triton", prog_name="faceblur")
 def main() -> None:
     """Find faces in photos, videos and live cameras and mask them beyond recognition."""
-
-
-main.add_command(blur)
-main.add_command(serve)
-main.add_command(doctor)
-main.add_command(attack)
-main.add_command(verify)
-main.add_command(test)
-main.add_command(camera)
-main.add_command(run)
-main.add_command(status)
-main.add_command(check)

@@ -31,8 +31,10 @@ def reference() -> str:
 def _walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        for each in sorted(command.commands):
-            yield from _walk(command.commands[each], f"{name} {each}")
+        context = click.Context(command)
+        for each in sorted(command.list_commands(context)):
+            if (known := command.get_command(context, each)) is not None:
+                yield from _walk(known, f"{name} {each}")
 
 
 def _help(command: click.Command, name: str) -> str:
