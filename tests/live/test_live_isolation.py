@@ -20,6 +20,7 @@ import pytest
 from running import PATTERN, Run, Sightless, shown, until
 
 from faceblur.live import Camera, SinkOptions, parse_source
+from faceblur.live.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
 from faceblur.live.source_options import SourceOptions
 from rig.faults import SilentServer
 
@@ -65,6 +66,18 @@ def _children(camera: Camera) -> list[int]:
         if arguments[-2:-1] == [name] and arguments[2].startswith(b"from faceblur.live"):
             found.append(int(path.parent.name))
     return found
+
+
+def test_pauses_between_attempts_grow_and_are_never_in_step() -> None:
+    pauses = [[backoff.pause_s() for _ in range(12)] for backoff in (Backoff(), Backoff())]
+    for number, pair in enumerate(zip(*pauses, strict=True)):
+        expected_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)
+        assert all(expected_s / 2 <= pause_s <= expected_s * 1.5 for pause_s in pair)
+        assert pair[0] != pair[1]
+    backoff = Backoff()
+    for _ in range(9):
+        backoff.pause_s()
+    assert backoff.pause_s(worked_for_s=HEALTHY_S) <= FIRST_PAUSE_S * 1.5
 
 
 def test_peers_that_accept_and_never_answer_slow_no_camera(silent: SilentServer, run: Run) -> None:

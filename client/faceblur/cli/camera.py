@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final, get_args
 
 import click
@@ -46,6 +47,11 @@ _POLL_S: Final = 0.2
     show_default=True,
     help="Keep the sound; voices are not masked.",
 )
+@click.option(
+    "--encoder",
+    metavar="NAME",
+    help="Video encoder of FFmpeg, such as h264_nvenc; x264 where it does not work. [x264]",
+)
 @live_session_options
 @logging_options
 def camera(
@@ -56,6 +62,7 @@ def camera(
     policy: Policy,
     live: dict[str, Any],
     audio: Audio,
+    encoder: str | None,
     session: SessionOptions,
     quiet: bool,
 ) -> None:
@@ -68,7 +75,7 @@ def camera(
     options = CameraOptions(
         name=name,
         source=parse_source(source),
-        sinks=tuple(parse_sink(sink) for sink in sinks),
+        sinks=tuple(replace(parse_sink(sink), encoder=encoder) for sink in sinks),
         policy=policy,
         deadline_s=session.deadline_s,
         audio=audio,

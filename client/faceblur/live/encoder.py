@@ -32,6 +32,8 @@ _X264: Final = {
     "threads": "1",
 }
 _I_FRAME: Final = 1
+_GOP: Final = 60
+"""Pictures from one key frame to the next where an encoder goes by its own count."""
 
 
 class Encoder:
@@ -124,7 +126,9 @@ def _encoder_stream(container: Any, options: SinkOptions) -> Any:
         settings = {"preset": "veryfast", "async_depth": "1", "forced_idr": "1"}
     stream = container.add_stream(name, options=settings)
     context = stream.codec_context
-    context.gop_size = 1 << 14
+    # Key frames come when they are asked for; not every encoder heeds that.
+    heeds = name == FALLBACK_ENCODER or name.endswith(("_nvenc", "_qsv"))
+    context.gop_size = 1 << 14 if heeds else _GOP
     context.max_b_frames = 0
     if options.bitrate is not None:
         if name == FALLBACK_ENCODER:
