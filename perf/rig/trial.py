@@ -29,6 +29,19 @@ PATIENCE_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How the camera under test is set.
+
+    Attributes:
+        detect_every: See `CameraOptions`.
+        lookahead: Likewise.
+    """
+
+    detect_every: int = 1
+    lookahead: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """What a viewer saw of one fault.
 
@@ -140,8 +153,9 @@ class Trial:
 
 
 @contextmanager
-def trial(folder: Path) -> Iterator[Trial]:
+def trial(folder: Path, setup: Setup | None = None) -> Iterator[Trial]:
     """Run a camera on a moving face, published over RTSP to a viewer."""
+    setup = setup or Setup()
     onnx, model = models.find(BUNDLED_MODEL)
     with ExitStack() as stack:
         options = ServerOptions(onnx=onnx, model=model, instances=1, threads=1)
@@ -161,6 +175,8 @@ def trial(folder: Path) -> Iterator[Trial]:
                 sinks=(parse_sink(url),),
                 policy=Policy(size=NETWORK_SIZE),
                 deadline_s=DEADLINE_S,
+                detect_every=setup.detect_every,
+                lookahead=setup.lookahead,
             ),
             blindfold,
         )
