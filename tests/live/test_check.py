@@ -81,7 +81,8 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         "  silent:\n"
         f"    source: {{url: 'rtsp://127.0.0.1:{silent.getsockname()[1]}/live',"
         " stall_timeout_s: 60}\n"
-        f"    sinks: ['rtsp://127.0.0.1:{silent.getsockname()[1]}/x']\n"
+        f"    sinks: ['rtsp://127.0.0.1:{silent.getsockname()[1]}/x', 'mjpeg:[::1]:{port}',"
+        " 'hls:/proc/new']\n"
     )
     started = time.monotonic()
     done = check(file, "--deadline", "4", PASSWORD="s3cret/word")
@@ -103,6 +104,8 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         ("BAD", "gone", "Address already in use"),
         ("BAD", "silent", "no picture came within 4 s"),
         ("BAD", "silent", "it did not answer in time"),
+        ("ok ", "silent", f"port {port} is free"),
+        ("BAD", "silent", "/proc"),
     ]
     assert len(lines) == len(expected)
     for line, (mark, name, text) in zip(lines, expected, strict=True):

@@ -33,6 +33,9 @@ DEADLINE_S: Final = 15.0
 """For one probe, a fresh interpreter included."""
 
 _PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+_ROOM_BYTES: Final = 10_000_000
+"""With less than this a folder is as good as full."""
+
 _TLS: Final = ("rtsps", "rtmps", "https")
 
 
@@ -130,7 +133,8 @@ def _tried(sink: SinkOptions, deadline_s: float) -> str:
         return _folder_is_writable(Path(sink.target))
     if sink.kind == "mjpeg":
         host, port = split_address(sink.target)
-        with socket.create_server((host, port)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family):
             return f"port {port} is free"
     if sink.kind == "srt":
         if shutil.which("ffmpeg") is None:
@@ -175,5 +179,9 @@ def _folder_is_writable(folder: Path) -> str:
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise OSError(f"{there} cannot be written to")
-    free_gb = shutil.disk_usage(there).free / 1e9
-    return f"{'the folder' if there == folder else there} can be written to, {free_gb:.1f} GB free"
+    free = shutil.disk_usage(there).free
+    if free < _ROOM_BYTES:
+        raise OSError(f"{there} has no room left")
+    return (
+        f"{'the folder' if there == folder else there} can be written to, {free / 1e9:.1f} GB free"
+    )
