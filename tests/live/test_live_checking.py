@@ -15,7 +15,7 @@ from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import DeadlineError, ReplyError
 from faceblur.letterbox import Letterbox
-from faceblur.live.checking import IN_FLIGHT, PATIENCE, Checker, Verdict
+from faceblur.live.checking import IN_FLIGHT, MAX_HUNG, PATIENCE, Checker, Verdict
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
 
@@ -264,6 +264,26 @@ def test_a_detector_that_hangs_in_the_call_itself_is_left_behind(bench: Bench) -
     bench.answer(0)
     assert bench.arrive() == [], "it is asked again"
     hangs.set()
+
+
+def test_a_detector_that_hangs_for_ever_holds_few_threads(bench: Bench) -> None:
+    bench.detector.hangs = hangs = threading.Event()
+    before = threading.active_count()
+    for _ in range(3 * MAX_HUNG):
+        bench.arrive()
+        bench.arrive()
+        bench.collect(after_s=PATIENCE * DEADLINE_S + 0.01)
+    assert threading.active_count() <= before + MAX_HUNG
+    bench.detector.hangs = None
+    hangs.set()
+    deadline_s = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    asked = len(bench.detector.asked)
+    bench.collect()
+    bench.arrive()
+    bench.answer(asked)
+    assert bench.arrive() == [], "it is asked again"
 
 
 def test_a_detector_that_loses_frames_is_asked_again(bench: Bench) -> None:

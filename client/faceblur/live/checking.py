@@ -18,6 +18,9 @@ from faceblur.live.frames import RawFrame
 IN_FLIGHT: Final = 2
 """Frames of one camera that are with the detector at once: one travels while one is looked at."""
 
+MAX_HUNG: Final = 4
+"""So many threads at most hang in a call of the detector; then it is not called any more."""
+
 PATIENCE: Final = 3.0
 """After so many deadlines a frame without any answer, not even a refusal, no longer counts as with
 the detector: the connection has lost it."""
@@ -82,6 +85,10 @@ class _Asker:
     def close(self) -> None:
         self._questions.put(None)
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while (question := self._questions.get()) is not None:
             self._submit(question)
@@ -135,6 +142,7 @@ class Checker:
         """
         self._new_asker: Callable[[], _Asker] = lambda: _Asker(detector, min_score, wake)
         self._asker = self._new_asker()
+        self._hung: list[_Asker] = []
         self._deadline_s = deadline_s
         self._queue: deque[_Question | RawFrame] = deque()
         """Frames in order: those that were asked about, and those between them."""
@@ -245,7 +253,7 @@ class Checker:
 
     def _ask_waiting(self) -> None:
         frame = self._waiting
-        if frame is None or len(self._asked) >= IN_FLIGHT:
+        if frame is None or len(self._asked) >= IN_FLIGHT or len(self._hung) >= MAX_HUNG:
             return
         question = _Question(frame, self._deadline_s)
         self._asked.add(question)
@@ -284,10 +292,12 @@ class Checker:
 
     def _give_up(self, now_s: float) -> None:
         """Forget frames that the detector has lost."""
+        self._hung = [asker for asker in self._hung if asker.is_alive]
         lost = {question for question in self._asked if now_s > question.lost_s}
         if any(not question.is_sent for question in lost):
             # The call itself hangs. Its thread is left to it.
             self._asker.close()
+            self._hung.append(self._asker)
             self._asker = self._new_asker()
         for question in lost:
             question.frame.release()
