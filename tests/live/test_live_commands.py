@@ -42,6 +42,20 @@ def test_a_webcam_that_is_not_there_is_said_in_a_sentence(bundled_server: str) -
     assert "/dev/video97: No such file or directory" in result.output
 
 
+@pytest.mark.parametrize("command", [["camera", "--to", "null"], ["test", "--headless"]])
+def test_a_camera_that_fails_is_no_success(
+    command: list[str], bundled_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr("faceblur.live.camera.Camera._turn", breaks)
+    source = [PATTERN] if command[0] == "camera" else ["--source", PATTERN]
+    result = _run(*command, *source, "--server", bundled_server)
+    assert result.exit_code == 1
+    assert "the camera has failed; the log above says why" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

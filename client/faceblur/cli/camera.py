@@ -92,17 +92,23 @@ def camera(
             pass
         finally:
             running.stop(timeout_s=FLUSH_S)
-    _finish(running, quiet=quiet)
+    stats = finish(running, quiet=quiet)
+    if stats.frames_in == 0 and stats.last_error:
+        raise FaceblurError(stats.last_error)
 
 
-def _finish(camera: Camera, *, quiet: bool) -> None:
+def finish(camera: Camera, *, quiet: bool) -> CameraStats:
+    """Say what a camera has done that has ended.
+
+    Raises:
+        FaceblurError: It has ended by an error of its own.
+    """
     stats = camera.stats()
     if not quiet:
         click.echo(summary(stats))
     if camera.failed:
         raise FaceblurError("the camera has failed; the log above says why")
-    if stats.frames_in == 0 and stats.last_error:
-        raise FaceblurError(stats.last_error)
+    return stats
 
 
 def summary(stats: CameraStats) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from faceblur.cli.camera import summary
+from faceblur.cli.camera import finish
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
 from faceblur.cli.options import logging_options, policy_options
 from faceblur.errors import InputError, OutputError
@@ -61,8 +61,7 @@ def test(
             pass
         finally:
             camera.stop()
-    if not quiet:
-        click.echo(summary(camera.stats()))
+    finish(camera, quiet=quiet)
 
 
 def _watch(camera: Camera, frames: int | None, *, shown: bool) -> None:
