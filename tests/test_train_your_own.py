@@ -32,7 +32,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_five_commands_lead_to_a_served_model(workshop: Path) -> None:
-    commands, (resume,) = _blocks()[0], _blocks()[1]
+    commands, (resume,), (compare,) = _blocks()
     assert len(commands) == 5
     *preparing, serving = commands
     for command in preparing[:2]:
@@ -40,6 +40,8 @@ def test_the_five_commands_lead_to_a_served_model(workshop: Path) -> None:
     _run(resume + " --steps 9")
     for command in preparing[2:]:
         _run(command)
+    # What six steps taught may well be worse, which is exit code 1.
+    _run(compare, codes=(0, 1))
     assert cv2.imread("samples.png") is not None
     assert (workshop / "mine.json").read_text().startswith("{")
 
@@ -73,7 +75,7 @@ def _blocks() -> list[list[str]]:
     return [block.strip().splitlines() for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)]
 
 
-def _run(command: str) -> None:
+def _run(command: str, codes: tuple[int, ...] = (0,)) -> None:
     program, *arguments = shlex.split(command)
     done = subprocess.run(
         [str(Path(sys.executable).with_name(program)), *arguments],
@@ -81,7 +83,7 @@ def _run(command: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+    assert done.returncode in codes, f"{command}: {done.stderr[-2000:]}"
 
 
 def _label(name: str, count: int, *, seed: int) -> None:

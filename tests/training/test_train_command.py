@@ -72,6 +72,16 @@ def test_train_then_resume_from_elsewhere(
     assert json.loads((out / "run.json").read_text())["settings"]["gains"]["box"] == 3
 
 
+def test_nothing_to_learn_from_is_known_before_anything_is_written(
+    labelled_folder: Path, tmp_path: Path
+) -> None:
+    (labelled_folder / "labels.txt").unlink()
+    result = command("train", labelled_folder, "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 3
+    assert "holds no labelled face to learn from" in result.output
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_learns_from_pictures_nobody_labelled(
     shared: Path, labelled_folder: Path, tmp_path: Path
 ) -> None:

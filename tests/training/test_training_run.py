@@ -158,6 +158,21 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert run(tmp_path / "run", plan, resume=True).step == 4
 
 
+def test_a_disk_that_is_full_from_the_start_promises_no_resume(
+    plan: RunPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TrainingRun(tmp_path / "run", plan)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OutputError, match=r"disk is full: free some space or write elsewhere$"):
+        training.train(until=1)
+    training.close()
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
 def test_checkpoints_of_another_kind_are_named(plan: RunPlan, tmp_path: Path) -> None:
     other = tmp_path / "n.pt"
     checkpointing.save(other, variant="yolov5n", model=build("yolov5n").state_dict(), training={})

@@ -96,7 +96,7 @@ class Batches(Dataset[Batch]):
             sampler=range(first, self._settings.schedule.steps),
             num_workers=workers,
             prefetch_factor=2,
-            worker_init_fn=_leave_signals_to_the_run,
+            worker_init_fn=_prepare_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -114,8 +114,9 @@ class Batches(Dataset[Batch]):
         return augment.render(self._pack, plan)
 
 
-def _leave_signals_to_the_run(_worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the run ends the workers when it has saved."""
+def _prepare_worker(_number: int) -> None:
+    """Use one thread, and let the run end its workers: Ctrl-C reaches all processes at once."""
+    cv2.setNumThreads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -34,7 +34,9 @@ def save(path: Path, *, variant: str, model: dict[str, Any], training: dict[str,
             part.write_bytes(buffer.getbuffer())
     except OutputError as error:
         kept = "; the checkpoint before it is kept" if path.exists() else ""
-        raise OutputError(f"{error}{kept}; then run faceblur-train resume {path.parent}") from error
+        again = f"; then run faceblur-train resume {path.parent}"
+        going_on = again if (path.parent / "last.pt").exists() else ""
+        raise OutputError(f"{error}{kept}{going_on}") from error
 
 
 def load(path: Path, *, variant: str | None = None) -> dict[str, Any]:

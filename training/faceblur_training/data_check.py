@@ -13,6 +13,7 @@ import numpy as np
 from faceblur.atomic import atomic_path
 from faceblur.errors import InputError
 from faceblur_training.formats import read_folder
+from faceblur_training.labelled_picture import LabelledPicture
 from faceblur_training.pack import FloatArray, Picture, open_picture
 
 HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
@@ -21,7 +22,7 @@ HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
 NAMED = 5
 """How many pictures without labels are named."""
 
-SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
+SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL, CAPTION = 6, 4, 240, 18
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         empty += item.labelled and not len(known.boxes)
         if len(known.boxes) < len(item.boxes):
             problems.append(f"{item.source}: {item.path.name} has faces thinner than a pixel")
-        samples.offer(number, pixels, known.boxes)
+        samples.offer(number, pixels, known)
     if sheet is not None:
         samples.write(sheet)
     counts = np.histogram(heights, [*HEIGHT_BINS, np.inf])[0]
@@ -138,10 +139,11 @@ class _Samples:
         self._numbers = {int(n) for n in np.linspace(0, total - 1, wanted)}
         self._cells: list[Picture] = []
 
-    def offer(self, number: int, pixels: Picture, boxes: FloatArray) -> None:
+    def offer(self, number: int, pixels: Picture, known: LabelledPicture) -> None:
         """Keep the picture if it is one of those."""
         if number in self._numbers:
-            self._cells.append(draw_cell(pixels, boxes))
+            name = known.path.name if known.labelled else f"{known.path.name}: unlabelled"
+            self._cells.append(draw_cell(pixels, known.boxes, name))
 
     def write(self, path: Path) -> None:
         """Put the cells together and write them as PNG."""
@@ -149,14 +151,22 @@ class _Samples:
             part.write_bytes(encode_sheet(self._cells, columns=SHEET_COLUMNS))
 
 
-def draw_cell(pixels: Picture, boxes: FloatArray, *, side: int = SHEET_CELL) -> Picture:
-    """A picture (H, W, 3) fitted into a square cell with red boxes around its faces."""
+def draw_cell(
+    pixels: Picture, boxes: FloatArray, caption: str, *, side: int = SHEET_CELL
+) -> Picture:
+    """A picture (H, W, 3) fitted into a cell with red boxes around its faces, and its caption."""
     scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    cell = np.full((side, side, 3), 30, np.uint8)
+    cell = np.full((side + CAPTION, side, 3), 30, np.uint8)
     cell[: size[1], : size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     for x1, y1, x2, y2 in (boxes[:, :4] * scale).round().astype(int).tolist():
         cv2.rectangle(cell, (x1, y1), (x2, y2), (255, 40, 40), 1)
+    cell[side:] = 255
+    # OpenCV's font has no other letters.
+    text = caption.encode("ascii", "replace").decode()[-32:]
+    cv2.putText(
+        cell, text, (4, side + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
+    )
     return cell
 
 

@@ -75,7 +75,7 @@ class History:
         for name in LOSSES:
             points = self._points(name)
             if any(y > 0 for _, y in points):
-                losses.plot(*zip(*points, strict=True), label=name)
+                losses.plot(*zip(*points, strict=True), marker=".", label=name)
         losses.set(xlabel="samples", yscale="log", title="losses")
         if losses.get_legend_handles_labels()[1]:
             losses.legend()

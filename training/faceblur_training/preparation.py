@@ -71,8 +71,17 @@ def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str]
         return data
     if not data.is_dir():
         raise InputError(f"{data} is not a folder; give one that holds pictures, or a pack")
+    # Before the pictures are decoded, which may take long.
+    if not (teacher or is_bundle(data) or _any_labelled(data)):
+        raise InputError(
+            f"{data} holds no labelled face to learn from; add labels or give --teacher"
+        )
     prepare(data, run / "data", teacher=teacher, views=Views(sides=(640,), mirrored=False), say=say)
     return run / "data"
+
+
+def _any_labelled(data: Path) -> bool:
+    return any(item.labelled and len(item.boxes) for item in read_folder(data))
 
 
 def _counted(

@@ -138,8 +138,14 @@ class Trainer:
                 own[name].copy_(value)
         self.average.model.load_state_dict(average)
         self._optimiser.load_state_dict(state["optimizer"])
+        for own_state in self._optimiser.state.values():
+            if "steps" in own_state:
+                # Read in every step: from a GPU that would wait for it each time.
+                own_state["steps"] = own_state["steps"].cpu()
         self._replicas.spread_buffers()
-        self._scaler.load_state_dict(state.get("scaler", {}))
+        if state.get("scaler"):
+            # Without one the run came from a device that scales no gradients.
+            self._scaler.load_state_dict(state["scaler"])
         self._coming = None
 
     def close(self) -> None:
