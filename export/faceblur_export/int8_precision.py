@@ -25,8 +25,8 @@ from faceblur_export.calibration import Calibration
 from faceblur_export.tensorrt_builders import Progress
 
 METHOD: Final = "mean of the frames' extremes"
-"""How ranges are taken. The extremes of all frames leave too few steps for the rest: they cost
-the bundled model about 20 AP50 points."""
+"""How ranges are taken. The extremes of all frames leave too few steps for the rest, and cost many
+AP50 points: perf/run calibration."""
 
 OPTIONS: Final = {
     "ActivationSymmetric": True,

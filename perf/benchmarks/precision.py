@@ -44,6 +44,7 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
     One thread, one picture at a time. INT8 comes in two forms: the one that `faceblur-export`
     makes for TensorRT, and the one that ONNX Runtime's own CPU kernels ask for.
     """
+    output.mkdir(parents=True, exist_ok=True)
     single, info = models.find(model)
     with tempfile.TemporaryDirectory() as scratch:
         files = {"FP32": single} | _lower(single, calibration, Path(scratch))
@@ -52,7 +53,7 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
             for name, path in files.items()
             if name != "FP32"
         }
-        canvases = _same_shape(read_calibration(labelled).canvases)
+        canvases = same_shape(read_calibration(labelled).canvases)
         contenders = [Contender(name, _work(path, canvases)) for name, path in files.items()]
         samples = interleave(contenders, rounds=rounds)
         sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -76,7 +77,6 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
         "gate": {n: asdict(record) | {"passed": record.passed} for n, record in judged.items()},
         "samples": [asdict(sample) for sample in samples],
     }
-    output.mkdir(parents=True, exist_ok=True)
     (output / "precision.json").write_text(json.dumps(document, indent=1) + "\n")
     text = _page(document["command"], rows, judged, card)
     (output / "precision.md").write_text(text)
@@ -102,7 +102,7 @@ def _for_cpu(single: Path, calibration: Calibration, output: Path) -> None:
     quantization.quantize_static(
         single,
         output,
-        _Reader(calibration.canvases),
+        Reader(calibration.canvases),
         op_types_to_quantize=["Conv"],
         nodes_to_exclude=sorted(left_single(onnx.load(single))),
         per_channel=True,
@@ -116,16 +116,19 @@ def _for_cpu(single: Path, calibration: Calibration, output: Path) -> None:
     onnx.save(model, output)
 
 
-class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """Gives ONNX Runtime's quantiser one canvas after the other."""
+
     def __init__(self, canvases: Sequence[Canvas]) -> None:
         self._frames: Iterator[Canvas] = iter(canvases)
 
     def get_next(self) -> dict[str, Any] | None:
+        """The next one as the model's input, None after the last."""
         canvas = next(self._frames, None)
         return None if canvas is None else {INPUT: canvas[None]}
 
 
-def _same_shape(canvases: Sequence[Canvas]) -> list[Canvas]:
+def same_shape(canvases: Sequence[Canvas]) -> list[Canvas]:
     """Canvases of the most common shape."""
     shapes = [canvas.shape for canvas in canvases]
     usual = max(sorted(set(shapes)), key=shapes.count)
