@@ -6,6 +6,8 @@ import base64
 import json
 from concurrent.futures import Future
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
@@ -292,8 +294,48 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert "a.json is no run of: perf/run analyzer" in result.output
 
 
+MODEL_ANALYZER_KEYS = {
+    "checkpoint_directory", "client_protocol", "collect_cpu_metrics", "cpu_only_composing_models",
+    "ensemble_composing_models", "export_path", "model_repository", "num_configs_per_model",
+    "output_model_repository_path", "override_output_model_repository", "profile_models",
+    "run_config_search_max_concurrency", "run_config_search_max_instance_count",
+    "run_config_search_max_model_batch_size", "run_config_search_min_instance_count",
+    "run_config_search_mode", "triton_docker_image", "triton_docker_shm_size",
+    "triton_launch_mode",
+}  # fmt: skip
+"""Those of ours that Model Analyzer 1.58.0 knows: it read the file. Its wheel brings an empty
+perf_analyzer with it, so it is not here."""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["inputs", PICTURE, "--output", "absent/x.json"], "Error: cannot use absent/x.json: No"),
+        (["transport", PICTURE, "empty", "--output", "file"], "Error: cannot use file: File exist"),
+        (["precision", "empty", "--calibration", "empty"], "run: empty holds no picture"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_run_says_so_in_one_sentence(
+    words: list[object], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    loader = SourceFileLoader("perf_run", str(ROOT / "perf" / "run"))
+    benchmarks = module_from_spec(spec_from_loader("perf_run", loader))  # type: ignore[arg-type]
+    loader.exec_module(benchmarks)
+    done = CliRunner().invoke(benchmarks.main, [str(word) for word in words], prog_name="run")
+    assert done.exit_code != 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(sentence)
+
+
 def test_model_analyzer_is_told_of_our_models_and_our_image() -> None:
     config = yaml.safe_load((ROOT / "perf" / "model_analyzer.yaml").read_text())
+    assert set(config) == MODEL_ANALYZER_KEYS
+    # It makes no folder above these.
+    assert Path(config["checkpoint_directory"]).parent == Path(config["export_path"])
+    assert f"mkdir -p {config['export_path']} " in (ROOT / "docs/benchmarking.md").read_text()
     models = [*config["profile_models"], *config["ensemble_composing_models"]]
     assert [name for name in models if not (model_repository() / name).is_dir()] == []
     assert f"TRITON_IMAGE={config['triton_docker_image']}\n" in (ROOT / ".env").read_text()

@@ -91,9 +91,15 @@ class Plan:
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--size", default=DEFAULT_SIZE, show_default=True)
-@click.option("--stride", default=32, show_default=True, help="Of the model; 64 for P6 models.")
-@click.option("--frames", default=24, show_default=True)
+@click.option("--size", type=click.IntRange(64, 4096), default=DEFAULT_SIZE, show_default=True)
+@click.option(
+    "--stride",
+    type=click.IntRange(32, 64),
+    default=32,
+    show_default=True,
+    help="Of the model; 64 for P6 models.",
+)
+@click.option("--frames", type=click.IntRange(1, 1000), default=24, show_default=True)
 @click.option("--min-score", default=DEFAULT_THRESHOLD, show_default=True)
 @click.option(
     "--kind",
@@ -146,11 +152,36 @@ def inputs(
 )
 @click.option("--batch", "batches", callback=_numbers, default="1,4", show_default=True)
 @click.option("--cameras", callback=_numbers, default="1,2,4,8", show_default=True)
-@click.option("--fps", default=15.0, show_default=True, help="Of each camera.")
-@click.option("--window-ms", default=1000, show_default=True, help="Three for each load.")
-@click.option("--rounds", default=1, show_default=True, help="The median counts.")
-@click.option("--instances", default=cpu_share()[0], help="Of an embedded server.")
-@click.option("--threads", default=cpu_share()[1], help="CPU threads of each.")
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.1, 1000),
+    default=15.0,
+    show_default=True,
+    help="Of each camera.",
+)
+@click.option(
+    "--window-ms",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Three for each load.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The median counts.",
+)
+@click.option(
+    "--instances",
+    type=click.IntRange(1, 64),
+    default=cpu_share()[0],
+    help="Of an embedded server.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=cpu_share()[1], help="CPU threads of each."
+)
 @click.option("--precision", help="Of the model on a server that is not embedded, for the card.")
 @click.option("--machine", help="What a server that is not embedded runs on, for the card.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results/analyzer"))
@@ -174,6 +205,8 @@ def analyzer(
         ("ensemble", "detector alone") if server else tuple(TOPOLOGIES)
     )
     plan = Plan(**{**choices, "topologies": topologies})
+    # What cannot be written is found out before minutes of measuring.
+    output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     try:
         tool = PerfAnalyzer.find(models.cache_folder())

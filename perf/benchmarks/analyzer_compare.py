@@ -53,11 +53,13 @@ class Run:
         """
         try:
             document = json.loads(path.read_text())
-            if document["kind"] != KIND:
+            if document["kind"] != KIND or not isinstance(document["card"], dict):
                 raise KeyError("kind")
             points = tuple(Point.from_plain(point) for point in document["points"])
             return cls(path.name, document["card"], points)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is no run of: perf/run analyzer") from error
 
 

@@ -20,6 +20,7 @@ from benchmarks.transport_accuracy import Accuracy, Coding, accuracy_table, meas
 from faceblur import models
 from faceblur.connection import Connection
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.errors import InputError
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox
 from faceblur.transports import JPEG_QUALITY, TransportName, encode_jpeg
@@ -33,6 +34,8 @@ FPS: Final = 30
 TIMEOUT_S: Final = 60.0
 LINK_FRAMES: Final = 12
 """Of each transport over each slow link; pixels take long there."""
+
+HERE: Final = "this machine"
 
 Canvas = npt.NDArray[np.uint8]
 
@@ -82,6 +85,21 @@ class Carried:
     cpu_ms: float | None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What `auto` made of a link.
+
+    Attributes:
+        link: What the server was reached by.
+        transport: What it chose.
+        seconds: Until the connection stood, its measuring included.
+    """
+
+    link: str
+    transport: str
+    seconds: float
+
+
 @click.command("transport")
 @click.argument("video", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument(
@@ -91,11 +109,14 @@ class Carried:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
-@click.option("--frames", default=40, show_default=True, help="Of the video, in one round.")
-@click.option("--rounds", default=5, show_default=True)
 @click.option(
-    "--link", "links", multiple=True, type=float, default=(100.0, 20.0), show_default=True,
-    help="Mbit/s of a simulated network; may be given several times.",
+    "--frames", type=click.IntRange(2), default=40, show_default=True,
+    help="Of the video, in one round.",
+)  # fmt: skip
+@click.option("--rounds", type=click.IntRange(2), default=5, show_default=True)
+@click.option(
+    "--link", "links", multiple=True, type=click.FloatRange(1, 1e5), default=(100.0, 20.0),
+    show_default=True, help="Mbit/s of a simulated network; may be given several times.",
 )  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def transport(
@@ -113,6 +134,7 @@ def transport(
     Delays are those of the real server, a frame at a time. Accuracy is that of the same model in
     this process, on canvases that were encoded and decoded as client and server do.
     """
+    output.mkdir(parents=True, exist_ok=True)
     onnx, info = models.find(model)
     canvases = list(_canvases(video, frames))
     card = machine_card() | {
@@ -129,13 +151,19 @@ def transport(
     options = ServerOptions(onnx=onnx, model=info)
     with TritonServer(options) as server:
         carried = _carried(server, canvases, rounds)
+        chosen = [
+            _chosen(server.address, HERE),
+            _chosen(_elsewhere(server.address), f"{HERE}, no shared memory"),
+        ]
         for link in links:
-            carried += _over_link(server, canvases[:LINK_FRAMES], link)
+            rows, choice = _over_link(server, canvases[:LINK_FRAMES], link)
+            carried += rows
+            chosen.append(choice)
     codings = [*map(Coding, QUALITIES), Coding(JPEG_QUALITY, full_colour=False)]
     local = InProcessDetector(onnx, model=info)
     with contextlib.closing(local):
         accuracy = {folder.name: measure_accuracy(local, folder, codings) for folder in folders}
-    _write(output, card, carried, accuracy)
+    _write(output, card, carried, chosen, accuracy)
 
 
 def _carried(server: TritonServer, canvases: list[Canvas], rounds: int) -> list[Carried]:
@@ -157,13 +185,29 @@ def _carried(server: TritonServer, canvases: list[Canvas], rounds: int) -> list[
     }
     # The first round warmed up.
     return [
-        _row(name, "this machine", canvases, each.seconds[len(canvases) :], cpu[name])
+        _row(name, HERE, canvases, each.seconds[len(canvases) :], cpu[name])
         for name, each in work.items()
     ]
 
 
-def _over_link(server: TritonServer, canvases: list[Canvas], mbit_per_s: float) -> list[Carried]:
-    """Pixels and JPEG over a slow network."""
+def _elsewhere(address: str) -> str:
+    """The same address in a form that may stand for several servers: it shares no memory."""
+    return f"ipv4:{address}"
+
+
+def _chosen(address: str, link: str) -> Chosen:
+    """Let `auto` choose."""
+    begun = time.perf_counter()
+    detector = TritonDetector(Connection(address=address, deadline_s=TIMEOUT_S))
+    seconds = time.perf_counter() - begun
+    with contextlib.closing(detector):
+        return Chosen(link, detector.transport, seconds)
+
+
+def _over_link(
+    server: TritonServer, canvases: list[Canvas], mbit_per_s: float
+) -> tuple[list[Carried], Chosen]:
+    """Pixels and JPEG over a slow network, and which of them `auto` takes."""
     link = SlowLink(server.address, mbit_per_s=mbit_per_s)
     rows = []
     names: tuple[TransportName, ...] = ("raw", "jpeg")
@@ -178,7 +222,7 @@ def _over_link(server: TritonServer, canvases: list[Canvas], mbit_per_s: float) 
             work = Delays(detector, canvases)
             work()
             rows.append(_row(name, f"{mbit_per_s:g} Mbit/s", canvases, work.seconds, None))
-    return rows
+        return rows, _chosen(_elsewhere(link.address), f"{mbit_per_s:g} Mbit/s")
 
 
 def _row(
@@ -201,7 +245,11 @@ def _sent_bytes(name: TransportName, canvas: Canvas) -> int:
 
 def _canvases(video: Path, frames: int) -> Iterator[Canvas]:
     """Frames that are evenly spread over a video, as the network sees them."""
-    with av.open(str(video)) as container:
+    try:
+        container = av.open(str(video))
+    except av.FFmpegError as error:
+        raise InputError(f"{video} is no video: {error.strerror}") from error
+    with container:
         count = container.streams.video[0].frames
         if count < frames:
             raise click.BadParameter(f"{video.name} does not say that it has {frames} frames")
@@ -216,13 +264,14 @@ def _write(
     output: Path,
     card: dict[str, object],
     carried: list[Carried],
+    chosen: list[Chosen],
     accuracy: dict[str, list[Accuracy]],
 ) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {
         "command": command_line(sys.argv),
         "card": card,
         "delays": [asdict(row) for row in carried],
+        "auto": [asdict(row) for row in chosen],
         "accuracy": {name: [asdict(row) for row in rows] for name, rows in accuracy.items()},
     }
     (output / "transport.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -234,6 +283,8 @@ def _write(
         f"quality {JPEG_QUALITY} and colour at full resolution. The slow links are simulated, "
         f"{LINK_FRAMES} frames each.",
         _delay_table(carried),
+        "What `--transport auto` chose, and how long the connection took, its measuring included:",
+        _choice_table(chosen),
         "Accuracy of the same canvases as pixels and as JPEG: AP50, precision and recall by height "
         "on the canvas (labelled faces in brackets) at the default threshold.",
         *(f"## {name}\n\n{accuracy_table(rows)}" for name, rows in accuracy.items()),
@@ -241,6 +292,12 @@ def _write(
     ]
     (output / "transport.md").write_text("\n\n".join(parts) + "\n")
     click.echo("\n\n".join(parts))
+
+
+def _choice_table(rows: Sequence[Chosen]) -> str:
+    lines = ["| link | auto chose | s to connect |", "|---|---|---:|"]
+    lines += [f"| {row.link} | {row.transport} | {row.seconds:.2f} |" for row in rows]
+    return "\n".join(lines)
 
 
 def _delay_table(rows: Sequence[Carried]) -> str:
