@@ -46,6 +46,18 @@ def test_check_names_every_problem_and_fails(labelled_folder: Path) -> None:
     assert "problems      3" in result.output
 
 
+def test_check_names_what_is_no_error(labelled_folder: Path) -> None:
+    labels = labelled_folder / "labels.txt"
+    lines = labels.read_text().splitlines()
+    lines[2] = "10 10 0.5 0.5 face"
+    first_of_last = max(n for n, line in enumerate(lines) if line.startswith("images/"))
+    labels.write_text("\n".join(lines[:first_of_last]))
+    result = command("check", labelled_folder)
+    assert result.exit_code == 0
+    assert "1 thinner than a pixel are left out" in result.output
+    assert "unlabelled    images/19.png\n" in result.output
+
+
 def test_check_counts_pictures_without_labels(labelled_folder: Path) -> None:
     (labelled_folder / "labels.txt").unlink()
     assert "0 labelled and 20 unlabelled" in command("check", labelled_folder).output
