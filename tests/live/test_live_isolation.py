@@ -24,7 +24,7 @@ from faceblur.live.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Bac
 from faceblur.live.source_options import SourceOptions
 from rig.faults import SilentServer
 
-MEASURED_S = 3.0
+MEASURED_S = 2.0
 SLOW_FPS = 5
 SLOW_PATTERN = f"testpattern:?size=320x240&fps={SLOW_FPS}"
 FAIR_SHARE = 0.7

@@ -62,16 +62,6 @@ def test_old_file_segments_are_deleted(run: Run, tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in ours) <= 60_000
 
 
-def test_hls_can_be_played_while_it_is_written(run: Run, tmp_path: Path) -> None:
-    camera = run(PATTERN, f"hls:{tmp_path}?segment=1")
-    until(camera, shown(26))
-    pictures, faces = _faces(tmp_path / "index.m3u8", most=15)
-    assert pictures == 15
-    assert faces == 0
-    text = (tmp_path / "index.m3u8").read_text()
-    assert "#EXT-X-ENDLIST" not in text
-
-
 def test_mjpeg_shows_in_any_browser_and_only_on_this_machine(run: Run) -> None:
     port = free_port("127.0.0.1")
     camera = run(PATTERN, f"mjpeg:{port}")

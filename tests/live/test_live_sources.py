@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -156,9 +157,19 @@ def test_mjpeg_over_http_is_a_source_too(run: Run) -> None:
     assert (stats.width, stats.height) == (320, 240)
 
 
-def test_hls_is_a_source_too(run: Run, tmp_path: Path, web: str) -> None:
+def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
+    run: Run, tmp_path: Path, web: str
+) -> None:
+    playlist = tmp_path / "index.m3u8"
     first = run(PATTERN, f"hls:{tmp_path}?segment=1", name="first")
-    until(first, lambda stats: (tmp_path / "index.m3u8").exists() and stats.frames_checked > 25)
+    until(first, lambda stats: playlist.exists() and stats.frames_checked > 25)
+    assert "#EXT-X-ENDLIST" not in playlist.read_text()
+    judge = Judge(SIZE[1], detect=False)
+    with av.open(str(playlist)) as container:
+        frames = itertools.islice(container.decode(video=0), 15)
+        pictures = [frame.to_ndarray(format="bgr24") for frame in frames]
+    assert len(pictures) == 15
+    assert not any(judge(picture).face for picture in pictures)
     stats = until(run(f"{web}/index.m3u8", name="second"), shown(15))
     assert stats.frames_dropped < stats.frames_checked, "segments are played at their own pace"
 
