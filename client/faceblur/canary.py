@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import lru_cache
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detections import Detections
-from faceblur.detector import Detector, ModelInfo
+from faceblur.detector import Canvas, Detector, ModelInfo, submit_batch
 from faceblur.errors import CanaryError, FaceblurError
 
 logger = logging.getLogger(__name__)
@@ -121,13 +121,19 @@ class GuardedDetector:
         """Why frames are refused at the moment; None when they are not."""
         return self._failure
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detector.Detector`."""
-        if self._failure is not None:
-            refused: Future[Detections] = Future()
-            refused.set_exception(self._failure)
-            return refused
+        if (failure := self._failure) is not None:
+            return _refused(failure)
         return self._detector.submit(canvas, min_score=min_score)
+
+    def submit_batch(
+        self, canvases: Sequence[Canvas], *, min_score: float
+    ) -> list[Future[Detections]]:
+        """Start looking for faces; see `faceblur.detector.BatchDetector`."""
+        if (failure := self._failure) is not None:
+            return [_refused(failure) for _ in canvases]
+        return submit_batch(self._detector, canvases, min_score=min_score)
 
     def look(self) -> None:
         """Have a canary sent soon, without waiting for it; frames go on meanwhile."""
@@ -187,6 +193,12 @@ class GuardedDetector:
             revive()
         except FaceblurError as error:
             logger.warning("%s", error)
+
+
+def _refused(failure: CanaryError) -> Future[Detections]:
+    refused: Future[Detections] = Future()
+    refused.set_exception(failure)
+    return refused
 
 
 @lru_cache(maxsize=1)

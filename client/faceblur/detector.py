@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from faceblur.detections import Detections
+
+Canvas = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB, sides multiples of the model's stride."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,11 @@ class Detector(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
         """Start looking for faces.
 
         Args:
-            canvas: (H, W, 3) uint8 RGB, sides multiples of the model's stride. It is copied or
-                sent before this returns.
+            canvas: What to look at. It is copied or sent before this returns.
             min_score: Lowest score that counts, 0–1.
 
         Returns:
@@ -49,3 +52,31 @@ class Detector(Protocol):
 
     def close(self) -> None:
         """Release what the detector holds."""
+
+
+@runtime_checkable
+class BatchDetector(Detector, Protocol):
+    """A detector that is asked in requests, each of which costs something of its own."""
+
+    def submit_batch(
+        self, canvases: Sequence[Canvas], *, min_score: float
+    ) -> list[Future[Detections]]:
+        """Start looking for faces on several canvases of one shape, in as few requests as can be.
+
+        Args:
+            canvases: What to look at; as for `submit`.
+            min_score: Lowest score that counts, 0-1.
+
+        Returns:
+            A future for each, as of `submit`. A request that fails, fails for all of its
+            canvases; its deadline is as many times that of one canvas as it has canvases.
+        """
+
+
+def submit_batch(
+    detector: Detector, canvases: Sequence[Canvas], *, min_score: float
+) -> list[Future[Detections]]:
+    """Ask any detector about several canvases of one shape; see `BatchDetector`."""
+    if isinstance(detector, BatchDetector):
+        return detector.submit_batch(canvases, min_score=min_score)
+    return [detector.submit(canvas, min_score=min_score) for canvas in canvases]

@@ -122,7 +122,6 @@ class Detecting:
             job.output,
             detector=self._detector,
             policy=options.policy,
-            in_flight=self._session.in_flight,
             deadline_s=options.deadline_s,
             on_progress=_telling(job, on_progress, self._stop),
             options=options.video,

@@ -60,7 +60,7 @@ class DetectionSession:
         detector: Checked with a canary, and every few seconds again.
         kind: Where it runs.
         where: The same for a person to read.
-        in_flight: How many frames it is worth sending at once.
+        in_flight: How many requests it is worth sending at once.
         tools: Versions of what it runs on, as far as they are known.
     """
 

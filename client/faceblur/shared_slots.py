@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,24 +47,25 @@ class SharedSlots:
         self._free: list[Slot] = []
         self._used: set[Slot] = set()
 
-    def take(self, canvas: npt.NDArray[np.uint8]) -> Slot:
-        """Copy a canvas into a free region, which stays taken until `give_back` or `retire`.
+    def take(self, canvases: Sequence[npt.NDArray[np.uint8]]) -> Slot:
+        """Copy canvases into a free region, which stays taken until `give_back` or `retire`.
 
         Raises:
             InferenceServerException: The server does not take regions (it runs elsewhere, in
                 another container, or forbids them).
             SharedMemoryException: This machine does not give one.
         """
+        byte_size = sum(canvas.nbytes for canvas in canvases)
         with self._lock:
-            fitting = [slot for slot in self._free if slot.byte_size >= canvas.nbytes]
-            slot = fitting[0] if fitting else None
+            fitting = [slot for slot in self._free if slot.byte_size >= byte_size]
+            slot = min(fitting, key=lambda each: each.byte_size, default=None)
             if slot is not None:
                 self._free.remove(slot)
         if slot is None:
-            slot = self._create(canvas.nbytes)
+            slot = self._create(byte_size)
         with self._lock:
             self._used.add(slot)
-        shm.set_shared_memory_region(slot.handle, [canvas])
+        shm.set_shared_memory_region(slot.handle, canvases)
         return slot
 
     def give_back(self, slot: Slot) -> None:

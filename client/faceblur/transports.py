@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -14,6 +14,7 @@ import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 from tritonclient.utils.shared_memory import SharedMemoryException
 
+from faceblur.detector import Canvas
 from faceblur.errors import ServerError
 from faceblur.shared_slots import SharedSlots
 
@@ -43,7 +44,7 @@ def _kept(failed: bool) -> None:
 
 @dataclass(frozen=True)
 class Parcel:
-    """A canvas, packed for one request.
+    """Canvases, packed for one request.
 
     Attributes:
         inputs: Of the ensemble.
@@ -65,11 +66,11 @@ class Transporter(Protocol):
     def ensemble(self) -> str:
         """What the parcels are for."""
 
-    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
-        """Pack a canvas (H, W, 3) uint8 RGB, or a copy of it.
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+        """Pack canvases of one shape, or copies of them.
 
         Raises:
-            ServerError: It cannot be sent this way.
+            ServerError: They cannot be sent this way.
         """
 
     def close(self) -> None:
@@ -82,10 +83,10 @@ class RawTransport:
     name: Final = "raw"
     ensemble: Final = PIXELS_ENSEMBLE
 
-    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
         """See `Transporter`."""
-        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
-        images.set_data_from_numpy(canvas[None])
+        images = _images(canvases)
+        images.set_data_from_numpy(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
         return Parcel([images])
 
     def close(self) -> None:
@@ -109,18 +110,18 @@ class SharedMemoryTransport:
     def __init__(self, client: Any, *, timeout_s: float) -> None:
         self._slots = SharedSlots(client, timeout_s=timeout_s)
         try:
-            self._slots.give_back(self._slots.take(np.zeros((1,), np.uint8)))
+            self._slots.give_back(self._slots.take([np.zeros((1,), np.uint8)]))
         except (InferenceServerException, SharedMemoryException) as error:
             raise ServerError(f"it does not take shared memory ({error})") from error
 
-    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
         """See `Transporter`."""
         try:
-            slot = self._slots.take(canvas)
+            slot = self._slots.take(canvases)
         except SharedMemoryException as error:
             raise ServerError(f"shared memory failed: {error}; use --transport raw") from error
-        images = grpcclient.InferInput("images", [1, *canvas.shape], "UINT8")
-        images.set_shared_memory(slot.name, canvas.nbytes)
+        images = _images(canvases)
+        images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
 
         def done(failed: bool) -> None:
             if failed:
@@ -152,18 +153,23 @@ class JpegTransport:
     def __init__(self, *, quality: int = JPEG_QUALITY) -> None:
         self._quality = quality
 
-    def pack(self, canvas: npt.NDArray[np.uint8]) -> Parcel:
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
         """See `Transporter`."""
-        jpeg = grpcclient.InferInput("jpeg", [1, 1], "BYTES")
-        jpeg.set_data_from_numpy(
-            np.array([[encode_jpeg(canvas, quality=self._quality)]], np.object_)
-        )
-        size = grpcclient.InferInput("size", [1, 1], "INT32")
-        size.set_data_from_numpy(np.array([[max(canvas.shape[:2])]], np.int32))
+        count = len(canvases)
+        files = [[encode_jpeg(canvas, quality=self._quality)] for canvas in canvases]
+        jpeg = grpcclient.InferInput("jpeg", [count, 1], "BYTES")
+        jpeg.set_data_from_numpy(np.array(files, np.object_))
+        size = grpcclient.InferInput("size", [count, 1], "INT32")
+        size.set_data_from_numpy(np.full((count, 1), max(canvases[0].shape[:2]), np.int32))
         return Parcel([jpeg, size])
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _images(canvases: Sequence[Canvas]) -> Any:
+    """The input for pixels, without any."""
+    return grpcclient.InferInput("images", [len(canvases), *canvases[0].shape], "UINT8")
 
 
 def encode_jpeg(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
+import secrets
 import threading
-import uuid
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 from faceblur import canary
 from faceblur.connection import Connection
 from faceblur.detections import ROW_WIDTH, Detections
-from faceblur.detector import ModelInfo
+from faceblur.detector import Canvas, ModelInfo
 from faceblur.errors import (
     DeadlineError,
     FaceblurError,
@@ -43,6 +46,8 @@ logger = logging.getLogger(__name__)
 ENSEMBLE = PIXELS_ENSEMBLE
 DETECTOR = "yolov5_face"
 CLOSE_TIMEOUT_S = 2.0
+REQUEST_BYTES = 16 << 20
+"""Canvases of more than that are not sent together."""
 
 CHANNEL_OPTIONS = [
     # A 4K canvas has 25 MB; gRPC's own limit is 4.
@@ -107,6 +112,8 @@ class TritonDetector:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._token = secrets.token_hex(8)
+        self._numbers = itertools.count()
         self._client = _open(connection)
         try:
             self.model = self._read_model()
@@ -120,9 +127,24 @@ class TritonDetector:
         """How pictures travel."""
         return self._transporter.name
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detector.Detector`."""
-        return self._submit(self._transporter, canvas, min_score)
+        return self._submit(self._transporter, [canvas], min_score)[0]
+
+    def submit_batch(
+        self, canvases: Sequence[Canvas], *, min_score: float
+    ) -> list[Future[Detections]]:
+        """Start looking for faces; see `faceblur.detector.BatchDetector`."""
+        if not canvases:
+            return []
+        if len({canvas.shape for canvas in canvases}) > 1:
+            raise ValueError("canvases of several shapes do not go into one request")
+        fitting = REQUEST_BYTES // max(1, canvases[0].nbytes)
+        room = max(1, min(self._max_batch, fitting))
+        futures: list[Future[Detections]] = []
+        for start in range(0, len(canvases), room):
+            futures += self._submit(self._transporter, canvases[start : start + room], min_score)
+        return futures
 
     def server_version(self) -> str:
         """Ask the server for the version of Triton that it is.
@@ -145,37 +167,39 @@ class TritonDetector:
         closing.join(CLOSE_TIMEOUT_S)
 
     def _submit(
-        self, transporter: Transporter, canvas: npt.NDArray[np.uint8], min_score: float
-    ) -> Future[Detections]:
-        request = _Request(uuid.uuid4().hex, min_score)
+        self, transporter: Transporter, canvases: Sequence[Canvas], min_score: float
+    ) -> list[Future[Detections]]:
+        request = _Request(f"{self._token}-{next(self._numbers)}", pictures=len(canvases))
         try:
-            self._send(request, transporter.ensemble, transporter.pack(canvas))
+            self._send(request, transporter.ensemble, transporter.pack(canvases), min_score)
         except InferenceServerException as error:
             request.fail(self._error(error))
         except ServerError as error:
             request.fail(error)
-        return request.future
+        return request.futures
 
-    def _send(self, request: _Request, ensemble: str, parcel: Parcel) -> None:
-        min_score = grpcclient.InferInput("min_score", [1, 1], "FP32")
-        min_score.set_data_from_numpy(np.array([[request.min_score]], np.float32))
+    def _send(self, request: _Request, ensemble: str, parcel: Parcel, min_score: float) -> None:
+        scores = np.full((len(request.futures), 1), min_score, np.float32)
+        lowest = grpcclient.InferInput("min_score", list(scores.shape), "FP32")
+        lowest.set_data_from_numpy(scores)
+        deadline_s = self.connection.deadline_s * len(request.futures)
 
         def answered(result: Any, error: InferenceServerException | None) -> None:
             parcel.done(error is not None)
             if error is not None:
-                request.fail(self._error(error))
+                request.fail(self._error(error, deadline_s=deadline_s))
             else:
                 request.answer(result)
 
         try:
             self._client.async_infer(
                 ensemble,
-                [*parcel.inputs, min_score],
+                [*parcel.inputs, lowest],
                 answered,
                 request_id=request.id,
-                client_timeout=self.connection.deadline_s,
+                client_timeout=deadline_s,
                 # The server drops what nobody waits for any more.
-                timeout=int(self.connection.deadline_s * 1e6),
+                timeout=int(deadline_s * 1e6),
             )
         except InferenceServerException:
             parcel.done(True)
@@ -192,6 +216,7 @@ class TritonDetector:
             config = self._client.get_model_config(DETECTOR, client_timeout=timeout_s).config
         except InferenceServerException as error:
             raise self._error(error) from error
+        self._max_batch = config.max_batch_size
         parameters = {key: value.string_value for key, value in config.parameters.items()}
         return ModelInfo(
             name=parameters.get("model_name", "unknown"),
@@ -227,8 +252,8 @@ class TritonDetector:
         if not self._serves_jpeg():
             return raw
         times = compare(
-            lambda canvas: self._submit(raw, canvas, canary.MIN_SCORE),
-            lambda canvas: self._submit(jpeg, canvas, canary.MIN_SCORE),
+            lambda canvas: self._submit(raw, [canvas], canary.MIN_SCORE)[0],
+            lambda canvas: self._submit(jpeg, [canvas], canary.MIN_SCORE)[0],
             canary.picture(),
             deadline_s=self.connection.deadline_s,
         )
@@ -252,12 +277,13 @@ class TritonDetector:
         except InferenceServerException as error:
             raise self._error(error) from error
 
-    def _error(self, error: InferenceServerException) -> ServerError:
+    def _error(
+        self, error: InferenceServerException, *, deadline_s: float | None = None
+    ) -> ServerError:
         status, address = error.status() or "", self.connection.address
         if "DEADLINE_EXCEEDED" in status:
-            return DeadlineError(
-                f"the server at {address} did not answer within {self.connection.deadline_s:g} s"
-            )
+            waited_s = self.connection.deadline_s if deadline_s is None else deadline_s
+            return DeadlineError(f"the server at {address} did not answer within {waited_s:g} s")
         if "UNAVAILABLE" in status:
             if self.connection.tls is not None and (reason := _tls_reason(error.message())):
                 return ServerUnavailableError(f"no safe connection to {address}: {reason}")
@@ -268,45 +294,55 @@ class TritonDetector:
 
 
 class _Request:
-    """One frame under way."""
+    """Pictures under way together."""
 
-    def __init__(self, request_id: str, min_score: float) -> None:
+    def __init__(self, request_id: str, *, pictures: int) -> None:
         self.id = request_id
-        self.min_score = min_score
-        self.future: Future[Detections] = Future()
+        self.futures: list[Future[Detections]] = [Future() for _ in range(pictures)]
 
     def fail(self, error: ServerError) -> None:
-        self.future.set_exception(error)
+        for future in self.futures:
+            # Whoever waited for this one may have given it up; the others are still waited for.
+            with suppress(InvalidStateError):
+                future.set_exception(error)
 
     def answer(self, result: Any) -> None:
         try:
-            self.future.set_result(read_reply(result, request_id=self.id))
+            found = read_reply(result, request_id=self.id, pictures=len(self.futures))
         except ReplyError as error:
             self.fail(error)
         except Exception as error:  # noqa: BLE001  a reply that breaks the reader is no answer
             self.fail(ReplyError(f"the server's answer cannot be read: {error}"))
+        else:
+            for future, faces in zip(self.futures, found, strict=True):
+                with suppress(InvalidStateError):
+                    future.set_result(faces)
 
 
-def read_reply(result: Any, *, request_id: str) -> Detections:
-    """Take the faces from a reply, trusting nothing of it.
+def read_reply(result: Any, *, request_id: str, pictures: int = 1) -> list[Detections]:
+    """Take the faces of each picture from a reply, trusting nothing of it.
 
     Args:
         result: A `tritonclient.grpc.InferResult`.
         request_id: The id that the request carried.
+        pictures: How many it carried.
 
     Raises:
-        ReplyError: It answers another request, or is not a well-formed list of faces.
+        ReplyError: It answers another request, or is not as many well-formed lists of faces.
     """
     if result.get_response().id != request_id:
         raise ReplyError("the server answered another request than the one asked")
     faces, counts = result.as_numpy("faces"), result.as_numpy("face_count")
     if faces is None or counts is None:
         raise ReplyError("the server's answer lacks faces or face_count")
-    if faces.dtype != np.float32 or faces.ndim != 3 or faces.shape[::2] != (1, ROW_WIDTH):
+    if faces.dtype != np.float32 or faces.ndim != 3 or faces.shape[::2] != (pictures, ROW_WIDTH):
         raise ReplyError(f"the server's faces have the shape {faces.shape}")
-    if counts.shape != (1, 1) or not 0 <= int(counts[0, 0]) <= faces.shape[1]:
+    if counts.shape != (pictures, 1) or not ((counts >= 0) & (counts <= faces.shape[1])).all():
         raise ReplyError("the server's face_count does not fit its faces")
-    rows = faces[0, : int(counts[0, 0])]
+    return [_checked(rows[: int(count)]) for rows, count in zip(faces, counts[:, 0], strict=True)]
+
+
+def _checked(rows: npt.NDArray[np.float32]) -> Detections:
     well_formed = (
         np.isfinite(rows).all()
         and (rows[:, 0:2] <= rows[:, 2:4]).all()

@@ -6,14 +6,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from faceblur.detections import Detections
-from faceblur.detector import Detector
+from faceblur.detector import Canvas, Detector, submit_batch
 from faceblur.errors import DeadlineError, ServerError
 from faceblur.letterbox import Letterbox
 from faceblur.video_frames import SourceFrame
 from faceblur.video_job import UncheckedFrame
+
+BATCH: Final = 4
+"""Frames in one request, at most: a file can wait for the slowest of them, and each request costs
+the client and the server something of its own."""
+
+IN_FLIGHT: Final = 3 * BATCH
+"""Frames under way: while one group is masked, two keep the detector busy."""
 
 
 class CheckedFrame(NamedTuple):
@@ -44,37 +51,75 @@ class VideoFinder:
     def check(self, frames: Iterable[UncheckedFrame], *, in_flight: int) -> Iterator[CheckedFrame]:
         """Find the faces of each frame; frames come out in the order they went in.
 
+        Frames go to the detector in groups, two groups at least where so many may be in flight.
+
         Raises:
             ServerError: A frame could not be checked. Nothing comes out after it.
         """
-        waiting: deque[tuple[SourceFrame, Future[Detections] | None]] = deque()
+        size = max(1, min(BATCH, in_flight // 2))
+        waiting: deque[_Waiting] = deque()
+        group: list[_Waiting] = []
         try:
             for item in frames:
-                answer = None
-                if item.frame.index % self._every == 0:
-                    if item.canvas is None:
-                        raise ValueError("a frame without a canvas cannot be checked")
-                    answer = self._detector.submit(item.canvas, min_score=self._min_score)
-                waiting.append((item.frame, answer))
                 if len(waiting) >= in_flight:
-                    yield self._checked(*waiting.popleft())
+                    if waiting[0] in group:
+                        self._ask(group)
+                    yield self._checked(waiting.popleft(), size)
+                entry = _Waiting(item, asked=item.frame.index % self._every == 0)
+                waiting.append(entry)
+                if entry.asked:
+                    group.append(entry)
+                if len(group) == size:
+                    self._ask(group)
+            self._ask(group)
             while waiting:
-                yield self._checked(*waiting.popleft())
+                yield self._checked(waiting.popleft(), size)
         finally:
-            for _, answer in waiting:
-                if answer is not None:
-                    answer.cancel()
+            for each in waiting:
+                if each.answer is not None:
+                    each.answer.cancel()
 
-    def _checked(self, frame: SourceFrame, answer: Future[Detections] | None) -> CheckedFrame:
-        if answer is None:
+    def _ask(self, group: list[_Waiting]) -> None:
+        """Send a group, and empty it."""
+        canvases = [each.canvas for each in group if each.canvas is not None]
+        if len(canvases) < len(group):
+            raise ValueError("a frame without a canvas cannot be checked")
+        answers = submit_batch(self._detector, canvases, min_score=self._min_score)
+        for each, answer in zip(group, answers, strict=True):
+            each.answer, each.canvas = answer, None
+        group.clear()
+
+    def _checked(self, waiting: _Waiting, size: int) -> CheckedFrame:
+        frame, answer = waiting.frame, waiting.answer
+        if not waiting.asked:
             return CheckedFrame(frame, None)
+        if answer is None:
+            raise ValueError("a frame was passed over")
         try:
-            found = answer.result(timeout=self._deadline_s)
+            # The detector's own deadline comes before; it grows with the group.
+            found = answer.result(timeout=self._deadline_s * size)
         except CancelledError as error:
             raise ServerError("the detector was closed before the last frame") from error
         except FutureTimeoutError as error:
             raise DeadlineError(
-                f"no answer within {self._deadline_s:g} s for the frame at "
+                f"no answer within {self._deadline_s * size:g} s for the frame at "
                 f"{float(frame.pts_s):.3f} s"
             ) from error
         return CheckedFrame(frame, self._letterbox.to_source(found))
+
+
+class _Waiting:
+    """A frame on its way.
+
+    Attributes:
+        frame: The frame.
+        asked: Whether the detector is asked about it.
+        canvas: What it is asked about, until that is sent.
+        answer: From then on.
+    """
+
+    def __init__(self, item: UncheckedFrame, *, asked: bool) -> None:
+        self.frame = item.frame
+        self.asked = asked
+        self.canvas: Canvas | None = item.canvas if asked else None
+        self.answer: Future[Detections] | None = None

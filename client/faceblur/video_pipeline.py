@@ -20,7 +20,7 @@ from faceblur.selection import Selection
 from faceblur.spans import TimeSpan
 from faceblur.tracking.video import frame_bytes, thumbnail
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
-from faceblur.video_finder import CheckedFrame, VideoFinder
+from faceblur.video_finder import IN_FLIGHT, CheckedFrame, VideoFinder
 from faceblur.video_formats import container_for
 from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_job import UncheckedFrame, VideoJob
@@ -65,7 +65,7 @@ def blur_video(
     *,
     detector: Detector,
     policy: Policy,
-    in_flight: int = 4,
+    in_flight: int = IN_FLIGHT,
     deadline_s: float = 10.0,
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,

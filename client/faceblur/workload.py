@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from faceblur.detections import Detections
-from faceblur.detector import Detector, ModelInfo
+from faceblur.detector import Canvas, Detector, ModelInfo, submit_batch
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image_decoding import opened, reading
 from faceblur.jobs import Job
@@ -54,11 +51,11 @@ def check_going(stop: threading.Event) -> None:
 
 
 class SharedDetector:
-    """A detector for several files at once, with one bound on the frames under way.
+    """A detector for several files at once, with one bound on the requests under way.
 
     Args:
         detector: What finds the faces. It is not closed with this object.
-        in_flight: Frames that it is given at once, at most, by all files together.
+        in_flight: Requests that it is given at once, at most, by all files together.
         stop: When it is set, every file under way fails at its next frame.
     """
 
@@ -74,26 +71,49 @@ class SharedDetector:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
         """Start looking for faces, when there is room; see `faceblur.detector.Detector`.
 
         Raises:
             StoppedError: The batch was broken off.
         """
+        return self._submit(lambda: [self._detector.submit(canvas, min_score=min_score)])[0]
+
+    def submit_batch(
+        self, canvases: Sequence[Canvas], *, min_score: float
+    ) -> list[Future[Detections]]:
+        """Start looking for faces, when there is room; see `faceblur.detector.BatchDetector`.
+
+        Raises:
+            StoppedError: The batch was broken off.
+        """
+        return self._submit(lambda: submit_batch(self._detector, canvases, min_score=min_score))
+
+    def _submit(self, ask: Callable[[], list[Future[Detections]]]) -> list[Future[Detections]]:
         with self._changed:
-            # Each frame under way has its deadline, so there will be room.
+            # Each request under way has its deadline, so there will be room.
             while self._paused or self._room == 0:
                 self._changed.wait(_POLL_S)
                 check_going(self._stop)
             check_going(self._stop)
             self._room -= 1
         try:
-            answer = self._detector.submit(canvas, min_score=min_score)
+            answers = ask()
         except BaseException:
             self._give_room()
             raise
-        answer.add_done_callback(lambda _: self._give_room())
-        return answer
+        left = len(answers)
+
+        def answered(_: Future[Detections]) -> None:
+            nonlocal left
+            with self._changed:
+                left -= 1
+                if not left:
+                    self._give_room()
+
+        for answer in answers:
+            answer.add_done_callback(answered)
+        return answers
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -78,13 +78,7 @@ def _work(
     clip: Path, output: Path, session: DetectionSession, cover: CoverOptions | None
 ) -> Callable[[], None]:
     def once() -> None:
-        blur_video(
-            clip,
-            output,
-            detector=session.detector,
-            policy=Policy(cover=cover),
-            in_flight=session.in_flight,
-        )
+        blur_video(clip, output, detector=session.detector, policy=Policy(cover=cover))
 
     return once
 

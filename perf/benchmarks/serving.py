@@ -19,17 +19,16 @@ from faceblur import models
 from faceblur.connection import Connection, Transport
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detections import Detections
-from faceblur.detector import Detector
+from faceblur.detector import Detector, submit_batch
 from faceblur.errors import FaceblurError
 from faceblur.inprocess import InProcessDetector
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import ServerOptions
+from faceblur.video_finder import BATCH
 from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 IN_FLIGHT = 4
 """Requests under way; of several pictures, three."""
-
-BATCH = 4
 
 
 @click.command()
@@ -38,7 +37,7 @@ BATCH = 4
 @click.option("--size", default=DEFAULT_SIZE, show_default=True)
 @click.option("--instances", default=2, show_default=True, help="Inferences at the same time.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads of each.")
-@click.option("--frames", default=200, show_default=True, help="In one round.")
+@click.option("--frames", default=400, show_default=True, help="In one round.")
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def serving(
@@ -54,8 +53,9 @@ def serving(
 ) -> None:
     """ONNX Runtime and the same post-processing in one process, against the embedded server.
 
-    SOURCES are pictures and videos. The server runs the ensemble, several pictures in a request,
-    and other ways to divide the work; all find the same faces, or nothing is measured.
+    SOURCES are pictures and videos. The server runs the ensemble, asked as cameras do (a picture
+    a request) and as files do (several), and other ways to divide the work; all find the same
+    faces, or nothing is measured.
     """
     frames -= frames % BATCH
     try:
@@ -77,21 +77,20 @@ def serving(
         options = ServerOptions(onnx=onnx, model=info, instances=instances, threads=threads)
         server = stack.enter_context(topology_server(options))
         local = InProcessDetector(onnx, instances=instances, threads=threads)
-        work: dict[str, _Work] = {"in process": _Work(_one_by_one(local), pictures, frames)}
+        work: dict[str, _Work] = {"in process": _Work(_asking(local), pictures, frames)}
         stack.callback(local.close)
         names: dict[Transport, str] = {"raw": "gRPC", "shm": "shared memory"}
         for transport, name in names.items():
             remote = TritonDetector(Connection(address=server.address, transport=transport))
             stack.callback(remote.close)
-            work[f"ensemble over {name}"] = _Work(_one_by_one(remote), pictures, frames)
+            for batch in (1, BATCH):
+                title = f"ensemble over {name}" + (f", {batch} a request" if batch > 1 else "")
+                work[title] = _Work(_asking(remote), pictures, frames, batch=batch)
         for name, topology in TOPOLOGIES.items():
-            for batch in (1, BATCH) if name == "ensemble" else (1,):
-                if (name, batch) == ("ensemble", 1):
-                    continue
-                client = TopologyClient(server.address, topology.model, batch=batch)
+            if name != "ensemble":
+                client = TopologyClient(server.address, topology.model)
                 stack.callback(client.close)
-                title = f"{name}, {batch} a request" if batch > 1 else name
-                work[title] = _Work(client.send, pictures, frames, batch=batch)
+                work[name] = _Work(client.send, pictures, frames)
         check_same_faces(work)
         contenders = [
             Contender(name, each, (lambda: family(server.pid)) if index else list)
@@ -148,18 +147,19 @@ def check_same_faces(work: dict[str, _Work], *, frames: int = 2 * BATCH) -> None
                 raise click.ClickException(f"{name} finds other faces than {wanted[0]}")
 
 
-def _one_by_one(detector: Detector) -> Send:
+def _asking(detector: Detector) -> Send:
     def send(pictures: list[Canvas]) -> Future[list[Detections]]:
-        (picture,) = pictures
+        answers = submit_batch(detector, pictures, min_score=DEFAULT_THRESHOLD)
         listed: Future[list[Detections]] = Future()
 
-        def done(future: Future[Detections]) -> None:
-            if error := future.exception():
+        def answered(_: Future[Detections]) -> None:
+            # Those of a request are answered in order, all at once.
+            try:
+                listed.set_result([answer.result(0) for answer in answers])
+            except FaceblurError as error:
                 listed.set_exception(error)
-            else:
-                listed.set_result([future.result()])
 
-        detector.submit(picture, min_score=DEFAULT_THRESHOLD).add_done_callback(done)
+        answers[-1].add_done_callback(answered)
         return listed
 
     return send

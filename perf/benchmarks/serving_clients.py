@@ -45,10 +45,9 @@ class TopologyClient:
 
     def send(self, canvases: Sequence[Canvas]) -> Future[list[Detections]]:
         """Look for faces on as many pictures as a request has."""
-        stack = np.stack(canvases)
-        slot = self._slots.take(stack)
-        images = grpcclient.InferInput("images", list(stack.shape), "UINT8")
-        images.set_shared_memory(slot.name, stack.nbytes)
+        slot = self._slots.take(canvases)
+        images = grpcclient.InferInput("images", [len(canvases), *canvases[0].shape], "UINT8")
+        images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
         inputs = [images]
         if not self._raw:
             inputs.append(grpcclient.InferInput("min_score", [self.batch, 1], "FP32"))

@@ -73,8 +73,12 @@ def test_frames_are_refused_while_the_canary_is_dead_and_answered_again_after() 
         # The server lives and answers, but is blind: an empty street would go out unmasked.
         detector.answer = Detections.empty()
         _wait(lambda: guarded.failure is not None)
-        with pytest.raises(CanaryError, match="without its face"):
-            guarded.submit(CANVAS, min_score=0.5).result(1)
+        for refused in (
+            guarded.submit(CANVAS, min_score=0.5),
+            *guarded.submit_batch([CANVAS] * 2, min_score=0.5),
+        ):
+            with pytest.raises(CanaryError, match="without its face"):
+                refused.result(1)
         detector.answer = FACE
         _wait(lambda: guarded.failure is None)
         assert len(guarded.submit(CANVAS, min_score=0.5).result(1)) == 1

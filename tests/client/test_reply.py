@@ -15,14 +15,15 @@ GOOD = np.array([[[1, 2, 30, 40, 0.9, *range(10)]]], np.float32)
 
 
 def _reply(
-    faces: npt.NDArray[np.float32] | None = GOOD, count: int = 1, *, request_id: str = "7"
+    faces: npt.NDArray[np.float32] | None = GOOD, *counts: int, request_id: str = "7"
 ) -> grpcclient.InferResult:
     message = service_pb2.ModelInferResponse(id=request_id)
     if faces is not None:
         message.outputs.add(name="faces", datatype="FP32", shape=faces.shape)
         message.raw_output_contents.append(faces.tobytes())
-    message.outputs.add(name="face_count", datatype="INT32", shape=[1, 1])
-    message.raw_output_contents.append(np.int32([[count]]).tobytes())
+    numbers = np.array(counts or (1,), np.int32)[:, None]
+    message.outputs.add(name="face_count", datatype="INT32", shape=numbers.shape)
+    message.raw_output_contents.append(numbers.tobytes())
     return grpcclient.InferResult(message)
 
 
@@ -33,13 +34,27 @@ def _with(column: int, value: float) -> npt.NDArray[np.float32]:
 
 
 def test_a_good_reply_is_read() -> None:
-    faces = read_reply(_reply(), request_id="7")
+    (faces,) = read_reply(_reply(), request_id="7")
     assert faces.boxes.tolist() == [[1, 2, 30, 40]]
     assert faces.landmarks.shape == (1, 5, 2)
 
 
 def test_rows_past_the_count_are_padding() -> None:
-    assert len(read_reply(_reply(count=0), request_id="7")) == 0
+    (faces,) = read_reply(_reply(GOOD, 0), request_id="7")
+    assert len(faces) == 0
+
+
+def test_each_picture_has_faces_of_its_own() -> None:
+    reply = _reply(np.concatenate([GOOD, GOOD + 0.05]), 1, 0)
+    found = read_reply(reply, request_id="7", pictures=2)
+    assert [len(faces) for faces in found] == [1, 0]
+
+
+@pytest.mark.parametrize("counts", [(1,), (1, 1, 1), (1, 2)])
+def test_an_answer_for_another_number_of_pictures_is_refused(counts: tuple[int, ...]) -> None:
+    reply = _reply(np.concatenate([GOOD, GOOD]), *counts)
+    with pytest.raises(ReplyError):
+        read_reply(reply, request_id="7", pictures=2)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +62,8 @@ def test_rows_past_the_count_are_padding() -> None:
     [
         pytest.param(_reply(request_id="8"), id="another request"),
         pytest.param(_reply(faces=None), id="no faces"),
-        pytest.param(_reply(count=2), id="more faces than rows"),
-        pytest.param(_reply(count=-1), id="negative count"),
+        pytest.param(_reply(GOOD, 2), id="more faces than rows"),
+        pytest.param(_reply(GOOD, -1), id="negative count"),
         pytest.param(_reply(GOOD[:, :, :14]), id="14 columns"),
         pytest.param(_reply(np.concatenate([GOOD, GOOD])), id="two pictures"),
         pytest.param(_reply(_with(0, np.nan)), id="NaN box"),

@@ -76,6 +76,14 @@ def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector)
     assert (detector.asked, detector.most) == (32, 3)
 
 
+def test_a_group_of_frames_is_asked_as_one(detector: SlowDetector) -> None:
+    shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
+    for _ in range(3):
+        group = shared.submit_batch([CANVAS] * 4, min_score=0.5)
+    assert [len(future.result(5)) for future in group] == [0] * 4
+    assert (detector.asked, detector.most) == (12, 4)
+
+
 def test_a_frame_that_is_given_up_makes_room(detector: SlowDetector) -> None:
     shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
     for _ in range(3):

@@ -127,6 +127,19 @@ def test_frames_of_all_shapes_in_flight_come_back_to_their_own_request(
     assert [len(future.result(30)) for future in futures] == [1, 1, 1, 0] * 6
 
 
+@pytest.mark.parametrize("name", ["raw", "jpeg"])
+def test_several_canvases_travel_in_one_request(
+    detectors: dict[str, TritonDetector], portrait: npt.NDArray[np.uint8], name: str
+) -> None:
+    whole = Letterbox.plan(512, 512).apply(portrait[:, :, ::-1])
+    canvases = [whole, np.full_like(whole, 90), np.ascontiguousarray(whole[:, ::-1])]
+    alone = [detectors[name].submit(canvas, min_score=0.5).result(30) for canvas in canvases]
+    together = detectors[name].submit_batch(canvases, min_score=0.5)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other.result(30).rows(), one.rows(), atol=1e-3)
+    assert [len(faces) for faces in alone] == [1, 0, 1]
+
+
 def test_any_picture_is_answered_in_its_own_pixels(
     client: grpcclient.InferenceServerClient,
     detectors: dict[str, TritonDetector],

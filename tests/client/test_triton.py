@@ -97,6 +97,33 @@ def test_many_frames_in_flight_come_back_to_their_own_request(
     assert counts == [1 if i % 3 else 0 for i in range(24)]
 
 
+def test_pictures_of_one_request_are_answered_each_for_itself(
+    detector: TritonDetector, shared: Path
+) -> None:
+    crowd = _golden(shared, "crowd")
+    # More of them than the server takes at once.
+    pictures = [crowd, np.ascontiguousarray(crowd[:, ::-1]), np.zeros_like(crowd)] * 3
+    alone = [detector.submit(picture, min_score=0.3) for picture in pictures]
+    together = detector.submit_batch(pictures, min_score=0.3)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other.result(30).rows(), one.result(30).rows(), atol=1e-3)
+
+
+def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> None:
+    futures = detector.submit_batch([np.zeros((100, 640, 3), np.uint8)] * 3, min_score=0.3)
+    # Whoever gives one up takes the answer from nobody else.
+    futures[0].cancel()
+    for future in futures[1:]:
+        with pytest.raises(ServerError, match="multiples of 32"):
+            future.result(30)
+
+
+def test_pictures_of_several_shapes_are_no_request(detector: TritonDetector) -> None:
+    pictures = [np.zeros((height, 640, 3), np.uint8) for height in (384, 480)]
+    with pytest.raises(ValueError, match="shapes"):
+        detector.submit_batch(pictures, min_score=0.3)
+
+
 def test_every_request_has_its_own_threshold(detector: TritonDetector, shared: Path) -> None:
     picture = _golden(shared, "crowd")
     futures = {score: detector.submit(picture, min_score=score) for score in (0.05, 0.3, 0.6)}
@@ -192,17 +219,25 @@ def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
 def test_a_server_that_hangs_is_a_missed_deadline(
     own_server: TritonServer, portrait: npt.NDArray[np.uint8]
 ) -> None:
-    detector = TritonDetector(Connection(address=own_server.address, deadline_s=1.0))
+    address, canvas = own_server.address, np.zeros((384, 640, 3), np.uint8)
+    detector = TritonDetector(Connection(address=address, deadline_s=1.0))
+    raw = TritonDetector(Connection(address=address, deadline_s=1.0, transport="raw"))
     assert own_server.pid is not None
     os.killpg(own_server.pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
+        # Each picture of a request may take as long as one alone.
+        together = raw.submit_batch([canvas] * 2, min_score=0.5)
         with pytest.raises(ServerError, match="within 1 s"):
-            detector.submit(np.zeros((384, 640, 3), np.uint8), min_score=0.5).result(30)
+            detector.submit(canvas, min_score=0.5).result(30)
+        for future in together:
+            with pytest.raises(ServerError, match="within 2 s"):
+                future.result(30)
         assert time.monotonic() - started < 10
     finally:
         os.killpg(own_server.pid, signal.SIGCONT)
         detector.close()
+        raw.close()
 
 
 def test_nothing_is_left_when_the_server_stops(official: str) -> None:

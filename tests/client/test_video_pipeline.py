@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -190,6 +190,21 @@ def test_no_more_frames_are_in_flight_than_allowed(
     assert oracle.most_waiting == in_flight
 
 
+def test_frames_of_a_file_are_asked_about_in_groups(clip: Path, tmp_path: Path) -> None:
+    groups = []
+
+    class Grouping(Oracle):
+        def submit_batch(
+            self, canvases: Sequence[npt.NDArray[np.uint8]], *, min_score: float
+        ) -> list[Future[Detections]]:
+            groups.append(len(canvases))
+            return [self.submit(canvas, min_score=min_score) for canvas in canvases]
+
+    report = run(clip, tmp_path / "out.mkv", oracle=Grouping(nothing), in_flight=8)
+    assert groups == [4] * 7 + [2]
+    assert len(report.frames) == 30
+
+
 @pytest.mark.parametrize(
     "error", [ServerError("the server is gone"), InputError("no"), RuntimeError("a bug")]
 )
@@ -214,7 +229,8 @@ def test_a_detector_that_fails_ends_the_job_without_an_output(
 def test_an_answer_that_never_comes_ends_the_job_in_time(clip: Path, tmp_path: Path) -> None:
     oracle = Oracle(nothing, delays_s=lambda index: 1.5 if index == 5 else 0)
     started = time.monotonic()
-    with pytest.raises(DeadlineError, match=r"within 0\.3 s for the frame at 0\.200 s"):
+    # Each of the two frames in a request may take 0.3 s.
+    with pytest.raises(DeadlineError, match=r"within 0\.6 s for the frame at 0\.200 s"):
         run(clip, tmp_path / "out.mkv", oracle=oracle, deadline_s=0.3)
     assert time.monotonic() - started < 1.4
     assert left_alone(tmp_path, "clip.mkv")
