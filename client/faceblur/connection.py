@@ -14,6 +14,7 @@ from faceblur.errors import InputError
 Transport = Literal["auto", "shm", "raw", "jpeg"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "shm", "raw", "jpeg")
 
+MAX_PORT: Final = 65535
 _ADDRESS: Final = re.compile(r"[^\s,/]+:\d+")
 _TARGETS: Final = re.compile(r"dns:///?[^\s/]\S*:\d+|ipv[46]:\S+:\d+(,\S+:\d+)*")
 
@@ -88,7 +89,11 @@ class Connection:
 
     def __post_init__(self) -> None:
         """Check the address and the deadline."""
-        if not (self.is_several or _ADDRESS.fullmatch(self.address)):
+        ports = [int(port) for port in re.findall(r":(\d+)(?=,|$)", self.address)]
+        if not (
+            (self.is_several or _ADDRESS.fullmatch(self.address))
+            and all(0 < port <= MAX_PORT for port in ports)
+        ):
             raise InputError(
                 f"{self.address!r} is not a server address; give HOST:PORT, such as "
                 f"{DEFAULT_SERVER}, or dns:///HOST:PORT for several servers of one name"

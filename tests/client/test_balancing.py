@@ -121,8 +121,10 @@ def test_addresses(address: str, several: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost", "http://localhost:8000", "a:8001,b:8001", "dns:///", "dns:///host"]
-)
+    "address",
+    ["localhost", "http://localhost:8000", "a:8001,b:8001", "dns:///", "dns:///host", "localhost:0",
+     "localhost:65536", "ipv4:10.0.0.1:65536,10.0.0.2:8001"],
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(InputError, match=re.escape(repr(address))):
         Connection(address=address)

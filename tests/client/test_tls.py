@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,3 +182,27 @@ def test_files_that_do_not_fit_are_named_before_anybody_connects(
     assert served.exit_code == InputError.exit_code
     (sentence,) = served.stderr.splitlines()
     assert reason in sentence
+
+
+@pytest.mark.parametrize(
+    ("host", "private", "warned"),
+    [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False)],
+)
+def test_a_server_that_is_open_to_the_network_says_so(
+    ours: Party,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    private: bool,
+    warned: bool,
+) -> None:
+    def no_server(options: ServerOptions) -> TritonServer:
+        raise ServerError("not started")
+
+    monkeypatch.setattr(sys.modules["faceblur.cli.serve"], "TritonServer", no_server)
+    words = ["serve", "--host", host]
+    if private:
+        words += ["--tls-ca", str(ours.ca), "--tls-cert", str(ours.certificate)]
+        words += ["--tls-key", str(ours.key)]
+    done = CliRunner().invoke(main, words)
+    assert "not started" in done.stderr
+    assert ("whoever reaches 0.0.0.0 can use this server" in done.stderr) is warned

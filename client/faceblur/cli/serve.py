@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,15 @@ from faceblur.inprocess import cpu_share
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import ServerOptions, TritonServer
 
+logger = logging.getLogger(__name__)
+
 DEADLINE_S = 10.0
 GRACE_S = 5.0
 """What requests under way get when the server is told to stop."""
 
 _POLL_S: Final = 0.2
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def _serving(
@@ -91,6 +96,12 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
     server is started anew.
     """
     tls = _canary_tls(options)
+    if options.client_ca is None and options.host not in LOOPBACK:
+        logger.warning(
+            "whoever reaches %s can use this server, and its shared memory; "
+            "let in only clients of your authority with --tls-cert, --tls-key and --tls-ca",
+            options.host,
+        )
     with TritonServer(options) as server:
         detector = TritonDetector(
             Connection(address=server.address, tls=tls, deadline_s=DEADLINE_S, transport="raw")
