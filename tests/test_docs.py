@@ -57,7 +57,7 @@ def test_options_in_the_docs_exist() -> None:
         assert not unknown, f"{page.name} names {unknown}"
 
 
-_FOREIGN = {"--model-config-name"}
+_FOREIGN = {"--model-config-name", "--allow-client-shm"}
 """Options of other programs that the pages name."""
 
 
