@@ -61,7 +61,7 @@ def load(path: Path, *, variant: str | None = None) -> dict[str, Any]:
         raise ModelError(f"{path} is not a checkpoint of faceblur-train")
     if variant is not None and content["variant"] != variant:
         raise ModelError(
-            f"{path} holds a {content['variant']} and not a {variant}; "
-            f"give --variant {content['variant']} or another checkpoint"
+            f"{path} holds a {content['variant']} and not a {variant}, which this run trains; "
+            "give another checkpoint, or start a new run with it as --weights"
         )
     return content

@@ -185,10 +185,11 @@ class TrainingRun:
         # An endless gradient spoils the weights before the next loss shows it.
         endless = not (self.trainer.scaled or math.isfinite(losses["norm"]))
         if endless or not math.isfinite(losses["loss"]):
-            lower = self.plan.settings.schedule.rate / 4
+            kept = (self.folder / "last.pt").exists()
+            go_on = f"the last checkpoint is kept: resume {self.folder}" if kept else "start again"
             raise ModelError(
-                f"the loss is no number any more at step {self.trainer.step}; the last checkpoint "
-                f"is kept: resume from it with --set schedule.rate={lower:g}"
+                f"the loss is no number any more at step {self.trainer.step}; {go_on} with "
+                f"--set schedule.rate={self.plan.settings.schedule.rate / 4:g}"
             )
 
 
