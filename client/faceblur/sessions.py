@@ -136,7 +136,7 @@ def open_session(options: SessionOptions) -> DetectionSession:
         return _in_process(options, onnx, model)
     # Pictures come by shared memory; a process for JPEG would only cost memory.
     jpeg = options.transport == "jpeg"
-    return _embedded(options, ServerOptions(onnx=onnx, model=model, jpeg=jpeg))
+    return _embedded(options, ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False))
 
 
 def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:

@@ -118,6 +118,7 @@ def lay_out_repository(
     threads: int,
     jpeg: bool = True,
     chained: bool = False,
+    warm_up: bool = True,
 ) -> None:
     """Copy the model repository with another detector in it.
 
@@ -129,6 +130,7 @@ def lay_out_repository(
         threads: CPU threads of each.
         jpeg: Serve pictures that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
+        warm_up: Run every canonical shape before the detector counts as ready.
     """
     left_out = ["*.onnx", "*.plan", "__pycache__"]
     if not jpeg:
@@ -151,6 +153,8 @@ def lay_out_repository(
     for key, value in values.items():
         config.parameters[key].string_value = value
     config.instance_group[0].count = instances
+    if not warm_up:
+        del config.model_warmup[:]
     for warmup in config.model_warmup:
         dims = warmup.inputs["images"].dims
         dims[:2] = [-(-side // model.stride) * model.stride for side in dims[:2]]

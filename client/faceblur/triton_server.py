@@ -59,6 +59,8 @@ class ServerOptions:
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
         jpeg: Serve pictures that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
+        warm_up: Run every canonical shape before the server counts as ready. The first run of a
+            shape takes a little longer; who waits for the server waits for all of them.
         start_timeout_s: Seconds until it must be ready.
     """
 
@@ -74,6 +76,7 @@ class ServerOptions:
     client_ca: Path | None = None
     jpeg: bool = True
     chained: bool = False
+    warm_up: bool = True
     start_timeout_s: float = 60.0
 
 
@@ -142,6 +145,7 @@ class TritonServer:
                 threads=self.options.threads,
                 jpeg=self.options.jpeg,
                 chained=self.options.chained,
+                warm_up=self.options.warm_up,
             )
             with (self._folder / "server.log").open("wb") as log:
                 self._process = subprocess.Popen(
