@@ -23,6 +23,9 @@ MIN_CELL_PX = 3
 FLAT_BELOW_PX = 6
 """A box smaller than this on both sides is covered in one colour."""
 
+_ROUNDED_UP = np.float32(1 + 1e-6)
+"""1, and what float32 may lose of it."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -98,7 +101,8 @@ class FaceRegion(Region):
         x = _distances(self.x0, width, plane.step_x, self.centre[0], self.half[0])
         y = _distances(self.y0, height, plane.step_y, self.centre[1], self.half[1])
         if self.feather == 0:
-            inside: Array = np.add.outer(y * y, x * x) <= 1
+            # Compared as they are: a sum for each sample would be four times as much memory.
+            inside: Array = np.greater_equal.outer(_ROUNDED_UP - y * y, x * x)
             if self.turned is not None:
                 squares, less = self._leaning(plane, self.turned, (height, width))
                 inside |= squares <= (1 + less) ** 2
