@@ -80,13 +80,14 @@ class Plan:
 
     def contenders(self, size: int) -> list[tuple[str, str, int]]:
         """Topology, transport and batch of what is compared at a size."""
-        if size != self.sizes[0]:
-            return [("ensemble", transport, 1) for transport in self.transports]
         local = [transport for transport in self.transports if transport != "jpeg"]
+        together = [("ensemble", local[-1], b) for b in self.batches if b > 1 and local]
+        if size != self.sizes[0]:
+            return [("ensemble", transport, 1) for transport in self.transports] + together
         rows = [(topology, t, 1) for topology in self.topologies for t in local]
         if "jpeg" in self.transports:
             rows.append(("ensemble", "jpeg", 1))
-        return rows + [("ensemble", local[-1], b) for b in self.batches if b > 1 and local]
+        return rows + together
 
 
 @click.command()
