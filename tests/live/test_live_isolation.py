@@ -198,6 +198,21 @@ def _flood(listener: socket.socket) -> None:
             client.sendall(100 * part)
 
 
+def test_a_camera_that_comes_and_goes_does_not_fill_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="faceblur")
+    camera = run(name="flaps", detector=Sightless())
+    until(camera, shown(1))
+    camera.stop()
+    for state in ("degraded", "running") * 5:
+        camera._enter(state)
+    said = [text for text in caplog.messages if text.startswith("camera flaps is")]
+    assert said == [
+        f"camera flaps is {state}" for state in ("running", "stopped", "degraded", "running")
+    ]
+
+
 def test_nothing_is_left_of_a_camera_that_was_stopped(run: Run, tmp_path: Path) -> None:
     threads = _threads()
     camera = run(PATTERN, "null", f"segments:{tmp_path}", name="gone")

@@ -34,6 +34,9 @@ GRACE_S: Final = 2.0
 """Nothing is shown for so long while a detector is being reached at the start: sinks that open for
 a notice have to open again for pictures of another size."""
 
+WARN_AGAIN_S: Final = 60.0
+"""The same warning about a camera comes again after so long at the earliest."""
+
 SPARE_SLOTS: Final = 3
 """Of the source: one being written, one waiting, one being masked."""
 
@@ -66,6 +69,7 @@ class Camera:
         self._sinks = tuple(Sink(sink, name=options.name) for sink in options.sinks)
         self._state: CameraState = "starting"
         self._state_s = time.monotonic()
+        self._warning, self._warning_s, self._is_muted = "", 0.0, False
         self._placeholder_s = 0.0
         self._retry_s = 0.0
         self._error = ""
@@ -294,8 +298,16 @@ class Camera:
         return min(*due_s, time.monotonic() + 1.0)
 
     def _enter(self, state: CameraState) -> None:
-        if state != self._state:
-            level = logging.WARNING if state in ("degraded", "offline") else logging.INFO
-            reason = f": {self._error}" if level == logging.WARNING and self._error else ""
-            logger.log(level, "camera %s is %s%s", self._options.name, state, reason)
-            self._state, self._state_s = state, time.monotonic()
+        if state == self._state:
+            return
+        now_s = self._state_s = time.monotonic()
+        self._state = state
+        text, level = f"camera {self._options.name} is {state}", logging.INFO
+        if state in ("degraded", "offline"):
+            text, level = f"{text}: {self._error}" if self._error else text, logging.WARNING
+            # One that comes and goes says so, but not each time.
+            self._is_muted = text == self._warning and now_s - self._warning_s < WARN_AGAIN_S
+            if not self._is_muted:
+                self._warning, self._warning_s = text, now_s
+        muted = self._is_muted and state != "stopped"
+        logger.log(logging.DEBUG if muted else level, "%s", text)
