@@ -89,6 +89,13 @@ def test_only_the_key_of_the_authority_signs(certificates: Path) -> None:
     assert "there already" in again.stderr
 
 
+def test_a_name_that_is_none_makes_nothing(tmp_path: Path) -> None:
+    done = make(tmp_path / "new", "gpu.example.org", "a name,DNS:another")
+    assert done.returncode != 0
+    assert "'a name,DNS:another' is no name" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_command_serves_by_tls_alone(
     machine: Machine, certificates: Path, tmp_path: Path
 ) -> None:
