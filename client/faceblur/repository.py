@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,12 @@ def bundled_onnx() -> Path:
             "another with --model"
         )
     return path
+
+
+def bundled_parameters() -> dict[str, str]:
+    """What the repository says of the model that it carries: its hash, stride and so on."""
+    path = model_repository() / "yolov5_face" / "configs" / "embedded.pbtxt"
+    return dict(re.findall(r'key: "(\w+)" value { string_value: "([^"]*)" }', path.read_text()))
 
 
 def load_code(model: str, name: str) -> ModuleType:

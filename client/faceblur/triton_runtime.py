@@ -106,6 +106,9 @@ class TritonRuntime:
         # Each library of the stubs would otherwise start a thread per core of its own.
         environment.setdefault("OMP_NUM_THREADS", "1")
         environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+        # Huge pages for what malloc gives: the stubs go through megabytes of activations again and
+        # again. Other C libraries, and older ones, do not know it and do not mind.
+        environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         return environment
 
 
