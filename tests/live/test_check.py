@@ -85,7 +85,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         " 'hls:/proc/new']\n"
     )
     started = time.monotonic()
-    done = check(file, "--deadline", "4", PASSWORD="s3cret/word")
+    done = check(file, "--deadline", "3", PASSWORD="s3cret/word")
     assert time.monotonic() - started < 60
     assert done.returncode == 3, done.stderr
     head, *lines = done.stdout.splitlines()
@@ -102,7 +102,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Address already in use"),
-        ("BAD", "silent", "no picture came within 4 s"),
+        ("BAD", "silent", "no picture came within 3 s"),
         ("BAD", "silent", "it did not answer in time"),
         ("ok ", "silent", f"port {port} is free"),
         ("BAD", "silent", "/proc"),

@@ -62,13 +62,13 @@ def test_a_file_plays_in_real_time_and_ends(video: Path, run: Run) -> None:
 def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
     video: Path, run: Run
 ) -> None:
+    ended = run(str(video), lookahead=6, name="ended")
     stopped = run(lookahead=6, name="stopped")
     until(stopped, shown(3))
     stopped.stop()
     stats = stopped.stats()
     assert stats.frames_held >= 6, "what came after them was not looked at"
 
-    ended = run(str(video), lookahead=6, name="ended")
     assert ended.wait(40)
     stats = ended.stats()
     assert (stats.frames_held, stats.frames_checked + stats.frames_dropped) == (0, 20)
@@ -140,14 +140,15 @@ def test_a_file_in_a_loop_never_ends(video: Path, run: Run) -> None:
     assert stats.reconnects == 0
 
 
-@pytest.mark.parametrize("device", ["vaapi", "v4l2m2m"])
 def test_a_device_that_is_not_there_is_done_without_and_said_once(
-    device: str, tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     moving_face_video(clip := tmp_path / "short.mp4", frames=4, width=320, height=240)
-    camera = run(f"file:{clip}?loop=yes", hardware_decoding=device)
-    until(camera, shown(12))
-    assert caplog.text.count(f"cannot decode with {device} here; decoding on the CPU") == 1
+    devices = ("vaapi", "v4l2m2m")
+    cameras = [run(f"file:{clip}?loop=yes", name=d, hardware_decoding=d) for d in devices]
+    for camera, device in zip(cameras, devices, strict=True):
+        until(camera, shown(12))
+        assert caplog.text.count(f"cannot decode with {device} here; decoding on the CPU") == 1
 
 
 def test_mjpeg_over_http_is_a_source_too(run: Run) -> None:
