@@ -18,7 +18,7 @@ from benchmarks.versus_clips import Excerpt, Format, fitted, make_clip, make_sli
 from benchmarks.versus_process import Usage, measure
 from benchmarks.versus_programs import DEFAULT, EQUAL, OURS, writer
 from benchmarks.versus_report import Result, judge, write_report
-from benchmarks.versus_score import Masked, fewer, score
+from benchmarks.versus_score import Masked, fewer, lasting, score
 from faceblur.detections import Detections
 from faceblur.masks import Masker, MaskStyle
 from faceblur.surface import ArraySurface
@@ -167,3 +167,11 @@ def test_fewer_masked_faces_miss_the_target() -> None:
     assert all(judge([compared], {}).values())
     compared.masked[OURS].leaked[24] = 2
     assert list(judge([compared], {}).values())[-1] is False
+
+
+def test_a_label_that_shows_for_one_frame_alone_is_none() -> None:
+    there, moved, pattern = [0, 0, 20, 20], [10, 0, 30, 20], [60, 60, 80, 80]
+    labels = {0: [there], 3: [moved, pattern], 6: [pattern], 9: [], 12: [there]}
+    boxes = {index: np.array(each, np.float32).reshape(-1, 4) for index, each in labels.items()}
+    kept = {index: each.tolist() for index, each in lasting(boxes, every=3).items()}
+    assert kept == {0: [there], 3: [moved, pattern], 6: [pattern], 9: [], 12: []}

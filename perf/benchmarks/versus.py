@@ -108,7 +108,8 @@ def versus(
         "rounds": rounds,
         "labels": f"{judge} at {', '.join(map(str, SIZES))}, plain and mirrored, "
         f"scores from {MIN_SCORE}; {MIN_AGREEING} "
-        f"of {2 * len(SIZES)} agree; one frame of {label_every}",
+        f"of {2 * len(SIZES)} agree; one frame of {label_every}, and seen in the one before or "
+        "after",
     }
     write_report(output, results=results, listed=listed, card=card, command=command_line(sys.argv))
     click.echo((output / "versus.md").read_text())

@@ -160,8 +160,9 @@ def write_report(
         "of the masks in the finished video; otherwise it leaked in that frame. Masks are drawn "
         "in one colour for this, where they would be. Heights are those of the face in a picture "
         "as wide as the network's. In the clips they are pseudo-labels: what most passes of a "
-        "detector at larger network sizes agree on. It is of the family of ours, though not the "
-        "model under test, and what it does not find is not counted. Labelled pictures are shown "
+        "detector at larger network sizes agree on, in two frames that follow each other. It is "
+        "of the family of ours, though not the model under test, and what it does not find is not "
+        "counted. Labelled pictures are shown "
         "for a frame each, and each is masked by itself (`--no-cover`).",
         *(
             f"### {title}\n\n{_face_table(masked)}"

@@ -12,7 +12,7 @@ import av
 import click
 import numpy as np
 
-from benchmarks.coverage_labels import Boxes, agree, detect, ellipse
+from benchmarks.coverage_labels import Boxes, agree, detect, ellipse, iou
 from benchmarks.coverage_score import MIN_MASKED, Picture, is_marked
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detector import Detector
@@ -74,12 +74,15 @@ class Masked:
 def label(clip: Path, judge: Detector, *, every: int) -> dict[int, Boxes]:
     """Pseudo-labels: faces that most passes of a detector agree on, at large network sizes.
 
+    One that is in no frame labelled before or after counts as none: a face stays a tenth of a
+    second, and what does not is mostly a pattern.
+
     Args:
         clip: The video, not masked.
         judge: The detector.
         every: Look at one frame of so many.
     """
-    return {
+    found = {
         index: agree(
             [
                 detect(judge, picture, size=size, flip=flip, min_score=MIN_SCORE)
@@ -90,6 +93,17 @@ def label(clip: Path, judge: Detector, *, every: int) -> dict[int, Boxes]:
         )
         for index, picture in _chosen(clip, lambda number: number % every == 0)
     }
+    return lasting(found, every=every)
+
+
+def lasting(labels: Labels, *, every: int) -> dict[int, Boxes]:
+    """The faces that overlap one in the labelled frame before theirs, or in the one after."""
+    kept = {}
+    for index, boxes in labels.items():
+        near = [labels[i] for i in (index - every, index + every) if i in labels]
+        others = np.concatenate([np.zeros((0, 4), np.float32), *near])
+        kept[index] = boxes[(iou(boxes, others) > 0).any(axis=1)]
+    return kept
 
 
 def score(video: Path, labels: Labels, *, frames: int) -> Masked:
