@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SHM_FOLDER = Path("/dev/shm")
 SHM_PREFIX = "faceblur_triton"
+FOLDER_PREFIX = "faceblur-triton"
 _POLL_S = 0.01
 
 # Linux ends the server when its parent dies, however that happens; the flag survives exec.
@@ -132,9 +133,9 @@ class TritonServer:
             raise ServerStartError(
                 f"port {self._port} is taken; name another with --port, or stop what listens there"
             )
-        remove_stale_shared_memory()
+        remove_leftovers()
         self._shm_prefix = f"{SHM_PREFIX}_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder = Path(tempfile.mkdtemp(prefix="faceblur-triton-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{os.getpid()}-"))
         try:
             self._runtime.lay_out_backends(self._folder / "backends")
             lay_out_repository(
@@ -280,12 +281,19 @@ def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
         return False
 
 
-def remove_stale_shared_memory() -> None:
-    """Remove regions of servers whose parent was killed before it could."""
-    for region in SHM_FOLDER.glob(f"{SHM_PREFIX}_*"):
-        match = re.match(rf"{SHM_PREFIX}_(\d+)_", region.name)
-        if match and not Path("/proc", match[1]).exists():
-            region.unlink(missing_ok=True)
+def remove_leftovers() -> None:
+    """Remove shared memory and folders of servers whose parent was killed before it could."""
+    for region in _orphans(SHM_FOLDER, rf"{SHM_PREFIX}_(\d+)_"):
+        with contextlib.suppress(OSError):  # another user's
+            region.unlink()
+    for folder in _orphans(Path(tempfile.gettempdir()), rf"{FOLDER_PREFIX}-(\d+)-"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _orphans(folder: Path, pattern: str) -> list[Path]:
+    """What is named after a process that is no more."""
+    named = [(path, re.match(pattern, path.name)) for path in folder.glob("faceblur*")]
+    return [path for path, match in named if match and not Path("/proc", match[1]).exists()]
 
 
 def _is_ready(client: grpcclient.InferenceServerClient) -> bool:

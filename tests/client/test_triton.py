@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,13 @@ from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox, canonical_shapes
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.triton import DETECTOR, ENSEMBLE, TritonDetector
-from faceblur.triton_server import SHM_FOLDER, ServerOptions, TritonServer, free_port
+from faceblur.triton_server import (
+    SHM_FOLDER,
+    ServerOptions,
+    TritonServer,
+    free_port,
+    remove_leftovers,
+)
 
 GOLDENS = ("crowd", "street", "masks")
 
@@ -318,6 +325,19 @@ def test_threshold_of_requests_without_one_is_the_default(
         faces = client.infer(ENSEMBLE, [images], client_timeout=30).as_numpy("faces")
     assert float(config.parameters["default_min_score"].string_value) == DEFAULT_THRESHOLD
     assert DEFAULT_THRESHOLD < faces[0, :, 4].min() < DEFAULT_THRESHOLD + 0.1
+
+
+def test_what_killed_processes_left_behind_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, live = (f"faceblur-triton-{pid}-abc" for pid in (ended.pid, os.getpid()))
+    for name in (left, live, "faceblur-triton-mine", "other"):
+        (tmp_path / name / "models").mkdir(parents=True)
+    remove_leftovers()
+    assert {path.name for path in tmp_path.iterdir()} == {live, "faceblur-triton-mine", "other"}
 
 
 def _kill_stubs(server: TritonServer) -> None:
