@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,9 +58,8 @@ def write_run(
         f"`{command}`",
         "Latencies are of a request, as perf_analyzer sees them; CPU time is of the server's "
         "processes, without perf_analyzer's, or of the work in process. The knee is the least "
-        "concurrency that gives 95 % of the best throughput. Beside the work in process the "
-        "ensemble is judged with the most pictures a request, as frames of files are sent; a "
-        "camera sends one: see the tables.",
+        "concurrency that gives 95 % of the best throughput. Frames of files go several to a "
+        "request, those of cameras one by one.",
         "\n".join(verdicts),
         "## At the knee",
         _knees(curves),
@@ -94,17 +92,12 @@ def judge(points: Sequence[Point]) -> dict[str, bool]:
             f"({point.case.concurrency} under way): {spread:.2f}"
         ] = spread < MAX_SPREAD
         local = curves.get(Case(model=case.model, shape=case.shape, topology=IN_PROCESS))
-        if local and case.batch == _most_together(case, curves):
+        if local:
             ratio = best(each) / best(local)
             verdicts[f"{name}: at least {MIN_RATIO:g} of the same work in process: {ratio:.3f}"] = (
                 ratio >= MIN_RATIO
             )
     return verdicts
-
-
-def _most_together(case: Case, curves: Iterable[Case]) -> int:
-    """The most pictures a request with which the same model was measured in the same way."""
-    return max(each.batch for each in curves if replace(each, batch=case.batch) == case)
 
 
 def best(points: Sequence[Point]) -> float:
