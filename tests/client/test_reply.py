@@ -9,7 +9,7 @@ import tritonclient.grpc as grpcclient
 from tritonclient.grpc import service_pb2
 
 from faceblur.errors import ReplyError
-from faceblur.triton import read_reply
+from faceblur.triton_reply import read_reply
 
 GOOD = np.array([[[1, 2, 30, 40, 0.9, *range(10)]]], np.float32)
 
