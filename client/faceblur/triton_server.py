@@ -282,12 +282,21 @@ def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
 
 
 def remove_leftovers() -> None:
-    """Remove shared memory and folders of servers whose parent was killed before it could."""
+    """End and remove what is left of servers that were killed, or whose parent was."""
     for region in _orphans(SHM_FOLDER, rf"{SHM_PREFIX}_(\d+)_"):
         with contextlib.suppress(OSError):  # another user's
             region.unlink()
     for folder in _orphans(Path(tempfile.gettempdir()), rf"{FOLDER_PREFIX}-(\d+)-"):
+        _end_stubs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_stubs(folder: Path) -> None:
+    """End the Python stubs that were started from a folder: they outlive a killed server."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if (process / "cmdline").read_bytes().startswith(os.fsencode(f"{folder}/")):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _orphans(folder: Path, pattern: str) -> list[Path]:

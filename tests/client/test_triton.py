@@ -336,8 +336,17 @@ def test_what_killed_processes_left_behind_is_removed(
     left, live = (f"faceblur-triton-{pid}-abc" for pid in (ended.pid, os.getpid()))
     for name in (left, live, "faceblur-triton-mine", "other"):
         (tmp_path / name / "models").mkdir(parents=True)
+    stubs = []
+    for name in (left, live):
+        stub = tmp_path / name / "stub"
+        stub.symlink_to("/bin/sleep")
+        stubs.append(subprocess.Popen([stub, "60"]))
     remove_leftovers()
     assert {path.name for path in tmp_path.iterdir()} == {live, "faceblur-triton-mine", "other"}
+    assert stubs[0].wait(5) == -signal.SIGKILL
+    assert stubs[1].poll() is None, "its server is at work"
+    stubs[1].kill()
+    stubs[1].wait()
 
 
 def _kill_stubs(server: TritonServer) -> None:
