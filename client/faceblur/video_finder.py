@@ -71,7 +71,8 @@ class VideoFinder:
                     group.append(entry)
                 if len(group) == size:
                     self._ask(group)
-            self._ask(group)
+            if group:
+                self._ask(group)
             while waiting:
                 yield self._checked(waiting.popleft(), size)
         finally:

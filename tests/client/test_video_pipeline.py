@@ -35,6 +35,7 @@ from faceblur.letterbox import PAD_VALUE, Letterbox
 from faceblur.masks import MaskStyle
 from faceblur.policy import Policy
 from faceblur.report import FrameLog, FrameReport, MediaReport
+from faceblur.tracking.options import CoverOptions
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
 from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_lane import Lane, Worker
@@ -109,6 +110,7 @@ def run(
     oracle: Oracle | None = None,
     options: VideoOptions = LOSSLESS,
     in_flight: int = 4,
+    detect_every: int = 1,
     deadline_s: float = 10,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> MediaReport:
@@ -116,7 +118,7 @@ def run(
         source,
         output,
         detector=oracle or Oracle(answer),
-        policy=Policy(mask=BLACK, size=SIZE),
+        policy=Policy(mask=BLACK, size=SIZE, cover=CoverOptions(detect_every=detect_every)),
         in_flight=in_flight,
         deadline_s=deadline_s,
         on_progress=on_progress,
@@ -190,7 +192,10 @@ def test_no_more_frames_are_in_flight_than_allowed(
     assert oracle.most_waiting == in_flight
 
 
-def test_frames_of_a_file_are_asked_about_in_groups(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("detect_every", "expected"), [(1, [4] * 7 + [2]), (5, [2] * 3)])
+def test_frames_of_a_file_are_asked_about_in_groups(
+    clip: Path, tmp_path: Path, detect_every: int, expected: list[int]
+) -> None:
     groups = []
 
     class Grouping(Oracle):
@@ -200,8 +205,10 @@ def test_frames_of_a_file_are_asked_about_in_groups(clip: Path, tmp_path: Path) 
             groups.append(len(canvases))
             return [self.submit(canvas, min_score=min_score) for canvas in canvases]
 
-    report = run(clip, tmp_path / "out.mkv", oracle=Grouping(nothing), in_flight=8)
-    assert groups == [4] * 7 + [2]
+    oracle = Grouping(nothing)
+    report = run(clip, tmp_path / "out.mkv", oracle=oracle, in_flight=8, detect_every=detect_every)
+    # A group that is not full goes out when its first frame is due.
+    assert groups == expected
     assert len(report.frames) == 30
 
 
