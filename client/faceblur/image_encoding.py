@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,7 +68,10 @@ def encoding_of(image: Image.Image, path: Path) -> Encoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Writes pages to a file in one format.
+    """Encodes pages in one format, in memory.
+
+    Some encoders never end when what they write to a disk fails, or lose the error; none is
+    given a file.
 
     Attributes:
         target: The format.
@@ -83,13 +87,15 @@ class Encoder:
     profile: bytes | None = None
     metadata: Metadata = field(default_factory=Metadata)
 
-    def write(self, path: Path, pages: Iterable[Array], durations_s: Sequence[float]) -> None:
-        """Encode pages to a file, reduced to what the format can hold.
+    def encode(self, pages: Iterable[Array], durations_s: Sequence[float]) -> list[Buffer]:
+        """Encode pages, reduced to what the format can hold.
 
         Args:
-            path: The file, which may exist.
             pages: Grey, BGR or BGRA arrays.
             durations_s: How long each is shown, when they are an animation; else empty.
+
+        Returns:
+            The content of the file, in parts.
 
         Raises:
             OutputError: There are none, or the format cannot hold them. Pillow and OpenCV raise
@@ -99,12 +105,11 @@ class Encoder:
         try:
             first = next(arrays)
         except StopIteration:
-            raise OutputError(f"cannot write {path}: there is no picture to write") from None
+            raise OutputError("there is no picture to write") from None
         everything = chain([first], arrays)
         if first.dtype != np.uint8 and first.ndim == 3:
-            self._write_deep(path, list(everything))
-        else:
-            self._write(path, everything, durations_s)
+            return self._encode_deep(everything)
+        return [self._encode(everything, durations_s)]
 
     def _fitted(self, pixels: Array) -> Array:
         target = self.target
@@ -118,21 +123,22 @@ class Encoder:
         logger.warning("%s is written with 8 bits to a colour", target.name)
         return to_uint8(pixels)
 
-    def _write(self, path: Path, pages: Iterator[Array], durations_s: Sequence[float]) -> None:
+    def _encode(self, pages: Iterator[Array], durations_s: Sequence[float]) -> Buffer:
         images = (to_pillow(page) for page in pages)
         if self.target.name == "GIF":
             images = (_in_palette(image) for image in images)
         options = self._options()
         if self.target.name == "TIFF":
-            _write_tiff(path, images, options)
-            return
+            return _tiff(images, options)
         first, *following = images
         if len(durations_s) > 1:
             transparent = any("transparency" in image.info for image in (first, *following))
             options |= self._animation(durations_s, transparent=transparent)
         if self.target.pages and following:
             options |= {"save_all": True, "append_images": following}
-        first.save(path, self.target.name, **options)
+        content = io.BytesIO()
+        first.save(content, self.target.name, **options)
+        return content.getbuffer()
 
     def _options(self) -> dict[str, Any]:
         target, source = self.target, self.source
@@ -168,22 +174,27 @@ class Encoder:
             options["loop"] = self.source.loop
         return options
 
-    def _write_deep(self, path: Path, pages: list[Array]) -> None:
+    def _encode_deep(self, pages: Iterator[Array]) -> list[Buffer]:
         """Encode 16-bit or floating point colours, which Pillow cannot hold."""
         if self.target.name == "TIFF":
             code = _TIFF_COMPRESSIONS.get(self.source.compression, _DEFLATE)[1]
-            done = cv2.imwritemulti(str(path), pages, [cv2.IMWRITE_TIFF_COMPRESSION, code])
+            content = io.BytesIO()
+            with TiffImagePlugin.AppendingTiffWriter(content, new=True) as writer:
+                for page in pages:
+                    writer.write(self._by_opencv(page, [cv2.IMWRITE_TIFF_COMPRESSION, code]))
+                    writer.newFrame()
             wanted = {_ICC_TAG: self.profile, _XMP_TAG: self.metadata.xmp}
             tags = {tag: body for tag, body in wanted.items() if body}
-            if done and tags:
-                _write_parts(path, with_tiff_tags(memoryview(path.read_bytes()), tags))
-        else:
-            done, data = cv2.imencode(self.target.suffixes[0], pages[0])
-            chunks = self._png_chunks() if self.target.name == "PNG" else {}
-            if done:
-                _write_parts(path, with_png_chunks(data.data, chunks) if chunks else [data.data])
+            return with_tiff_tags(content.getbuffer(), tags)
+        data = self._by_opencv(next(pages), [])
+        chunks = self._png_chunks() if self.target.name == "PNG" else {}
+        return with_png_chunks(data, chunks) if chunks else [data]
+
+    def _by_opencv(self, pixels: Array, options: list[int]) -> memoryview:
+        done, data = cv2.imencode(self.target.suffixes[0], pixels, options)
         if not done:
             raise OutputError(f"these pixels cannot be written as {self.target.name}")
+        return memoryview(data.data)
 
     def _png_chunks(self) -> dict[bytes, bytes]:
         chunks: dict[bytes, bytes] = {}
@@ -206,11 +217,6 @@ _TIFF_COMPRESSIONS = {"raw": ("raw", 1), "tiff_lzw": ("tiff_lzw", 5)}
 _WITH_DPI = frozenset({"JPEG", "PNG", "TIFF", "BMP"})
 
 
-def _write_parts(path: Path, parts: Iterable[Buffer]) -> None:
-    with path.open("wb") as file:
-        file.writelines(parts)
-
-
 def _jpeg_options(image: Image.Image) -> dict[str, Any]:
     tables = getattr(image, "quantization", {})
     options: dict[str, Any] = {"progressive": bool(image.info.get("progressive"))}
@@ -231,8 +237,9 @@ def _dpi(value: object) -> tuple[float, float] | None:
     return (x, y) if 1 < x < 65536 and 1 < y < 65536 else None
 
 
-def _write_tiff(path: Path, images: Iterator[Image.Image], options: dict[str, Any]) -> None:
-    """Write pages one at a time, each out of memory before the next is taken."""
+def _tiff(images: Iterator[Image.Image], options: dict[str, Any]) -> Buffer:
+    """Encode pages one at a time, each out of memory before the next is taken."""
+    content = io.BytesIO()
     first_only: dict[str, Any] = {}
     exif, xmp = options.pop("exif", None), options.pop("xmp", None)
     if exif or xmp:
@@ -243,11 +250,12 @@ def _write_tiff(path: Path, images: Iterator[Image.Image], options: dict[str, An
             tags[_XMP_TAG] = xmp
         # libtiff, which compresses for Pillow, cannot write directories within directories.
         first_only = {"exif": tags, "compression": "raw"}
-    with TiffImagePlugin.AppendingTiffWriter(str(path), new=True) as writer:
+    with TiffImagePlugin.AppendingTiffWriter(content, new=True) as writer:
         for image in images:
             image.save(writer, "TIFF", **options | first_only)
             writer.newFrame()
             first_only = {}
+    return content.getbuffer()
 
 
 def _in_palette(image: Image.Image) -> Image.Image:

@@ -146,13 +146,17 @@ def write_image(
         durations_s: list[float] = []
         if target.name != "TIFF":
             # Encoders of animations hold all frames anyway. Pages of a document may be many and
-            # large, and are written one at a time.
+            # large, and are encoded one at a time.
             pages = list(image.pages)
             durations_s = [page.duration_s for page in pages if page.duration_s is not None]
         try:
-            encoder.write(temporary, (page.pixels for page in pages), durations_s)
+            parts = encoder.encode((page.pixels for page in pages), durations_s)
         except READ_ERRORS as error:
-            raise OutputError(_sentence(path, error)) from error
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+        except OutputError as error:
+            raise OutputError(f"cannot write {path}: {error}") from error
+        with temporary.open("wb") as file:
+            file.writelines(parts)
 
 
 def check_writable(path: Path, image: ImageFile) -> Format:
@@ -209,7 +213,7 @@ def _following(path: Path, indices: list[int], first: Page) -> Iterator[Page]:
             yield page
 
 
-def _sentence(path: Path, error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"cannot write {path}: there is not enough memory"
-    return f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
+        return "there is not enough memory"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import subprocess
 import sys
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -536,19 +538,19 @@ def test_pages_of_a_document_are_taken_one_at_a_time(tmp_path: Path) -> None:
     scans = [Image.fromarray(photo()) for _ in range(5)]
     scans[0].save(source, save_all=True, append_images=scans[1:])
     image = read_image(source)
+    taken: list[weakref.ref[Array]] = []
     alive: list[int] = []
 
     def counted() -> Iterator[Page]:
-        for index, page in enumerate(image.pages):
-            alive.append(index)
-            # The file grows before the last page is asked for.
-            sizes.append(sum(path.stat().st_size for path in partials(tmp_path)))
+        for page in image.pages:
+            taken.append(weakref.ref(page.pixels))
             yield page
+            del page
+            alive.append(sum(pixels() is not None for pixels in taken))
 
-    sizes: list[int] = []
     write_image(tmp_path / "out.tif", replace(image, pages=counted()))
-    assert alive == [0, 1, 2, 3, 4]
-    assert sizes[-1] > sizes[0]
+    assert len(alive) == 5
+    assert max(alive) <= 2
 
 
 def test_pages_that_were_taken_are_gone(tmp_path: Path) -> None:
@@ -768,3 +770,56 @@ def test_a_page_that_fails_leaves_nothing_behind(tmp_path: Path, suffix: str) ->
 def test_an_output_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"folder .*nowhere does not exist"):
         copy(encoded(tmp_path / "in.png"), tmp_path / "nowhere" / "out.png")
+
+
+_INTO_TROUBLE = """
+import resource, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from faceblur.errors import OutputError
+from faceblur.images import Page, read_image, write_image
+
+folder, suffixes = Path(sys.argv[1]), sys.argv[2:]
+image = read_image(folder / "in.png")
+noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+deep = noise.astype(np.uint16) * 257
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+def pages(pixels):
+    signal.setitimer(signal.ITIMER_REAL, after_s)
+    yield Page(pixels)
+
+signal.signal(signal.SIGALRM, interrupted)
+for after_s in (0, 0.002):
+    if after_s == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    for suffix in suffixes:
+        for pixels in (noise, deep):
+            out = folder / f"out{suffix}"
+            try:
+                write_image(out, replace(image, pages=pages(pixels)))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except (OutputError, KeyboardInterrupt) as error:
+                print(suffix, type(error).__name__, error, flush=True)
+            if out.exists():
+                assert after_s, "the disk was full"
+                read_image(out)
+                out.unlink()
+            assert [path.name for path in folder.iterdir()] == ["in.png"], suffix
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits and timers are those of Unix")
+def test_no_encoder_hangs_or_leaves_anything_on_a_full_disk_or_interrupted(tmp_path: Path) -> None:
+    encoded(tmp_path / "in.png")
+    line = [sys.executable, "-c", _INTO_TROUBLE, str(tmp_path), *ALL_SUFFIXES]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    full = re.findall(r"^(\S+) OutputError cannot write .*: the file would grow", told.stdout, re.M)
+    assert full == [suffix for suffix in ALL_SUFFIXES for _ in range(2)]
+    assert told.stdout.count("KeyboardInterrupt") > len(ALL_SUFFIXES)
