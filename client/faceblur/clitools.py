@@ -13,6 +13,7 @@ import click
 
 from faceblur.errors import FaceblurError
 from faceblur.live.redaction import RedactingFilter
+from faceblur.loopback import keep_proxies_away
 
 
 class FaceblurGroup(click.Group):
@@ -26,6 +27,7 @@ class FaceblurGroup(click.Group):
         signal.signal(signal.SIGTERM, _exit_on_signal)
         # It warns of odd tags in files that open all the same.
         warnings.filterwarnings("ignore", module="PIL")
+        keep_proxies_away()
         try:
             return super().invoke(ctx)
         except FaceblurError as error:

@@ -24,6 +24,7 @@ from faceblur.errors import (
     ServerError,
     ServerUnavailableError,
 )
+from faceblur.loopback import hosts_of, proxy_for
 from faceblur.transport_choice import compare
 from faceblur.transports import (
     JPEG_ENSEMBLE,
@@ -236,6 +237,12 @@ class TritonDetector:
         if "UNAVAILABLE" in status:
             if self.connection.tls is not None and (reason := tls_reason(error.message())):
                 return ServerUnavailableError(f"no safe connection to {address}: {reason}")
+            proxies = [proxy_for(host) for host in hosts_of(address)]
+            if proxy := next(filter(None, proxies), ""):
+                return ServerUnavailableError(
+                    f"no server answers at {address} through the proxy of ${proxy}; if it is to be "
+                    "reached directly, name its host in $no_proxy"
+                )
             return ServerUnavailableError(
                 f"no server answers at {address}; start one with: faceblur serve"
             )

@@ -8,6 +8,7 @@ import re
 import tritonclient.grpc as grpcclient
 
 from faceblur.connection import Connection
+from faceblur.loopback import hosts_of, is_loopback
 
 CHANNEL_OPTIONS = [
     # A 4K canvas has 25 MB; gRPC's own limit is 4.
@@ -61,13 +62,16 @@ SEVERAL_OPTIONS = [
 def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
     """A client with a channel of its own; nothing is sent yet."""
     tls = connection.tls
+    options = SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS
+    if all(is_loopback(host) for host in hosts_of(connection.address)):
+        options = [*options, ("grpc.enable_http_proxy", 0)]
     return grpcclient.InferenceServerClient(
         connection.address,
         ssl=tls is not None,
         root_certificates=_text(tls.root_ca if tls else None),
         private_key=_text(tls.key if tls else None),
         certificate_chain=_text(tls.certificate if tls else None),
-        channel_args=SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS,
+        channel_args=options,
     )
 
 

@@ -21,10 +21,12 @@ from pathlib import Path
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from faceblur.connection import Connection
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.inprocess import cpu_share
 from faceblur.triton import ENSEMBLE
+from faceblur.triton_channel import open_client
 from faceblur.triton_runtime import TritonRuntime, lay_out_repository
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ SHM_FOLDER = Path("/dev/shm")
 SHM_PREFIX = "faceblur_triton"
 FOLDER_PREFIX = "faceblur-triton"
 _POLL_S = 0.01
+_LISTENS = "Started GRPCInferenceService"
+_WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
 # Linux ends the server when its parent dies, however that happens; the flag survives exec.
 LAUNCHER = (
@@ -229,17 +233,22 @@ class TritonServer:
             time.sleep(_POLL_S)
         # TLS hides the readiness call from a client without a certificate: ask the log instead.
         plain = self.options.certificate is None
-        with grpcclient.InferenceServerClient(self.address) as client:
+        with open_client(Connection(address=self.address)) as client:
             while time.monotonic() < deadline:
                 self._check_running()
                 if plain and _is_ready(client):
                     return
-                if not plain and "Started GRPCInferenceService" in self.log:
+                if not plain and _LISTENS in self.log:
                     return
                 time.sleep(_POLL_S)
+        # Its log tells why it does not listen, and nothing of why we do not reach it.
+        reason = (
+            f"it runs, but does not answer at {self.address}; see whether a firewall stands between"
+            if _LISTENS in self.log
+            else self._reason()
+        )
         raise ServerStartError(
-            f"the Triton server was not ready after {self.options.start_timeout_s:g} s: "
-            f"{self._reason()}"
+            f"the Triton server was not ready after {self.options.start_timeout_s:g} s: {reason}"
         )
 
     def _check_running(self) -> None:
@@ -248,6 +257,8 @@ class TritonServer:
 
     def _reason(self) -> str:
         errors = re.findall(r"^E\d+ [\d:.]+ \d+ \S+\] (.*)$", self.log, re.MULTILINE)
+        # Where there is no GPU it says so, and goes on.
+        errors = [line for line in errors if not re.search(_WITHOUT_GPU, line)]
         lines = errors or self.log.strip().splitlines() or ["it wrote nothing"]
         logger.info("log of the Triton server:\n%s", self.log)
         return " ".join(lines[-1].replace('"', "").split())[:400]

@@ -10,10 +10,10 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-import tritonclient.grpc as grpcclient
-
 from benchmarks.analyzer_frames import Canvas
 from benchmarks.analyzer_tool import Load, PerfAnalyzer
+from faceblur import triton_channel
+from faceblur.connection import Connection
 from faceblur.detections import Detections
 from faceblur.detector import Detector
 from harness import cpu_s
@@ -141,7 +141,7 @@ class Meter:
 
 def open_client(address: str) -> Any:
     """A `tritonclient.grpc.InferenceServerClient`."""
-    return grpcclient.InferenceServerClient(address)
+    return triton_channel.open_client(Connection(address=address))
 
 
 def measure_in_process(

@@ -12,9 +12,11 @@ import tritonclient.grpc as grpcclient
 
 from benchmarks.analyzer_server import DETECTOR_ALONE
 from faceblur import postprocess
+from faceblur.connection import Connection
 from faceblur.defaults import DEFAULT_THRESHOLD
 from faceblur.detections import Detections
 from faceblur.shared_slots import SharedSlots
+from faceblur.triton_channel import open_client
 
 DEADLINE_S = 30.0
 
@@ -32,7 +34,7 @@ class TopologyClient:
 
     def __init__(self, address: str, model: str, *, batch: int = 1) -> None:
         self.batch = batch
-        self._client = grpcclient.InferenceServerClient(address)
+        self._client = open_client(Connection(address=address))
         self._slots = SharedSlots(self._client, timeout_s=DEADLINE_S)
         self._model = model
         self._raw = model == DETECTOR_ALONE

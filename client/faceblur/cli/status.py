@@ -14,6 +14,7 @@ import click
 from faceblur.errors import ServerUnavailableError
 from faceblur.live.config import DEFAULT_LISTEN, split_address
 from faceblur.live.status import table
+from faceblur.loopback import open_url
 
 TIMEOUT_S = 5.0
 CLEAR = "\033[H\033[2J"
@@ -54,7 +55,8 @@ def status(*, address: str, once: bool, as_json: bool, every_s: float) -> None:
 def _fetch(address: str) -> dict[str, Any]:
     split_address(address)
     try:
-        with urllib.request.urlopen(f"http://{address}/status", timeout=TIMEOUT_S) as reply:
+        request = urllib.request.Request(f"http://{address}/status")
+        with open_url(request, timeout_s=TIMEOUT_S) as reply:
             status: dict[str, Any] = json.load(reply)
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise ServerUnavailableError(

@@ -26,6 +26,7 @@ from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.sound import SoundFormat, SoundQueue
 from faceblur.live.writers import Output, failed
+from faceblur.loopback import open_url
 
 try:
     from aiortc import (
@@ -203,8 +204,9 @@ class _Session:
             url, data, headers | self._headers, method="DELETE" if data is None else "POST"
         )
         timeout_s = self._options.open_timeout_s if data else CLOSE_S
-        with urllib.request.urlopen(request, timeout=timeout_s) as reply:
-            return reply.read(1 << 20).decode(), reply.headers.get("Location", "")
+        with open_url(request, timeout_s=timeout_s) as reply:
+            location: str = reply.headers.get("Location", "")
+            return reply.read(1 << 20).decode(), location
 
 
 def _request(target: str) -> tuple[str, dict[str, str]]:

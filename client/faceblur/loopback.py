@@ -1,0 +1,61 @@
+"""This machine's own addresses, which nothing may come between."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import urllib.request
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_EXCEPTIONS: Final = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's loopback."""
+    host = host.strip("[]").lower()
+    if host in NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def hosts_of(address: str) -> list[str]:
+    """The hosts of a gRPC address: `HOST:PORT`, `dns:///HOST:PORT`, `ipv4:HOST:PORT,HOST:PORT`."""
+    targets = re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", address)
+    return [target.rpartition(":")[0] for target in targets.split(",")]
+
+
+def keep_proxies_away() -> None:
+    """Have this process and its children reach this machine without a proxy.
+
+    Libraries that do not ask us (FFmpeg, for one) read the environment.
+    """
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return
+    for name in _EXCEPTIONS:
+        if (value := os.environ.get(name)) is None and name != "no_proxy":
+            continue
+        listed = [each for each in (value or "").split(",") if each]
+        if listed != ["*"]:
+            os.environ[name] = ",".join(dict.fromkeys([*listed, *NAMES]))
+
+
+def open_url(request: urllib.request.Request, *, timeout_s: float) -> Any:
+    """Like `urllib.request.urlopen`, but never through a proxy to this machine."""
+    if is_loopback(urlsplit(request.full_url).hostname or ""):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(request, timeout=timeout_s)
+    return urllib.request.urlopen(request, timeout=timeout_s)
+
+
+def proxy_for(host: str) -> str:
+    """The variable that sends gRPC to a host through a proxy; empty when none does."""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return ""
+    set_ = (name for name in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(name))
+    return next(set_, "")
