@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path as FilePath
 
 import av
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media import Recording, luma, moving_face_video
+from media import Pose, Recording, luma, moving_face_video
 
 from faceblur.cli.options import choice_options, policy_options
 from faceblur.detections import Detections, FloatArray
@@ -362,6 +363,105 @@ class TestLive:
             LiveCover(threshold=THRESHOLD, lookahead=-1)
 
 
+SLOW = 5
+"""Frames a second of a camera that is looked at every second frame."""
+SCENE = 640.0
+"""Width of its picture, pixels."""
+
+
+def walkers(
+    speed: float, *, size: float, count: int = 1, bend: float = 0.0
+) -> tuple[list[list[Box]], list[Detections | None]]:
+    """People who walk across, one behind the other, in step, and what every second look finds.
+
+    Args:
+        speed: Sizes of the face per second.
+        size: Width of a face, pixels.
+        count: People, each as far behind the one before as they go from look to look.
+        bend: Up and down as they walk, as a part of the size.
+    """
+    step, start_s = speed * size / SLOW, 1.2
+    frames = round(SCENE / step) + 2 * count + round(2 * SLOW * start_s)
+    boxes: list[list[Box]] = [[] for _ in range(frames)]
+    for n in range(count):
+        ways: dict[int, Box] = {}
+        for i in range(frames):
+            x = step * (i - SLOW * start_s - 2 * n)
+            y = 180 + bend * size * np.sin(2 * np.pi * i / 7)
+            if size / 2 <= x <= SCENE - size / 2:
+                ways[i] = (x - size / 2, y - size * 0.6, x + size / 2, y + size * 0.6)
+        if count > 1:
+            # Who comes in where another has just been seen cannot be told from that one.
+            looks = [i for i in ways if i % 2 == 0]
+            ways = {i: box for i, box in ways.items() if looks[0] <= i <= looks[-1]}
+        for i, box in ways.items():
+            boxes[i].append(box)
+    return boxes, [faces(*b) if i % 2 == 0 else None for i, b in enumerate(boxes)]
+
+
+def bare(masked: Sequence[Detections], truth: Sequence[Sequence[Box]]) -> list[int]:
+    """Frames in which somebody's face is not wholly covered."""
+    pairs = enumerate(zip(masked, truth, strict=True))
+    return [i for i, (m, boxes) in pairs if not all(hides(m, box) for box in boxes)]
+
+
+class TestSlowLooks:
+    """Looks that are nearly half a second apart: nobody shows between them."""
+
+    @staticmethod
+    def masks(
+        found: Sequence[Detections | None], lookahead: int | None, offset_s: float = 0.0
+    ) -> list[Detections]:
+        """What is masked in a file (no look-ahead given), or by a live camera."""
+        timed = [(i, offset_s + i / SLOW) for i in range(len(found))]
+        if lookahead is None:
+            options = CoverOptions(detect_every=2)
+            out = cover(
+                zip(timed, found, strict=True),
+                options=options,
+                threshold=THRESHOLD,
+                time_s=lambda frame: frame[1],
+            )
+            return [masked for _, masked in out]
+        live: LiveCover[int] = LiveCover(threshold=THRESHOLD, lookahead=lookahead)
+        due = [live.push(i, seen, time_s=t) for (i, t), seen in zip(timed, found, strict=True)]
+        return [masked for _, masked in [*filter(None, due), *live.flush()]]
+
+    @pytest.mark.parametrize("lookahead", [None, 4, 15])
+    @pytest.mark.parametrize("size", [44.0, 60.0])
+    @pytest.mark.parametrize("speed", [1.0, 3.0, 5.0, 8.0, 12.0])
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_whoever_walks_across_is_masked_all_the_way(
+        self, count: int, speed: float, size: float, lookahead: int | None
+    ) -> None:
+        truth, found = walkers(speed, size=size, count=count, bend=0.1)
+        assert bare(self.masks(found, lookahead), truth) == []
+
+    @pytest.mark.parametrize("speed", [1.0, 3.0, 5.0, 8.0])
+    def test_without_a_look_ahead_at_most_the_frames_after_the_first_look_show(
+        self, speed: float
+    ) -> None:
+        truth, found = walkers(speed, size=50)
+        first = next(i for i, boxes in enumerate(truth) if boxes)
+        assert len(bare(self.masks(found, 0), truth)) <= 2
+        assert all(i <= first + 4 for i in bare(self.masks(found, 0), truth))
+
+    @pytest.mark.parametrize("lookahead", [None, 15])
+    def test_two_sightings_that_may_be_anybodys_are_masked_between(
+        self, lookahead: int | None
+    ) -> None:
+        """The nearest one is not the same face; each may have gone to either place."""
+        left, right = Path((100, 100), (0, 0), size=50), Path((220, 110), (0, 0), size=50)
+        found: list[Detections | None] = [faces(left.box(0)), None, faces(right.box(0))]
+        masked = self.masks(found, lookahead)
+        assert hides(masked[1], Path((160, 105), (0, 0), size=50).box(0))
+
+    def test_who_sits_still_gets_no_mask_beside_them(self) -> None:
+        sitting = [Path((100 + 90 * n, 200), (0, 0), size=50).box(0) for n in range(5)]
+        found = [faces(*sitting) if i % 2 == 0 else None for i in range(20)]
+        assert [len(m) for m in self.masks(found, None)[7:]] == [5] * 13
+
+
 class Forgetful:
     """A detector that knows where the face is, but misses it in some frames."""
 
@@ -420,6 +520,34 @@ class TestVideoFiles:
         leaked, detector = self.blurred(tmp_path, CoverOptions(), missed=self.MISSED)
         assert leaked == []
         assert set(detector.asked) == {CoverOptions().min_score(THRESHOLD)}
+
+    def test_who_walks_across_a_slow_video_is_masked_in_the_file(self, tmp_path: FilePath) -> None:
+        """At 5 frames a second, with a look at every second one."""
+        source, output = tmp_path / "walk.mkv", tmp_path / "out.mkv"
+        how = Recording(rate=Fraction(SLOW), encoder="ffv1", options={})
+        boxes = moving_face_video(
+            source, frames=14, width=640, height=360, recording=how,
+            motion=lambda progress: Pose(0.1 + 0.8 * progress, 0.5, 0.15),
+        )  # fmt: skip
+        assert (boxes[1] - boxes[0])[0] > 0.9 * (boxes[0][2] - boxes[0][0])
+        blur_video(
+            source,
+            output,
+            detector=Forgetful([(*map(float, box),) for box in boxes], missed=()).every(2),
+            policy=Policy(
+                mask=MaskStyle(mode="solid"),
+                threshold=THRESHOLD,
+                size=640,
+                cover=CoverOptions(detect_every=2),
+            ),
+            options=VideoOptions(encoder="ffv1"),
+        )
+        for picture, box in zip(luma(output), boxes, strict=True):
+            x0, y0, x1, y1 = (round(v) for v in box)
+            inset_x, inset_y = (x1 - x0) // 4, (y1 - y0) // 4
+            assert not (
+                picture[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x] > 16
+            ).any()
 
     def test_without_cover_it_leaks(self, tmp_path: FilePath) -> None:
         leaked, detector = self.blurred(tmp_path, None, missed=self.MISSED)

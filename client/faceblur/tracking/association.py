@@ -16,6 +16,7 @@ _LEAP_PER_S: Final = 25.0
 """Speed of a face, or of a camera, that is swept round; sizes of the face per second."""
 _MAX_LEAP: Final = 6.0
 _LEAP_S: Final = 0.35
+"""Time that may be leapt over, or twice the time between looks where that is longer."""
 _MAX_RATIO: Final = 2.0
 """Sizes further apart than this are not of the same face."""
 
@@ -26,10 +27,36 @@ def stroll(elapsed_s: FloatArray) -> FloatArray:
     return reach
 
 
-def leap(elapsed_s: FloatArray) -> FloatArray:
-    """The same for one that nothing else explains: lost in motion blur, found far away."""
-    reach = np.minimum(_MAX_LEAP, _LEAP_PER_S * elapsed_s)
-    return np.where(elapsed_s <= _LEAP_S, reach, 0).astype(np.float32)
+def leap(elapsed_s: FloatArray, *, rhythm_s: float) -> FloatArray:
+    """The same for one that nothing else explains: lost in motion blur, found far away.
+
+    Args:
+        elapsed_s: (T,) time since each face was seen.
+        rhythm_s: Time between looks.
+    """
+    limit_s = max(_LEAP_S, 2 * rhythm_s + 1e-3)
+    return np.where(elapsed_s <= limit_s, _leap(elapsed_s), 0).astype(np.float32)
+
+
+def ways(before: FloatArray, after: FloatArray, elapsed_s: float) -> list[tuple[int, int]]:
+    """Which faces of one look can be which of the next one.
+
+    Args:
+        before: (M, 4) boxes, xyxy.
+        after: (N, 4) boxes.
+        elapsed_s: Time from look to look.
+    """
+    if not len(before) or not len(after):
+        return []
+    elapsed = np.full(len(before), elapsed_s, np.float32)
+    fit = affinities(before, after, np.maximum(_leap(elapsed), stroll(elapsed)))
+    rows, columns = np.nonzero(fit > 0)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def _leap(elapsed_s: FloatArray) -> FloatArray:
+    reach: FloatArray = np.minimum(_MAX_LEAP, _LEAP_PER_S * elapsed_s).astype(np.float32)
+    return reach
 
 
 def affinities(expected: FloatArray, found: FloatArray, reach: FloatArray) -> FloatArray:

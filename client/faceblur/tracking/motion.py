@@ -25,6 +25,12 @@ _UNEVEN: Final = 0.12
 _MAX_GROWTH: Final = 0.75
 _MAX_SHIFT: Final = 1.5
 """Distance that a face is expected to go unseen, in its own sizes."""
+_UNLOOKED_SHIFT: Final = 6.0
+"""The same where it went unseen because nobody looked."""
+_UNKNOWN_PACE: Final = 3.0
+"""Speed that is allowed for where nobody looked and it was seen only once, faces per second."""
+_TREMBLE_S: Final = 1 / 30
+"""Two detections that are so close in time differ as much by trembling as by motion."""
 
 
 def area(row: FloatArray) -> float:
@@ -49,8 +55,10 @@ def speed(times: Sequence[float], rows: Sequence[FloatArray]) -> FloatArray:
         return np.zeros(4, np.float32)
     boxes = np.stack(rows)[:, :4]
     slope = (spread @ boxes) / np.float32(weight)
-    # Two detections differ by as much as the detector trembles.
-    return np.asarray(slope if len(t) > 2 else slope / 2, np.float32)
+    if len(t) == 2:
+        apart_s = float(t[1] - t[0])
+        slope = slope * np.float32(apart_s / (apart_s + _TREMBLE_S))
+    return np.asarray(slope, np.float32)
 
 
 def recent(times: Sequence[float], at: int, *, step: int) -> slice:
@@ -80,15 +88,35 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
         pace: (4,) as from `speed`.
         elapsed_s: Seconds since then.
     """
-    moved = move(row, pace, elapsed_s)
+    return _extended(row, move(row, pace, elapsed_s), elapsed_s, extra=0.0)
+
+
+def extend_unlooked(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
+    """The same at a time when nobody looked: it may have gone far, and at an unknown pace.
+
+    Args:
+        row: (15,), as it was seen.
+        pace: (4,) as from `speed`; None if it was seen only once.
+        elapsed_s: Seconds since then.
+    """
+    if pace is None:
+        extra = min(_MAX_GROWTH, _UNKNOWN_PACE * abs(elapsed_s))
+        return _extended(row, row, elapsed_s, extra=extra)
+    moved = move(row, pace, elapsed_s, most=_UNLOOKED_SHIFT)
+    return _extended(row, moved, elapsed_s, extra=0.0)
+
+
+def _extended(row: FloatArray, moved: FloatArray, elapsed_s: float, *, extra: float) -> FloatArray:
     box = np.concatenate([np.minimum(row[:2], moved[:2]), np.maximum(row[2:4], moved[2:4])])
-    grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s))
+    grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s), extra=extra)
     return _filled(grown, moved[5:].reshape(5, 2))
 
 
-def move(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
-    """Where a face would be if it kept its pace; arguments as of `extend`."""
-    reach = float(_MAX_SHIFT * (row[2:4] - row[:2]).mean())
+def move(
+    row: FloatArray, pace: FloatArray, elapsed_s: float, *, most: float = _MAX_SHIFT
+) -> FloatArray:
+    """Where a face would be if it kept its pace, at most so many sizes away; see `extend`."""
+    reach = float(most * (row[2:4] - row[:2]).mean())
     moved = row[:4] + np.clip(pace * np.float32(elapsed_s), -reach, reach)
     # Edges may close in on each other, but a face does not turn inside out.
     low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
@@ -119,8 +147,10 @@ def interpolate(
     return _filled(_grown(box, sides, min(since_s, until_s)), between[5:].reshape(5, 2))
 
 
-def _grown(box: FloatArray, sides: FloatArray, elapsed_s: float) -> FloatArray:
-    growth = min(_MAX_GROWTH, _DRIFT * elapsed_s + _ACCELERATION / 2 * elapsed_s**2)
+def _grown(
+    box: FloatArray, sides: FloatArray, elapsed_s: float, *, extra: float = 0.0
+) -> FloatArray:
+    growth = min(_MAX_GROWTH, _DRIFT * elapsed_s + _ACCELERATION / 2 * elapsed_s**2) + extra
     margin = sides * np.float32(growth)
     grown: FloatArray = np.concatenate([box[:2] - margin, box[2:] + margin])
     return grown

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceblur.detections import Detections, FloatArray
 from faceblur.tracking import motion
+from faceblur.tracking.association import ways
 from faceblur.tracking.cuts import CutDetector
 from faceblur.tracking.options import CoverOptions
 from faceblur.tracking.tracker import Track, Tracker
@@ -29,7 +30,11 @@ _PART: Final = 1.25
 
 @dataclass(frozen=True, eq=False)
 class _Slot(Generic[Frame]):
-    """A frame that waits, and what was found in it."""
+    """A frame that waits, and what was found in it.
+
+    Attributes:
+        looked: Number of the latest frame until here that the detector was asked about.
+    """
 
     frame: Frame
     number: int
@@ -37,6 +42,7 @@ class _Slot(Generic[Frame]):
     scene: int
     found: Detections
     tracks: list[Track]
+    looked: int
 
 
 class Window(Generic[Frame]):
@@ -60,7 +66,7 @@ class Window(Generic[Frame]):
         self._slots: deque[_Slot[Frame]] = deque()
         self._tracks: list[Track] = []
         self._next = 0
-        self._looked = 0
+        self._looked = -1
         """Number of the latest frame that the detector was asked about."""
 
     def __len__(self) -> int:
@@ -106,6 +112,7 @@ class Window(Generic[Frame]):
                 self._tracker.scene,
                 Detections.empty() if found is None else found,
                 tracks,
+                self._looked,
             )
         )
 
@@ -114,12 +121,20 @@ class Window(Generic[Frame]):
         slot = self._slots.popleft()
         seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
         here = set(map(id, slot.tracks))
+        following = next((s.number for s in self._slots if s.looked == s.number), None)
         filled = [
             row
             for track in self._tracks
             if track.confirmed
-            and (row := (self._whole if id(track) in here else self._fill)(track, slot)) is not None
+            and (
+                row := self._whole(track, slot)
+                if id(track) in here
+                else self._fill(track, slot, following)
+            )
+            is not None
         ]
+        if slot.looked < slot.number and following is not None:
+            filled += self._ways(slot, following)
         self._forget(slot)
         if not filled:
             return slot.frame, seen
@@ -145,8 +160,14 @@ class Window(Generic[Frame]):
         # It may have come nearer, and look larger for that.
         return whole if motion.area(whole) >= _PART * motion.area(rows[at]) else None
 
-    def _fill(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
-        """Where a track is in a frame in which it was not found; None if it is not there."""
+    def _fill(self, track: Track, slot: _Slot[Frame], following: int | None) -> FloatArray | None:
+        """Where a track is in a frame in which it was not found; None if it is not there.
+
+        Args:
+            track: Any.
+            slot: Of the frame.
+            following: Number of the next frame that was looked at; None if there is none yet.
+        """
         if track.scene != slot.scene:
             return None
         times, rows, options = track.times, track.rows, self._options
@@ -162,13 +183,42 @@ class Window(Generic[Frame]):
         at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
         elapsed_s = slot.time_s - times[at]
         # Where nobody looked, nothing speaks against the track.
-        unlooked = step < 0 and self._looked == track.frames[at]
-        between_looks = abs(elapsed_s) < self._tracker.rhythm_s - _CLOCK_S
+        is_unlooked = slot.looked < slot.number and track.frames[at] == (
+            slot.looked if step < 0 else following
+        )
         in_reach = abs(elapsed_s) <= options.extent_s(limit_s, track.evidence) + _CLOCK_S
-        if not (in_reach or between_looks or unlooked):
+        if not (in_reach or is_unlooked):
             return None
         used = motion.recent(times, at, step=step)
-        return motion.extend(rows[at], motion.speed(times[used], rows[used]), elapsed_s)
+        pace = motion.speed(times[used], rows[used])
+        if is_unlooked:
+            is_known = used.stop - used.start > 1
+            return motion.extend_unlooked(rows[at], pace if is_known else None, elapsed_s)
+        return motion.extend(rows[at], pace, elapsed_s)
+
+    def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
+        """Faces on their way between two looks, wherever who is who is in doubt.
+
+        Args:
+            slot: Of a frame that nobody looked at.
+            following: Number of the next frame that was looked at.
+        """
+        here = [track for track in self._tracks if track.confirmed and track.scene == slot.scene]
+        before = [seen for t in here if (seen := _sighting(t, slot.looked, leaving=True))]
+        after = [seen for t in here if (seen := _sighting(t, following, leaving=False))]
+        if not before or not after:
+            return []
+        since_s, until_s = slot.time_s - before[0].time_s, after[0].time_s - slot.time_s
+        return [
+            motion.interpolate(before[i].row, after[j].row, since_s=since_s, until_s=until_s)
+            for i, j in ways(
+                np.stack([seen.row[:4] for seen in before]),
+                np.stack([seen.row[:4] for seen in after]),
+                since_s + until_s,
+            )
+            # One and the same was filled in already.
+            if before[i].track is not after[j].track
+        ]
 
     def _forget(self, slot: _Slot[Frame]) -> None:
         """Drop what frames after this one do not need."""
@@ -177,6 +227,26 @@ class Window(Generic[Frame]):
         self._tracks = [t for t in self._tracks if id(t) in live or t.times[-1] >= oldest_s]
         for track in self._tracks:
             track.forget(slot.number)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sighting:
+    """A face of which it is not sure where it was at the look before, or is at the next one."""
+
+    track: Track
+    time_s: float
+    row: FloatArray
+
+
+def _sighting(track: Track, number: int, *, leaving: bool) -> _Sighting | None:
+    """A track at a look; None if it was not found there, or surely goes on from or to there."""
+    at = bisect_left(track.frames, number)
+    if at == len(track.frames) or track.frames[at] != number:
+        return None
+    link = at + 1 if leaving else at
+    if link < len(track.certain) and track.certain[link]:
+        return None
+    return _Sighting(track, track.times[at], track.rows[at])
 
 
 def cover(

@@ -21,6 +21,8 @@ _PATIENCE_PER_EVIDENCE_S: Final = 0.5
 """A track waits the longer for its next detection the more it has had: noise must not add up."""
 _SURE: Final = 1.0
 """Evidence, as in `Track`, for a face that is looked for far away."""
+_FOLLOWED: Final = 3
+"""Sightings after which a pace is known that the next one can be told by."""
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class Track:
         frames: Numbers of the frames in which it was found, rising. Old ones are forgotten.
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
+        certain: For each, whether it is surely the same face as the one before.
         evidence: Sum of the squares of its scores, those of forgotten frames included.
         confirmed: Its score has been above the threshold.
         pace: (4,) speed of the box's edges, pixels per second.
@@ -41,11 +44,14 @@ class Track:
     frames: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
+    certain: list[bool] = field(default_factory=list)
     evidence: float = 0.0
     confirmed: bool = False
     pace: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
 
-    def add(self, frame: int, time_s: float, row: FloatArray, *, confirms: bool) -> None:
+    def add(
+        self, frame: int, time_s: float, row: FloatArray, *, confirms: bool, certain: bool
+    ) -> None:
         """Take up the detection in one more frame."""
         if self.times:
             elapsed_s = np.float32(time_s - self.times[-1])
@@ -55,6 +61,7 @@ class Track:
         self.frames.append(frame)
         self.times.append(time_s)
         self.rows.append(row)
+        self.certain.append(certain)
         self.evidence += float(row[4]) ** 2
         self.confirmed = self.confirmed or confirms
 
@@ -62,7 +69,7 @@ class Track:
         """Drop what frames from number `before` on do not need."""
         spare = bisect_left(self.frames, before) - motion.FIT_COUNT
         if spare > motion.FIT_COUNT:
-            del self.frames[:spare], self.times[:spare], self.rows[:spare]
+            del self.frames[:spare], self.times[:spare], self.rows[:spare], self.certain[:spare]
 
 
 class Tracker:
@@ -80,17 +87,13 @@ class Tracker:
         self._scene = 0
         self._live: list[Track] = []
         self._looked_s = math.nan
+        self._looked = -1
         self._rhythm_s = 0.0
 
     @property
     def scene(self) -> int:
         """How many camera cuts there have been."""
         return self._scene
-
-    @property
-    def rhythm_s(self) -> float:
-        """Time between the latest two frames that were looked at, seconds; 0 before."""
-        return self._rhythm_s
 
     @property
     def live(self) -> list[Track]:
@@ -118,17 +121,20 @@ class Tracker:
             The track of each detection.
         """
         self._rhythm_s = 0.0 if math.isnan(self._looked_s) else time_s - self._looked_s
-        self._looked_s = time_s
+        self._looked_s, looked, self._looked = time_s, self._looked, frame
+        # Between two looks with frames between them nothing is known of anybody's way.
+        skipped = looked if frame - looked > 1 else None
         self._live = [t for t in self._live if time_s - t.times[-1] <= self._patience_s(t)]
         rows = found.rows()
         confident = found.scores >= self._threshold
-        owners = self._link(time_s, found.boxes, confident)
+        owners, leapt = self._link(time_s, found.boxes, confident, skipped)
         tracks = []
-        for row, owner, confirms in zip(rows, owners, confident.tolist(), strict=True):
+        for i, (row, owner) in enumerate(zip(rows, owners, strict=True)):
             track = owner or Track(self._scene)
             if owner is None:
                 self._live.append(track)
-            track.add(frame, time_s, row, confirms=confirms)
+            certain = i not in leapt and len(track.times) >= _FOLLOWED
+            track.add(frame, time_s, row, confirms=bool(confident[i]), certain=certain)
             tracks.append(track)
         return tracks
 
@@ -138,16 +144,22 @@ class Tracker:
         return max(patience_s, 2 * self._rhythm_s)
 
     def _link(
-        self, time_s: float, boxes: FloatArray, confident: npt.NDArray[np.bool_]
-    ) -> list[Track | None]:
+        self,
+        time_s: float,
+        boxes: FloatArray,
+        confident: npt.NDArray[np.bool_],
+        skipped: int | None,
+    ) -> tuple[list[Track | None], set[int]]:
+        """The track that each box continues, and the boxes that are far from where it was."""
         owners: list[Track | None] = [None] * len(boxes)
+        leapt: set[int] = set()
         if not self._live or not len(boxes):
-            return owners
+            return owners, leapt
         elapsed_s = np.array([time_s - track.times[-1] for track in self._live], np.float32)
         last = np.stack([track.rows[-1][:4] for track in self._live])
         expected = last + np.stack([t.pace for t in self._live]) * elapsed_s[:, None]
         near = affinities(expected, boxes, stroll(elapsed_s))
-        sure = np.array([track.evidence >= _SURE for track in self._live])
+        sure = np.array([t.evidence >= _SURE or t.frames[-1] == skipped for t in self._live])
         free = np.ones(near.shape, np.bool_)
         for fit, allowed in (
             (near, confident[None]),
@@ -157,10 +169,13 @@ class Tracker:
             open_pairs = free & allowed
             if not open_pairs.any():
                 continue
+            is_leap = fit is None
             if fit is None:
-                fit = affinities(last, boxes, leap(elapsed_s))
+                fit = affinities(last, boxes, leap(elapsed_s, rhythm_s=self._rhythm_s))
             for row, column in pair(np.where(open_pairs, fit, 0)):
+                if is_leap:
+                    leapt.add(column)
                 owners[column] = self._live[row]
                 free[row] = False
                 free[:, column] = False
-        return owners
+        return owners, leapt
