@@ -3,7 +3,7 @@
 #   client  faceblur and its cameras; small, no server in it
 #   server  NVIDIA's Triton with the client beside it, for the canary and for building plans
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
-ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.04-py3
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.10-py3
 
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /source

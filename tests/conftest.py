@@ -57,7 +57,7 @@ def official(shared: Path, cache: Path) -> str:
 def session(official: str) -> Iterator[DetectionSession]:
     """An embedded Triton server with the official model; do not break it."""
     if not _has_triton():
-        pytest.skip('needs the embedded Triton server: pip install "faceblur-triton[local]"')
+        pytest.skip('needs the embedded Triton server: pip install -e ".[local]"')
     with open_session(SessionOptions(model=official)) as opened:
         assert opened.kind == "embedded"
         yield opened

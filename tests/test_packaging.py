@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,8 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from faceblur.extras import install_line
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "onnx", "onnxruntime", "pytriton", "scipy", "matplotlib", "tensorrt")
@@ -73,3 +77,66 @@ def test_the_client_imports_nothing_heavy() -> None:
     check = f"import sys, faceblur, faceblur.cli; sys.exit(str(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
     assert done.stderr.strip() == b"set()"
+
+
+def test_an_install_line_works_from_any_folder(tmp_path: Path) -> None:
+    script = "import faceblur.extras as e; print(e.install_line('heic'))"
+    line = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True)
+    assert line.startswith("pip install -e ")
+    options = "--dry-run --no-deps --no-index --no-build-isolation --disable-pip-version-check"
+    told = subprocess.run(
+        [sys.executable, "-m", *shlex.split(line), *options.split()],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Would install faceblur-triton" in told.stdout
+    assert "does not provide the extra" not in told.stdout + told.stderr
+
+
+def test_an_install_line_is_short_in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert install_line("heic") == 'pip install -e ".[heic]"'
+
+
+@pytest.mark.parametrize("package", ["faceblur", "faceblur-triton"])
+def test_no_hint_asks_the_package_index_for_us(package: str) -> None:
+    # The first is a stranger's project there, the second does not exist.
+    listing = subprocess.check_output(["git", "ls-files", *_TEXTS], cwd=ROOT, text=True)
+    wrong = {name for name in listing.split() if _asks((ROOT / name).read_text(), package)}
+    assert wrong - {"pyproject.toml", "tests/test_packaging.py"} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ('run: pip install "faceblur-triton[heic]"', True),
+        ("`pip install\n  -U faceblur-triton`", True),
+        ("fetch it with `faceblur-triton[export]`", True),
+        ('pip install -e ".[local]" && faceblur blur', False),
+        ('pip install -e "/srv/faceblur-triton[heic]"', False),
+        ("/tmp/faceblur-triton-12", False),
+    ],
+)
+def test_a_hint_that_asks_the_index_is_seen(text: str, asks: bool) -> None:
+    assert _asks(text, "faceblur-triton") is asks
+
+
+def test_every_extra_that_a_hint_names_exists(metadata: Message) -> None:
+    listing = subprocess.check_output(["git", "ls-files", *_TEXTS], cwd=ROOT, text=True)
+    text = "\n".join((ROOT / name).read_text() for name in listing.split())
+    named = set(re.findall(r"install_line\(['\"](\w+)['\"]\)", text))
+    named |= set(re.findall(r'pip install -e "\.\[(\w+)\]"', text))
+    extras = set(metadata.get_all("Provides-Extra", []))
+    assert {"local", "heic", "export"} <= named <= extras
+
+
+_TEXTS = ["*.py", "*.md", "*.yaml", "*.yml", "*.toml", ".env", "Dockerfile", "deploy"]
+
+
+def _asks(text: str, package: str) -> bool:
+    """Whether a text tells to install a package by its name on an index."""
+    options = r"(?:-[-\w]+\s+)*"
+    by_name = rf'pip install\s+{options}["\']?{package}(?![\w.-])'
+    return re.search(rf"{by_name}|(?<![\w/-]){re.escape(package)}\[", text) is not None

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from faceblur.errors import InputError
+from faceblur.extras import install_line
 from faceblur.image_formats import HEIF_AVAILABLE, opened_formats
 from faceblur.image_metadata import READ_ERRORS, orientation_of
 from faceblur.image_pixels import from_pillow, hide_transparent, oriented
@@ -78,7 +79,7 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
     except UnidentifiedImageError:
         if not HEIF_AVAILABLE and _is_heif(path):
             raise InputError(
-                'it is a HEIC picture: pip install "faceblur-triton[heic]" to read it'
+                f"it is a HEIC picture; to read it, run: {install_line('heic')}"
             ) from None
         yield None
         return

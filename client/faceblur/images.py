@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faceblur.atomic import atomic_path
 from faceblur.errors import InputError, OutputError
+from faceblur.extras import install_line
 from faceblur.image_decoding import (
     check_file,
     decode_by_opencv,
@@ -172,7 +173,7 @@ def check_writable(path: Path, image: ImageFile) -> Format:
         kind = f"{path.suffix} pictures" if path.suffix else "a picture without a suffix"
         raise InputError(f"cannot write {kind}: name {path.name} with one of {known}")
     if target.name == "HEIF" and not HEIF_AVAILABLE:
-        raise InputError('cannot write HEIC pictures: pip install "faceblur-triton[heic]" first')
+        raise InputError(f"cannot write HEIC pictures; first run: {install_line('heic')}")
     if path.exists() and path.samefile(image.path):
         raise InputError(f"{path} is the source itself: choose another name for the result")
     if image.page_count > 1 and not target.pages:

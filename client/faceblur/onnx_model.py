@@ -9,6 +9,7 @@ from typing import Any
 
 from faceblur.detector import ModelInfo
 from faceblur.errors import ModelError
+from faceblur.extras import install_line
 
 INPUT = "images"
 OUTPUTS = ("candidates", "priors")
@@ -27,9 +28,7 @@ def open_onnx(path: Path, *, threads: int) -> Any:
     try:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise ModelError(
-            'ONNX Runtime is not installed; run: pip install "faceblur-triton[local]"'
-        ) from error
+        raise ModelError(f"ONNX Runtime is not installed; run: {install_line('local')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

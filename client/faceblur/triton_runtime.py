@@ -17,6 +17,7 @@ from tritonclient.grpc import model_config_pb2
 
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
+from faceblur.extras import install_line
 from faceblur.repository import model_repository
 from faceblur.transports import JPEG_ENSEMBLE, PIXELS_ENSEMBLE
 
@@ -54,8 +55,8 @@ class TritonRuntime:
         spec = importlib.util.find_spec("pytriton")
         if spec is None or not spec.submodule_search_locations:
             raise ServerStartError(
-                "the embedded Triton server is not installed; run: pip install "
-                '"faceblur-triton[local]" (Python 3.10-3.12)'
+                f"the embedded Triton server is not installed; run: {install_line('local')} "
+                "(Python 3.10-3.12)"
             )
         folder = Path(next(iter(spec.submodule_search_locations)))
         package = folder / "tritonserver"

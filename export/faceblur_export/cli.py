@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from faceblur.clitools import FaceblurGroup
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.errors import InputError, ModelError
+from faceblur.extras import install_line
 from faceblur.repository import bundled_onnx
 from faceblur_export.progress import ProgressBar
 
@@ -46,9 +47,7 @@ def _load(module: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("faceblur"):
             raise
-        raise ModelError(
-            f'{error.name} is not installed; run: pip install "faceblur-triton[export]"'
-        ) from error
+        raise ModelError(f"{error.name} is not installed; run: {install_line('export')}") from error
 
 
 @click.group(cls=FaceblurGroup)

@@ -21,6 +21,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from faceblur.errors import ModelError
+from faceblur.extras import install_line
 from faceblur_export.calibration import Calibration
 from faceblur_export.tensorrt_builders import Progress
 
@@ -123,9 +124,7 @@ def _quantization() -> Any:
     try:
         return importlib.import_module("onnxruntime.quantization")
     except ImportError as error:
-        raise ModelError(
-            f'{error.name} is not installed; run: pip install "faceblur-triton[export]"'
-        ) from error
+        raise ModelError(f"{error.name} is not installed; run: {install_line('export')}") from error
 
 
 def _reader(quantization: Any, calibration: Calibration, progress: Progress) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from faceblur.errors import ModelError
+from faceblur.extras import install_line
 from faceblur_export.gpu import Gpu
 
 logger = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ def find_builder() -> PlanBuilder:
     if command is None:
         raise ModelError(
             "TensorRT is not here: run this in NVIDIA's Triton or TensorRT container, or run: "
-            'pip install "faceblur-triton[tensorrt]"'
+            f"{install_line('tensorrt')}"
         )
     return TrtexecBuilder(command)
 

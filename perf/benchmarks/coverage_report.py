@@ -65,7 +65,9 @@ def write_report(
         f"A face-frame is a face in one frame, at least {MIN_HEIGHT} pixels high, of which at "
         f"least {MIN_SHOWN:.0%} shows. It leaks when less than {MIN_MASKED:.0%} of what shows of "
         "its inscribed ellipse is masked in the output. A leak ends at a hard cut.",
-        "## Exact ground truth: a portrait, moved",
+        "## One portrait, moved: ground truth of a single face",
+        "Where its face is, is known exactly. It says nothing about other faces"
+        + (": for those see the real clips below." if pseudo else "."),
         "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
         _tables(exact),
         "![leaked face-frames per 1,000](coverage.png)",

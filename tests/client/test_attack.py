@@ -224,7 +224,7 @@ def test_too_few_people_are_refused() -> None:
 
 def test_without_dlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognition.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"faceblur-triton\[attack\]"):
+    with pytest.raises(ModelError, match=r"pip install -e .*\[attack\]"):
         DlibRecogniser()
 
 

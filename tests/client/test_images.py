@@ -24,6 +24,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from skimage import data
 
 from faceblur.errors import InputError, OutputError
+from faceblur.extras import install_line
 from faceblur.image_decoding import MAX_PIXELS
 from faceblur.image_formats import BY_SUFFIX, FORMATS, readable_suffixes
 from faceblur.image_pixels import rgb8
@@ -718,7 +719,7 @@ def test_a_heic_without_its_reader_names_what_to_install(tmp_path: Path) -> None
     told = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60
     )
-    assert 'pip install "faceblur-triton[heic]"' in told.stdout, told.stderr
+    assert install_line("heic") in told.stdout, told.stderr
 
 
 # Bad output

@@ -14,7 +14,7 @@ from rig.judge import Judge
 from rig.viewer import Viewer
 from rig.whip_server import whip_server
 
-pytest.importorskip("aiortc", reason='needs aiortc: pip install "faceblur-triton[whip]"')
+pytest.importorskip("aiortc", reason='needs aiortc: pip install -e ".[whip]"')
 
 TOKEN = "s3cret"
 

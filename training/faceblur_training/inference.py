@@ -17,6 +17,7 @@ from faceblur import models
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
+from faceblur.extras import install_line
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox
 from faceblur_training.pack import open_picture
@@ -119,7 +120,7 @@ def _exported(checkpoint: Path, scratch: Path) -> Path:
         export = importlib.import_module("faceblur_export.onnx_export").export_onnx
     except ImportError as error:
         raise ModelError(
-            'PyTorch and ONNX are not installed; run: pip install "faceblur-triton[train]"'
+            f"PyTorch and ONNX are not installed; run: {install_line('train')}"
         ) from error
     path = scratch / "model.onnx"
     export(checkpoint, path, name=checkpoint.stem)

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 import av
 
 from faceblur.errors import OutputError
+from faceblur.extras import install_line
 from faceblur.live.encoder import Encoder
 from faceblur.live.fitting import Fitter
 from faceblur.live.frame_format import FrameFormat
@@ -37,9 +38,7 @@ try:
         RTCSessionDescription,
     )
 except ImportError as error:
-    raise OutputError(
-        'whip: needs aiortc; install it with: pip install "faceblur-triton[whip]"'
-    ) from error
+    raise OutputError(f"whip: needs aiortc; run: {install_line('whip')}") from error
 
 logger = logging.getLogger(__name__)
 

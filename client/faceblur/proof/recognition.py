@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import ModelError
+from faceblur.extras import install_line
 from faceblur.surface import Picture
 
 Embeddings = npt.NDArray[np.float32]
@@ -111,8 +112,6 @@ def _load() -> tuple[Any, Path]:
     # The package of the weights cannot be imported with a current setuptools: it is only found.
     weights = importlib.util.find_spec("face_recognition_models")
     if weights is None or weights.origin is None or importlib.util.find_spec("dlib") is None:
-        raise ModelError(
-            'the attack needs a face recogniser: pip install "faceblur-triton[attack]" first'
-        )
+        raise ModelError(f"the attack needs a face recogniser; first run: {install_line('attack')}")
     # It has no type information: imported by name it is Any.
     return importlib.import_module("dlib"), Path(weights.origin).parent / "models"
