@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
-from media import moving_face_video
+from media import Recording, moving_face_video, pattern, record
 
 from faceblur import models
 from faceblur.cli import main
@@ -183,6 +183,20 @@ def test_a_video_is_blurred_in_every_frame(
             picture = frame.to_ndarray(format="bgr24")
             ellipse = _inscribed_ellipse(picture.shape[:2], tuple(box))
             assert (picture[ellipse].max(axis=1) <= BLACK).mean() > 0.9
+
+
+def test_subtitles_that_are_left_out_are_in_the_summary(run: Run, tmp_path: Path) -> None:
+    source, output = tmp_path / "drone.mp4", tmp_path / "out.mp4"
+    texts = [(0.0, 0.1, "52.520008N 13.404954E 88 km/h")]
+    record(source, pattern(5), Recording(subtitles=texts))
+    result = run(source, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert "; subtitles #1 left out, they do not look like speech" in result.stdout
+    assert "--keep-subtitles keeps them" in result.stderr
+    assert b"13.40" not in output.read_bytes()
+    result = run(source, "-o", output, "--keep-subtitles")
+    assert "left out" not in result.output
+    assert b"13.40" in output.read_bytes()
 
 
 def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, overload
@@ -60,12 +60,14 @@ class MediaReport:
         width: Of the upright picture, pixels.
         height: Of the upright picture, pixels.
         frames: Every frame that was checked, in order.
+        left_out: What of the source is not in the result though one might expect it, and why.
     """
 
     path: Path
     width: int
     height: int
     frames: Sequence[FrameReport]
+    left_out: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""

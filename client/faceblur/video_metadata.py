@@ -10,6 +10,8 @@ import av
 from faceblur.video_formats import Container
 from faceblur.video_options import VideoOptions
 from faceblur.video_source import VideoSource
+from faceblur.video_texts import holds_position
+from faceblur.video_tracks import is_language
 
 _MAX_MOVIE_TIMESCALE: Final = 10_000_000
 _OWN_TAGS: Final = frozenset(
@@ -53,19 +55,24 @@ def describe(
     options: VideoOptions,
 ) -> None:
     """Give an output that has not been started its chapters and, if asked for, its tags."""
-    if source.stream.language:
+    if is_language(source.stream.language):
         video.metadata["language"] = source.stream.language
     video.disposition = source.stream.disposition
     # A chapter's title is what makes it one; everything else about it goes.
     chapters: list[Any] = [
-        {**chapter, "metadata": {"title": chapter["metadata"].get("title", "")}}
-        for chapter in source.chapters
+        {**chapter, "metadata": {"title": _title(chapter, options)}} for chapter in source.chapters
     ]
     if chapters:
         output.set_chapters(chapters)
     if options.keep_metadata:
         kept = source.metadata.items()
         output.metadata.update({key: value for key, value in kept if _is_content(key)})
+
+
+def _title(chapter: dict[str, Any], options: VideoOptions) -> str:
+    """A chapter's title, unless a device has written a position or the time into it."""
+    title = str(chapter["metadata"].get("title", ""))
+    return title if options.keep_subtitles or not holds_position(title) else ""
 
 
 def _is_content(key: str) -> bool:

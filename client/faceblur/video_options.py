@@ -23,6 +23,7 @@ class VideoOptions:
         audio: "keep" or "drop".
         keep_metadata: Keep titles, dates, places and the like. Thumbnails and timed metadata are
             never kept.
+        keep_subtitles: Keep subtitles that do not look like speech, or cannot be looked at.
 
     Raises:
         InputError: A value out of its range.
@@ -32,6 +33,7 @@ class VideoOptions:
     quality: int | None = None
     audio: str = "keep"
     keep_metadata: bool = False
+    keep_subtitles: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -183,6 +183,7 @@ def _mask(
             VideoSink(temporary, video, options) as sink,
             VideoJob(video, sink, planned.make_canvas) as job,
         ):
+            report.left_out.extend(sink.left_out)
             found = planned.find(job.frames())
             for (frame, faces), shown in _timed(found, policy, start_s=video.start_s):
                 choice = selection.choose(faces, shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from faceblur.video_frames import SourceFrame
 from faceblur.video_metadata import describe, muxer_options
 from faceblur.video_options import VideoOptions
 from faceblur.video_source import VideoSource
+from faceblur.video_survey import survey
 from faceblur.video_tracks import Track, add_track
 
 
@@ -50,6 +52,7 @@ class VideoSink:
         self._choice = choose_encoder(self._container, source.properties, options)
         self._start_s = Fraction(0) if self._container.clock_starts_anywhere else source.start_s
         self._fitter = FrameFitter(source.properties, self._choice)
+        self._survey = survey(source, options)
         self._pending: dict[int, SourceFrame] = {}
         self._last_tick: int | None = None
         # SVT-AV1 talks on stderr, and can only be told so.
@@ -79,6 +82,11 @@ class VideoSink:
     def encoder(self) -> str:
         """FFmpeg's name of the encoder."""
         return self._choice.name
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What of the source's subtitles is not in it, and why; for the summary."""
+        return self._survey.left_out
 
     def write(self, frame: SourceFrame) -> None:
         """Encode the next frame.
@@ -173,7 +181,11 @@ class VideoSink:
             if stream.type == "audio" and options.audio == "drop":
                 continue
             track = add_track(
-                self._output, stream, container=self._container, start_s=self._start_s
+                self._output,
+                stream,
+                container=self._container,
+                start_s=self._start_s,
+                survey=self._survey,
             )
             if track is not None:
                 tracks[stream.index] = track

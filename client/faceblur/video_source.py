@@ -51,7 +51,7 @@ class VideoSource:
         self.path = path
         check_complete(path)
         with ExitStack() as undo:
-            self._container = undo.enter_context(_open(path))
+            self._container = undo.enter_context(open_container(path))
             self._run_ins: dict[int, int] = {}
             self._stream = self._main_stream()
             self.tracks, self.fonts = self._other_tracks()
@@ -209,7 +209,12 @@ class VideoSource:
         return min(starts, default=Fraction(0))
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a video file.
+
+    Raises:
+        InputError: It is not a video, or cannot be read.
+    """
     # An absolute name cannot be mistaken for a URL, and a playlist in disguise cannot reach out.
     try:
         container = av.open(

@@ -31,6 +31,7 @@ from faceblur.policy import Policy
 from faceblur.proof.audit import environment_key
 from faceblur.proof.audit_log import AuditLog
 from faceblur.replay import Replay
+from faceblur.report import MediaReport
 from faceblur.runner import Outcome, RunOptions, run
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.video_pipeline import Progress, VideoOptions
@@ -42,6 +43,7 @@ def _run_options(
     encoder: str | None,
     audio: str,
     keep_metadata: bool,
+    keep_subtitles: bool,
     workers: int | None,
     again: bool,
     audit: Path | None,
@@ -49,7 +51,11 @@ def _run_options(
     return RunOptions(
         image=ImageOptions(quality=quality, keep_metadata=keep_metadata),
         video=VideoOptions(
-            quality=quality, encoder=encoder, audio=audio, keep_metadata=keep_metadata
+            quality=quality,
+            encoder=encoder,
+            audio=audio,
+            keep_metadata=keep_metadata,
+            keep_subtitles=keep_subtitles,
         ),
         workers=workers or default_workers(),
         again=again,
@@ -65,6 +71,11 @@ run_options = bundle(
     click.option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
     click.option("--audio", type=click.Choice(["keep", "drop"]), default="keep", show_default=True),
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
+    click.option(
+        "--keep-subtitles",
+        is_flag=True,
+        help="Keep subtitles that do not look like speech too: positions, readings, bitmaps.",
+    ),
     click.option(
         "--workers",
         type=click.IntRange(1, 64),
@@ -206,9 +217,18 @@ def _summary(outcomes: list[Outcome], finder: DetectionSession | Replay, elapsed
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
     text += f" ({_source_of_faces(finder)})"
+    text += _left_out([o.report for o in outcomes if o.report is not None])
     text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
     failed = len(outcomes) - len(masked) - len(skipped)
     return text + (f"; {_count(failed, 'file')} failed" if failed else "")
+
+
+def _left_out(reports: Sequence[MediaReport]) -> str:
+    """What is not in the results; of several files only in how many."""
+    lacking = [report for report in reports if report.left_out]
+    if len(reports) == 1:
+        return "".join(f"; {what}" for report in lacking for what in report.left_out)
+    return f"; subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
 
 
 def _source_of_faces(finder: DetectionSession | Replay) -> str:
