@@ -80,12 +80,15 @@ class Connection:
         transport: How pictures travel: `shm` as pixels in system shared memory, `raw` as pixels
             inside the gRPC message, `jpeg` as JPEG; `auto` through shared memory where that works,
             else as pixels or JPEG, whichever is found to be faster when the connection is made.
+        token: Opens the closed calls of a server that was started here; where it is None, that of
+            this user's server at the address, if there is one.
     """
 
     address: str = DEFAULT_SERVER
     tls: TLS | None = field(default=None)
     deadline_s: float = 10.0
     transport: Transport = "auto"
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the address and the deadline."""

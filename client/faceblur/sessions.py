@@ -194,6 +194,7 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
                 address=server.address,
                 deadline_s=options.deadline_s,
                 transport=options.transport,
+                token=server.token,
             )
         )
         undo.callback(detector.close)

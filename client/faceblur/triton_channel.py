@@ -7,6 +7,7 @@ import re
 
 import tritonclient.grpc as grpcclient
 
+from faceblur import server_token
 from faceblur.connection import Connection
 from faceblur.loopback import hosts_of, is_loopback
 
@@ -65,7 +66,7 @@ def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
     options = SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS
     if all(is_loopback(host) for host in hosts_of(connection.address)):
         options = [*options, ("grpc.enable_http_proxy", 0)]
-    return grpcclient.InferenceServerClient(
+    client = grpcclient.InferenceServerClient(
         connection.address,
         ssl=tls is not None,
         root_certificates=_text(tls.root_ca if tls else None),
@@ -73,6 +74,9 @@ def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
         certificate_chain=_text(tls.certificate if tls else None),
         channel_args=options,
     )
+    if token := connection.token or server_token.find(connection.address):
+        client.register_plugin(server_token.Opener(token))
+    return client
 
 
 def tls_reason(message: str) -> str:

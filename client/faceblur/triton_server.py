@@ -21,6 +21,7 @@ from pathlib import Path
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from faceblur import hidden_argument, server_token
 from faceblur.connection import Connection
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
@@ -43,8 +44,12 @@ LAUNCHER = (
     "import ctypes, os, signal, sys; "
     "ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
-    "os.execv(sys.argv[2], sys.argv[2:])"
 )
+_EXEC = "os.execv(sys.argv[2], sys.argv[2:])"
+
+CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
+"""Calls that nobody but us has a use for: who makes them can point a request's pictures at others,
+or have the server write what it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,8 @@ class ServerOptions:
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the server counts as ready. The first run of a
             shape takes a little longer; who waits for the server waits for all of them.
+        closed: Calls that need the server's token.
+        share_memory: Let this user's programs have the token, and with it shared memory.
         start_timeout_s: Seconds until it must be ready.
     """
 
@@ -82,6 +89,8 @@ class ServerOptions:
     jpeg: bool = True
     chained: bool = False
     warm_up: bool = True
+    closed: tuple[str, ...] = CONTROL
+    share_memory: bool = True
     start_timeout_s: float = 60.0
 
 
@@ -101,6 +110,8 @@ class TritonServer:
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._shm_prefix = ""
+        self._token = server_token.new()
+        self._token_is_secret = True
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -123,6 +134,12 @@ class TritonServer:
             if self._process is None or self._process.poll() is not None
             else (self._process.pid)
         )
+
+    @property
+    def token(self) -> str | None:
+        """What opens its closed calls, for this user's programs; None where they get none."""
+        shared = self.options.share_memory and self.options.closed and self._token_is_secret
+        return self._token if shared else None
 
     @property
     def log(self) -> str:
@@ -152,17 +169,9 @@ class TritonServer:
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,
             )
-            with (self._folder / "server.log").open("wb") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-S", "-c", LAUNCHER, str(os.getpid()), *self._command()],
-                    env=self._runtime.environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # A Ctrl-C in the terminal is for us; we end the server in order.
-                    start_new_session=True,
-                )
+            self._process = self._launch()
             self._wait_until_ready()
+            self._leave_token()
         except BaseException:
             self.stop()
             raise
@@ -180,6 +189,7 @@ class TritonServer:
             for region in SHM_FOLDER.glob(f"{self._shm_prefix}*"):
                 region.unlink(missing_ok=True)
         if self._folder is not None:
+            server_token.remove(self._port, self._token)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
@@ -187,6 +197,47 @@ class TritonServer:
         """Stop what is left of the server and start it on the same port."""
         self.stop()
         self.start()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """Start the process, if possible so that nobody else can read its token."""
+        if not self.options.closed:
+            return self._run(LAUNCHER, self._command(), {})
+        values = f"{','.join(self.options.closed)}:{server_token.NAME}={self._token}"
+        closing = f"--grpc-restricted-protocol={values}"
+        process = self._run(
+            LAUNCHER + hidden_argument.TRACED,
+            [*self._command(), hidden_argument.PLACEHOLDER],
+            {hidden_argument.VARIABLE: closing},
+        )
+        self._token_is_secret = hidden_argument.place(process.pid)
+        if self._token_is_secret:
+            return process
+        process.wait()
+        logger.info("a command line cannot be kept from other users here: no shared memory")
+        return self._run(LAUNCHER, [*self._command(), closing], {})
+
+    def _run(
+        self, launcher: str, command: Sequence[str], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        assert self._folder is not None
+        with (self._folder / "server.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-S", "-c", launcher + _EXEC, str(os.getpid()), *command],
+                env=self._runtime.environment() | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C in the terminal is for us; we end the server in order.
+                start_new_session=True,
+            )
+
+    def _leave_token(self) -> None:
+        if self.token is None:
+            return
+        try:
+            server_token.save(self._port, self.token)
+        except OSError as error:
+            logger.info("other programs get no shared memory of this server: %s", error)
 
     def _command(self) -> Sequence[str]:
         options = self.options

@@ -246,6 +246,7 @@ class _Run:
             instances=instances,
             threads=threads,
             jpeg="jpeg" in self._plan.transports,
+            closed=(),  # perf_analyzer has no token
         )
         with contextlib.ExitStack() as stack:
             running = stack.enter_context(topology_server(options))

@@ -36,17 +36,11 @@ BOX_TOLERANCE = 0.02
 SCORE_TOLERANCE = 0.03
 
 
-class ServerWithoutSharedMemory(TritonServer):
-    """Refuses regions, as one on another machine does."""
-
-    def _command(self) -> Sequence[str]:
-        return [*super()._command(), "--grpc-restricted-protocol=shared-memory:closed=nobody"]
-
-
 @pytest.fixture(scope="module")
 def server(official: str) -> Iterator[TritonServer]:
+    """Refuses regions, as one on another machine does."""
     onnx, model = models.find(official)
-    with ServerWithoutSharedMemory(ServerOptions(onnx=onnx, model=model)) as started:
+    with TritonServer(ServerOptions(onnx=onnx, model=model, share_memory=False)) as started:
         yield started
 
 

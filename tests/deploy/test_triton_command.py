@@ -15,8 +15,9 @@ from resolved_compose import resolve
 from tritonclient.utils import InferenceServerException
 from wheel_server import Machine, Served, canary
 
-from faceblur.sessions import DetectionSession
+from faceblur import models
 from faceblur.triton import ENSEMBLE
+from faceblur.triton_server import ServerOptions, TritonServer
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,11 @@ def test_what_clients_do_not_need_is_closed(served: Served) -> None:
     assert _closed(served.address) == ["shared memory", "repository", "load", "trace", "log"]
 
 
-def test_a_server_without_that_option_is_open(session: DetectionSession) -> None:
-    assert session.server is not None
-    assert "shared memory" not in _closed(session.server.address)
+def test_a_server_without_that_option_is_open(official: str) -> None:
+    onnx, model = models.find(official)
+    options = ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False, closed=())
+    with TritonServer(options) as server:
+        assert "shared memory" not in _closed(server.address)
 
 
 @pytest.mark.parametrize(("profile", "backend"), [("gpu", "tensorrt"), ("cpu", "onnxruntime")])
