@@ -48,6 +48,19 @@ def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
     assert not recordings.exists()
 
 
+def test_what_is_hardly_meant_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(CAMERAS.format(sink="'null'") + "    threshold: 0.99\n    deadline_s: 0.01\n")
+    done = check(file, "--no-probe")
+    head, *lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert head == f"{file}: 1 camera, no mistakes, 2 warnings:"
+    assert [line.split(": ")[:3] for line in lines] == [
+        ["cameras.yaml:5", 'camera "door"', "threshold"],
+        ["cameras.yaml:6", 'camera "door"', "deadline_s"],
+    ]
+
+
 def _clip(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)

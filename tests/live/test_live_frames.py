@@ -36,10 +36,11 @@ class Stream:
         )
         self.presenter = Presenter(options)
         self.held = 0
+        self.interval_s = 0.1
         self._time_s = 50.0
 
     def show(self, *, face: bool = False, error: ServerError | None = None) -> list[SafeFrame]:
-        self._time_s += 0.1
+        self._time_s += self.interval_s
         self.held += 1
         frame = RawFrame(
             FORMAT,
@@ -144,6 +145,17 @@ def test_frames_whose_lookahead_was_not_checked_are_not_shown_either() -> None:
     assert [frame.is_placeholder for frame in shown] == [False] * 3
     shown = [*stream.show(error=ERROR), *(f for _ in range(7) for f in stream.show())]
     assert [frame.is_placeholder for frame in shown] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize(("interval_s", "every", "said"), [(0.7, 2, 1), (0.4, 2, 0), (0.7, 1, 0)])
+def test_looks_that_turn_out_to_be_too_far_apart_are_said_once(
+    interval_s: float, every: int, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = Stream(detect_every=every)
+    stream.interval_s = interval_s
+    for _ in range(20):
+        stream.show()
+    assert caplog.text.count("camera door: faces are looked for every 0.7 s only") == said
 
 
 def test_held_means_the_last_masked_frame_again_with_a_notice_at_its_foot() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any, Final, get_args
 
@@ -10,6 +11,7 @@ import click
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
 from faceblur.cli.options import logging_options, policy_options
 from faceblur.errors import FaceblurError
+from faceblur.live import advice
 from faceblur.live.camera import Camera
 from faceblur.live.detection import LiveDetector
 from faceblur.live.options import Audio, CameraOptions
@@ -19,6 +21,8 @@ from faceblur.live.source_options import parse_source
 from faceblur.live.stats import CameraStats
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
+
+logger = logging.getLogger(__name__)
 
 FLUSH_S = 5.0
 
@@ -81,6 +85,8 @@ def camera(
         audio=audio,
         **live,
     )
+    for each in advice.of_camera(options):
+        logger.warning("%s", each)
     with LiveDetector(session) as detector:
         running = Camera(options, detector)
         running.start()

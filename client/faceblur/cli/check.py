@@ -31,13 +31,19 @@ MARKS = {True: "ok ", False: "BAD"}
 def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -> None:
     """Validate a file of cameras, and try each source, sink and server without starting.
 
+    Settings that are allowed and hardly meant are named as warnings, and change no exit code.
+
     Exits with 0 if all is well, 3 if the file or a source or sink cannot be used, 6 if the
     server does not find the face of its check picture.
     """
     config = load_config(file)
     guard.know(config.secrets)
     number = len(config.cameras)
-    click.echo(f"{file}: {number} camera{'s' * (number != 1)}, no mistakes")
+    warned = len(config.warnings)
+    but = f", {warned} warning{'s' * (warned != 1)}:" if warned else ""
+    click.echo(f"{file}: {number} camera{'s' * (number != 1)}, no mistakes{but}")
+    for warning in config.warnings:
+        click.echo(guard.scrub(warning))
     if not probes:
         return
     findings = []

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from faceblur.errors import InputError
+from faceblur.live.advice import Advice
 from faceblur.live.config_values import build, entries, known_only, members, shown, typed
 from faceblur.live.options import CameraOptions
+from faceblur.live.redaction import holds_secret
 from faceblur.live.secret_values import Secrets
 from faceblur.live.sink_options import SinkOptions, named_twice, parse_sink
 from faceblur.live.source_options import SourceOptions, parse_source
@@ -120,6 +122,18 @@ class CameraReader:
         """Where a setting of a camera stands."""
         return self._settings(at).get(key, at)
 
+    def warn(self, advice: Advice, at: Located) -> None:
+        """Note that a setting of a camera is hardly meant."""
+        name = str(advice.key[0])
+        found = self._settings(at).get(name) or dataclasses.replace(at, key=name)
+        for step in advice.key[1:]:
+            inner = found.value
+            if isinstance(inner, dict) and step in inner:
+                found = inner[str(step)]
+            elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+                found = inner[step]
+        self._problems.warn(found, advice.text)
+
     def _section(self, at: Located) -> dict[str, Located]:
         section = members(at, "settings of a camera", self._problems)
         known_only(section, SECTIONS["camera"], self._problems, _NOT_LIVE)
@@ -140,6 +154,12 @@ class CameraReader:
         if isinstance(at.value, bool) or not isinstance(at.value, str | int):
             self._problems.add(at, f"must be a text, not {shown(at)}")
             return None
+        if holds_secret(str(at.value)):
+            self._problems.warn(
+                at,
+                "the password stands here for everybody who can read this file; write "
+                "${NAME} for a variable of the environment, or ${file:/path}",
+            )
         try:
             return self._secrets.expand(str(at.value), camera=name)
         except InputError as error:

@@ -16,6 +16,7 @@ from typing import Any, Final, get_type_hints
 
 from faceblur.connection import TLS, Connection
 from faceblur.errors import InputError
+from faceblur.live import advice
 from faceblur.live.camera_config import CameraReader
 from faceblur.live.config_values import build, known_only, members, typed
 from faceblur.live.options import CameraOptions
@@ -47,6 +48,7 @@ class FleetConfig:
         shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
         cameras: At least one.
         secrets: Texts that came from the environment or from files; never to be shown.
+        warnings: What is allowed and hardly meant, a sentence each, with its line.
     """
 
     session: SessionOptions
@@ -54,6 +56,7 @@ class FleetConfig:
     shutdown_s: float = SHUTDOWN_S
     cameras: tuple[CameraOptions, ...]
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    warnings: tuple[str, ...] = ()
 
 
 def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:
@@ -94,9 +97,16 @@ def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
     known_only(top, TOP, problems)
     session = _session(top, problems)
     general = _general(top, problems)
-    cameras = _cameras(top, tree, session, problems, secrets)
+    general = {"listen": DEFAULT_LISTEN, **general}
+    cameras = _cameras(top, tree, session, general["listen"], problems, secrets)
     problems.raise_any()
-    return FleetConfig(session=session, cameras=cameras, secrets=frozenset(secrets.seen), **general)
+    return FleetConfig(
+        session=session,
+        cameras=cameras,
+        secrets=frozenset(secrets.seen),
+        warnings=problems.warnings,
+        **general,
+    )
 
 
 def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
@@ -126,6 +136,9 @@ def _general(top: dict[str, Located], problems: Problems) -> dict[str, Any]:
             split_address(settings["listen"])
     except InputError as error:
         problems.add(top["listen"], str(error))
+        settings["listen"] = None
+    if settings.get("listen") is not None and (text := advice.of_address(settings["listen"])):
+        problems.warn(top["listen"], text)
     if settings.get("shutdown_s", 1) <= 0:
         problems.add(top["shutdown_s"], "must be more than 0 seconds")
     return settings
@@ -148,6 +161,9 @@ def _session(top: dict[str, Located], problems: Problems) -> SessionOptions:
         section["tls"] = tls_at
     places = {name: section.get(name, at) for name in settings}
     made = build(_session_options, settings, places, at, problems)
+    text = "" if made is None else advice.of_server(made)
+    if text:
+        problems.warn(section["address"], text)
     return made or SessionOptions(deadline_s=settings["deadline_s"])
 
 
@@ -164,6 +180,7 @@ def _cameras(
     top: dict[str, Located],
     tree: Located,
     session: SessionOptions,
+    listen: str | None,
     problems: Problems,
     secrets: Secrets,
 ) -> tuple[CameraOptions, ...]:
@@ -191,4 +208,8 @@ def _cameras(
                     reader.place_of("sinks", located),
                     f"{sink.label} is also a sink of camera {other!r}; give each its own",
                 )
+        for each in advice.of_camera(camera):
+            reader.warn(each, located)
+    for name, each in advice.of_cameras(cameras, listen):
+        reader.warn(each, place(found[name], f'camera "{name}"'))
     return tuple(cameras)

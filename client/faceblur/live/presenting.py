@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from faceblur.detections import Detections
+from faceblur.live.advice import MAX_LOOK_S, too_far_apart
 from faceblur.live.checking import Verdict
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 UNCHECKED: Final = "picture withheld: faces cannot be checked"
 OFFLINE: Final = "no picture from the camera"
+
+_FAR_LOOKS: Final = 5
+"""In a row; a single one is a frame that was dropped."""
+_LOOK_JITTER_S: Final = 0.1
 
 _DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
 """Of placeholders, until it is known how large the camera's pictures are."""
@@ -64,6 +69,8 @@ class Presenter:
         self._clock_s = float("-inf")
         self._last: SafeFrame | None = None
         self._last_frame: RawFrame | None = None
+        self._looked_s: float | None = None
+        self._far_apart = 0
         self.held = 0
 
     @property
@@ -84,6 +91,8 @@ class Presenter:
             self._format = frame.format
             self._selection = None
         self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
+        if verdict.faces is not None and self._options.detect_every > 1:
+            self._watch_looks()
         held = _Held(frame, self._clock_s)
         if verdict.error is not None:
             self._void()
@@ -101,6 +110,7 @@ class Presenter:
         for held, faces in self._cover.flush():
             yield self._shown(held, faces)
         self._cover = self._new_cover()
+        self._looked_s = None
 
     def finish(self) -> Iterator[SafeFrame]:
         """Give out what is left: the source has come to its end, and nothing follows."""
@@ -150,6 +160,16 @@ class Presenter:
         if self._last is not None:
             return self._last.repeated(text, time_s=time_s)
         return placeholder(self._format, text, time_s=time_s)
+
+    def _watch_looks(self) -> None:
+        """Say once that looks are too far apart: only a running camera shows how fast it is."""
+        last_s, self._looked_s = self._looked_s, self._clock_s
+        if last_s is None or self._far_apart == _FAR_LOOKS:
+            return
+        look_s = self._clock_s - last_s
+        self._far_apart = self._far_apart + 1 if look_s > MAX_LOOK_S + _LOOK_JITTER_S else 0
+        if self._far_apart == _FAR_LOOKS:
+            logger.warning("camera %s: %s", self._options.name, too_far_apart(look_s))
 
     def _void(self) -> None:
         for held in self._window:

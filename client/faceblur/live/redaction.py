@@ -40,6 +40,18 @@ def redact_address(url: str) -> str:
     return _QUERY.sub(_redact_parameter, url)
 
 
+def holds_secret(address: str) -> bool:
+    """Whether an address, as it stands in a file, has a password or a key that anybody can read.
+
+    Args:
+        address: With references such as `${DOOR}` not yet replaced.
+    """
+    user_info = _USER_INFO.search(address)
+    password = "" if user_info is None else user_info.group()[3:-1].partition(":")[2]
+    texts = [match[3] for match in _QUERY.finditer(address) if _SECRET_NAME.search(match[2])]
+    return any(text and "${" not in text for text in (password, *texts))
+
+
 def _redact_parameter(match: re.Match[str]) -> str:
     mark, name, value = match.groups()
     return f"{mark}{name}={HIDDEN if _SECRET_NAME.search(name) else value}"

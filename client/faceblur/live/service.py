@@ -130,6 +130,8 @@ class Service:
     def _load(self) -> FleetConfig:
         config = load_config(self._path)
         self._guard.know(config.secrets)
+        for warning in config.warnings:
+            logger.warning("%s", warning)
         return config
 
     def _read_again(self) -> None:

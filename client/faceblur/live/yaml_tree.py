@@ -79,19 +79,31 @@ class Problems:
     file: str
     secrets: set[str] = field(default_factory=set)
     _found: list[tuple[int, str]] = field(default_factory=list)
+    _odd: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, at: Located, text: str) -> None:
         """Note a problem with a value."""
-        place = ": ".join(part for part in (at.where, at.key) if part)
-        self.add_line(at.line, f"{place}: {text}" if place else text)
+        self.add_line(at.line, _placed(at, text))
 
     def add_line(self, line: int, text: str) -> None:
         """Note a problem in a line."""
+        self._note(self._found, line, text)
+
+    def warn(self, at: Located, text: str) -> None:
+        """Note that a value can be used but is hardly meant."""
+        self._note(self._odd, at.line, _placed(at, text))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What `warn` was told, each with its line, in the file's order."""
+        return tuple(f"{self.file}:{line}: {text}" for line, text in sorted(self._odd))
+
+    def _note(self, notes: list[tuple[int, str]], line: int, text: str) -> None:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         # Defaults are read for each camera.
-        if (line, text) not in self._found:
-            self._found.append((line, text))
+        if (line, text) not in notes:
+            notes.append((line, text))
 
     def unknown(self, at: Located, known: Iterable[str], *, hint: str = "") -> None:
         """Note a setting that does not exist."""
@@ -139,6 +151,10 @@ def read_tree(text: str, problems: Problems) -> Located:
         loader.dispose()
     problems.raise_any()
     raise AssertionError
+
+
+def _placed(at: Located, text: str) -> str:
+    return ": ".join(part for part in (at.where, at.key, text) if part)
 
 
 def place(tree: Located, where: str, key: str = "") -> Located:
