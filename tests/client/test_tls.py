@@ -185,24 +185,35 @@ def test_files_that_do_not_fit_are_named_before_anybody_connects(
 
 
 @pytest.mark.parametrize(
-    ("host", "private", "warned"),
-    [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False)],
+    ("words", "shared"),
+    [
+        (["--host", "0.0.0.0"], None),
+        (["--host", "192.0.2.7", "--tls-cert", "CERT", "--tls-key", "KEY"], None),
+        (["--host", "0.0.0.0", "--insecure"], False),
+        (["--host", "0.0.0.0", "--tls-cert", "CERT", "--tls-key", "KEY", "--tls-ca", "CA"], False),
+        (["--host", "127.0.0.1"], True),
+        (["--host", "localhost", "--insecure"], True),
+    ],
 )
-def test_a_server_that_is_open_to_the_network_says_so(
-    ours: Party,
-    monkeypatch: pytest.MonkeyPatch,
-    host: str,
-    private: bool,
-    warned: bool,
+def test_the_network_is_served_by_mutual_tls_or_on_purpose_and_never_by_shared_memory(
+    ours: Party, monkeypatch: pytest.MonkeyPatch, words: list[str], shared: bool | None
 ) -> None:
+    started: list[ServerOptions] = []
+
     def no_server(options: ServerOptions) -> TritonServer:
+        started.append(options)
         raise ServerError("not started")
 
     monkeypatch.setattr(sys.modules["faceblur.cli.serve"], "TritonServer", no_server)
-    words = ["serve", "--host", host]
-    if private:
-        words += ["--tls-ca", str(ours.ca), "--tls-cert", str(ours.certificate)]
-        words += ["--tls-key", str(ours.key)]
-    done = CliRunner().invoke(main, words)
-    assert "not started" in done.stderr
-    assert ("whoever reaches 0.0.0.0 can use this server" in done.stderr) is warned
+    files = {"CERT": ours.certificate, "KEY": ours.key, "CA": ours.ca}
+    done = CliRunner().invoke(main, ["serve", *(str(files.get(word, word)) for word in words)])
+    if shared is None:
+        assert done.exit_code == InputError.exit_code
+        (sentence,) = done.stderr.splitlines()
+        assert "--tls-ca" in sentence
+        assert "--insecure" in sentence
+        assert not started
+    else:
+        assert "not started" in done.stderr
+        (options,) = started
+        assert options.share_memory is shared

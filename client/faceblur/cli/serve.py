@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Final
@@ -16,18 +15,15 @@ from faceblur.connection import TLS, Connection
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
 from faceblur.errors import InputError
 from faceblur.inprocess import cpu_share
+from faceblur.loopback import is_loopback
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import ServerOptions, TritonServer
-
-logger = logging.getLogger(__name__)
 
 DEADLINE_S = 10.0
 GRACE_S = 5.0
 """What requests under way get when the server is told to stop."""
 
 _POLL_S: Final = 0.2
-
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def _serving(
@@ -40,11 +36,19 @@ def _serving(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_ca: Path | None,
+    insecure: bool,
 ) -> ServerOptions:
     if (tls_cert is None) != (tls_key is None) or (tls_ca is not None and tls_cert is None):
         raise InputError("TLS needs --tls-cert and --tls-key; give both")
     # Triton itself would blame its port.
     TLS(root_ca=tls_ca, certificate=tls_cert, key=tls_key)
+    alone = is_loopback(host)
+    if not alone and tls_ca is None and not insecure:
+        raise InputError(
+            f"--host {host} lets everybody in the network use this server; give --tls-cert, "
+            "--tls-key and --tls-ca (deploy/tls/make-certificates makes them), or --insecure "
+            "where everybody may"
+        )
     onnx, info = models.find(model)
     share = cpu_share()
     return ServerOptions(
@@ -58,6 +62,7 @@ def _serving(
         certificate=tls_cert,
         key=tls_key,
         client_ca=tls_ca,
+        share_memory=alone,
     )
 
 
@@ -83,6 +88,11 @@ serving_options = bundle(
         type=FilePath,
         help="PEM file of the authority of both sides: only its clients are let in (mutual TLS).",
     ),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        help="Listen on a network without mutual TLS: whoever reaches it can use the server.",
+    ),
 )
 
 
@@ -96,12 +106,6 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
     server is started anew.
     """
     tls = _canary_tls(options)
-    if options.client_ca is None and options.host not in LOOPBACK:
-        logger.warning(
-            "whoever reaches %s can use this server, and its shared memory; "
-            "let in only clients of your authority with --tls-cert, --tls-key and --tls-ca",
-            options.host,
-        )
     with TritonServer(options) as server:
         detector = TritonDetector(
             Connection(address=server.address, tls=tls, deadline_s=DEADLINE_S, transport="raw")
