@@ -57,6 +57,8 @@ def write_report(
         "targets": targets,
         "exact": _plain(exact),
         "pseudo_labels": {"passes": list(passes), "agreeing": agreeing, "clips": _plain(pseudo)},
+        # Over all scenarios and all clips: what the pages name.
+        "totals": _plain({"exact": _total(exact)} | ({"clips": _total(pseudo)} if pseudo else {})),
     }
     (folder / "coverage.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
