@@ -35,32 +35,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_in_the_docs_exist(page: Path) -> None:
-    known = set(re.findall(r"^## (faceblur.*)$", reference(), re.MULTILINE))
-    fences = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    blocks = [block for language, block in fences if not language]
-    lines = [line.split("&&")[-1].strip() for block in blocks for line in block.splitlines()]
-    for line in lines:
-        words = line.split()
-        if words and words[0] in ("faceblur", "faceblur-export", "faceblur-train"):
-            names = {" ".join(words[:n]) for n in (1, 2, 3)}
-            assert len(names & known) >= 2, f"{page.name} names an unknown command: {line}"
-
-
-def test_options_in_the_docs_exist() -> None:
-    known = _FOREIGN | set(re.findall(r"--[a-z-]+", reference()))
-    for source in (ROOT / "perf" / "benchmarks").glob("*.py"):
-        known |= set(re.findall(r'^ *(?:@click.option\()?"(--[a-z-]+)"', source.read_text(), re.M))
-    for page in PAGES:
-        unknown = set(re.findall(r"`(--[a-z-]+)", page.read_text())) - known
-        assert not unknown, f"{page.name} names {unknown}"
-
-
-_FOREIGN = {"--model-config-name", "--allow-client-shm"}
-"""Options of other programs that the pages name."""
-
-
 def test_exit_codes_are_documented() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     assert [code for code in "023456" if f"  {code}  " not in text] == []
