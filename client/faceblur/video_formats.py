@@ -27,6 +27,7 @@ class Container:
         odd_encoder: For pictures of odd sizes that the preferred one would extend, where it keeps
             their depth; None if players would not expect it.
         audio_encoder: For sound that has to be converted.
+        audio_rate: The only one that it takes, samples per second; None if it takes others.
         holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
         edit_lists: Tracks can start before zero, which is where encoders put their run-in.
         fixed_rate: Holds only a number of frames per second, not the time of each.
@@ -38,6 +39,7 @@ class Container:
     deep_encoders: tuple[str, ...] = _DEEP
     odd_encoder: str | None = None
     audio_encoder: str = "aac"
+    audio_rate: int | None = None
     holds: frozenset[str] | None = None
     edit_lists: bool = False
     fixed_rate: bool = False
@@ -72,6 +74,7 @@ CONTAINERS: Final[dict[str, Container]] = {
         encoders=("libvpx-vp9", "libsvtav1", "libvpx"),
         deep_encoders=("libsvtav1", "libvpx-vp9"),
         audio_encoder="libopus",
+        audio_rate=48_000,
     ),
     ".avi": Container(
         format="avi",
@@ -83,7 +86,8 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".ts": _TS,
     ".mts": _TS,
     ".m2ts": _TS,
-    ".flv": Container(format="flv", deep_encoders=("libx264",)),
+    # FFmpeg ends the process over other sound that it does have a name for.
+    ".flv": Container(format="flv", deep_encoders=("libx264",), holds=frozenset(("aac", "mp3"))),
     ".wmv": Container(
         format="asf", encoders=("wmv2",), deep_encoders=("wmv2",), audio_encoder="wmav2"
     ),
@@ -94,6 +98,7 @@ CONTAINERS: Final[dict[str, Container]] = {
         encoders=_MPEG2,
         deep_encoders=_MPEG2,
         audio_encoder="pcm_s16le",
+        audio_rate=48_000,
         fixed_rate=True,
     ),
     ".ogv": Container(

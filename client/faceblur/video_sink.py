@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,14 @@ import av
 
 from faceblur.errors import InputError, OutputError
 from faceblur.video_decoder import reason
-from faceblur.video_encoders import EncoderChoice, choose_encoder
+from faceblur.video_encoders import choose_encoder
 from faceblur.video_fitting import FrameFitter
-from faceblur.video_formats import Container, container_for
+from faceblur.video_formats import container_for
 from faceblur.video_frames import SourceFrame
-from faceblur.video_metadata import describe, muxer_options
 from faceblur.video_options import VideoOptions
+from faceblur.video_output import OutputPlan, start_output
 from faceblur.video_source import VideoSource
 from faceblur.video_survey import survey
-from faceblur.video_tracks import Track, add_track
 
 
 class VideoSink:
@@ -47,46 +44,32 @@ class VideoSink:
             OutputError: It cannot be written here.
         """
         options = options or VideoOptions()
-        self._container: Container = container_for(path)
-        self._source = source
-        self._choice = choose_encoder(self._container, source.properties, options)
-        self._start_s = Fraction(0) if self._container.clock_starts_anywhere else source.start_s
-        self._fitter = FrameFitter(source.properties, self._choice)
-        self._survey = survey(source, options)
+        container = container_for(path)
+        choice = choose_encoder(container, source.properties, options)
+        self._plan = OutputPlan(
+            container,
+            source,
+            options,
+            choice,
+            FrameFitter(source.properties, choice),
+            Fraction(0) if container.clock_starts_anywhere else source.start_s,
+            survey(source, options),
+        )
         self._pending: dict[int, SourceFrame] = {}
         self._last_tick: int | None = None
         # SVT-AV1 talks on stderr, and can only be told so.
         os.environ.setdefault("SVT_LOG", "1")
-        self._output = av.open(
-            str(path.absolute()),
-            "w",
-            format=self._container.format,
-            container_options=muxer_options(self._container, source, options),
-        )
-        try:
-            self._video = self._add_video(self._choice)
-            self._tracks = self._add_tracks(options)
-            describe(self._output, self._video, source, options)
-            self._output.start_encoding()
-        except av.error.FFmpegError as error:
-            self.abandon()
-            # A muxer that does not like what it is given says EPERM, of all things.
-            if isinstance(error, OSError) and error.errno != errno.EPERM:
-                raise
-            raise self._unsuitable(reason(error)) from error
-        except BaseException:
-            self.abandon()
-            raise
+        self._output = start_output(str(path.absolute()), self._plan)
 
     @property
     def encoder(self) -> str:
         """FFmpeg's name of the encoder."""
-        return self._choice.name
+        return self._plan.choice.name
 
     @property
     def left_out(self) -> Sequence[str]:
         """What of the source's subtitles is not in it, and why; for the summary."""
-        return self._survey.left_out
+        return self._plan.survey.left_out
 
     def write(self, frame: SourceFrame) -> None:
         """Encode the next frame.
@@ -97,9 +80,9 @@ class VideoSink:
         """
         tick = self._tick(frame)
         self._pending[tick] = frame
-        image = self._fitter(frame.image)
+        image = self._plan.fitter(frame.image)
         image.pts = tick
-        image.time_base = self._tick_s
+        image.time_base = self._plan.tick_s
         self._encode(image)
 
     def copy(self, packet: av.Packet[Any]) -> None:
@@ -109,7 +92,7 @@ class VideoSink:
             InputError: It cannot be converted.
             OutputError: It cannot be written.
         """
-        track = self._tracks.get(packet.stream.index)
+        track = self._output.tracks.get(packet.stream.index)
         if track is not None:
             self._mux(track.packets(packet))
 
@@ -119,18 +102,17 @@ class VideoSink:
         Raises:
             OutputError: It cannot be written.
         """
-        for track in self._tracks.values():
+        for track in self._output.tracks.values():
             self._mux(track.rest())
         self._encode(None)
         try:
-            self._output.close()
+            self._output.container.close()
         except av.error.FFmpegError as error:
             raise _cannot_write(error) from error
 
     def abandon(self) -> None:
         """Let go of the file; what is in it is not complete."""
-        with suppress(av.error.FFmpegError, ValueError):
-            self._output.close()
+        self._output.abandon()
 
     def __enter__(self) -> VideoSink:
         return self
@@ -141,77 +123,24 @@ class VideoSink:
         else:
             self.abandon()
 
-    def _add_video(self, choice: EncoderChoice) -> av.VideoStream:
-        source = self._source.properties
-        rate = (source.rate or Fraction(25)).limit_denominator(1_001_000)
-        by_rate = choice.counts_frames or self._container.fixed_rate
-        self._tick_s = 1 / rate if by_rate else source.time_base
-        try:
-            stream = self._output.add_stream(choice.name, rate=rate, options=choice.options)
-        except ValueError as error:
-            raise self._unsuitable(str(error)) from error
-        assert isinstance(stream, av.VideoStream)
-        context = stream.codec_context
-        context.width, context.height = self._fitter.size
-        context.pix_fmt = choice.pixel_format
-        context.time_base = self._tick_s
-        context.thread_type = "FRAME"
-        if choice.name == "libvpx":
-            # Its threads wait for each other in busy loops.
-            context.thread_count = 1
-        self._restores_times = choice.counts_frames and not self._container.fixed_rate
-        stream.time_base = source.time_base if self._restores_times else self._tick_s
-        if source.sample_aspect_ratio:
-            context.sample_aspect_ratio = source.sample_aspect_ratio
-        context.color_range = self._fitter.color_range
-        context.colorspace = self._fitter.color_space
-        context.color_primaries = source.color_primaries
-        context.color_trc = source.color_transfer
-        if choice.tag:
-            context.codec_tag = choice.tag
-        try:
-            context.open()
-        except av.error.FFmpegError as error:
-            raise self._unsuitable(reason(error)) from error
-        return stream
-
-    def _add_tracks(self, options: VideoOptions) -> dict[int, Track]:
-        tracks = {}
-        for stream in self._source.tracks:
-            if stream.type == "audio" and options.audio == "drop":
-                continue
-            track = add_track(
-                self._output,
-                stream,
-                container=self._container,
-                start_s=self._start_s,
-                survey=self._survey,
-            )
-            if track is not None:
-                tracks[stream.index] = track
-        if self._container.format == "matroska":
-            for font in self._source.fonts:
-                self._output.add_attachment(font.name or "font", font.mimetype or "", font.data)
-        return tracks
-
     def _tick(self, frame: SourceFrame) -> int:
         """The frame's time for the encoder; later than the one before."""
-        if self._restores_times:
+        if self._plan.restores_times:
             return frame.index
-        tick = round((frame.pts_s - self._start_s) / self._tick_s)
+        tick = round((frame.pts_s - self._plan.start_s) / self._plan.tick_s)
         if self._last_tick is not None and tick <= self._last_tick:
             raise InputError(
-                f"the frames of {self._source.path} come at varying times, which "
-                f"{self._container.format} cannot keep: name the output .mp4 or .mkv"
+                f"the frames of {self._plan.source.path} come at varying times, which "
+                f"{self._plan.container.format} cannot keep: name the output .mp4 or .mkv"
             )
         self._last_tick = tick
         return tick
 
     def _encode(self, image: av.VideoFrame | None) -> None:
         try:
-            packets = self._video.encode(image)
+            packets = self._output.video.encode(image)
         except av.error.FFmpegError as error:
-            raise OutputError(f"{self._choice.name} cannot encode: {reason(error)}") from error
+            raise OutputError(f"{self._plan.choice.name} cannot encode: {reason(error)}") from error
         for packet in packets:
             self._restore(packet)
         self._mux(packets)
@@ -221,26 +150,19 @@ class VideoSink:
         if packet.pts is None or packet.pts not in self._pending:
             return
         frame = self._pending.pop(packet.pts)
-        if self._restores_times:
+        if self._plan.restores_times:
             packet.time_base = frame.time_base
-            packet.pts = packet.dts = round(frame.pts - self._start_s / frame.time_base)
+            packet.pts = packet.dts = round(frame.pts - self._plan.start_s / frame.time_base)
             packet.duration = frame.duration
         elif frame.duration:
-            packet.duration = max(1, round(frame.duration * frame.time_base / self._tick_s))
+            packet.duration = max(1, round(frame.duration * frame.time_base / self._plan.tick_s))
 
     def _mux(self, packets: Any) -> None:
         try:
             for packet in packets:
-                self._output.mux(packet)
+                self._output.container.mux(packet)
         except av.error.FFmpegError as error:
             raise _cannot_write(error) from error
-
-    def _unsuitable(self, why: str) -> InputError:
-        return InputError(
-            f"{self._source.path} cannot be written as {self._container.format} with "
-            f"{self._choice.name} on this machine ({why}): choose another --encoder, or name the "
-            "output .mp4 or .mkv"
-        )
 
 
 def _cannot_write(error: av.error.FFmpegError) -> Exception:

@@ -17,6 +17,7 @@ from faceblur.errors import InputError
 from faceblur.video_decoder import FrameDecoder, reason
 from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_integrity import check_complete
+from faceblur.video_packets import PacketQueue, duplicate
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _PICTURE_FORMATS: Final = frozenset(("image2", "gif", "apng", "ico"))
 _CLOCK_STARTS_ANYWHERE: Final = 0x0200
 """AVFMT_TS_DISCONT."""
+_SAMPLED_PACKETS: Final = 500
+_SAMPLED_BYTES: Final = 32_000_000
+"""How far the first packet of each track is looked for."""
 
 
 class VideoSource:
@@ -36,6 +40,8 @@ class VideoSource:
         path: The file.
         tracks: Audio and subtitle tracks.
         fonts: Attached fonts, which subtitles may need.
+        samples: Copies of the first packet of each of `tracks`, by its index, where one comes
+            early in the file.
         properties: What the frames are like.
         frame_count: As the container says or implies; None if it does not. An estimate.
         duration_s: Likewise.
@@ -56,6 +62,8 @@ class VideoSource:
             self._stream = self._main_stream()
             self.tracks, self.fonts = self._other_tracks()
             self._decoder = FrameDecoder(path, self._stream)
+            self._packets = PacketQueue(self._container.demux(self._stream, *self.tracks))
+            self.samples = self._sample()
             self._unread = self._read()
             self._peeked = self._peek()
             undo.pop_all()
@@ -139,6 +147,23 @@ class VideoSource:
                 logger.info("%s: leaving out %s track #%d", self.path, stream.type, stream.index)
         return tracks, fonts
 
+    def _sample(self) -> dict[int, av.Packet[Any]]:
+        """Look at how tracks begin."""
+        samples: dict[int, av.Packet[Any]] = {}
+        sounds = {track.index for track in self.tracks if track.type == "audio"}
+        size = 0
+        for count in range(1, _SAMPLED_PACKETS):
+            ahead = self._packets.look(count)
+            if len(ahead) < count or size > _SAMPLED_BYTES:
+                break
+            packet = ahead[-1]
+            size += packet.size
+            if packet.size and packet.stream is not self._stream:
+                samples.setdefault(packet.stream.index, duplicate(packet))
+            if sounds <= samples.keys():
+                break
+        return samples
+
     def _peek(self) -> list[SourceFrame | av.Packet[Any]]:
         """Read up to the first frame: only it shows the orientation and the colours."""
         items: list[SourceFrame | av.Packet[Any]] = []
@@ -149,10 +174,9 @@ class VideoSource:
         return items
 
     def _read(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
-        packets = iter(self._container.demux(self._stream, *self.tracks))
         while True:
             try:
-                packet = next(packets, None)
+                packet = next(self._packets, None)
             except (av.error.FFmpegError, EOFError) as error:
                 raise self._decoder.unreadable(error) from error
             if packet is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Final, Protocol, TypeGuard
+from typing import Any, Final, Literal, Protocol, TypeGuard
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ from av.subtitles.stream import SubtitleStream
 from faceblur.errors import InputError
 from faceblur.video_decoder import reason
 from faceblur.video_formats import Container
+from faceblur.video_sound import SoundFormat, choose_sound, is_named
 from faceblur.video_survey import MP4_END_MARK, Survey
 from faceblur.video_texts import TrackTexts, text_of
 
@@ -23,9 +25,7 @@ logger = logging.getLogger(__name__)
 Packet = Any
 """av.Packet, which takes no type argument at run time."""
 
-_BITS_PER_CHANNEL: Final = 96_000
-_LAYOUTS: Final = {"5.1(side)": "5.1"}
-"""What encoders take, for layouts that they do not."""
+Way = Literal["copy", "convert", "leave"]
 
 _LOSSLESS: Final = ("pcm_", "flac", "alac")
 """Codecs that can be encoded again without loss."""
@@ -43,9 +43,36 @@ class Track(Protocol):
         """What to write at the end."""
 
 
+def ways(
+    stream: av.AudioStream | SubtitleStream, container: Container, survey: Survey
+) -> Sequence[Way]:
+    """How a track could be taken along, the best first; whether one works is to be tried."""
+    other: Way = "convert" if isinstance(stream, av.AudioStream) else "leave"
+    if stream.index in survey.unspoken:
+        return ("leave",)
+    if stream.index in survey.cut:
+        return (other,)
+    return ("copy", other) if _may_hold(container, stream) else (other,)
+
+
+def _may_hold(container: Container, stream: av.AudioStream | SubtitleStream) -> bool:
+    """Whether a container has a name for such packets at all."""
+    if stream.codec_context is None:
+        return False
+    if container.holds is not None and stream.codec.canonical_name not in container.holds:
+        return False
+    with av.open(io.BytesIO(), "w", format=container.format) as output:
+        try:
+            output.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            return False
+    return True
+
+
 def add_track(
     output: av.container.OutputContainer,
     stream: av.AudioStream | SubtitleStream,
+    way: Way,
     *,
     container: Container,
     start_s: Fraction,
@@ -56,74 +83,74 @@ def add_track(
     Args:
         output: Where to.
         stream: The source's track.
+        way: One of `ways`.
         container: What kind of file the output is.
         start_s: Subtracted from all times.
         survey: What was found in the tracks; without, all of them are taken as they are.
 
     Returns:
-        What to feed; None when the track cannot be taken along, which is logged.
+        What to feed; None when the track is left out.
 
     Raises:
-        InputError: Sound can neither be copied nor converted.
+        InputError: Sound cannot be converted.
+        ValueError: The container cannot hold such packets.
     """
     survey = survey or Survey()
-    if stream.index in survey.unspoken:
+    if way == "leave":
         return None
-    if stream.index in survey.cut and isinstance(stream, av.AudioStream):
-        encoder = container.audio_encoder
-        name = stream.codec.canonical_name
-        if name.startswith(_LOSSLESS) and name in output.supported_codecs:
-            encoder = name
-        logger.warning(
-            "converting sound track #%d to %s: it holds sound that was cut away",
-            stream.index,
-            encoder,
-        )
-        return ConvertedTrack(output, stream, encoder=encoder, start_s=start_s)
-    copy = _copy(output, stream, container)
-    if copy is not None:
+    if way == "copy":
+        copy = output.add_stream_from_template(stream, opaque=True)
         _describe(stream, copy)
         cut_run_in = _has_mute_run_in(stream, container)
         return CopiedTrack(
-            copy, start_s=start_s, cut_run_in=cut_run_in, texts=survey.texts.get(stream.index)
+            copy,
+            stream.codec.canonical_name,
+            start_s=start_s,
+            cut_run_in=cut_run_in,
+            texts=survey.texts.get(stream.index),
         )
-    if not isinstance(stream, av.AudioStream):
-        logger.warning(
-            "leaving out subtitles #%d: %s cannot hold %s",
-            stream.index,
-            container.format,
-            stream.name or "these",
-        )
-        return None
+    assert isinstance(stream, av.AudioStream)
     if stream.codec_context is None:
         raise InputError(
             f"sound track #{stream.index} is of an unknown kind that {container.format} cannot "
             "hold: write the kind of file that the source is, or drop the sound"
         )
-    logger.warning(
-        "converting sound track #%d to %s: %s cannot hold %s",
-        stream.index,
-        container.audio_encoder,
-        container.format,
-        stream.codec.canonical_name,
-    )
-    return ConvertedTrack(output, stream, encoder=container.audio_encoder, start_s=start_s)
+    encoder = _sound_encoder(stream, container, survey)
+    sound = choose_sound(stream.codec_context, encoder, rate=_only_rate(encoder, container))
+    return ConvertedTrack(output, stream, sound, start_s=start_s)
 
 
-def _copy(
-    output: av.container.OutputContainer,
-    stream: av.AudioStream | SubtitleStream,
-    container: Container,
-) -> av.stream.Stream | None:
-    """A track for the same packets, if the container can hold them."""
-    if stream.codec_context is None:
-        return None
-    if container.holds is not None and stream.codec.canonical_name not in container.holds:
-        return None
-    try:
-        return output.add_stream_from_template(stream, opaque=True)
-    except ValueError:
-        return None
+def warn_of_change(
+    stream: av.AudioStream | SubtitleStream, way: Way, container: Container, survey: Survey
+) -> None:
+    """Say what does not stay as it is."""
+    name = stream.codec.canonical_name if stream.codec_context is not None else "these"
+    if way == "leave" and stream.index not in survey.unspoken:
+        logger.warning(
+            "leaving out subtitles #%d: %s cannot hold %s", stream.index, container.format, name
+        )
+    elif way == "convert":
+        why = f"{container.format} cannot hold {name}"
+        if stream.index in survey.cut:
+            why = "it holds sound that was cut away"
+        elif isinstance(stream, av.AudioStream) and not is_named(stream.codec_context.layout):
+            why += " of an unnamed channel layout"
+        encoder = _sound_encoder(stream, container, survey)
+        logger.warning("converting sound track #%d to %s: %s", stream.index, encoder, why)
+
+
+def _sound_encoder(
+    stream: av.AudioStream | SubtitleStream, container: Container, survey: Survey
+) -> str:
+    """What sound is converted with: its own codec, if it is only cut and nothing is lost by it."""
+    name = stream.codec.canonical_name
+    if stream.index in survey.cut and name.startswith(_LOSSLESS) and _may_hold(container, stream):
+        return name
+    return container.audio_encoder
+
+
+def _only_rate(encoder: str, container: Container) -> int | None:
+    return container.audio_rate if encoder == container.audio_encoder else None
 
 
 class CopiedTrack:
@@ -132,6 +159,7 @@ class CopiedTrack:
     def __init__(
         self,
         output: av.stream.Stream,
+        codec: str,
         *,
         start_s: Fraction,
         cut_run_in: bool,
@@ -143,6 +171,7 @@ class CopiedTrack:
         self._cut_run_in = cut_run_in
         self._last: int | None = None
         self._text = output.type == "subtitle"
+        self._codec = codec
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
         """The packet itself, or nothing."""
@@ -176,9 +205,7 @@ class CopiedTrack:
         if content == MP4_END_MARK:
             return False
         texts = self._texts
-        return texts is None or texts.keeps(
-            text_of(content, packet.stream.codec_context.codec.canonical_name)
-        )
+        return texts is None or texts.keeps(text_of(content, self._codec))
 
 
 class ConvertedTrack:
@@ -188,24 +215,27 @@ class ConvertedTrack:
         self,
         output: av.container.OutputContainer,
         stream: av.AudioStream,
+        sound: SoundFormat,
         *,
-        encoder: str,
         start_s: Fraction,
     ) -> None:
-        source = stream.codec_context
-        rate = 48_000 if encoder == "libopus" else source.sample_rate
         self._stream = stream
         self._start_s = start_s
         self._end_s = _end(stream)
-        added = output.add_stream(encoder, rate=rate)
+        self._next_s = Fraction(0)
+        self._sound = sound
+        self._time_base = stream.time_base or Fraction(1, sound.rate)
+        added = output.add_stream(sound.encoder, rate=sound.rate)
         assert isinstance(added, av.AudioStream)
         self._output = added
-        layout = source.layout.name
-        self._output.codec_context.layout = _LAYOUTS.get(layout, layout)
-        self._output.codec_context.bit_rate = _BITS_PER_CHANNEL * source.layout.nb_channels
-        self._output.codec_context.time_base = Fraction(1, rate)
-        self._output.time_base = Fraction(1, rate)
+        sound.apply(added.codec_context)
+        self._output.time_base = Fraction(1, sound.rate)
         _describe(stream, self._output)
+
+    def silence(self) -> Iterator[Packet]:
+        """Packets of a moment in which nothing is heard."""
+        yield from self._output.encode(self._sound.silence())
+        yield from self._output.encode(None)
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
         """The packets that the encoder has ready."""
@@ -217,8 +247,12 @@ class ConvertedTrack:
         yield from self._output.encode(None)
 
     def _encoded(self, packet: Packet | None) -> Iterator[Packet]:
+        decoder = self._stream.codec_context
+        if not decoder.is_open:
+            # Old formats name no layout, and nothing can be converted from none.
+            decoder.layout = self._sound.source_layout
         try:
-            frames = self._stream.codec_context.decode(packet)
+            frames = decoder.decode(packet)
         except av.error.FFmpegError as error:
             raise InputError(
                 f"the sound is damaged ({reason(error)}): repair it, or drop it"
@@ -227,8 +261,13 @@ class ConvertedTrack:
             frame = _until(decoded, self._end_s)
             if frame is None:
                 continue
-            if frame.pts is not None and frame.time_base:
-                frame.pts -= round(self._start_s / frame.time_base)
+            # The last of what a decoder held may come without its time.
+            time_base = self._time_base = frame.time_base or self._time_base
+            if frame.pts is None:
+                frame.pts, frame.time_base = round(self._next_s / time_base), time_base
+            else:
+                frame.pts -= round(self._start_s / time_base)
+            self._next_s = frame.pts * time_base + Fraction(frame.samples, frame.rate)
             yield from self._output.encode(frame)
 
 
