@@ -215,8 +215,8 @@ def _first_packets(output: Output, plan: OutputPlan) -> list[Any]:
     picture.pts, picture.time_base = 0, plan.tick_s
     packets = [*output.video.encode(picture), *output.video.encode(None)]
     for packet in packets:
+        packet.pts = packet.dts = 0
         if plan.restores_times:
-            packet.pts = packet.dts = 0
             packet.time_base = plan.source.properties.time_base
     for index, track in output.tracks.items():
         if isinstance(track, ConvertedTrack):

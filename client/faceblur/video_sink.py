@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 
@@ -20,6 +20,8 @@ from faceblur.video_options import VideoOptions
 from faceblur.video_output import OutputPlan, start_output
 from faceblur.video_source import VideoSource
 from faceblur.video_survey import survey
+
+_MAX_REORDERED_S: Final = 3600
 
 
 class VideoSink:
@@ -147,6 +149,10 @@ class VideoSink:
 
     def _restore(self, packet: av.Packet[Any]) -> None:
         """Give a packet what an encoder does not pass on of its frame's times."""
+        if packet.dts is not None and packet.pts is not None:
+            # x265 has never set these where there are fewer frames than it would reorder.
+            if abs(packet.pts - packet.dts) * self._plan.tick_s > _MAX_REORDERED_S:
+                packet.dts = packet.pts
         if packet.pts is None or packet.pts not in self._pending:
             return
         frame = self._pending.pop(packet.pts)

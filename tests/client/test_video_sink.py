@@ -178,6 +178,20 @@ def test_an_encoder_that_only_counts_frames_keeps_their_times(
     assert_same_times(made("uneven.mp4"), output)
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_video_of_fewer_frames_than_the_encoder_reorders_is_written(
+    tmp_path: Path, frames: int
+) -> None:
+    source = tmp_path / "short.mkv"
+    how = Recording(encoder="ffv1", options={}, pixel_format="yuv420p10le")
+    record(source, pattern(frames, width=96, height=64), how)
+    # x265 leaves times to chance here.
+    for number in range(5):
+        output = tmp_path / f"{number}.mov"
+        copy(source, output)
+        assert len(decoded(output)) == frames
+
+
 def test_avi_cannot_hold_frames_that_come_closer_than_its_rate(tmp_path: Path) -> None:
     source = tmp_path / "bursts.mp4"
     times = [0, 3600, 7200, 7300, 7400, 10_800, 14_400, 18_000]
