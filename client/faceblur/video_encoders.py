@@ -12,7 +12,7 @@ from typing import Final
 import av
 
 from faceblur.errors import InputError
-from faceblur.video_formats import Container, bit_depth, closest_format, whole_size
+from faceblur.video_formats import Container, bit_depth, closest_format, subsampling, whole_size
 from faceblur.video_frames import VideoProperties
 from faceblur.video_options import VideoOptions
 
@@ -45,6 +45,18 @@ _WELL_KNOWN: Final = (
 _COUNTING: Final = frozenset(("mpeg1video", "mpeg2video", "mpeg4", "wmv1", "wmv2", "flv1"))
 _INTERLACED: Final = frozenset(("libx264", "mpeg2video"))
 _EVEN_ONLY: Final = frozenset(("h264", "hevc", "av1"))
+_SAY_RANGE: Final = frozenset(("h264", "hevc", "av1", "vp9", "mjpeg"))
+"""Codecs in which samples may span all values, and the stream says so."""
+_LEAVE_RANGE: Final = frozenset(("ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"))
+"""Codecs that say nothing of it, so that it counts what Matroska says."""
+_SUBSAMPLINGS: Final = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (1, 2): "4:4:0",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+    (4, 4): "4:1:0",
+}
 _PQ: Final = 16
 _HLG: Final = 18
 _LAMBDA_PER_QUANTISER: Final = 118
@@ -64,6 +76,7 @@ class EncoderChoice:
         counts_frames: It needs a frame rate, and takes one frame after the other at that; it
             puts out one packet for each.
         tag: What to call it in MP4 files, where the default is not widely understood.
+        limits_range: It cannot say that samples span all values, so they must not.
     """
 
     name: str
@@ -73,6 +86,7 @@ class EncoderChoice:
     even_sizes: bool = False
     counts_frames: bool = False
     tag: str | None = None
+    limits_range: bool = False
 
 
 def choose_encoder(
@@ -94,6 +108,13 @@ def choose_encoder(
         codec = _preferred(container, source)
     pixel_format = closest_format(source, codec)
     _warn_of_losses(source, codec, pixel_format)
+    limits_range = source.full_range and not _says_range(codec, container)
+    if limits_range:
+        logger.warning(
+            "%s cannot say that pictures use the full range of values: they are brought to the "
+            "limited one, and look the same",
+            codec.name,
+        )
     settings = _settings(codec.name, options, source)
     if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
         # MP4 stores how long frames take to decode; only without reordering is that how long
@@ -106,8 +127,14 @@ def choose_encoder(
         options=settings,
         even_sizes=codec.canonical_name in _EVEN_ONLY,
         counts_frames=codec.canonical_name in _COUNTING,
+        limits_range=limits_range,
         tag="hvc1" if codec.canonical_name == "hevc" and container.edit_lists else None,
     )
+
+
+def _says_range(codec: av.Codec, container: Container) -> bool:
+    name = codec.canonical_name
+    return name in _SAY_RANGE or (name in _LEAVE_RANGE and container.format == "matroska")
 
 
 def _preferred(container: Container, source: VideoProperties) -> av.Codec:
@@ -159,6 +186,14 @@ def _warn_of_losses(source: VideoProperties, codec: av.Codec, pixel_format: str)
     if kept < depth:
         what = "HDR pictures will look wrong" if hdr else "gradients may show steps"
         logger.warning("%s keeps %d of %d bits: %s", encoder, kept, depth, what)
+    colours, colours_kept = subsampling(source.pixel_format), subsampling(pixel_format)
+    if colours_kept != colours and sum(colours_kept) > sum(colours):
+        logger.warning(
+            "%s keeps colours in less detail (%s of %s)",
+            encoder,
+            _SUBSAMPLINGS.get(colours_kept, "less"),
+            _SUBSAMPLINGS.get(colours, "more"),
+        )
     if source.dynamic_hdr:
         logger.warning("HDR settings that change from frame to frame are left out")
     if source.mastering_display and encoder not in _HDR_OPTIONS:

@@ -25,7 +25,8 @@ class FrameFitter:
     Attributes:
         size: Width and height of the fitted frames. H.264 and its kin know no half chroma
             samples: where a size is odd, the last row or column is repeated.
-        color_range: Of the fitted frames: the source's, or limited where RGB became YUV.
+        color_range: Of the fitted frames: the source's, or limited where RGB became YUV, and where
+            the encoder could not say that it is full.
         color_space: Their matrix: the source's, or the customary one where RGB became YUV.
     """
 
@@ -36,7 +37,8 @@ class FrameFitter:
         if choice.even_sizes:
             self.size = whole_size(choice.pixel_format, *self.size)
         self._leaves_rgb = _is_rgb(source.pixel_format) and not _is_rgb(choice.pixel_format)
-        self.color_range = source.color_range
+        self._limits = choice.limits_range and not self._leaves_rgb
+        self.color_range = _LIMITED if choice.limits_range else source.color_range
         self.color_space = source.color_space
         if self._leaves_rgb:
             self.color_range = _LIMITED
@@ -44,13 +46,21 @@ class FrameFitter:
 
     def __call__(self, image: av.VideoFrame) -> av.VideoFrame:
         """Fit a frame; one that fits already comes back as it is."""
-        if image.format.name != self._pixel_format:
+        if self._limits or image.format.name != self._pixel_format:
             image = self._converted(image)
         if (image.width, image.height) != self.size:
             image = _extended(image, *self.size)
         return image
 
     def _converted(self, image: av.VideoFrame) -> av.VideoFrame:
+        if self._limits:
+            return self._reformatter.reformat(
+                image,
+                format=self._pixel_format,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+                threads=SCALER_THREADS,
+            )
         if not self._leaves_rgb:
             return self._reformatter.reformat(
                 image,

@@ -131,6 +131,12 @@ def bit_depth(name: str) -> int:
     return max((part.bits for part in av.VideoFormat(name, 16, 16).components), default=0)
 
 
+def subsampling(name: str) -> tuple[int, int]:
+    """Columns and rows of pixels to one sample of colour; 1, 1 where there are no such samples."""
+    layout = _Layout.of(name)
+    return layout.step_x, layout.step_y
+
+
 def whole_size(pixel_format: str, width: int, height: int) -> tuple[int, int]:
     """The smallest size, at least as large, that has no half chroma samples."""
     pixels = av.VideoFormat(pixel_format, 16, 16)

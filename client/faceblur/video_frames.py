@@ -13,6 +13,10 @@ SCALER_THREADS: Final = 1
 what another thread has put at the start of the next one."""
 
 
+_LIMITED_RANGE: Final = 1
+_FULL_RANGE: Final = 2
+
+
 @dataclass(frozen=True, eq=False)
 class SourceFrame:
     """One frame of a video.
@@ -79,3 +83,20 @@ class VideoProperties:
     mastering_display: bytes | None = None
     light_level: bytes | None = None
     dynamic_hdr: bool = False
+
+    @property
+    def full_range(self) -> bool:
+        """Samples span all values."""
+        return spans_all_values(self.color_range, self.pixel_format)
+
+
+def spans_all_values(color_range: int, pixel_format: str) -> bool:
+    """Whether samples span all values, or leave room at both ends as television does.
+
+    Args:
+        color_range: As in `VideoProperties`.
+        pixel_format: FFmpeg's name; some imply it.
+    """
+    if color_range in (_LIMITED_RANGE, _FULL_RANGE):
+        return color_range == _FULL_RANGE
+    return pixel_format.startswith(("yuvj", "gray", "gbr"))

@@ -176,7 +176,7 @@ def settle(plan: OutputPlan) -> dict[int, Way]:
     if _failure(plan, {index: choices[0] for index, choices in left.items()}) is not None:
         why = _failure(plan, {})
         if why is not None:
-            raise plan.unsuitable(reason(why)) from why
+            raise _refusal(plan, why) from why
         for index, choices in left.items():
             while (why := _failure(plan, {index: choices[0]})) is not None:
                 if len(choices) == 1:
@@ -189,8 +189,12 @@ def settle(plan: OutputPlan) -> dict[int, Way]:
         chosen = {index: choices[0] for index, choices in left.items()}
         why = _failure(plan, chosen)
         if why is not None:
-            raise plan.unsuitable(reason(why)) from why
+            raise _refusal(plan, why) from why
     return {index: choices[0] for index, choices in left.items()}
+
+
+def _refusal(plan: OutputPlan, why: Exception) -> FaceblurError:
+    return why if isinstance(why, FaceblurError) else plan.unsuitable(reason(why))
 
 
 def _failure(plan: OutputPlan, chosen: Mapping[int, Way]) -> Exception | None:

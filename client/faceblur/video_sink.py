@@ -149,10 +149,10 @@ class VideoSink:
 
     def _restore(self, packet: av.Packet[Any]) -> None:
         """Give a packet what an encoder does not pass on of its frame's times."""
-        if packet.dts is not None and packet.pts is not None:
-            # x265 has never set these where there are fewer frames than it would reorder.
-            if abs(packet.pts - packet.dts) * self._plan.tick_s > _MAX_REORDERED_S:
-                packet.dts = packet.pts
+        # x265 has never set them where there are fewer frames than it would reorder.
+        apart = 0 if packet.dts is None or packet.pts is None else abs(packet.pts - packet.dts)
+        if apart * self._plan.tick_s > _MAX_REORDERED_S:
+            packet.dts = packet.pts
         if packet.pts is None or packet.pts not in self._pending:
             return
         frame = self._pending.pop(packet.pts)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faceblur.errors import InputError
 from faceblur.surface import Array, Picture, Plane
+from faceblur.video_frames import spans_all_values
 
 # Luma weights of red and blue by AVColorSpace; ITU-T H.273, table 4.
 _WEIGHTS: Final[dict[int, tuple[float, float]]] = {
@@ -30,8 +31,6 @@ _WEIGHTS: Final[dict[int, tuple[float, float]]] = {
 }
 _BT709: Final = 1
 _BT601: Final = 6
-_FULL_RANGE: Final = 2
-_LIMITED_RANGE: Final = 1
 HD_HEIGHT: Final = 720
 
 _DRAWABLE = re.compile(r"(yuvj?(420|422|440|444|411|410)|gray|gbr)p?(9|10|12|14|16)?(le)?")
@@ -82,9 +81,7 @@ def color_matrix(frame: av.VideoFrame) -> int:
 
 def is_full_range(frame: av.VideoFrame) -> bool:
     """Whether samples span all values, or leave room at both ends as television does."""
-    if frame.color_range in (_FULL_RANGE, _LIMITED_RANGE):
-        return bool(frame.color_range == _FULL_RANGE)
-    return frame.format.name.startswith(("yuvj", "gray", "gbr"))
+    return spans_all_values(frame.color_range, frame.format.name)
 
 
 class VideoSurface:

@@ -385,6 +385,46 @@ def test_the_depth_and_the_brightness_of_pictures_are_kept(
     assert np.abs(_grey(output) - _grey(source)).mean() < 2
 
 
+FULL_RANGE = [".avi", ".wmv", ".ogv", ".mpg", ".mov"]
+
+
+def test_levels_are_kept_where_full_range_cannot_be_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "camera.avi"
+    how = Recording(encoder="mjpeg", pixel_format="yuvj422p", options={"qscale": "2"})
+    record(source, pattern(4, width=96, height=64), how)
+    for suffix in FULL_RANGE:
+        caplog.clear()
+        output = tmp_path / f"out{suffix}"
+        copy(source, output, VideoOptions(quality=100))
+        # VP8 itself loses a level of saturated colours.
+        allowed = 2 if suffix == ".ogv" else 1
+        assert np.abs(_levels(output) - _levels(source)).max() < allowed, suffix
+        converted = suffix != ".mov"
+        assert ("cannot say that pictures use the full range" in caplog.text) == converted
+        halved = suffix in (".avi", ".wmv", ".ogv")
+        assert ("keeps colours in less detail (4:2:0 of 4:2:2)" in caplog.text) == halved
+
+
+def test_the_check_of_levels_notices_full_range_that_is_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceblur.video_encoders._SAY_RANGE", frozenset(("mpeg4",)))
+    source, output = tmp_path / "camera.avi", tmp_path / "out.avi"
+    how = Recording(encoder="mjpeg", pixel_format="yuvj422p", options={})
+    record(source, pattern(4, width=96, height=64), how)
+    copy(source, output, VideoOptions(quality=100))
+    assert np.abs(_levels(output) - _levels(source)).max() > 5
+
+
+def _levels(path: Path) -> Any:
+    """Mean red, green and blue, as ffmpeg shows them."""
+    line = ["ffmpeg", "-v", "error", "-i", str(path), "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
+    shown = subprocess.run(line, capture_output=True, check=True, timeout=60).stdout
+    return np.frombuffer(shown, np.uint8).reshape(-1, 3).mean(axis=0)
+
+
 @pytest.mark.parametrize(
     ("suffix", "pixel_format", "size"),
     [
