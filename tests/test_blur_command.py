@@ -24,9 +24,11 @@ from media import Recording, moving_face_video, pattern, record
 
 from faceblur import models
 from faceblur.cli import main
+from faceblur.connection import Connection
 from faceblur.masks import MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import DetectionSession
+from faceblur.triton_channel import open_client
 from faceblur.triton_server import ServerOptions, TritonServer, free_port
 
 Run = Callable[..., Result]
@@ -359,8 +361,28 @@ def test_serve_stays_up_and_stops_in_order(
     doctor = CliRunner().invoke(main, ["doctor", "--server", address])
     assert doctor.exit_code == 0, doctor.output
     assert address in doctor.output
+    _assert_killed_clients_are_forgotten(address)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
+
+
+def _assert_killed_clients_are_forgotten(address: str) -> None:
+    lines = "from faceblur.connection import Connection; from faceblur.triton import TritonDetector"
+    lines += f"; TritonDetector(Connection(address={address!r}, transport='shm'))"
+    client = subprocess.Popen(
+        [sys.executable, "-c", f"{lines}; print('open', flush=True); import time; time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"open\n"
+    with open_client(Connection(address=address)) as asking:
+        assert asking.get_system_shared_memory_status(client_timeout=5).regions
+        client.kill()
+        client.wait()
+        end = time.monotonic() + 15
+        while asking.get_system_shared_memory_status(client_timeout=5).regions:
+            assert time.monotonic() < end, "the server keeps the pictures of a client that is gone"
+            time.sleep(0.1)
 
 
 def test_without_a_server_the_same_model_runs_in_process(

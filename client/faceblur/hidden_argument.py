@@ -20,12 +20,6 @@ VARIABLE: Final = "FACEBLUR_HIDDEN_ARGUMENT"
 PLACEHOLDER: Final = "--faceblur-hidden-argument"
 """Stands in its place on the command line; no program knows it."""
 
-CANNOT: Final = 97
-"""Exit code of a process that may not be traced by its parent here."""
-
-TRACED: Final = f"ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0 or sys.exit({CANNOT}); "
-"""For the Python that replaces itself with the program: stop there and wait for us."""
-
 _DETACH: Final = 17
 # Fields of /proc/PID/stat, counted after the name, from the third on.
 _START_STACK, _ENV_START, _ENV_END = 28 - 3, 50 - 3, 51 - 3
@@ -37,7 +31,7 @@ def place(pid: int) -> bool:
     To be called by the thread that started it: no other may.
 
     Args:
-        pid: A child that was started with `TRACED`, `PLACEHOLDER` and `VARIABLE`.
+        pid: A child that was started traced, with `PLACEHOLDER` and `VARIABLE`.
 
     Returns:
         Whether it runs with the argument; else it was ended, or has ended.

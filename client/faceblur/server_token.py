@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from faceblur.loopback import hosts_of, is_loopback
 from faceblur.models import cache_folder
+from faceblur.owners import is_gone, own_mark
 
 NAME: Final = "faceblur"
 """Of the header's last part."""
@@ -48,7 +49,7 @@ def save(port: int, token: str) -> None:
     _sweep(folder)
     unfinished = folder / f".{port}-{secrets.token_hex(4)}"
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{os.getpid()} {token}")
+        file.write(f"{own_mark()} {token}")
     unfinished.replace(folder / str(port))
 
 
@@ -82,5 +83,5 @@ def _sweep(folder: Path) -> None:
     """Remove what servers left whose process is no more."""
     for file in folder.iterdir():
         with contextlib.suppress(OSError):
-            if not Path("/proc", file.read_text().partition(" ")[0] or "none").exists():
+            if is_gone(file.read_text().partition(" ")[0]):
                 file.unlink()

@@ -20,8 +20,13 @@ from faceblur.detector import ModelInfo
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
 from faceblur.inprocess import InProcessDetector
 from faceblur.triton import TritonDetector
-from faceblur.triton_runtime import TritonRuntime
-from faceblur.triton_server import ServerOptions, TritonServer, accepts_connections
+from faceblur.triton_server import (
+    ServerOptions,
+    TritonServer,
+    accepts_connections,
+    remove_leftovers,
+    require_server,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +126,7 @@ def open_session(options: SessionOptions) -> DetectionSession:
         ServerError: No frame could be checked.
         ModelError: The wanted model is not there.
     """
+    remove_leftovers()
     if options.server is not None:
         return _remote(options, options.server)
     session = None if options.in_process else _local(options)
@@ -129,14 +135,15 @@ def open_session(options: SessionOptions) -> DetectionSession:
     onnx, model = models.find(options.model or BUNDLED_MODEL)
     if options.in_process:
         return _in_process(options, onnx, model)
+    # Pictures come by shared memory; a process for JPEG would only cost memory.
+    jpeg = options.transport == "jpeg"
+    server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False)
     try:
-        TritonRuntime.find()
+        require_server(server.instances)
     except ServerStartError as error:
         logger.warning("%s; detecting in this process instead, with the same model", error)
         return _in_process(options, onnx, model)
-    # Pictures come by shared memory; a process for JPEG would only cost memory.
-    jpeg = options.transport == "jpeg"
-    return _embedded(options, ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False))
+    return _embedded(options, server)
 
 
 def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:

@@ -1,20 +1,41 @@
-"""System shared memory that carries canvases to a server on the same machine."""
+"""System shared memory that carries canvases to a server on the same machine.
+
+A region has a name for the moment in which the server opens it, and holds nothing then. Pictures
+are written to it when the name is gone: nobody else can open it, and nothing of it is left when its
+processes end, however that happens.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import mmap
+import os
+import re
 import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tritonclient.utils.shared_memory as shm
 from tritonclient.utils import InferenceServerException
 
+from faceblur.owners import PATTERN, is_gone, own_mark
+
 logger = logging.getLogger(__name__)
+
+SHM_FOLDER = Path("/dev/shm")
+INSTANCE_BYTES: Final = 48 << 20
+"""What a server's instance may come to take for a request of 16 MB and its answer."""
+_RESERVE: Final = 2 * INSTANCE_BYTES
+"""Left to the server, whose requests fail without it; ours can go through gRPC."""
+
+_OURS: Final = re.compile(rf"faceblur_(?:[a-z]+_)?(?P<owner>{PATTERN})_.*")
+"""Names of the regions of clients and of embedded servers."""
 
 
 @dataclass(eq=False)
@@ -23,13 +44,11 @@ class Slot:
 
     Attributes:
         name: Name of the region, unguessable.
-        byte_size: How much it holds.
-        handle: What tritonclient knows it by.
+        memory: What it holds, uint8.
     """
 
     name: str
-    byte_size: int
-    handle: Any
+    memory: npt.NDArray[np.uint8]
 
 
 class SharedSlots:
@@ -53,19 +72,22 @@ class SharedSlots:
         Raises:
             InferenceServerException: The server does not take regions (it runs elsewhere, in
                 another container, or forbids them).
-            SharedMemoryException: This machine does not give one.
+            OSError: This machine does not give one.
         """
         byte_size = sum(canvas.nbytes for canvas in canvases)
         with self._lock:
-            fitting = [slot for slot in self._free if slot.byte_size >= byte_size]
-            slot = min(fitting, key=lambda each: each.byte_size, default=None)
+            fitting = [slot for slot in self._free if slot.memory.nbytes >= byte_size]
+            slot = min(fitting, key=lambda each: each.memory.nbytes, default=None)
             if slot is not None:
                 self._free.remove(slot)
         if slot is None:
             slot = self._create(byte_size)
         with self._lock:
             self._used.add(slot)
-        shm.set_shared_memory_region(slot.handle, canvases)
+        offset = 0
+        for canvas in canvases:
+            slot.memory[offset : offset + canvas.nbytes].reshape(canvas.shape)[...] = canvas
+            offset += canvas.nbytes
         return slot
 
     def give_back(self, slot: Slot) -> None:
@@ -87,7 +109,7 @@ class SharedSlots:
             slots = [slot, *self._free]
             self._free.clear()
         for each in slots:
-            self._destroy(each)
+            self._unregister(each)
 
     def close(self) -> None:
         """Drop all regions."""
@@ -96,26 +118,74 @@ class SharedSlots:
             self._free.clear()
             self._used.clear()
         for slot in slots:
-            self._destroy(slot)
+            self._unregister(slot)
 
     def _create(self, byte_size: int) -> Slot:
-        name = f"faceblur_{secrets.token_hex(12)}"
-        handle = shm.create_shared_memory_region(name, f"/{name}", byte_size, create_only=True)
-        slot = Slot(name, byte_size, handle)
+        if not hasattr(os, "posix_fallocate"):
+            raise OSError(errno.ENOSYS, "this system has none")
+        if reason := shortage(byte_size + _RESERVE):
+            raise OSError(errno.ENOSPC, reason)
+        name = f"faceblur_{own_mark()}_{secrets.token_hex(12)}"
+        path = SHM_FOLDER / name
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
         try:
+            # Memory that is merely promised ends the process when it is written to.
+            os.posix_fallocate(fd, 0, byte_size)
+            memory = np.frombuffer(mmap.mmap(fd, byte_size), np.uint8)
             self._client.register_system_shared_memory(
                 name, f"/{name}", byte_size, client_timeout=self._timeout_s
             )
-        except InferenceServerException:
-            shm.destroy_shared_memory_region(handle)
-            raise
-        return slot
+        finally:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+        return Slot(name, memory)
 
-    def _destroy(self, slot: Slot) -> None:
+    def _unregister(self, slot: Slot) -> None:
         try:
             self._client.unregister_system_shared_memory(slot.name, client_timeout=self._timeout_s)
         except (InferenceServerException, ValueError) as error:
             # The server may be gone, and its registration with it; ValueError is gRPC's way to
             # say that the connection was closed meanwhile.
             logger.debug("region %s stays registered: %s", slot.name, error)
-        shm.destroy_shared_memory_region(slot.handle)
+
+
+def shortage(byte_size: int) -> str | None:
+    """Why this machine does not give so much shared memory; None when it does."""
+    try:
+        found = os.statvfs(SHM_FOLDER)
+    except OSError as error:
+        return f"{SHM_FOLDER} cannot be used ({error.strerror})"
+    if not os.access(SHM_FOLDER, os.W_OK | os.X_OK):
+        return f"{SHM_FOLDER} cannot be written to"
+    free = found.f_bavail * found.f_frsize
+    if free < byte_size:
+        return f"{SHM_FOLDER} has {free >> 20} MB free, {byte_size >> 20} MB are needed"
+    return None
+
+
+def remove_abandoned_regions() -> None:
+    """Remove the regions of processes that are no more."""
+    for path in SHM_FOLDER.glob("faceblur_*"):
+        match = _OURS.fullmatch(path.name)
+        if match and is_gone(match["owner"]):
+            with contextlib.suppress(OSError):  # another user's
+                path.unlink()
+
+
+def forget_abandoned_regions(client: Any, *, timeout_s: float) -> None:
+    """Have a server let go of regions whose clients are no more.
+
+    Args:
+        client: A `tritonclient.grpc.InferenceServerClient`.
+        timeout_s: Seconds that each call may take.
+
+    Raises:
+        InferenceServerException: It does not answer, or does not take regions at all.
+    """
+    status = client.get_system_shared_memory_status(client_timeout=timeout_s)
+    for name in status.regions:
+        match = _OURS.fullmatch(name)
+        if match and is_gone(match["owner"]):
+            client.unregister_system_shared_memory(name, client_timeout=timeout_s)
+            logger.info("let go of %s, whose client is no more", name)

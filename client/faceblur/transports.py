@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
-from tritonclient.utils.shared_memory import SharedMemoryException
 
 from faceblur.detector import Canvas
 from faceblur.errors import ServerError
 from faceblur.shared_slots import SharedSlots
+
+logger = logging.getLogger(__name__)
 
 TransportName = Literal["shm", "raw", "jpeg"]
 
@@ -111,15 +113,26 @@ class SharedMemoryTransport:
         self._slots = SharedSlots(client, timeout_s=timeout_s)
         try:
             self._slots.give_back(self._slots.take([np.zeros((1,), np.uint8)]))
-        except (InferenceServerException, SharedMemoryException) as error:
+        except InferenceServerException as error:
             raise ServerError(f"it does not take shared memory ({error})") from error
+        except OSError as error:
+            raise ServerError(f"this machine gives no shared memory ({error.strerror})") from error
+        self._without = RawTransport()
+        self._is_short = False
 
     def pack(self, canvases: Sequence[Canvas]) -> Parcel:
         """See `Transporter`."""
         try:
             slot = self._slots.take(canvases)
-        except SharedMemoryException as error:
-            raise ServerError(f"shared memory failed: {error}; use --transport raw") from error
+        except OSError as error:
+            if not self._is_short:
+                logger.warning(
+                    "no shared memory is left (%s): pictures go through gRPC alone where it is "
+                    "short, which takes longer",
+                    error.strerror,
+                )
+            self._is_short = True
+            return self._without.pack(canvases)
         images = _images(canvases)
         images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
 

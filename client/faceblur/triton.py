@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import secrets
@@ -25,6 +26,7 @@ from faceblur.errors import (
     ServerUnavailableError,
 )
 from faceblur.loopback import hosts_of, proxy_for
+from faceblur.shared_slots import forget_abandoned_regions
 from faceblur.transport_choice import compare
 from faceblur.transports import (
     JPEG_ENSEMBLE,
@@ -107,6 +109,12 @@ class TritonDetector:
         except InferenceServerException as error:
             raise self._error(error) from error
         return str(metadata.version)
+
+    def forget_abandoned_regions(self) -> None:
+        """Have the server let go of the pictures of clients that were killed."""
+        # A server that takes no regions holds none.
+        with contextlib.suppress(InferenceServerException):
+            forget_abandoned_regions(self._client, timeout_s=self.connection.deadline_s)
 
     def close(self) -> None:
         """Close the connection and drop the shared memory."""
@@ -245,5 +253,10 @@ class TritonDetector:
                 )
             return ServerUnavailableError(
                 f"no server answers at {address}; start one with: faceblur serve"
+            )
+        if "shared memory pool" in error.message():
+            return ServerError(
+                f"the server at {address} has too little shared memory; give it more (in Docker: "
+                "--shm-size 1g), or use --in-process"
             )
         return ServerError(f"the server at {address} failed: {error.message()}")

@@ -26,26 +26,22 @@ from faceblur.connection import Connection
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.inprocess import cpu_share
+from faceblur.owners import PATTERN, is_gone, own_mark
+from faceblur.shared_slots import INSTANCE_BYTES, SHM_FOLDER, remove_abandoned_regions, shortage
 from faceblur.triton import ENSEMBLE
 from faceblur.triton_channel import open_client
 from faceblur.triton_runtime import TritonRuntime, lay_out_repository
 
 logger = logging.getLogger(__name__)
 
-SHM_FOLDER = Path("/dev/shm")
 SHM_PREFIX = "faceblur_triton"
 FOLDER_PREFIX = "faceblur-triton"
+_OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")
 _POLL_S = 0.01
 _LISTENS = "Started GRPCInferenceService"
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
-# Linux ends the server when its parent dies, however that happens; the flag survives exec.
-LAUNCHER = (
-    "import ctypes, os, signal, sys; "
-    "ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
-)
-_EXEC = "os.execv(sys.argv[2], sys.argv[2:])"
+LAUNCHER = Path(__file__).with_name("server_launcher.py")
 
 CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
 """Calls that nobody but us has a use for: who makes them can point a request's pictures at others,
@@ -105,7 +101,7 @@ class TritonServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._runtime = TritonRuntime.find()
+        self._runtime = require_server(options.instances)
         self._port = options.port or free_port(options.host)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -155,8 +151,8 @@ class TritonServer:
                 f"port {self._port} is taken; name another with --port, or stop what listens there"
             )
         remove_leftovers()
-        self._shm_prefix = f"{SHM_PREFIX}_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{os.getpid()}-"))
+        self._shm_prefix = f"{SHM_PREFIX}_{own_mark()}_{secrets.token_hex(4)}_"
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{own_mark()}-"))
         try:
             self._runtime.lay_out_backends(self._folder / "backends")
             lay_out_repository(
@@ -171,6 +167,7 @@ class TritonServer:
             )
             self._process = self._launch()
             self._wait_until_ready()
+            self._hide_regions()
             self._leave_token()
         except BaseException:
             self.stop()
@@ -185,9 +182,8 @@ class TritonServer:
         process, self._process = self._process, None
         if process is not None:
             _end(process, grace_s=grace_s)
-        if self._shm_prefix:
-            for region in SHM_FOLDER.glob(f"{self._shm_prefix}*"):
-                region.unlink(missing_ok=True)
+        for region in self._regions():
+            region.unlink(missing_ok=True)
         if self._folder is not None:
             server_token.remove(self._port, self._token)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -201,28 +197,29 @@ class TritonServer:
     def _launch(self) -> subprocess.Popen[bytes]:
         """Start the process, if possible so that nobody else can read its token."""
         if not self.options.closed:
-            return self._run(LAUNCHER, self._command(), {})
+            return self._run(self._command(), {})
         values = f"{','.join(self.options.closed)}:{server_token.NAME}={self._token}"
         closing = f"--grpc-restricted-protocol={values}"
         process = self._run(
-            LAUNCHER + hidden_argument.TRACED,
             [*self._command(), hidden_argument.PLACEHOLDER],
             {hidden_argument.VARIABLE: closing},
+            is_traced=True,
         )
         self._token_is_secret = hidden_argument.place(process.pid)
         if self._token_is_secret:
             return process
         process.wait()
         logger.info("a command line cannot be kept from other users here: no shared memory")
-        return self._run(LAUNCHER, [*self._command(), closing], {})
+        return self._run([*self._command(), closing], {})
 
     def _run(
-        self, launcher: str, command: Sequence[str], environment: dict[str, str]
+        self, command: Sequence[str], environment: dict[str, str], *, is_traced: bool = False
     ) -> subprocess.Popen[bytes]:
         assert self._folder is not None
+        how = ("traced" if is_traced else "free", str(os.getpid()))
         with (self._folder / "server.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-S", "-c", launcher + _EXEC, str(os.getpid()), *command],
+                [sys.executable, "-I", "-S", str(LAUNCHER), *how, *command],
                 env=self._runtime.environment() | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -238,6 +235,24 @@ class TritonServer:
             server_token.save(self._port, self.token)
         except OSError as error:
             logger.info("other programs get no shared memory of this server: %s", error)
+
+    def _regions(self) -> list[Path]:
+        """The shared memory between the server and its stubs, as far as it has names."""
+        return list(SHM_FOLDER.glob(f"{self._shm_prefix}*")) if self._shm_prefix else []
+
+    def _hide_regions(self) -> None:
+        """Take the names of the shared memory away, before the first picture is in it.
+
+        Server and stubs have it open by now and go on with it, also when it grows.
+        """
+        regions = self._regions()
+        if any(region.stat().st_mode & 0o077 for region in regions):
+            logger.warning(
+                "this system lets other users of the machine open the shared memory of the Triton "
+                "server while it starts: run it where nobody else can log in"
+            )
+        for region in regions:
+            region.unlink(missing_ok=True)
 
     def _command(self) -> Sequence[str]:
         options = self.options
@@ -315,6 +330,23 @@ class TritonServer:
         return " ".join(lines[-1].replace('"', "").split())[:400]
 
 
+def require_server(instances: int) -> TritonRuntime:
+    """The installed server, if it can run on this machine.
+
+    Args:
+        instances: Inferences that shall run at the same time.
+
+    Raises:
+        ServerStartError: It cannot; the message says why.
+    """
+    runtime = TritonRuntime.find()
+    if reason := shortage(instances * INSTANCE_BYTES):
+        raise ServerStartError(
+            f"the Triton server has too little shared memory: {reason} (in Docker: --shm-size)"
+        )
+    return runtime
+
+
 def free_port(host: str) -> int:
     """A TCP port that nobody listens on."""
     with socket.socket() as probe:
@@ -345,12 +377,12 @@ def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
 
 def remove_leftovers() -> None:
     """End and remove what is left of servers that were killed, or whose parent was."""
-    for region in _orphans(SHM_FOLDER, rf"{SHM_PREFIX}_(\d+)_"):
-        with contextlib.suppress(OSError):  # another user's
-            region.unlink()
-    for folder in _orphans(Path(tempfile.gettempdir()), rf"{FOLDER_PREFIX}-(\d+)-"):
-        _end_stubs(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    remove_abandoned_regions()
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}-*"):
+        match = _OURS.fullmatch(folder.name)
+        if match and is_gone(match["owner"]):
+            _end_stubs(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_stubs(folder: Path) -> None:
@@ -359,12 +391,6 @@ def _end_stubs(folder: Path) -> None:
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             if (process / "cmdline").read_bytes().startswith(os.fsencode(f"{folder}/")):
                 os.kill(int(process.name), signal.SIGKILL)
-
-
-def _orphans(folder: Path, pattern: str) -> list[Path]:
-    """What is named after a process that is no more."""
-    named = [(path, re.match(pattern, path.name)) for path in folder.glob("faceblur*")]
-    return [path for path, match in named if match and not Path("/proc", match[1]).exists()]
 
 
 def _is_ready(client: grpcclient.InferenceServerClient) -> bool:

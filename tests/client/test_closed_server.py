@@ -15,9 +15,10 @@ import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur import hidden_argument, models, server_token
+from faceblur import models, server_token, triton_server
 from faceblur.connection import Connection
 from faceblur.letterbox import Letterbox
+from faceblur.owners import own_mark
 from faceblur.triton import ENSEMBLE, TritonDetector
 from faceblur.triton_channel import open_client
 from faceblur.triton_server import ServerOptions, TritonServer
@@ -154,10 +155,13 @@ def test_the_token_is_never_to_be_seen(watched: tuple[TritonServer, set[bytes]])
 
 
 def test_where_a_command_line_cannot_be_hidden_no_memory_is_shared(
-    official: str, monkeypatch: pytest.MonkeyPatch
+    official: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = f"sys.exit({hidden_argument.CANNOT}); "
-    monkeypatch.setattr(hidden_argument, "TRACED", refused)
+    launcher = triton_server.LAUNCHER.read_text()
+    refused = tmp_path / "launcher.py"
+    refused.write_text(launcher.replace("libc.ptrace(_PTRACE_TRACEME, 0, 0, 0) != 0", "True"))
+    assert refused.read_text() != launcher
+    monkeypatch.setattr(triton_server, "LAUNCHER", refused)
     with Watcher() as watcher, TritonServer(_options(official)) as server:
         assert any(b"grpc-restricted-protocol" in line for line in watcher.seen)
         assert server.token is None
@@ -175,11 +179,10 @@ def test_a_token_goes_with_its_server(official: str) -> None:
         server.restart()
         assert server_token.find(address) == token
     assert server_token.find(address) is None
-    ended = subprocess.Popen(["true"])
-    ended.wait()
     server_token.save(1, "abc")
     file = Path(os.environ["FACEBLUR_CACHE"], "servers", "1")
-    file.write_text(f"{ended.pid} abc")
+    process, _, began = own_mark().rpartition("-")
+    file.write_text(f"{process}-{int(began) + 1} abc")
     server_token.save(2, "def")
     assert not file.exists(), "its server was killed"
     assert server_token.find("10.0.0.1:2") is None, "not to another machine"

@@ -28,6 +28,7 @@ from faceblur.errors import (
 )
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox, canonical_shapes
+from faceblur.owners import own_mark
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.triton import DETECTOR, ENSEMBLE, TritonDetector
 from faceblur.triton_server import (
@@ -255,13 +256,15 @@ def test_a_server_that_hangs_is_a_missed_deadline(
 
 def test_nothing_is_left_when_the_server_stops(official: str) -> None:
     onnx, model = models.find(official)
-    before = set(SHM_FOLDER.iterdir())
+    folders = Path(tempfile.gettempdir())
+    before = set(folders.iterdir())
     with TritonServer(ServerOptions(onnx=onnx, model=model)) as server:
         pid = server.pid
         detector = TritonDetector(Connection(address=server.address))
         detector.close()
-        assert set(SHM_FOLDER.iterdir()) > before
-    assert set(SHM_FOLDER.iterdir()) <= before
+        assert set(folders.iterdir()) > before
+    assert set(folders.iterdir()) <= before
+    assert not [path for path in SHM_FOLDER.iterdir() if own_mark() in path.name]
     assert not Path("/proc", str(pid)).exists()
 
 
@@ -331,9 +334,9 @@ def test_what_killed_processes_left_behind_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    left, live = (f"faceblur-triton-{pid}-abc" for pid in (ended.pid, os.getpid()))
+    live = f"faceblur-triton-{own_mark()}-abc"
+    before, _, start = own_mark().rpartition("-")
+    left = f"faceblur-triton-{before}-{int(start) + 1}-abc"
     for name in (left, live, "faceblur-triton-mine", "other"):
         (tmp_path / name / "models").mkdir(parents=True)
     stubs = []

@@ -23,6 +23,9 @@ DEADLINE_S = 10.0
 GRACE_S = 5.0
 """What requests under way get when the server is told to stop."""
 
+SWEEP_S: Final = 2.0
+"""Seconds for which pictures of a client that was killed may stay in the server's memory."""
+
 _POLL_S: Final = 0.2
 
 
@@ -118,7 +121,10 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
         try:
             # A signal that another thread happens to receive does not wake this one.
             while True:
-                time.sleep(_POLL_S)
+                detector.forget_abandoned_regions()
+                until = time.monotonic() + SWEEP_S
+                while time.monotonic() < until:
+                    time.sleep(_POLL_S)
         except KeyboardInterrupt:
             pass
         finally:
