@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -218,7 +219,7 @@ def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_job_leaves_nothing(
     address: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -228,9 +229,52 @@ def test_an_interrupted_job_leaves_nothing(
     _wait_for_partial(tmp_path)
     job.send_signal(number)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode not in (0, None)
-    assert "Traceback" not in errors
+    assert job.returncode == 128 + number
+    assert errors == ("faceblur: interrupted\n" if number == signal.SIGINT else "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
+
+
+_NAMES = (
+    b"caf\xe9.jpg",
+    "日本.jpg".encode(),
+    b"a\x1b[31m\nb.jpg",
+    b"x" * 240 + b".jpg",
+    b"d\xff.tif",
+)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_no_name_and_no_terminal_end_a_batch(
+    address: str, photo: Path, tmp_path: Path, encoding: dict[str, str]
+) -> None:
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)  # noqa: PTH102
+    picture = cv2.resize(cv2.imread(str(photo)), (200, 200))
+    deep = picture.astype(np.uint16) * 257
+    for name in _NAMES:
+        content = cv2.imencode(name[-4:].decode(), deep if name[-3:] == b"tif" else picture)[1]
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(content.tobytes())
+    Path(os.fsdecode(folder + b"/bad\x1b\n\xff.jpg")).write_bytes(b"no picture")
+    line = ["blur", "in", "-o", "out", "--audit", "audit", "--json", "found.json"]
+    job = _faceblur(*line, "--server", address, env={**os.environ, **encoding}, cwd=tmp_path)
+    output, errors = job.communicate(timeout=60)
+    assert job.returncode == 1
+    assert errors.splitlines() == [
+        "cannot read in/bad\\x1b\\n\\udcff.jpg: its content is not a picture of a known format"
+    ]
+    written = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
+    assert written == {b".faceblur", *_NAMES}
+    _, *rows, _, _ = output.splitlines()
+    assert len(rows) == len(_NAMES) + 1
+    assert max(map(len, rows)) < 150
+    assert output.replace("\n", "").isprintable()
+    assert len(json.loads((tmp_path / "found.json").read_text())["media"]) == len(_NAMES)
 
 
 def _empty(path: Path, portrait: bytes) -> None:
@@ -414,12 +458,14 @@ def test_no_server_is_started_when_none_is_wanted(
     assert result.stderr == ""
 
 
-def _faceblur(*arguments: str | Path) -> subprocess.Popen[str]:
+def _faceblur(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "faceblur", *map(str, arguments)]
     # Jobs in the background of a shell ignore Ctrl-C, and so would what they start.
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", **options
+        )
     finally:
         signal.signal(signal.SIGINT, inherited)
 

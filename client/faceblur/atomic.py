@@ -95,7 +95,9 @@ def _reserve(final: Path) -> Path:
         mark = f".partial-{secrets.token_hex(4)}{final.suffix}"
         # A long name that is allowed by itself must not fail for the sake of the mark.
         room = MAX_NAME_BYTES - len(os.fsencode(mark)) - 1
-        stem = os.fsencode(final.stem)[:room].decode("utf-8", "ignore")
+        stem = final.stem
+        while len(os.fsencode(stem)) > room:
+            stem = stem[:-1]
         temporary = final.with_name(f".{stem}{mark}")
         with suppress(FileExistsError):
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))

@@ -16,15 +16,39 @@ The message of each is one sentence for a person, and says what to do next.
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+_EXHAUSTED: Final = {
+    errno.EMFILE: "too many files are open for the limit here: raise it with ulimit -n 1024",
+    errno.ENFILE: "too many files are open on this machine: close some programs",
+    errno.ENOMEM: "there is not enough memory: close some programs, or raise ulimit -v",
+    errno.EAGAIN: "no more processes are allowed here: raise the limit with ulimit -u",
+}
+_NO_THREAD: Final = "can't start new thread"
+
+
+def exhaustion(error: BaseException) -> str | None:
+    """What to say of an error that means that this machine has no more of something, else None."""
+    if isinstance(error, MemoryError):
+        return _EXHAUSTED[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        return "no more threads are allowed here: raise the limit with ulimit -u, or ulimit -v"
+    if isinstance(error, OSError):
+        return _EXHAUSTED.get(error.errno or 0)
+    return None
+
 
 class FaceblurError(Exception):
     """Base of all errors of this package.
 
     Attributes:
         exit_code: What the command line exits with when this error ends it.
+        several_lines: Whether its message is a list, one line each, and no single sentence.
     """
 
     exit_code = 1
+    several_lines = False
 
 
 class InputError(FaceblurError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from faceblur.errors import InputError
 from faceblur.extras import install_line
+from faceblur.image_endings import completed
 from faceblur.image_formats import HEIF_AVAILABLE, opened_formats
 from faceblur.image_metadata import READ_ERRORS, orientation_of
 from faceblur.image_pixels import from_pillow, hide_transparent, oriented
@@ -75,7 +77,7 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
     """
     try:
         with _own_pixel_limit():
-            image = Image.open(path, formats=opened_formats())
+            image = _open(path)
     except UnidentifiedImageError:
         if not HEIF_AVAILABLE and _is_heif(path):
             raise InputError(
@@ -135,7 +137,7 @@ def decode_by_opencv(path: Path) -> Array:
 def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
     """Decode more than 8 bits to a colour, or None where OpenCV cannot; and the orientation."""
     with _own_pixel_limit():
-        checked = Image.open(path, formats=opened_formats())
+        checked = _open(path)
         checked.seek(index)
     # Pillow notices files that are cut off where OpenCV fills in grey, so it goes first. Its
     # pixels are out of memory before those of OpenCV are in it.
@@ -143,15 +145,26 @@ def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
         checked.load()
         orientation, name = orientation_of(checked), checked.format
     del checked
+    whole = completed(path)
+    # OpenCV crashes on names that are not in the encoding of the system.
+    data = np.fromfile(path, np.uint8) if whole is None else np.frombuffer(whole, np.uint8)
     if name == "TIFF":
         # Turned upright by OpenCV, as Pillow turns it.
-        _, pages = cv2.imreadmulti(str(path), start=index, count=1, flags=cv2.IMREAD_UNCHANGED)
+        _, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(index, index + 1))
         pixels = pages[0] if pages else None
     else:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if pixels is None and name == "PNG":
+            raise InputError("it is damaged or cut off")  # Pillow would drop half of the bits.
     if pixels is None or pixels.dtype.name not in _SUPPORTED:
         return None, orientation
     return pixels, orientation
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a file with Pillow; one that lacks nothing but its end from a completed copy."""
+    whole = completed(path)
+    return Image.open(path if whole is None else io.BytesIO(whole), formats=opened_formats())
 
 
 def _is_deep(image: Image.Image, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,9 +20,12 @@ from faceblur.image_decoding import (
     reading,
 )
 from faceblur.image_encoding import Encoder, Encoding, encoding_of
+from faceblur.image_endings import lacks_end
 from faceblur.image_formats import BY_SUFFIX, FORMATS, HEIF_AVAILABLE, Format
 from faceblur.image_metadata import READ_ERRORS, Metadata, metadata_of, usable_profile
 from faceblur.surface import Array
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ def read_image(path: Path) -> ImageFile:
     with reading(path), opened(path) as image:
         if image is None:
             return _single(path, decode_by_opencv(path))
+        if lacks_end(path):
+            logger.warning("%s lacks its end; what there is of it is whole, and is masked", path)
         indices = page_indices(image)
         first = Page(decode_page(image, path, indices[0]))
         animated = len(indices) > 1 and image.format != "TIFF"

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
-from faceblur.errors import FaceblurError, OutputError, ServerError
+from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
 from faceblur.jobs import Job
 from faceblur.masking import Detecting, Masking, MaskingOptions, OnProgress, Replaying
 from faceblur.masks import Masker
@@ -183,6 +183,11 @@ class _Batch:
             return outcome(error=error)
         except FaceblurError as error:
             return outcome(error=error)
+        except (OSError, MemoryError, RuntimeError) as error:
+            sentence = exhaustion(error)
+            if sentence is None:
+                raise
+            return outcome(error=FaceblurError(f"cannot mask {job.source}: {sentence}"))
 
     def _mask(self, job: Job, record: Record | None) -> MediaReport:
         try:

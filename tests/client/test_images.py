@@ -587,12 +587,74 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, suffix: str) -> None
             list(read_image(path).pages)
 
 
-@pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_without_its_end_is_no_half_grey_picture(tmp_path: Path, progressive: bool) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "missing", "options"),
+    [
+        (".jpg", (1, 2), {}),
+        (".jpg", (1, 2), {"progressive": True}),
+        (".jpg", (1, 2), {"restart_marker_blocks": 3}),
+        (".png", (1, 4, 12), {}),
+        (".gif", (1, 2), {}),
+        (".jp2", (1, 2), {}),
+        (".webp", (1, 300), {"xmp": b"<x:xmpmeta/>" * 30, "lossless": True}),
+    ],
+)
+def test_a_picture_that_lacks_nothing_but_its_end_is_shown_with_a_warning(
+    tmp_path: Path,
+    suffix: str,
+    missing: Iterable[int],
+    options: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / f"cut{suffix}"
+    Image.fromarray(photo()).save(path, **options)
+    whole, expected = path.read_bytes(), pixels_of(path)
+    assert not caplog.records
+    for count in missing:
+        caplog.clear()
+        path.write_bytes(whole[:-count])
+        np.testing.assert_array_equal(pixels_of(path), expected)
+        (warning,) = caplog.messages
+        assert f"cut{suffix} lacks its end" in warning
+
+
+def test_sixteen_bits_stay_sixteen_without_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), photo().astype(np.uint16) * 257 + 1)
+    whole, expected = path.read_bytes(), pixels_of(path)
+    assert expected.dtype == np.uint16
+    for missing in (1, 12):
+        path.write_bytes(whole[:-missing])
+        np.testing.assert_array_equal(pixels_of(path), expected)
+    path.write_bytes(whole[:-16])
+    with pytest.raises(InputError, match="cut off"):
+        read_image(path)
+
+
+def test_an_animated_webp_without_its_last_frame_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.webp"
+    first, *rest = frames()
+    first.save(path, save_all=True, append_images=rest)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(InputError, match="cannot read"):
+        list(read_image(path).pages)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}, {"subsampling": 0}]
+)
+def test_a_jpeg_without_its_end_is_no_half_grey_picture(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     path = tmp_path / "cut.jpg"
-    Image.fromarray(photo(384, 256)).save(path, progressive=progressive)
-    whole = path.read_bytes()
-    for missing in (1, 2, 3, 10, 100, len(whole) - 300):
+    Image.fromarray(photo(384, 256)).save(path, **options)
+    whole, expected = path.read_bytes(), pixels_of(path)
+    for missing in range(3, 40):
+        # Bits that mean nothing may be missing, and no others.
+        path.write_bytes(whole[:-missing])
+        with suppress(InputError):
+            np.testing.assert_array_equal(pixels_of(path), expected)
+    for missing in (10, 100, len(whole) - 300):
         path.write_bytes(whole[:-missing])
         with pytest.raises(InputError, match="damaged or cut off"):
             read_image(path)

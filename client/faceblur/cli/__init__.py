@@ -24,7 +24,7 @@ Exit codes:
   4  the result cannot be written
   5  the model cannot be used
   6  faces could not be looked for: no server, no answer, a broken answer
-  130, 143  interrupted
+  129, 130, 143  interrupted
 """
 
 

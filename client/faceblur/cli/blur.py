@@ -22,7 +22,7 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.table import show_table
-from faceblur.errors import InputError
+from faceblur.errors import FaceblurError, InputError
 from faceblur.findings import write_findings
 from faceblur.image_formats import is_still
 from faceblur.image_pipeline import ImageOptions
@@ -35,6 +35,7 @@ from faceblur.report import MediaReport
 from faceblur.runner import Outcome, RunOptions, run
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.video_pipeline import Progress, VideoOptions
+from faceblur.wording import names, printable
 from faceblur.workload import default_workers
 
 
@@ -175,6 +176,7 @@ def _run(
         FaceblurError: There is one file alone, and it failed.
     """
     line = ProgressLine(shown=not quiet, files=len(jobs))
+    failures = _Failures(line)
 
     def on_progress(job: Job, progress: Progress) -> None:
         line.update(job.source.name, done=progress.done, total=progress.total)
@@ -188,10 +190,39 @@ def _run(
             done[outcome.job] = outcome
             line.file_done(outcome.job.source.name, done=len(done))
             if outcome.error is not None and len(jobs) > 1:
-                line.echo(f"{outcome.job.source}: {outcome.error}")
+                failures.tell(outcome.job, outcome.error)
+        failures.end()
     if len(jobs) == 1 and (error := done[jobs[0]].error) is not None:
         raise error
     return [done[job] for job in jobs]
+
+
+class _Failures:
+    """Tells why files of a batch failed, each reason once.
+
+    Args:
+        line: Where to.
+    """
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+        self._more: dict[str, list[str]] = {}
+
+    def tell(self, job: Job, error: FaceblurError) -> None:
+        """Say why a file failed, unless others have failed for that reason."""
+        reason = str(error)
+        if reason in self._more:
+            self._more[reason].append(str(job.source))
+            return
+        self._more[reason] = []
+        named = str(job.source) in reason or str(job.output) in reason
+        self._line.echo(reason if named else f"{job.source}: {reason}")
+
+    def end(self) -> None:
+        """Name the files that failed for a reason that was told before."""
+        for reason, others in self._more.items():
+            if others:
+                self._line.echo(f"{reason}: so too {names(others)}")
 
 
 def _show(
@@ -211,7 +242,7 @@ def _show(
 def _summary(outcomes: list[Outcome], finder: DetectionSession | Replay, elapsed_s: float) -> str:
     masked = [outcome for outcome in outcomes if outcome.report is not None]
     skipped = [outcome for outcome in outcomes if outcome.finished is not None]
-    what = str(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
+    what = printable(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
     if len(outcomes) == 1 and skipped:
         return f"{what}: skipped, it was finished; --again masks it again"
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from faceblur.wording import printable
+
 PATIENCE_S = 2.0
 
 
@@ -31,6 +33,7 @@ class ProgressLine:
 
     def update(self, label: str, *, done: int, total: int | None) -> None:
         """Say that `done` of `total` frames are masked; `total` is None where nobody knows."""
+        label = printable(label)
         if not self._shown:
             return
         with self._lock:
@@ -46,14 +49,14 @@ class ProgressLine:
         if self._shown and self._files > 1:
             with self._lock:
                 self._done = done
-                self._show(label)
+                self._show(printable(label))
 
     def echo(self, text: str) -> None:
         """Write a line to stderr that stays, above the bar."""
         with self._lock:
             if self._bar is not None:
                 click.echo("\r\x1b[K", nl=False, err=True)
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def close(self) -> None:
         """End the bar."""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import click
 
 from faceblur.runner import Outcome
+from faceblur.wording import printable
 
 _TITLES = ("file", "faces", "frames", "seconds", "outcome")
 
 
 def show_table(outcomes: Sequence[Outcome]) -> None:
-    """Print one line for each file."""
+    """Print one line for each file. Why one failed was said when it did."""
     rows = [_row(outcome) for outcome in outcomes]
     widths = [max(map(len, column)) for column in zip(_TITLES, *rows, strict=True)]
     for row in (_TITLES, *rows):
@@ -23,8 +24,8 @@ def show_table(outcomes: Sequence[Outcome]) -> None:
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    name, seconds = str(outcome.job.source), f"{outcome.elapsed_s:.1f}"
+    name, seconds = printable(outcome.job.source), f"{outcome.elapsed_s:.1f}"
     if outcome.error is not None:
-        return name, "-", "-", seconds, f"failed: {outcome.error}"
+        return name, "-", "-", seconds, "failed"
     what = "masked" if outcome.finished is None else "skipped, was finished"
     return name, str(outcome.faces), str(outcome.frames), seconds, what

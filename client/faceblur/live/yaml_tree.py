@@ -41,6 +41,8 @@ for _tag, _pattern, _first in (
 class ConfigError(InputError):
     """A configuration that cannot be used; the message has a line for each problem."""
 
+    several_lines = True
+
 
 @dataclass(frozen=True)
 class Located:
