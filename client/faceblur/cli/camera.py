@@ -10,14 +10,14 @@ import click
 
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
 from faceblur.cli.options import logging_options, policy_options
-from faceblur.errors import FaceblurError
+from faceblur.errors import FaceblurError, InputError
 from faceblur.live import advice
 from faceblur.live.camera import Camera
 from faceblur.live.detection import LiveDetector
 from faceblur.live.options import Audio, CameraOptions
 from faceblur.live.process_list import hide_credentials
 from faceblur.live.sink_options import parse_sink
-from faceblur.live.source_options import parse_source
+from faceblur.live.source_options import SourceOptions, parse_source
 from faceblur.live.stats import CameraStats
 from faceblur.policy import Policy
 from faceblur.sessions import SessionOptions
@@ -45,6 +45,13 @@ _POLL_S: Final = 0.2
 @zone_options
 @live_options
 @click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.05, 3600),
+    metavar="SECONDS",
+    help="For single pictures: how often one is asked for. [1]",
+)
+@click.option(
     "--audio",
     type=click.Choice(get_args(Audio)),
     default="drop",
@@ -65,6 +72,7 @@ def camera(
     name: str,
     policy: Policy,
     live: dict[str, Any],
+    interval_s: float | None,
     audio: Audio,
     encoder: str | None,
     session: SessionOptions,
@@ -73,12 +81,14 @@ def camera(
     """Mask the faces of one camera and pass its pictures on, until Ctrl-C.
 
     SOURCE is 0 for the first webcam, rtsp://..., rtmp://..., http://.../x.m3u8 (HLS), http://...
-    (MJPEG), a video file, or testpattern. While frames cannot be checked, none is shown.
+    (MJPEG), http://.../x.jpg (single pictures, one a second unless --interval says otherwise;
+    snapshot:http://... where the address ends otherwise), a video file, or testpattern. While
+    frames cannot be checked, none is shown.
     """
     hide_credentials()
     options = CameraOptions(
         name=name,
-        source=parse_source(source),
+        source=_asked_every(parse_source(source), interval_s),
         sinks=tuple(replace(parse_sink(sink), encoder=encoder) for sink in sinks),
         policy=policy,
         deadline_s=session.deadline_s,
@@ -101,6 +111,19 @@ def camera(
     stats = finish(running, quiet=quiet)
     if stats.frames_in == 0 and stats.last_error:
         raise FaceblurError(stats.last_error)
+
+
+def _asked_every(source: SourceOptions, interval_s: float | None) -> SourceOptions:
+    """A source of single pictures that is asked so often.
+
+    Raises:
+        InputError: It is another kind of source.
+    """
+    if interval_s is None:
+        return source
+    if source.kind != "snapshot":
+        raise InputError(f"{source.label} is not asked for single pictures; leave out --interval")
+    return replace(source, interval_s=interval_s)
 
 
 def finish(camera: Camera, *, quiet: bool) -> CameraStats:

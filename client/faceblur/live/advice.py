@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from faceblur.live.options import CameraOptions
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.source_options import SourceOptions
+from faceblur.loopback import hosts_of, is_loopback
 from faceblur.polygons import holds
 from faceblur.sessions import SessionOptions
 from faceblur.zones import Kind, Zone
@@ -114,7 +114,7 @@ def of_cameras(
 def of_address(listen: str) -> str:
     """What is odd about an address to listen at; empty if nothing is."""
     host = listen.rpartition(":")[0].strip("[]")
-    if _is_loopback(host):
+    if is_loopback(host):
         return ""
     return (
         f"{listen} can be reached from other machines, and asks nobody for a password; use "
@@ -127,9 +127,7 @@ def of_server(session: SessionOptions) -> str:
     address = session.server
     if address is None:
         return ""
-    places = address.rpartition("/")[2] if "//" in address else address.removeprefix("ipv4:")
-    hosts = [place.rpartition(":")[0].strip("[]") for place in places.split(",")]
-    if session.tls is not None or all(_is_loopback(host) for host in hosts):
+    if session.tls is not None or all(map(is_loopback, hosts_of(address))):
         return ""
     return (
         "unmasked pictures travel there without encryption; set tls, or use a network of your own"
@@ -173,12 +171,14 @@ def _faces(camera: CameraOptions) -> Iterator[Advice]:
 
 def _looks(camera: CameraOptions) -> Iterator[Advice]:
     fps = camera.fps or camera.source.fps
-    if fps is None:
-        return
     key = "fps" if camera.fps is not None else "source"
-    if fps < _LOW_FPS:
+    if fps is not None and fps < _LOW_FPS:
         text = f"at {fps:g} pictures a second most of what passes is never seen; use 1 or more"
         yield Advice((key,), text)
+    if camera.source.kind == "snapshot":
+        fps = min(fps or 240, 1 / camera.source.interval_s)
+    if fps is None:
+        return
     if camera.lookahead / fps > _LONG_DELAY_S:
         delay = f"{camera.lookahead / fps:.3g} s of delay"
         text = f"{camera.lookahead} pictures at {fps:g} fps are {delay}; use fewer"
@@ -259,7 +259,7 @@ def _is_same(source: SourceOptions, sink: SinkOptions) -> bool:
     if sink.kind == "mjpeg":
         url = urlsplit(source.url)
         port = url.port or _PORTS.get(url.scheme)
-        is_here = url.scheme == "http" and _is_loopback(url.hostname or "")
+        is_here = url.scheme == "http" and is_loopback(url.hostname or "")
         return is_here and port == int(sink.target.rpartition(":")[2])
     if sink.kind in ("hls", "window", "null", "segments"):
         return False
@@ -278,12 +278,3 @@ def _place(address: str) -> str:
 
 def _whose(camera: str, label: str) -> str:
     return f"{label} of camera {camera!r}" if camera else label
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -57,6 +57,7 @@ _SINK: Final = {
 }
 _SOURCE_KINDS: Final = {
     "rtsp_transport": ("rtsp",),
+    "interval_s": ("snapshot",),
     "loop": ("file",),
     "size": ("webcam", "testpattern"),
     "fps": ("webcam", "testpattern"),

@@ -6,7 +6,7 @@ import av
 
 from faceblur.errors import InputError
 from faceblur.live.options import HardwareDecoding
-from faceblur.live.readers import StreamReader, open_reader
+from faceblur.live.readers import SnapshotReader, StreamReader, open_reader
 from faceblur.live.source_options import SourceOptions
 from faceblur.live.worker import Worker, run
 
@@ -18,6 +18,9 @@ def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
         InputError: It has none, or does not open.
     """
     reader = open_reader(options, hardware)
+    if isinstance(reader, SnapshotReader):
+        first = next(iter(reader.pictures())).image
+        return f"pictures of {first.width}x{first.height}, asked for every {options.interval_s:g} s"
     if not isinstance(reader, StreamReader):
         picture = next(iter(reader.pictures()))
         return f"test pattern, {picture.image.width}x{picture.image.height}, {options.fps:g} fps"

@@ -65,7 +65,27 @@ def open_reader(
     """The reader for a source; it opens it when the first picture is asked for."""
     if options.kind == "testpattern":
         return PatternReader(options)
+    if options.kind == "snapshot":
+        return SnapshotReader(options)
     return StreamReader(options, hardware, listen=listen)
+
+
+class SnapshotReader:
+    """Single pictures, asked for again and again."""
+
+    sound: SoundTap | None = None
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._options = options
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        # Pillow: only where it is needed.
+        from faceblur.live.snapshots import Snapshots
+
+        for image in Snapshots(self._options).images():
+            arrived_s = time.monotonic()
+            yield Picture(image, arrived_s, arrived_s)
 
 
 class PatternReader:

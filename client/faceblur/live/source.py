@@ -118,7 +118,7 @@ class Source:
         source = self._job.source
         if self._frame_s is None:
             return self._opened_s + source.open_timeout_s + START_S
-        return self._frame_s + source.stall_timeout_s
+        return self._frame_s + source.quiet_s
 
     def _fail(self, error: str, now_s: float) -> None:
         """Give up this child, and try again after a pause."""

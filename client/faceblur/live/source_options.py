@@ -13,16 +13,18 @@ from faceblur.errors import InputError
 from faceblur.live.addresses import parse_address, split_query, to_flag, to_number, to_size
 from faceblur.live.redaction import redact_address
 
-SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "file", "testpattern"]
+SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "snapshot", "file", "testpattern"]
 HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox", "v4l2m2m"]
 RtspTransport = Literal["tcp", "udp"]
 _ADDRESSES: Final[dict[str, SourceKind]] = {
     "rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "rtmp", "rtmps": "rtmp", "rtmpe": "rtmp",
     "rtmpt": "rtmp", "http": "mjpeg", "https": "mjpeg",
 }  # fmt: skip
+_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SOURCES_HINT: Final = (
     "give 0 or /dev/video0 for a webcam, rtsp://…, rtmp://…, http://…/stream.m3u8 (HLS), "
-    "http://… (MJPEG), the path of a video file, or testpattern"
+    "http://… (MJPEG), http://…/snap.jpg or snapshot:http://… (single pictures), "
+    "the path of a video file, or testpattern"
 )
 
 
@@ -37,7 +39,8 @@ class SourceOptions:
         rtsp_transport: How RTP travels for RTSP.
         open_timeout_s: Seconds in which the first frame must have come.
         stall_timeout_s: Seconds without a new frame after which a stream counts as frozen and is
-            opened anew.
+            opened anew; for snapshots on top of `interval_s`.
+        interval_s: For snapshots: seconds from asking for one picture to asking for the next.
         loop: For files: start again at the end. A file that does not loop ends its camera.
         size: Width and height, pixels: of a test pattern, or what to ask a webcam for.
         fps: Frames per second: of a test pattern, or what to ask a webcam for.
@@ -49,6 +52,7 @@ class SourceOptions:
     rtsp_transport: RtspTransport = "tcp"
     open_timeout_s: float = 10.0
     stall_timeout_s: float = 5.0
+    interval_s: float = 1.0
     loop: bool = False
     size: tuple[int, int] | None = None
     fps: float | None = None
@@ -64,6 +68,10 @@ class SourceOptions:
             raise InputError(f"no source is of the kind {self.kind!r}; {SOURCES_HINT}")
         if self.rtsp_transport not in get_args(RtspTransport):
             raise InputError(f"RTSP travels over tcp or udp, not {self.rtsp_transport!r}")
+        if not 0.05 <= self.interval_s <= 3600:
+            raise InputError(
+                f"{self.label} cannot be asked every {self.interval_s:g} s; use 0.05 to 3600"
+            )
         for name in ("open_timeout_s", "stall_timeout_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} of {self.label} must be longer than 0 seconds")
@@ -78,6 +86,11 @@ class SourceOptions:
         return redact_address(self.url)
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds without a new frame that are nothing to worry about."""
+        return self.stall_timeout_s + (self.interval_s if self.kind == "snapshot" else 0.0)
+
+    @property
     def ends(self) -> bool:
         """Whether an end of the source is the end of the camera."""
         return self.kind == "file" and not self.loop
@@ -87,6 +100,7 @@ def parse_source(text: str) -> SourceOptions:
     """Read a source from what a user wrote.
 
     `0`, `/dev/video0` · `rtsp://…` · `rtmp://…` · `http://….m3u8` · `http://…` ·
+    `http://….jpg`, `snapshot:http://…`, `mjpeg:http://….jpg` ·
     `clip.mp4`, `file:clip.mp4?loop=yes` · `testpattern`,
     `testpattern:?size=640x360&fps=15&face=portrait.jpg`. RTSP addresses go to the camera as they
     are; use `SourceOptions` (or `dataclasses.replace`) for time-outs and the transport.
@@ -98,11 +112,20 @@ def parse_source(text: str) -> SourceOptions:
         return SourceOptions(kind="webcam", url=f"/dev/video{text}")
     if text.startswith("/dev/"):
         return SourceOptions(kind="webcam", url=text)
-    scheme = text.partition(":")[0].lower()
+    scheme, _, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in ("snapshot", "mjpeg") and "://" in rest:
+        if parse_address(rest).scheme.lower() not in ("http", "https"):
+            raise InputError(f"{redact_address(text)} is no address of pictures; {SOURCES_HINT}")
+        return SourceOptions(kind="snapshot" if scheme == "snapshot" else "mjpeg", url=rest)
     kind = _ADDRESSES.get(scheme)
     if kind is not None and "://" in text:
-        is_playlist = parse_address(text).path.lower().endswith((".m3u8", ".m3u"))
-        return SourceOptions(kind="hls" if is_playlist and kind == "mjpeg" else kind, url=text)
+        path = parse_address(text).path.lower()
+        if kind == "mjpeg" and path.endswith((".m3u8", ".m3u")):
+            kind = "hls"
+        elif kind == "mjpeg" and path.endswith(_PICTURES):
+            kind = "snapshot"
+        return SourceOptions(kind=kind, url=text)
     if scheme.partition("?")[0] == "testpattern":
         return _test_pattern(text)
     if "://" in text:
