@@ -210,7 +210,7 @@ def picture(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8]:
 
 def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> None:
     onnx = bundled_onnx()
-    options = ServerOptions(onnx=onnx, model=ModelInfo("bundled", ""), instances=1, threads=1)
+    options = ServerOptions(onnx=onnx, model=ModelInfo("bundled", ""), instances=2, threads=1)
     with topology_server(options) as server:
         clients = {
             (topology.name, batch): TopologyClient(server.address, topology.model, batch=batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,36 @@ ENSEMBLE_NAMES = ("face_detection", "face_detection_jpeg")
 DETECTORS = [path for path in CONFIGS if "yolov5_face" in path.parts]
 ENSEMBLES = [path for path in CONFIGS if path.relative_to(REPOSITORY).parts[0] in ENSEMBLE_NAMES]
 MAX_MODEL_BYTES = 16 << 20
+
+DESCRIPTION = {"model_name": ".+", "model_sha256": "[0-9a-f]{64}", "stride": r"32|64"}
+"""What the client reads from the configuration of a detector."""
+
+COUNT = r"[1-9]\d*"
+KNOWN = {
+    # As the backends' pages list them: a backend passes over a name that it does not know.
+    "onnxruntime": {
+        "intra_op_thread_count": r"\d+",
+        "inter_op_thread_count": r"\d+",
+        "execution_mode": "0|1",
+        "enable_mem_arena": "0|1",
+        "enable_mem_pattern": "0|1",
+        "memory.enable_memory_arena_shrinkage": r"(cpu|gpu):\d+(;(cpu|gpu):\d+)*",
+        "session.use_device_allocator_for_initializers": "0|1",
+        "cudnn_conv_algo_search": "0|1|2",
+        "gpu_mem_limit": r"\d+",
+        "arena_extend_strategy": "0|1",
+        "do_copy_in_default_stream": "0|1",
+    },
+    "tensorrt": {"execution_context_allocation_strategy": "STATIC|ON_PROFILE_CHANGE"},
+    # Those that the models in this repository read.
+    "python": {
+        "default_min_score": r"0\.\d+",
+        "threads": COUNT,
+        "size": COUNT,
+        "max_size": COUNT,
+        "max_pixels": COUNT,
+    },
+}
 
 
 def _parse(path: Path) -> Any:
@@ -51,13 +82,60 @@ def test_every_configuration_is_explicit(path: Path) -> None:
     assert bool(config.model_warmup) == (config.name != "jpeg_letterbox")
 
 
-def test_there_are_three_ways_to_run_the_detector() -> None:
+def test_there_are_four_ways_to_run_the_detector() -> None:
     backends = {_name(path): _parse(path).backend for path in DETECTORS}
     assert backends == {
         "yolov5_face/config.pbtxt": "tensorrt",
         "yolov5_face/configs/embedded.pbtxt": "python",
         "yolov5_face/configs/onnxruntime.pbtxt": "onnxruntime",
+        "yolov5_face/configs/onnxruntime_gpu.pbtxt": "onnxruntime",
     }
+
+
+def _unknown_parameters(config: Any) -> list[str]:
+    """Parameters that nobody reads, or that have no value for who does."""
+    known = DESCRIPTION | KNOWN.get(config.backend, {})
+    return [
+        f"{key}={value.string_value}"
+        for key, value in config.parameters.items()
+        if key not in known or not re.fullmatch(known[key], value.string_value)
+    ]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=_name)
+def test_every_parameter_is_known_to_its_backend(path: Path) -> None:
+    config = _parse(path)
+    assert _unknown_parameters(config) == []
+    if config.backend == "python":
+        code = "".join(each.read_text() for each in (REPOSITORY / config.name / "1").glob("*.py"))
+        described = set(DESCRIPTION) - {"stride"}
+        assert all(f'"{key}"' in code for key in set(config.parameters) - described)
+
+
+def test_a_parameter_that_no_backend_knows_is_caught() -> None:
+    config = _parse(REPOSITORY / "yolov5_face" / "configs" / "onnxruntime.pbtxt")
+    config.parameters["intra_op_thread_count"].string_value = "one"
+    config.parameters["memory.enable_memory_arena_shrinking"].string_value = "cpu:0"
+    assert sorted(_unknown_parameters(config)) == [
+        "intra_op_thread_count=one",
+        "memory.enable_memory_arena_shrinking=cpu:0",
+    ]
+
+
+def test_onnx_runtime_is_set_up_for_what_it_runs_on() -> None:
+    cpu, gpu = (
+        _parse(REPOSITORY / "yolov5_face" / "configs" / f"{name}.pbtxt")
+        for name in ("onnxruntime", "onnxruntime_gpu")
+    )
+    assert cpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert cpu.parameters["intra_op_thread_count"].string_value == "1"
+    assert list(cpu.dynamic_batching.preferred_batch_size) == [1]
+    assert cpu.dynamic_batching.max_queue_delay_microseconds == 0
+    # New shapes come under load: nothing may be tried out then, and both ends are warmed up.
+    assert gpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    assert gpu.parameters["cudnn_conv_algo_search"].string_value == "1"
+    assert not gpu.dynamic_batching.preferred_batch_size
+    assert {warmup.batch_size for warmup in gpu.model_warmup} == {1, gpu.max_batch_size}
 
 
 @pytest.mark.parametrize("path", DETECTORS, ids=_name)

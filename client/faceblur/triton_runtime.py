@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
@@ -18,6 +19,7 @@ from tritonclient.grpc import model_config_pb2
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.extras import install_line
+from faceblur.inprocess import cpu_share
 from faceblur.repository import model_repository
 from faceblur.transports import JPEG_ENSEMBLE, PIXELS_ENSEMBLE
 
@@ -26,6 +28,16 @@ JPEG_MODEL = "jpeg_letterbox"
 
 POSTPROCESS = "face_postprocess"
 """The model that ensembles of two models need."""
+
+MIN_INSTANCES: Final = 2
+"""Of every model, on one core too. With a queue policy Triton hands a batch out only to an instance
+that waits, and may look for one half a second too late; with a second one that costs nothing."""
+
+
+def server_share() -> tuple[int, int]:
+    """How a server uses this machine's cores: instances of the detector, and threads of each."""
+    instances, threads = cpu_share()
+    return max(MIN_INSTANCES, instances), threads
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,7 @@ def lay_out_repository(
         folder: Where to; must not exist.
         onnx: The detector's ONNX file.
         model: What the server shall say of it.
-        instances: Inferences that run at the same time.
+        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
         threads: CPU threads of each.
         jpeg: Serve pictures that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.

@@ -24,13 +24,17 @@ from tritonclient.utils import InferenceServerException
 from faceblur import hidden_argument, server_token
 from faceblur.connection import Connection
 from faceblur.detector import ModelInfo
-from faceblur.errors import ServerStartError
-from faceblur.inprocess import cpu_share
+from faceblur.errors import InputError, ServerStartError
 from faceblur.owners import PATTERN, is_gone, own_mark
 from faceblur.shared_slots import INSTANCE_BYTES, SHM_FOLDER, remove_abandoned_regions, shortage
 from faceblur.triton import ENSEMBLE
 from faceblur.triton_channel import open_client
-from faceblur.triton_runtime import TritonRuntime, lay_out_repository
+from faceblur.triton_runtime import (
+    MIN_INSTANCES,
+    TritonRuntime,
+    lay_out_repository,
+    server_share,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ class ServerOptions:
         host: Address to listen on.
         port: gRPC port; a free one when 0.
         metrics_port: Port of the Prometheus metrics; none when None.
-        instances: Inferences that run at the same time.
+        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
         threads: CPU threads of each.
         certificate: PEM certificate chain of the server, for TLS.
         key: PEM private key of the server.
@@ -70,6 +74,9 @@ class ServerOptions:
         closed: Calls that need the server's token.
         share_memory: Let this user's programs have the token, and with it shared memory.
         start_timeout_s: Seconds until it must be ready.
+
+    Raises:
+        InputError: There are too few instances.
     """
 
     onnx: Path
@@ -77,8 +84,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     metrics_port: int | None = None
-    instances: int = field(default_factory=lambda: cpu_share()[0])
-    threads: int = field(default_factory=lambda: cpu_share()[1])
+    instances: int = field(default_factory=lambda: server_share()[0])
+    threads: int = field(default_factory=lambda: server_share()[1])
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
@@ -88,6 +95,14 @@ class ServerOptions:
     closed: tuple[str, ...] = CONTROL
     share_memory: bool = True
     start_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would stall."""
+        if self.instances < MIN_INSTANCES:
+            raise InputError(
+                f"a server with {self.instances} instance of the detector stalls; give at least "
+                f"{MIN_INSTANCES}"
+            )
 
 
 class TritonServer:

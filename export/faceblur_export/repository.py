@@ -18,7 +18,7 @@ from faceblur.detector import ModelInfo
 from faceblur.errors import OutputError
 from faceblur.letterbox import canonical_shapes
 from faceblur.repository import model_repository
-from faceblur.triton_runtime import JPEG_MODEL, POSTPROCESS
+from faceblur.triton_runtime import JPEG_MODEL, MIN_INSTANCES, POSTPROCESS
 from faceblur_export.gate_record import record_path, write_record
 from faceblur_export.gate_step import admit, verdict
 from faceblur_export.hashing import sha256_of
@@ -161,7 +161,7 @@ def _set_parameters(path: Path, values: dict[str, str]) -> None:
 
 
 def _fit_to_jetson(output: Path) -> None:
-    """One detector at a time on the small GPU, and queues without a bound.
+    """As few instances as do not stall on the small GPU, and queues without a bound.
 
     The last Triton for Jetson is 26.02, and before 26.03 an ensemble hangs for ever when a queue of
     one of its models is full. What waits longer than the queues' time-out is dropped all the same.
@@ -171,7 +171,7 @@ def _fit_to_jetson(output: Path) -> None:
         config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         config.dynamic_batching.default_queue_policy.max_queue_size = 0
         for group in config.instance_group:
-            group.count = 1
+            group.count = min(group.count, MIN_INSTANCES)
         with atomic_path(path) as temporary:
             temporary.write_text(text_format.MessageToString(config))
 

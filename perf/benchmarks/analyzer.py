@@ -33,9 +33,10 @@ from faceblur.connection import Connection
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detector import ModelInfo
 from faceblur.errors import FaceblurError
-from faceblur.inprocess import InProcessDetector, cpu_share
+from faceblur.inprocess import InProcessDetector
 from faceblur.onnx_model import INPUT, OUTPUTS, open_onnx
 from faceblur.triton import DETECTOR, TritonDetector
+from faceblur.triton_runtime import MIN_INSTANCES, server_share
 from faceblur.triton_server import ServerOptions
 from harness import command_line, family, machine_card
 
@@ -176,12 +177,12 @@ def inputs(
 )
 @click.option(
     "--instances",
-    type=click.IntRange(1, 64),
-    default=cpu_share()[0],
+    type=click.IntRange(MIN_INSTANCES, 64),
+    default=server_share()[0],
     help="Of an embedded server.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 256), default=cpu_share()[1], help="CPU threads of each."
+    "--threads", type=click.IntRange(1, 256), default=server_share()[1], help="CPU threads of each."
 )
 @click.option("--precision", help="Of the model on a server that is not embedded, for the card.")
 @click.option("--machine", help="What a server that is not embedded runs on, for the card.")

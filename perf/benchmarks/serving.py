@@ -23,6 +23,7 @@ from faceblur.detector import Detector, submit_batch
 from faceblur.errors import FaceblurError
 from faceblur.inprocess import InProcessDetector
 from faceblur.triton import TritonDetector
+from faceblur.triton_runtime import MIN_INSTANCES
 from faceblur.triton_server import ServerOptions
 from faceblur.video_finder import BATCH
 from harness import Contender, family, interleave, machine_card, save, summarise, table
@@ -35,7 +36,13 @@ IN_FLIGHT = 4
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--size", default=DEFAULT_SIZE, show_default=True)
-@click.option("--instances", default=2, show_default=True, help="Inferences at the same time.")
+@click.option(
+    "--instances",
+    type=click.IntRange(MIN_INSTANCES, 64),
+    default=2,
+    show_default=True,
+    help="Inferences at the same time.",
+)
 @click.option("--threads", default=1, show_default=True, help="CPU threads of each.")
 @click.option("--frames", default=400, show_default=True, help="In one round.")
 @click.option("--rounds", default=7, show_default=True)

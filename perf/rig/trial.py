@@ -158,7 +158,7 @@ def trial(folder: Path, setup: Setup | None = None) -> Iterator[Trial]:
     setup = setup or Setup()
     onnx, model = models.find(BUNDLED_MODEL)
     with ExitStack() as stack:
-        options = ServerOptions(onnx=onnx, model=model, instances=1, threads=1)
+        options = ServerOptions(onnx=onnx, model=model, instances=2, threads=1)
         server = stack.enter_context(TritonServer(options))
         between = stack.enter_context(services(server))
         session = SessionOptions(

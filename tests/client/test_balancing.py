@@ -28,7 +28,7 @@ DEADLINE_S = 8.0
 @pytest.fixture
 def servers(official: str) -> Iterator[list[TritonServer]]:
     onnx, model = models.find(official)
-    options = ServerOptions(onnx=onnx, model=model, instances=1, threads=1)
+    options = ServerOptions(onnx=onnx, model=model, instances=2, threads=1)
     with TritonServer(options) as first, TritonServer(options) as second:
         yield [first, second]
 

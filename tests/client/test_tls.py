@@ -73,7 +73,7 @@ def _serving(ours: Party, certificate: Path, key: Path) -> Iterator[str]:
     options = ServerOptions(
         onnx=onnx,
         model=model,
-        instances=1,
+        instances=2,
         certificate=certificate,
         key=key,
         client_ca=ours.ca,

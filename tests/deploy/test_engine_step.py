@@ -115,7 +115,7 @@ def test_a_board_gets_queues_and_instances_of_its_own(
         path = tmp_path / profile / "yolov5_face" / "config.pbtxt"
         config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         (group,) = config.instance_group
-        assert group.count == (1 if profile == "jetson" else 2)
+        assert group.count == (2 if profile == "jetson" else 3)
     assert bounds == {"gpu": {64}, "jetson": {0}}
     assert board.builds == 2
 

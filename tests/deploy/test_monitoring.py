@@ -127,7 +127,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     options = ServerOptions(
         onnx=onnx,
         model=model,
-        instances=1,
+        instances=2,
         threads=1,
         metrics_port=int(metrics.split(":")[1]),
         chained=True,

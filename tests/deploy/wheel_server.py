@@ -50,7 +50,7 @@ class Machine:
         runtime.lay_out_backends(folder / "backends")
         onnx, model = models.find(BUNDLED_MODEL)
         lay_out_repository(
-            folder / "models", onnx=onnx, model=model, instances=1, threads=1, chained=True
+            folder / "models", onnx=onnx, model=model, instances=2, threads=1, chained=True
         )
         return cls(folder, runtime)
 

@@ -14,9 +14,9 @@ from faceblur.cli.options import FilePath, bundle, logging_options
 from faceblur.connection import TLS, Connection
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
 from faceblur.errors import InputError
-from faceblur.inprocess import cpu_share
 from faceblur.loopback import is_loopback
 from faceblur.triton import TritonDetector
+from faceblur.triton_runtime import MIN_INSTANCES, server_share
 from faceblur.triton_server import ServerOptions, TritonServer
 
 DEADLINE_S = 10.0
@@ -53,7 +53,7 @@ def _serving(
             "where everybody may"
         )
     onnx, info = models.find(model)
-    share = cpu_share()
+    share = server_share()
     return ServerOptions(
         onnx=onnx,
         model=info,
@@ -82,7 +82,11 @@ serving_options = bundle(
     ),
     click.option("--metrics-port", type=click.IntRange(1, 65535), help="Prometheus metrics."),
     click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Name or ONNX file."),
-    click.option("--instances", type=click.IntRange(1, 64), help="Inferences at the same time."),
+    click.option(
+        "--instances",
+        type=click.IntRange(MIN_INSTANCES, 64),
+        help="Inferences at the same time.",
+    ),
     click.option("--threads", type=click.IntRange(1, 256), help="CPU threads of each."),
     click.option("--tls-cert", type=FilePath, help="PEM file of the server's certificate."),
     click.option("--tls-key", type=FilePath, help="PEM file of its private key."),

@@ -14,8 +14,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from picture_decoder import PictureDecoder, find_decoder
 
-MAX_THREADS = 4
-"""Each holds one decoded picture."""
+MAX_THREADS = 2
+"""Of one of the two processes; each holds one decoded picture."""
 
 
 class TritonPythonModel:
