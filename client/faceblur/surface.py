@@ -50,6 +50,10 @@ class Surface(Protocol):
         """Pixels down."""
 
     @property
+    def masks_are_opaque(self) -> bool:
+        """Whether masks take transparency away."""
+
+    @property
     def planes(self) -> Sequence[Plane]:
         """Everything that shows, transparency excepted, in a fixed order."""
 
@@ -120,6 +124,11 @@ class ArraySurface:
     def height(self) -> int:
         """Pixels down."""
         return int(self._plane.pixels.shape[0])
+
+    @property
+    def masks_are_opaque(self) -> bool:
+        """No: a picture that is cut out stays so."""
+        return False
 
     @property
     def planes(self) -> Sequence[Plane]:

@@ -13,11 +13,11 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from faceblur.errors import InputError
+from faceblur.video_alpha import drawable_with_alpha, has_alpha, hide
 from faceblur.video_damage import DamageWatch
 from faceblur.video_frames import SCALER_THREADS, SourceFrame, VideoProperties
 from faceblur.video_integrity import FrameLedger
 from faceblur.video_orientation import Orientation, Turner, side_data
-from faceblur.video_surface import drawable_format
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,16 @@ _RATE_TOLERANCE: Final = 0.001
 class FrameDecoder:
     """Decodes one track of one file, once."""
 
-    def __init__(self, path: Path, stream: av.VideoStream) -> None:
+    def __init__(self, path: Path, stream: av.VideoStream, context: Any = None) -> None:
         """Prepare.
 
         Args:
             path: What error messages name.
             stream: A track of an open file that has a decoder.
+            context: Another decoder for it, if its own will not do.
         """
-        stream.thread_type = "AUTO"
+        self._context = stream.codec_context if context is None else context
+        self._context.thread_type = "AUTO"
         self._path = path
         self._stream = stream
         self._stores_times = stream.container.format.name != "avi"
@@ -70,7 +72,7 @@ class FrameDecoder:
         if self._ledger and packet and packet.pts is not None and not packet.is_discard:
             self._ledger.expect(packet.pts)
         try:
-            frames = self._stream.codec_context.decode(packet)
+            frames = self._context.decode(packet)
         except (av.error.FFmpegError, EOFError) as error:
             raise self.unreadable(error) from error
         for frame in frames:
@@ -103,6 +105,8 @@ class FrameDecoder:
         pts = self._clock.now
         self._watch.frame(frame, float(pts * self._time_base))
         image = self._turner(self._drawable(frame))
+        if has_alpha(image.format.name):
+            hide(image)
         image.pts = pts
         image.time_base = self._time_base
         # What the source's encoder chose for a frame must not steer ours.
@@ -124,7 +128,7 @@ class FrameDecoder:
             or not self._stores_times
         ):
             self._ledger = None
-        context = self._stream.codec_context
+        context = self._context
         width, height = orientation.size(frame.width, frame.height)
         aspect = self._stream.sample_aspect_ratio or context.sample_aspect_ratio
         carried = side_data(frame)
@@ -157,7 +161,7 @@ class FrameDecoder:
 
     def _drawable(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Bring a frame to the format to draw on, and to the size of the first frame."""
-        name = drawable_format(frame.format.name)
+        name = drawable_with_alpha(frame.format.name)
         size = (frame.width, frame.height)
         if size != self._size and not self._resized:
             self._resized = True

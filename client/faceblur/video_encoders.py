@@ -12,6 +12,7 @@ from typing import Final
 import av
 
 from faceblur.errors import InputError
+from faceblur.video_alpha import has_alpha
 from faceblur.video_formats import Container, bit_depth, closest_format, subsampling, whole_size
 from faceblur.video_frames import VideoProperties
 from faceblur.video_options import VideoOptions
@@ -49,6 +50,12 @@ _SAY_RANGE: Final = frozenset(("h264", "hevc", "av1", "vp9", "mjpeg"))
 """Codecs in which samples may span all values, and the stream says so."""
 _LEAVE_RANGE: Final = frozenset(("ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"))
 """Codecs that say nothing of it, so that it counts what Matroska says."""
+_KEEP_ALPHA: Final = frozenset(
+    ("prores_ks", "qtrle", "png", "ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv")
+)
+"""Encoders that keep transparency wherever their packets are put."""
+_ALPHA_BESIDE: Final = frozenset(("libvpx-vp9", "libvpx"))
+"""Encoders that put it beside the picture, where few containers have room for it."""
 _SUBSAMPLINGS: Final = {
     (1, 1): "4:4:4",
     (2, 1): "4:2:2",
@@ -106,7 +113,8 @@ def choose_encoder(
             )
     else:
         codec = _preferred(container, source)
-    pixel_format = closest_format(source, codec)
+    alpha = has_alpha(source.pixel_format) and _keeps_alpha(codec, container)
+    pixel_format = closest_format(source, codec, alpha=alpha)
     _warn_of_losses(source, codec, pixel_format)
     limits_range = source.full_range and not _says_range(codec, container)
     if limits_range:
@@ -116,6 +124,8 @@ def choose_encoder(
             codec.name,
         )
     settings = _settings(codec.name, options, source)
+    if alpha and codec.name in _ALPHA_BESIDE:
+        settings["auto-alt-ref"] = "0"
     if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
         # MP4 stores how long frames take to decode; only without reordering is that how long
         # they are shown, and adds up to the length of the video.
@@ -132,6 +142,11 @@ def choose_encoder(
     )
 
 
+def _keeps_alpha(codec: av.Codec, container: Container) -> bool:
+    name = codec.name
+    return name in _KEEP_ALPHA or (name in _ALPHA_BESIDE and name in container.alpha_encoders)
+
+
 def _says_range(codec: av.Codec, container: Container) -> bool:
     name = codec.canonical_name
     return name in _SAY_RANGE or (name in _LEAVE_RANGE and container.format == "matroska")
@@ -140,6 +155,10 @@ def _says_range(codec: av.Codec, container: Container) -> bool:
 def _preferred(container: Container, source: VideoProperties) -> av.Codec:
     depth = bit_depth(source.pixel_format)
     names = container.encoders if depth <= 8 else container.deep_encoders
+    if has_alpha(source.pixel_format) and container.alpha_encoders:
+        transparent = [codec for name in container.alpha_encoders if (codec := _find(name))]
+        if transparent:
+            return transparent[0]
     found = [codec for name in names if (codec := _find(name))]
     if not found:
         raise InputError(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from faceblur.video_alpha import flatten, has_alpha
 from faceblur.video_encoders import EncoderChoice
 from faceblur.video_formats import whole_size
 from faceblur.video_frames import SCALER_THREADS, VideoProperties
 from faceblur.video_orientation import copy_properties
 from faceblur.video_surface import HD_HEIGHT, VideoSurface
+
+logger = logging.getLogger(__name__)
 
 _BT709: Final = 1
 _BT601: Final = 6
@@ -32,7 +36,10 @@ class FrameFitter:
 
     def __init__(self, source: VideoProperties, choice: EncoderChoice) -> None:
         self._pixel_format = choice.pixel_format
+        self._encoder = choice.name
         self._reformatter = VideoReformatter()
+        self._flattener = VideoReformatter()
+        self._told = False
         self.size = (source.width, source.height)
         if choice.even_sizes:
             self.size = whole_size(choice.pixel_format, *self.size)
@@ -46,6 +53,14 @@ class FrameFitter:
 
     def __call__(self, image: av.VideoFrame) -> av.VideoFrame:
         """Fit a frame; one that fits already comes back as it is."""
+        if has_alpha(image.format.name) and not has_alpha(self._pixel_format):
+            image, through = flatten(image, self._flattener)
+            if through and not self._told:
+                self._told = True
+                logger.warning(
+                    "transparent places become black: %s; .webm, .mov and .mkv can keep them",
+                    f"{self._encoder} does not keep them here",
+                )
         if self._limits or image.format.name != self._pixel_format:
             image = self._converted(image)
         if (image.width, image.height) != self.size:
@@ -82,7 +97,9 @@ def _extended(image: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """Repeat the last row or column."""
     larger = av.VideoFrame(width, height, image.format.name)
     copy_properties(image, larger)
-    for old, new in zip(VideoSurface(image).planes, VideoSurface(larger).planes, strict=True):
+    for old, new in zip(
+        VideoSurface(image).all_planes, VideoSurface(larger).all_planes, strict=True
+    ):
         rows, columns = old.pixels.shape
         more = ((0, new.pixels.shape[0] - rows), (0, new.pixels.shape[1] - columns))
         new.pixels[:] = np.pad(old.pixels, more, mode="edge")

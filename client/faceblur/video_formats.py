@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from faceblur.video_frames import VideoProperties
 _H264: Final = ("libx264", "libopenh264", "h264_videotoolbox", "mpeg4")
 # More than 8 bits: what phones record and play is HEVC; hardly anything plays such H.264.
 _DEEP: Final = ("libx265", "libx264", "libsvtav1")
+_VPX: Final = ("libvpx-vp9", "libvpx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Container:
         deep_encoders: For more bits.
         odd_encoder: For pictures of odd sizes that the preferred one would extend, where it keeps
             their depth; None if players would not expect it.
+        alpha_encoders: For pictures with transparency, where it keeps that.
         audio_encoder: For sound that has to be converted.
         audio_rate: The only one that it takes, samples per second; None if it takes others.
         holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
@@ -38,6 +40,7 @@ class Container:
     encoders: tuple[str, ...] = _H264
     deep_encoders: tuple[str, ...] = _DEEP
     odd_encoder: str | None = None
+    alpha_encoders: tuple[str, ...] = ()
     audio_encoder: str = "aac"
     audio_rate: int | None = None
     holds: frozenset[str] | None = None
@@ -66,13 +69,14 @@ _PROGRAM_STREAM: Final = Container(
 CONTAINERS: Final[dict[str, Container]] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container(format="mov", edit_lists=True),
+    ".mov": Container(format="mov", alpha_encoders=("prores_ks", "qtrle", "png"), edit_lists=True),
     ".3gp": Container(format="3gp", deep_encoders=("libx264",), edit_lists=True),
-    ".mkv": Container(format="matroska", odd_encoder="libvpx-vp9"),
+    ".mkv": Container(format="matroska", odd_encoder="libvpx-vp9", alpha_encoders=_VPX),
     ".webm": Container(
         format="webm",
         encoders=("libvpx-vp9", "libsvtav1", "libvpx"),
         deep_encoders=("libsvtav1", "libvpx-vp9"),
+        alpha_encoders=_VPX,
         audio_encoder="libopus",
         audio_rate=48_000,
     ),
@@ -145,19 +149,25 @@ def whole_size(pixel_format: str, width: int, height: int) -> tuple[int, int]:
     return width + -width % step_x, height + -height % step_y
 
 
-def closest_format(source: VideoProperties, codec: av.Codec) -> str:
+def closest_format(source: VideoProperties, codec: av.Codec, *, alpha: bool = False) -> str:
     """The pixel format to give an encoder: the source's, or what loses least.
+
+    Transparency is kept only if `alpha` says so.
 
     RGB and grey become 4:2:0 for encoders that are made for viewing: they do take RGB or grey,
     but few players do. Full and limited range are the same here; frames say which they are.
     """
-    offered = [f.name for f in codec.video_formats or () if _is_software(f.name)]
+    offered = [
+        f.name
+        for f in codec.video_formats or ()
+        if _is_software(f.name) and (alpha or not _Layout.of(f.name).alpha)
+    ]
     if not offered:
         return source.pixel_format
     lossy = not codec.lossless or codec.lossy
-    wanted = _Layout.of(source.pixel_format)
+    wanted = replace(_Layout.of(source.pixel_format), alpha=alpha)
     if lossy and (wanted.rgb or wanted.grey):
-        wanted = _Layout(depth=wanted.depth)
+        wanted = _Layout(depth=wanted.depth, alpha=alpha)
     elif source.pixel_format in offered:
         return source.pixel_format
     return min(offered, key=lambda name: _loss(wanted, name, source.pixel_format))
@@ -192,9 +202,10 @@ def _loss(wanted: _Layout, name: str, source: str) -> tuple[int, ...]:
     """How much a format loses; after that, how much it wastes."""
     offered = _Layout.of(name)
     return (
+        wanted.alpha and not offered.alpha,
+        offered.grey and not wanted.grey,
         offered.rgb != wanted.rgb,
         max(0, wanted.depth - offered.depth),
-        offered.grey and not wanted.grey,
         max(0, offered.step_x - wanted.step_x) + max(0, offered.step_y - wanted.step_y),
         offered.depth - wanted.depth,
         wanted.step_x - offered.step_x + wanted.step_y - offered.step_y,

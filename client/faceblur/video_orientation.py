@@ -126,7 +126,7 @@ class Turner:
         turned = av.VideoFrame(width, height, after)
         copy_properties(frame, turned)
         for source, target in zip(
-            VideoSurface(frame).planes, VideoSurface(turned).planes, strict=True
+            VideoSurface(frame).all_planes, VideoSurface(turned).all_planes, strict=True
         ):
             target.pixels[:] = self._orientation.turn(source.pixels)
         return self._reformatter.reformat(turned, format=final, threads=SCALER_THREADS)

@@ -14,6 +14,7 @@ from av.stream import AttachmentStream, Disposition
 from av.subtitles.stream import SubtitleStream
 
 from faceblur.errors import InputError
+from faceblur.video_alpha import alpha_decoder
 from faceblur.video_decoder import FrameDecoder, reason
 from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_integrity import check_complete
@@ -61,9 +62,10 @@ class VideoSource:
             self._run_ins: dict[int, int] = {}
             self._stream = self._main_stream()
             self.tracks, self.fonts = self._other_tracks()
-            self._decoder = FrameDecoder(path, self._stream)
             self._packets = PacketQueue(self._container.demux(self._stream, *self.tracks))
             self.samples = self._sample()
+            context = alpha_decoder(self._stream, self._first_picture())
+            self._decoder = FrameDecoder(path, self._stream, context)
             self._unread = self._read()
             self._peeked = self._peek()
             undo.pop_all()
@@ -163,6 +165,16 @@ class VideoSource:
             if sounds <= samples.keys():
                 break
         return samples
+
+    def _first_picture(self) -> av.Packet[Any] | None:
+        for count in range(1, _SAMPLED_PACKETS):
+            ahead = self._packets.look(count)
+            if len(ahead) < count:
+                break
+            packet: av.Packet[Any] = ahead[-1]
+            if packet.stream is self._stream:
+                return packet
+        return None
 
     def _peek(self) -> list[SourceFrame | av.Packet[Any]]:
         """Read up to the first frame: only it shows the orientation and the colours."""

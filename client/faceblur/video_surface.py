@@ -34,6 +34,7 @@ _BT601: Final = 6
 HD_HEIGHT: Final = 720
 
 _DRAWABLE = re.compile(r"(yuvj?(420|422|440|444|411|410)|gray|gbr)p?(9|10|12|14|16)?(le)?")
+_DRAWABLE_WITH_ALPHA = re.compile(r"(yuva(420|422|444)|gbra)p(9|10|12|14|16)?(le)?")
 _SAME_SAMPLES: Final = {
     "nv12": "yuv420p",
     "nv21": "yuv420p",
@@ -89,24 +90,31 @@ class VideoSurface:
 
     The decoder may still need the frame as a reference for later ones, so the frame's samples
     are copied first if anybody else holds them.
+
+    Attributes:
+        alpha: Transparency, if there is any.
     """
 
     def __init__(self, frame: av.VideoFrame) -> None:
         """Wrap a frame.
 
         Args:
-            frame: In a format that `drawable_format` leaves as it is.
+            frame: In a format that `drawable_format` leaves as it is, or such a one with
+                transparency in a plane of its own.
 
         Raises:
             InputError: The frame is in another format.
         """
         name = frame.format.name
-        if not _DRAWABLE.fullmatch(name):
+        transparent = bool(_DRAWABLE_WITH_ALPHA.fullmatch(name))
+        if not transparent and not _DRAWABLE.fullmatch(name):
             raise InputError(f"cannot mask frames in pixel format {name}: convert them first")
         frame.make_writable()
         self._frame = frame
         self._bits = frame.format.components[0].bits
-        self._planes = tuple(_plane(frame, plane, self._bits) for plane in frame.planes)
+        planes = tuple(_plane(frame, plane, self._bits) for plane in frame.planes)
+        self.alpha: Plane | None = planes[-1] if transparent else None
+        self._planes = planes[:-1] if transparent else planes
 
     @property
     def width(self) -> int:
@@ -119,6 +127,11 @@ class VideoSurface:
         return self._frame.height
 
     @property
+    def masks_are_opaque(self) -> bool:
+        """Yes: transparency is encoded with loss, and would let a mask shine through."""
+        return self.alpha is not None
+
+    @property
     def planes(self) -> Sequence[Plane]:
         """Y, U, V, or Y alone, or G, B, R."""
         return self._planes
@@ -127,19 +140,28 @@ class VideoSurface:
         """Put a part of a picture into this frame's matrix, range and depth."""
         bgr = picture.astype(np.float32) / 255
         if self._frame.format.is_rgb:
-            samples = [bgr[:, :, channel] * self._peak for channel in (1, 0, 2)]
+            samples = [bgr[:, :, channel] * self.peak for channel in (1, 0, 2)]
         else:
             samples = self._ycbcr(bgr)[: len(self._planes)]
         return [
-            self._quantised(_subsampled(sample, plane))
+            self._quantised(subsampled(sample, plane))
             for sample, plane in zip(samples, self._planes, strict=True)
         ]
 
+    @property
+    def all_planes(self) -> Sequence[Plane]:
+        """The same, and transparency."""
+        return self._planes if self.alpha is None else (*self._planes, self.alpha)
+
     def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
-        """Do nothing: these frames have no transparency."""
+        """Take away transparency (see `Surface.make_opaque`)."""
+        if self.alpha is not None:
+            alpha = self.alpha.pixels[rows, columns]
+            alpha[... if where is None else where] = self.peak
 
     @property
-    def _peak(self) -> int:
+    def peak(self) -> int:
+        """The largest value of a sample."""
         return int((1 << self._bits) - 1)
 
     def _ycbcr(self, bgr: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
@@ -150,13 +172,13 @@ class VideoSurface:
         cr = (bgr[:, :, 2] - luma) / (2 * (1 - red))
         middle = 1 << (self._bits - 1)
         if is_full_range(self._frame):
-            return [luma * self._peak, cb * self._peak + middle, cr * self._peak + middle]
+            return [luma * self.peak, cb * self.peak + middle, cr * self.peak + middle]
         unit = 1 << (self._bits - 8)
         return [(luma * 219 + 16) * unit, cb * 224 * unit + middle, cr * 224 * unit + middle]
 
     def _quantised(self, samples: Array) -> Array:
         dtype = np.uint8 if self._bits == 8 else np.uint16
-        return np.clip(np.rint(samples), 0, self._peak).astype(dtype)
+        return np.clip(np.rint(samples), 0, self.peak).astype(dtype)
 
 
 def _plane(frame: av.VideoFrame, plane: av.video.plane.VideoPlane, bits: int) -> Plane:
@@ -175,16 +197,15 @@ def _step(pixels: int, samples: int) -> int:
     return next(step for step in (1, 2, 4) if -(-pixels // step) == samples)
 
 
-def _subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> Array:
+def subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> npt.NDArray[np.float32]:
     """Average what falls into one sample of the plane; the edges repeat beyond the picture."""
     if plane.step_x == plane.step_y == 1:
         return samples
     height, width = samples.shape
     below = -height % plane.step_y
     right = -width % plane.step_x
-    whole: Array = samples
+    whole = samples
     if below or right:
         whole = np.pad(samples, ((0, below), (0, right)), mode="edge")
     size = (whole.shape[1] // plane.step_x, whole.shape[0] // plane.step_y)
-    averaged: Array = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
-    return averaged
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
