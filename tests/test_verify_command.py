@@ -266,6 +266,40 @@ def test_one_unmasked_face_of_two_is_found(
     assert leak["box"][0] > 300
 
 
+def test_a_face_that_fills_the_picture_can_be_judged(
+    run: Run, portrait: Picture, tmp_path: Path
+) -> None:
+    source, output, other = (tmp_path / f"{name}.png" for name in ("a", "b", "c"))
+    near = portrait[20:230, 115:325]
+    cv2.imwrite(str(source), cv2.resize(near, (512, 512), interpolation=cv2.INTER_CUBIC))
+    assert run("blur", source, "-o", output, "--expand", "0.45").exit_code == 0
+    result = run("verify", output, "--source", source)
+    assert result.exit_code == 0, result.output
+    assert "no leak found" in result.stdout
+    # What is left around the mask still tells another picture apart.
+    cv2.imwrite(str(other), cv2.imread(str(source))[::-1, ::-1])
+    result = run("verify", output, "--source", other)
+    assert result.exit_code == 2, result.output
+    assert "does not show what the source shows" in result.stderr
+
+
+def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: Picture, tmp_path: Path) -> None:
+    source, output = tmp_path / "a.png", tmp_path / "b.png"
+    tile = cv2.resize(portrait[0:400, 60:460], (64, 64), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(source), np.tile(tile, (20, 30, 1)))
+    assert run("blur", source, "-o", output).exit_code == 0
+    masked = cv2.imread(str(output))
+    masked[64:128, 128:192] = tile
+    cv2.imwrite(str(output), masked)
+    found = tmp_path / "found.json"
+    result = run("verify", output, "--source", source, "--json", found, "-v")
+    assert result.exit_code == 1, result.output
+    assert result.stderr.count("looking at it in parts") == 1
+    boxes = np.array([leak["box"] for leak in json.loads(found.read_text())["leaks"]])
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert np.abs(middles - (160, 96)).max() < 40
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".tif"])
 def test_one_page_of_many_is_found(
     run: Run, portrait: Picture, tmp_path: Path, suffix: str

@@ -8,6 +8,7 @@
         ├── ServerStartError         the embedded server did not come up
         ├── ServerUnavailableError   nothing answers at the address
         ├── DeadlineError            the answer did not come in time
+        ├── CrowdedError             there are more faces than fit into one answer
         ├── ReplyError               the answer is not one that can be trusted
         └── CanaryError              a picture with a known face came back without it
 
@@ -85,6 +86,13 @@ class ServerUnavailableError(ServerError):
 
 class DeadlineError(ServerError):
     """The answer did not come in time."""
+
+
+class CrowdedError(ServerError):
+    """A picture has more places that may be faces than one answer holds."""
+
+    MARK = "places may be faces"
+    """What the decoder says of it."""
 
 
 class ReplyError(ServerError):

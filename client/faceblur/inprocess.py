@@ -12,7 +12,7 @@ import numpy.typing as npt
 from faceblur import postprocess
 from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
-from faceblur.errors import ServerError
+from faceblur.errors import CrowdedError, ServerError
 from faceblur.onnx_model import INPUT, OUTPUTS, describe, open_onnx
 
 MAX_INSTANCES = 4
@@ -63,6 +63,9 @@ class InProcessDetector:
         try:
             candidates, priors = self._session.run(OUTPUTS, {INPUT: canvas[None]})
             faces = postprocess.find_faces(candidates, priors, np.array([min_score]))
+        except ValueError as error:
+            kind = CrowdedError if CrowdedError.MARK in str(error) else ServerError
+            raise kind(f"the detector failed: {error}") from error
         except Exception as error:  # whatever went wrong, the frame was not checked
             raise ServerError(f"the detector failed: {error}") from error
         return Detections.from_rows(faces[0])

@@ -15,6 +15,7 @@ from typing import Literal
 from faceblur import models
 from faceblur.canary import GuardedDetector
 from faceblur.connection import TLS, Connection, Transport
+from faceblur.crowds import CrowdDetector
 from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
 from faceblur.detector import ModelInfo
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
@@ -149,7 +150,7 @@ def open_session(options: SessionOptions) -> DetectionSession:
 def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:
     detector = InProcessDetector(onnx, model=model)
     return DetectionSession(
-        GuardedDetector(detector, deadline_s=options.deadline_s),
+        GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s),
         kind="in process",
         where="this process",
         server=None,
@@ -174,7 +175,7 @@ def _remote(options: SessionOptions, address: str) -> DetectionSession:
                 "leave out --model, or start a server with: faceblur serve --model " + wanted
             )
         tools = {"tritonserver": detector.server_version()}
-        guarded = GuardedDetector(detector, deadline_s=options.deadline_s)
+        guarded = GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s)
         undo.pop_all()
     return DetectionSession(
         guarded, kind="server", where=f"server {address}", server=None, tools=tools
@@ -208,7 +209,7 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
         tools = {"tritonserver": detector.server_version()}
         tools |= _versions("nvidia-pytriton", "onnxruntime")
         guarded = GuardedDetector(
-            detector,
+            CrowdDetector(detector),
             deadline_s=options.deadline_s,
             copies=2 * server_options.instances,
             revive=server.restart,

@@ -94,6 +94,23 @@ def plan_views(width: int, height: int, *, size: int, tiles: Tiles = "auto") -> 
         finest *= 1.1
 
 
+def part_views(width: int, height: int, *, size: int) -> list[View]:
+    """Decide how to look at a picture in parts of which none is reduced.
+
+    Args:
+        width: Of the picture, pixels.
+        height: Of the picture, pixels.
+        size: Longest side of what is given to the network, pixels.
+
+    Returns:
+        The whole picture, then tiles from coarse to fine; the finest are `size` pixels wide.
+    """
+    whole = max(width, height) / size
+    levels = [round(size * reduction) for reduction in _reductions(whole, 1.0)]
+    tiles = [view for side in levels for view in _level(width, height, side)]
+    return [View(0, 0, width, height), *tiles]
+
+
 def merge(
     found: Sequence[tuple[View, Detections]], *, width: int, height: int, threshold: float
 ) -> Detections:

@@ -20,6 +20,7 @@ from faceblur.connection import Connection
 from faceblur.detections import Detections
 from faceblur.detector import Canvas, ModelInfo
 from faceblur.errors import (
+    CrowdedError,
     DeadlineError,
     FaceblurError,
     ServerError,
@@ -254,9 +255,11 @@ class TritonDetector:
             return ServerUnavailableError(
                 f"no server answers at {address}; start one with: faceblur serve"
             )
-        if "shared memory pool" in error.message():
+        message = error.message() or ""
+        if "shared memory pool" in message:
             return ServerError(
                 f"the server at {address} has too little shared memory; give it more (in Docker: "
                 "--shm-size 1g), or use --in-process"
             )
-        return ServerError(f"the server at {address} failed: {error.message()}")
+        kind = CrowdedError if CrowdedError.MARK in message else ServerError
+        return kind(f"the server at {address} failed: {message}")

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detections import Detections
+from faceblur.detector import Detector
 from faceblur.errors import InputError
-from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import Letterbox
 from faceblur_training.formats import read_folder
 from faceblur_training.inference import MIN_SCORE, LetterboxStyle, Progress, detect_picture
@@ -82,7 +82,7 @@ def read_labelled(folder: Path) -> list[LabelledPicture]:
 
 
 def match_pictures(
-    detector: InProcessDetector,
+    detector: Detector,
     pictures: Sequence[LabelledPicture],
     *,
     size: int = DEFAULT_SIZE,

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur import models
+from faceblur.crowds import CrowdDetector
 from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detections import Detections
+from faceblur.detector import Detector
 from faceblur.errors import InputError, ModelError
 from faceblur.extras import install_line
 from faceblur.inprocess import InProcessDetector
@@ -92,7 +94,7 @@ def fit_picture(
 
 
 @contextmanager
-def open_detector(model: str, *, threads: int = 1) -> Iterator[InProcessDetector]:
+def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
     """Open a model for the length of a `with` block.
 
     Args:
@@ -105,7 +107,8 @@ def open_detector(model: str, *, threads: int = 1) -> Iterator[InProcessDetector
     """
     with TemporaryDirectory(prefix="faceblur-") as scratch:
         path = _exported(Path(model), Path(scratch)) if model.endswith(".pt") else None
-        detector = InProcessDetector(path or models.find(model)[0], threads=threads)
+        inner = InProcessDetector(path or models.find(model)[0], threads=threads)
+        detector = CrowdDetector(inner)
         try:
             yield detector
         finally:
@@ -128,7 +131,7 @@ def _exported(checkpoint: Path, scratch: Path) -> Path:
 
 
 def detect_picture(
-    detector: InProcessDetector,
+    detector: Detector,
     picture: npt.NDArray[np.uint8],
     *,
     size: int = DEFAULT_SIZE,
@@ -173,7 +176,7 @@ def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def predict_widerface(
-    detector: InProcessDetector,
+    detector: Detector,
     pictures: Mapping[str, Path],
     *,
     size: int = DEFAULT_SIZE,

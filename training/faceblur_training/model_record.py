@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detector import Detector
 from faceblur.errors import InputError
-from faceblur.inprocess import InProcessDetector
 from faceblur.onnx_model import open_onnx
 from faceblur_training import known_failures
 from faceblur_training.bar import judge
@@ -109,13 +109,13 @@ class Measurement:
             "faces": sum(len(picture.boxes) for picture in pictures),
         }
 
-    def _threshold(self, detector: InProcessDetector) -> dict[str, Any]:
+    def _threshold(self, detector: Detector) -> dict[str, Any]:
         pictures = held_out(read_labelled(self.held_out_of))
         findings = match_pictures(detector, pictures, progress=self.progress)
         return {"miss_cost": MISS_COST, **dataclasses.asdict(choose_threshold(findings))}
 
     def _side_by_side(
-        self, detector: InProcessDetector, other: InProcessDetector, bar: Mapping[str, Any]
+        self, detector: Detector, other: Detector, bar: Mapping[str, Any]
     ) -> dict[str, Any]:
         pictures = read_labelled(self.data / bar["data"])
         both = [match_pictures(one, pictures, progress=self.progress) for one in (detector, other)]
@@ -129,7 +129,7 @@ class Measurement:
             "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
         }
 
-    def _ceiling(self, detectors: Mapping[str, InProcessDetector]) -> dict[str, Any] | None:
+    def _ceiling(self, detectors: Mapping[str, Detector]) -> dict[str, Any] | None:
         if self.ceiling is None:
             return None
         counts: dict[str, dict[str, int]] = {

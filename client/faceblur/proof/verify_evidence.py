@@ -68,6 +68,14 @@ _MIN_FREE: Final = 0.1
 _PLAIN: Final = 2.0
 _ALIKE: Final = 0.6
 
+_SAME_LEVELS: Final = 4
+_UNCHANGED: Final = 0.25
+_BY_CHANCE: Final = 2.0
+"""Part of the pixels that are the same in both: so many, and so much more often than pixels of
+other places are."""
+
+_SAMPLED: Final = 400
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -277,10 +285,22 @@ class Surroundings:
             free[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
         if free.mean() < _MIN_FREE:
             return True
-        a, b = (picture[free].astype(np.float64) for picture in small)
-        a, b = a - a.mean(), b - b.mean()
+        levels = [picture[free].astype(np.float64) for picture in small]
+        a, b = (picture - picture.mean() for picture in levels)
         plain = min(a.std(), b.std()) < _PLAIN
-        return bool(plain or (a @ b) / np.sqrt((a @ a) * (b @ b)) >= _ALIKE)
+        correlation = (a @ b) / max(np.sqrt((a @ a) * (b @ b)), 1e-6)
+        return bool(plain or correlation >= _ALIKE or _is_unchanged(*levels))
+
+
+def _is_unchanged(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
+    """Whether many pixels of two lists are the same, place by place, and not by chance.
+
+    Beside a face that fills the picture, much of what is around it is under its mask.
+    """
+    same = float((np.abs(a - b) <= _SAME_LEVELS).mean())
+    step = max(1, len(a) // _SAMPLED)
+    anywhere = np.abs(np.subtract.outer(a[::step], b[::step])) <= _SAME_LEVELS
+    return same >= max(_UNCHANGED, _BY_CHANCE * float(anywhere.mean()))
 
 
 def still_shown(region: Comparison, elsewhere: Comparison) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -30,6 +30,12 @@ _WITHIN: Final = 0.6
 """Part of a face that lies in a region the audit names: that face was masked with it."""
 
 _SAME_IOU: Final = 0.5
+
+_CROWD: Final = 200
+"""Regions in a frame from which on it may have been looked at in parts."""
+
+_CLEAR: Final = 2.0
+"""Times the threshold: a score that says enough by itself."""
 
 _PLAIN_MODES: Final[frozenset[MaskMode]] = frozenset({"veil", "solid"})
 """Masks without detail of their own; what others show cannot be told from a face by itself."""
@@ -121,6 +127,29 @@ def judge_alone(
     for box in claimed:
         shows = shows_face(output, box) if mode in _PLAIN_MODES else None
         yield Verdict(box, None, "not masked", shows)
+
+
+def settled(found: Detections, again: Callable[[], Detections], threshold: float) -> Detections:
+    """Tell apart what masking has seen of a crowd, and what only lower scores brought up.
+
+    Where so much may be a face that the detector looks in parts, it sees things that it does not
+    see in the whole. A score that is not clear makes them doubtful, and no leaks.
+
+    Args:
+        found: What scores half of the threshold or more.
+        again: Looks again, for what scores the threshold or more.
+        threshold: Lowest score that counts as a face.
+    """
+    if len(found) < _CROWD:
+        return found
+    seen = again()
+    known = np.array([_iou(box, seen.boxes).max(initial=0) >= _SAME_IOU for box in found.boxes])
+    clear = found.scores >= _CLEAR * threshold
+    scores = np.where(known | clear, found.scores, np.minimum(found.scores, threshold * 0.99))
+    missed = np.array([_iou(box, found.boxes).max(initial=0) < _SAME_IOU for box in seen.boxes])
+    rows = np.concatenate([found.rows(), seen.rows()[missed.astype(np.bool_)]])
+    rows[: len(found), 4] = scores
+    return Detections.from_rows(rows)
 
 
 def _compared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ from faceblur.image_pixels import rgb8
 from faceblur.images import read_image
 from faceblur.jobs import kind_of
 from faceblur.proof.verify_evidence import Grey
+from faceblur.proof.verify_judging import settled
 from faceblur.surface import Picture
 from faceblur.tiling import Tiles
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
@@ -143,14 +145,18 @@ class PictureMedia:
 
     def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
         """See `Media`; the answer is there at once."""
-        faces = detect(
-            detector,
-            frame.pixels,
-            threshold=how.min_score,
-            size=how.size,
-            deadline_s=how.deadline_s,
-            tiles=how.tiles,
-        )
+
+        def find(threshold: float) -> Detections:
+            return detect(
+                detector,
+                frame.pixels,
+                threshold=threshold,
+                size=how.size,
+                deadline_s=how.deadline_s,
+                tiles=how.tiles,
+            )
+
+        faces = settled(find(how.min_score), lambda: find(how.threshold), how.threshold)
         return lambda: faces
 
     def picture(self, frame: Frame) -> Picture:
@@ -199,18 +205,22 @@ class VideoMedia:
         )
         if self._canvas is None or self._canvas[0] != how.size:
             self._canvas = (how.size, CanvasMaker(self._source.properties, letterbox))
-        future = detector.submit(self._canvas[1](frame.pixels), min_score=how.min_score)
+        canvas = self._canvas[1](frame.pixels)
+        future = detector.submit(canvas, min_score=how.min_score)
 
-        def answer() -> Detections:
+        def found(asked: Future[Detections]) -> Detections:
             try:
-                return letterbox.to_source(future.result(how.deadline_s))
+                return letterbox.to_source(asked.result(how.deadline_s))
             except FutureTimeoutError as error:
                 raise DeadlineError(
                     f"no answer within {how.deadline_s:g} s for the frame at "
                     f"{float(frame.time_s):.3f} s"
                 ) from error
 
-        return answer
+        def again() -> Detections:
+            return found(detector.submit(canvas, min_score=how.threshold))
+
+        return lambda: settled(found(future), again, how.threshold)
 
     def picture(self, frame: Frame) -> Picture:
         """See `Media`."""
