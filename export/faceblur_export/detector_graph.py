@@ -1,6 +1,7 @@
 """The detector that the model repository holds: pixels in, the best raw candidates out.
 
-Input `images` UINT8 (B, H, W, 3) RGB, 0–255, H and W multiples of the largest stride.
+Input `images` UINT8 (B, H, W, 3) RGB, 0–255, H and W multiples of the largest stride
+(some others work as well, and the rest are refused).
 Outputs, for the 3,000 best anchors (see `_add_ranks`), best first:
 
 - `candidates` FP32 (B, 3000, 16): x y w h objectness, five landmarks as x y, class, not decoded;
@@ -130,7 +131,7 @@ def _add_selection(builder: OnnxBuilder, model: YOLOv5Face, maps: list[str]) -> 
 
     index = add("Unsqueeze", [best, constant("minus_one", [-1], np.int64)], "best.index")
     add("GatherND", [rows, index], "candidates", batch_dims=1)
-    _add_priors(builder, model, shape, best)
+    _add_priors(builder, model, maps, best)
 
 
 def _add_ranks(builder: OnnxBuilder, rows: str) -> str:
@@ -160,28 +161,30 @@ def _add_ranks(builder: OnnxBuilder, rows: str) -> str:
     return add("Reshape", [ranks, constant("flat_shape", [0, -1], np.int64)], "ranks")
 
 
-def _add_priors(builder: OnnxBuilder, model: YOLOv5Face, shape: str, best: str) -> None:
+def _add_priors(builder: OnnxBuilder, model: YOLOv5Face, maps: list[str], best: str) -> None:
     """Work out cell, stride and anchor of the chosen rows from their numbers alone."""
     add, constant = builder.add, builder.constant
-    strides = np.array(model.strides)
     row = add("Cast", [best], "row", to=INT32)
-    shape = add("Cast", [shape], "images.shape_int32", to=INT32)
-    step = constant("strides", strides, np.int32)
-    height = add("Gather", [shape, constant("second", [1], np.int64)], "height", axis=0)
-    width = add("Gather", [shape, constant("third", [2], np.int64)], "width", axis=0)
-    columns = add("Div", [width, step], "columns")
-    cells = add("Mul", [columns, add("Div", [height, step], "lines")], "cells")
+    # From the maps themselves: where the sides of a picture are no multiples of the stride, they
+    # hold more cells than its size divided by the stride.
+    sizes = [add("Shape", [head], f"level_{i}.size", start=2, end=4) for i, head in enumerate(maps)]
+    size = add("Cast", [add("Concat", sizes, "sizes", axis=0)], "sizes_int32", to=INT32)
+    levels = np.arange(len(maps))
+    lines = add("Gather", [size, constant("places_of_lines", 2 * levels, np.int64)], "lines")
+    columns = add(
+        "Gather", [size, constant("places_of_columns", 2 * levels + 1, np.int64)], "columns"
+    )
     per_cell = constant("anchors_per_cell", ANCHORS_PER_CELL, np.int32)
-    # Exclusive sums of the rows per level, as a product with a triangle.
-    finest = add("Gather", [cells, constant("zeroth", [0], np.int64)], "finest_cells", axis=0)
-    ratio = int(strides[-1] // strides[0]) ** 2
-    share = ratio // (strides // strides[0]) ** 2
-    before = np.concatenate(([0], np.cumsum(share)[:-1])) * ANCHORS_PER_CELL
-    unit = add("Div", [finest, constant("finest_share", [ratio], np.int32)], "coarsest_cells")
-    starts = add("Mul", [unit, constant("shares_before", before, np.int32)], "starts")
+    rows = add("Mul", [add("Mul", [columns, lines], "cells"), per_cell], "level_rows")
+    # Number of the first row of each level.
+    firsts = [constant("first_row", [0], np.int32)]
+    for i in levels[:-1]:
+        count = add("Gather", [rows, constant(f"place_{i}", [i], np.int64)], f"level_{i}.count")
+        firsts.append(add("Add", [firsts[-1], count], f"level_{i + 1}.first_row"))
+    starts = add("Concat", firsts, "starts", axis=0)
 
     axis = constant("axis_1", [1], np.int64)
-    end = constant("levels", [len(strides)], np.int64)
+    end = constant("levels", [len(maps)], np.int64)
     later = add("Slice", [starts, axis, end], "starts.later")
     # Levels along the middle axis: comparing long rows with one number each is the fast way.
     later = add("Unsqueeze", [later, "minus_one"], "starts.column")

@@ -16,11 +16,13 @@ import onnxruntime
 import pytest
 import torch
 from networks import closed_form_model, lively_model, pictures
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from torch import nn
 
 from faceblur.errors import ModelError, OutputError
 from faceblur.onnx_model import open_onnx, read_model_info
 from faceblur.postprocess import find_faces
+from faceblur.repository import bundled_onnx
 from faceblur_export import detector_graph as detector_graph_module
 from faceblur_export.checkpoint import load_model
 from faceblur_export.detector_graph import (
@@ -32,7 +34,7 @@ from faceblur_export.detector_graph import (
     detector_graph,
 )
 from faceblur_export.onnx_export import export_onnx
-from faceblur_export.yolov5_face import VARIANTS, YOLOv5Face
+from faceblur_export.yolov5_face import VARIANTS, YOLOv5Face, build
 from faceblur_export.yolov5_face.blocks import SPP, ShuffleBlock
 
 TOLERANCE = 1e-4
@@ -275,6 +277,27 @@ def test_graph_knows_no_batch_size(official: YOLOv5Face) -> None:
     assert reshapes
     for node in reshapes:
         assert constants[node.input[1]][0] == 0
+
+
+def test_sides_that_fit_no_stride_are_placed_right_or_refused(official: YOLOv5Face) -> None:
+    opened = session(official)
+    answered = []
+    for short in range(32):
+        images = pictures(1, 128 - short, 192)
+        try:
+            opened.run(None, {"images": images})
+        except Fail:
+            continue
+        check_parity(opened, official, images)
+        answered.append(short)
+    assert answered == [0, 1, 4, 5]
+    check_parity(opened, official, pictures(2, 191, 123))
+
+
+def test_the_bundled_file_has_the_graph_that_is_made_now() -> None:
+    bundled = onnx.load(bundled_onnx())
+    (variant,) = (entry.value for entry in bundled.metadata_props if entry.key == "variant")
+    assert detector_graph(build(variant), CARD).graph.node == bundled.graph.node
 
 
 def test_refusals_leave_nothing_behind(shared: Path, tmp_path: Path) -> None:
