@@ -49,6 +49,7 @@ KNOWN = {
     "python": {
         "default_min_score": r"0\.\d+",
         "threads": COUNT,
+        "max_side": COUNT,
         "size": COUNT,
         "max_size": COUNT,
         "max_pixels": COUNT,

@@ -145,7 +145,7 @@ def connect(
     )
     masker = Masker(mask or MaskStyle())
     return Blurrer(
-        open_session(options),
+        open_session(options, size=size),
         masker=masker,
         threshold=threshold,
         size=size,

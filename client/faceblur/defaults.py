@@ -14,6 +14,12 @@ ten times what an extra mask does, and doubt errs towards masking.
 DEFAULT_SIZE: Final = 640
 """Longest side, in pixels, of the picture given to the network."""
 
+MAX_SIDE: Final = 2048
+"""Longest side, in pixels, of a picture that a server takes unless it is told otherwise."""
+
+LARGEST_SIZE: Final = 8192
+"""The most that can be asked for at all: a square of that takes gigabytes."""
+
 DEFAULT_SERVER: Final = "localhost:8001"
 """Where `faceblur serve` listens, and where `faceblur blur` looks first."""
 

@@ -41,6 +41,11 @@ def canonical_shapes(*, size: int = DEFAULT_SIZE, stride: int = 32) -> tuple[tup
     return letterboxing.canonical_shapes(size=size, stride=stride)
 
 
+def rounded_size(size: int, *, stride: int) -> int:
+    """The longest side of the canvases of a size, pixels."""
+    return max(max(shape) for shape in canonical_shapes(size=size, stride=stride))
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """How one picture size goes into one network shape.

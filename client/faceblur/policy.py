@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.errors import InputError
 from faceblur.json_values import JsonObject
 from faceblur.masks import MaskStyle
@@ -54,9 +54,9 @@ class Policy:
             raise InputError(
                 f"a threshold of {self.threshold:g} makes no sense; give one between 0 and 1"
             )
-        if not 64 <= self.size <= 8192:
+        if not 64 <= self.size <= LARGEST_SIZE:
             raise InputError(
-                f"a network cannot be given {self.size} pixels a side; give 64 to 8192"
+                f"a network cannot be given {self.size} pixels a side; give 64 to {LARGEST_SIZE}"
             )
         if self.tiles not in get_args(Tiles):
             raise InputError(f"no way to tile is called {self.tiles!r}; give {_TILES}")

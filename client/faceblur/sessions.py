@@ -16,10 +16,11 @@ from faceblur import models
 from faceblur.canary import GuardedDetector
 from faceblur.connection import TLS, Connection, Transport
 from faceblur.crowds import CrowdDetector
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
+from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER, DEFAULT_SIZE, MAX_SIDE
 from faceblur.detector import ModelInfo
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
 from faceblur.inprocess import InProcessDetector
+from faceblur.letterbox import rounded_size
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import (
     ServerOptions,
@@ -116,21 +117,25 @@ class DetectionSession:
         self.close()
 
 
-def open_session(options: SessionOptions) -> DetectionSession:
+def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> DetectionSession:
     """Open a detector and prove that it sees.
 
     With a server named, that one or none. Otherwise the local server if one answers with the
     wanted model, else an embedded one, else (where that cannot run, or where it was asked for)
     this process.
 
+    Args:
+        options: Which one.
+        size: Longest side of what it will be asked about, pixels.
+
     Raises:
-        ServerError: No frame could be checked.
+        ServerError: No frame could be checked, or none of that size.
         ModelError: The wanted model is not there.
     """
     remove_leftovers()
     if options.server is not None:
-        return _remote(options, options.server)
-    session = None if options.in_process else _local(options)
+        return _remote(options, options.server, size)
+    session = None if options.in_process else _local(options, size)
     if session is not None:
         return session
     onnx, model = models.find(options.model or BUNDLED_MODEL)
@@ -138,7 +143,8 @@ def open_session(options: SessionOptions) -> DetectionSession:
         return _in_process(options, onnx, model)
     # Pictures come by shared memory; a process for JPEG would only cost memory.
     jpeg = options.transport == "jpeg"
-    server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False)
+    max_side = max(MAX_SIDE, rounded_size(size, stride=model.stride))
+    server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False, max_side=max_side)
     try:
         require_server(server.instances)
     except ServerStartError as error:
@@ -158,7 +164,7 @@ def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> Detect
     )
 
 
-def _remote(options: SessionOptions, address: str) -> DetectionSession:
+def _remote(options: SessionOptions, address: str, size: int) -> DetectionSession:
     connection = Connection(
         address=address,
         tls=options.tls,
@@ -174,6 +180,7 @@ def _remote(options: SessionOptions, address: str) -> DetectionSession:
                 f"the server at {address} serves the model {detector.model.name}, not {wanted}; "
                 "leave out --model, or start a server with: faceblur serve --model " + wanted
             )
+        detector.check_size(rounded_size(size, stride=detector.model.stride))
         tools = {"tritonserver": detector.server_version()}
         guarded = GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s)
         undo.pop_all()
@@ -182,11 +189,11 @@ def _remote(options: SessionOptions, address: str) -> DetectionSession:
     )
 
 
-def _local(options: SessionOptions) -> DetectionSession | None:
+def _local(options: SessionOptions, size: int) -> DetectionSession | None:
     if not accepts_connections(DEFAULT_SERVER):
         return None
     try:
-        return _remote(options, DEFAULT_SERVER)
+        return _remote(options, DEFAULT_SERVER, size)
     except (ServerUnavailableError, ModelError) as error:
         logger.info("not using %s: %s", DEFAULT_SERVER, error)
     except ServerError as error:

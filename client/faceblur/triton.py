@@ -99,6 +99,22 @@ class TritonDetector:
             futures += self._submit(self._transporter, canvases[start : start + room], min_score)
         return futures
 
+    def check_size(self, size: int) -> None:
+        """See whether the server takes canvases of a size.
+
+        Args:
+            size: Their longest side, pixels.
+
+        Raises:
+            ServerError: It does not.
+        """
+        if self.max_side is not None and size > self.max_side:
+            raise ServerError(
+                f"the server at {self.connection.address} takes pictures of {self.max_side} pixels "
+                f"a side at most, not {size}; give --size {self.max_side}, or start it with: "
+                f"faceblur serve --max-side {size}"
+            )
+
     def server_version(self) -> str:
         """Ask the server for the version of Triton that it is.
 
@@ -130,6 +146,7 @@ class TritonDetector:
     ) -> list[Future[Detections]]:
         request = Request(f"{self._token}-{next(self._numbers)}", pictures=len(canvases))
         try:
+            self.check_size(max(canvases[0].shape[:2]))
             self._send(request, transporter.ensemble, transporter.pack(canvases), min_score)
         except InferenceServerException as error:
             request.fail(self._error(error))
@@ -177,6 +194,7 @@ class TritonDetector:
             raise self._error(error) from error
         self._max_batch = config.max_batch_size
         parameters = {key: value.string_value for key, value in config.parameters.items()}
+        self.max_side = int(parameters["max_side"]) if "max_side" in parameters else None
         return ModelInfo(
             name=parameters.get("model_name", "unknown"),
             sha256=parameters.get("model_sha256", ""),

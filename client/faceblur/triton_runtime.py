@@ -16,6 +16,7 @@ from typing import Final
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from faceblur.defaults import MAX_SIDE
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerStartError
 from faceblur.extras import install_line
@@ -132,6 +133,7 @@ def lay_out_repository(
     model: ModelInfo,
     instances: int,
     threads: int,
+    max_side: int = MAX_SIDE,
     jpeg: bool = True,
     chained: bool = False,
     warm_up: bool = True,
@@ -144,6 +146,7 @@ def lay_out_repository(
         model: What the server shall say of it.
         instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
         threads: CPU threads of each.
+        max_side: Larger canvases are refused, pixels.
         jpeg: Serve pictures that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the detector counts as ready.
@@ -165,6 +168,7 @@ def lay_out_repository(
         "model_sha256": model.sha256,
         "stride": str(model.stride),
         "threads": str(threads),
+        "max_side": str(max_side),
     }
     for key, value in values.items():
         config.parameters[key].string_value = value
@@ -176,7 +180,9 @@ def lay_out_repository(
         dims[:2] = [-(-side // model.stride) * model.stride for side in dims[:2]]
     path.write_text(text_format.MessageToString(config))
     if jpeg:
-        _set_parameter(folder / JPEG_MODEL / "config.pbtxt", "stride", str(model.stride))
+        jpeg_config = folder / JPEG_MODEL / "config.pbtxt"
+        _set_parameter(jpeg_config, "stride", str(model.stride))
+        _set_parameter(jpeg_config, "max_size", str(max_side))
 
 
 def _set_parameter(path: Path, key: str, value: str) -> None:

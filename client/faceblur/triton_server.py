@@ -23,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from faceblur import hidden_argument, server_token
 from faceblur.connection import Connection
+from faceblur.defaults import MAX_SIDE
 from faceblur.detector import ModelInfo
 from faceblur.errors import InputError, ServerStartError
 from faceblur.owners import PATTERN, is_gone, own_mark
@@ -42,6 +43,9 @@ SHM_PREFIX = "faceblur_triton"
 FOLDER_PREFIX = "faceblur-triton"
 _OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")
 _POLL_S = 0.01
+_ROOM_BYTES = 64 << 20
+_PICTURES = 16
+"""Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
@@ -71,6 +75,8 @@ class ServerOptions:
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the server counts as ready. The first run of a
             shape takes a little longer; who waits for the server waits for all of them.
+        max_side: Pixels of the largest side that a canvas may have; larger ones are refused, each
+            by itself. Memory and time grow with its square.
         closed: Calls that need the server's token.
         share_memory: Let this user's programs have the token, and with it shared memory.
         start_timeout_s: Seconds until it must be ready.
@@ -92,6 +98,7 @@ class ServerOptions:
     jpeg: bool = True
     chained: bool = False
     warm_up: bool = True
+    max_side: int = MAX_SIDE
     closed: tuple[str, ...] = CONTROL
     share_memory: bool = True
     start_timeout_s: float = 60.0
@@ -176,6 +183,7 @@ class TritonServer:
                 model=self.options.model,
                 instances=self.options.instances,
                 threads=self.options.threads,
+                max_side=self.options.max_side,
                 jpeg=self.options.jpeg,
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,
@@ -233,7 +241,7 @@ class TritonServer:
         assert self._folder is not None
         how = ("traced" if is_traced else "free", str(os.getpid()))
         with (self._folder / "server.log").open("wb") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(LAUNCHER), *how, *command],
                 env=self._runtime.environment() | environment,
                 stdin=subprocess.DEVNULL,
@@ -242,6 +250,8 @@ class TritonServer:
                 # A Ctrl-C in the terminal is for us; we end the server in order.
                 start_new_session=True,
             )
+        _limit_files(process.pid, _ROOM_BYTES + _PICTURES * 3 * self.options.max_side**2)
+        return process
 
     def _leave_token(self) -> None:
         if self.token is None:
@@ -406,6 +416,19 @@ def _end_stubs(folder: Path) -> None:
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             if (process / "cmdline").read_bytes().startswith(os.fsencode(f"{folder}/")):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def _limit_files(pid: int, byte_size: int) -> None:
+    """Bound each file of a process and its children, regions of shared memory among them.
+
+    A Python backend's region grows with what it is sent, and never shrinks. What does not fit is
+    an error of the request, for Python has the launcher ignore the signal that comes with it.
+    """
+    if sys.platform == "linux":
+        import resource  # other systems do not have it
+
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or less is allowed anyway
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (byte_size, byte_size))
 
 
 def _is_ready(client: grpcclient.InferenceServerClient) -> bool:

@@ -40,7 +40,9 @@ SCORE_TOLERANCE = 0.03
 def server(official: str) -> Iterator[TritonServer]:
     """Refuses regions, as one on another machine does."""
     onnx, model = models.find(official)
-    with TritonServer(ServerOptions(onnx=onnx, model=model, share_memory=False)) as started:
+    with TritonServer(
+        ServerOptions(onnx=onnx, model=model, share_memory=False, max_side=8192)
+    ) as started:
         yield started
 
 

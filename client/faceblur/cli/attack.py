@@ -92,7 +92,7 @@ def attack(
 def _people(
     pictures: Sequence[Path], policy: Policy, session: SessionOptions, *, min_height: float
 ) -> tuple[list[Identity], str]:
-    with open_session(session) as opened:
+    with open_session(session, size=policy.size) as opened:
         found = collect(
             pictures,
             opened.detector,

@@ -140,7 +140,7 @@ def blur(
         deadline_s=session.deadline_s,
         again=options.again or json_file is not None,
     )
-    with _finder(session, replay) as opened:
+    with _finder(session, policy.size, replay) as opened:
         started = time.monotonic()
         outcomes = _run(jobs, opened, options, quiet=quiet)
         elapsed_s = time.monotonic() - started
@@ -154,9 +154,9 @@ def blur(
 
 
 def _finder(
-    session: SessionOptions, replay: Replay | None
+    session: SessionOptions, size: int, replay: Replay | None
 ) -> AbstractContextManager[DetectionSession | Replay]:
-    return open_session(session) if replay is None else nullcontext(replay)
+    return open_session(session, size=size) if replay is None else nullcontext(replay)
 
 
 def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:

@@ -97,7 +97,7 @@ def camera(
     )
     for each in advice.of_camera(options):
         logger.warning("%s", each)
-    with LiveDetector(session) as detector:
+    with LiveDetector(session, size=policy.size) as detector:
         running = Camera(options, detector)
         running.start()
         try:

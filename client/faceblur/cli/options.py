@@ -13,7 +13,7 @@ import click
 
 from faceblur.clitools import configure_logging
 from faceblur.connection import TLS, TRANSPORTS, Transport
-from faceblur.defaults import DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.defaults import DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.errors import InputError
 from faceblur.mask_regions import MaskShape
 from faceblur.masks import MaskMode, MaskStyle
@@ -93,7 +93,7 @@ policy_options = bundle(
     ),
     click.option(
         "--size",
-        type=click.IntRange(min=64, max=8192),
+        type=click.IntRange(min=64, max=LARGEST_SIZE),
         default=DEFAULT_SIZE,
         show_default=True,
         help="Longest side of the picture given to the network; larger finds smaller faces.",

@@ -12,7 +12,13 @@ from faceblur import models
 from faceblur.canary import GuardedDetector
 from faceblur.cli.options import FilePath, bundle, logging_options
 from faceblur.connection import TLS, Connection
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SERVER
+from faceblur.defaults import (
+    BUNDLED_MODEL,
+    DEFAULT_SERVER,
+    DEFAULT_SIZE,
+    LARGEST_SIZE,
+    MAX_SIDE,
+)
 from faceblur.errors import InputError
 from faceblur.loopback import is_loopback
 from faceblur.triton import TritonDetector
@@ -36,6 +42,7 @@ def _serving(
     model: str,
     instances: int | None,
     threads: int | None,
+    max_side: int,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_ca: Path | None,
@@ -62,6 +69,7 @@ def _serving(
         metrics_port=metrics_port,
         instances=instances or share[0],
         threads=threads or share[1],
+        max_side=max_side,
         certificate=tls_cert,
         key=tls_key,
         client_ca=tls_ca,
@@ -88,6 +96,14 @@ serving_options = bundle(
         help="Inferences at the same time.",
     ),
     click.option("--threads", type=click.IntRange(1, 256), help="CPU threads of each."),
+    click.option(
+        "--max-side",
+        type=click.IntRange(DEFAULT_SIZE, LARGEST_SIZE),
+        default=MAX_SIDE,
+        show_default=True,
+        metavar="PX",
+        help="Refuse larger pictures: memory and time grow with the square of this.",
+    ),
     click.option("--tls-cert", type=FilePath, help="PEM file of the server's certificate."),
     click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
     click.option(

@@ -52,7 +52,7 @@ def test(
         deadline_s=session.deadline_s,
         **live,
     )
-    with open_session(session) as opened:
+    with open_session(session, size=policy.size) as opened:
         camera = Camera(options, opened.detector)
         camera.start()
         try:

@@ -13,7 +13,7 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, session_options
 from faceblur.cli.progress import ProgressLine
-from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.errors import FaceblurError
 from faceblur.proof.verify import verify as run_verify
 from faceblur.proof.verify_audit import AuditedOutput
@@ -45,7 +45,7 @@ looking_options = bundle(
     ),
     click.option(
         "--size",
-        type=click.IntRange(min=64, max=8192),
+        type=click.IntRange(min=64, max=LARGEST_SIZE),
         default=DEFAULT_SIZE,
         show_default=True,
         help="Longest side of the picture given to the network.",
@@ -115,7 +115,7 @@ def verify(
         check_sheet(sheet)
     audited = None if audit is None else AuditedOutput.of(audit, output, source)
     line = ProgressLine(shown=not quiet)
-    with open_session(session) as opened:
+    with open_session(session, size=look.size) as opened:
         report = run_verify(
             output,
             source=source,

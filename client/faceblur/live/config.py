@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from faceblur.connection import TLS, Connection
+from faceblur.defaults import DEFAULT_SIZE
 from faceblur.errors import InputError
 from faceblur.live import advice
 from faceblur.live.camera_config import CameraReader
@@ -57,6 +58,11 @@ class FleetConfig:
     cameras: tuple[CameraOptions, ...]
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The longest side that any camera gives the network, pixels."""
+        return max((camera.policy.size for camera in self.cameras), default=DEFAULT_SIZE)
 
 
 def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:

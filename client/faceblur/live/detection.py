@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.defaults import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import FaceblurError, ServerError, ServerUnavailableError
@@ -43,6 +45,7 @@ class LiveDetector:
 
     Args:
         options: Which detector to open. Its deadline should be about the cameras' own.
+        size: Longest side of what it will be asked about, pixels.
         open_: Opens the session.
     """
 
@@ -50,10 +53,11 @@ class LiveDetector:
         self,
         options: SessionOptions,
         *,
-        open_: Callable[[SessionOptions], DetectionSession] = open_session,
+        size: int = DEFAULT_SIZE,
+        open_: Callable[[SessionOptions], DetectionSession] | None = None,
     ) -> None:
         self._options = options
-        self._open = open_
+        self._open = open_ or partial(open_session, size=size)
         self._session: DetectionSession | None = None
         self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
         self._looked_s = 0.0

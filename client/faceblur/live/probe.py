@@ -65,7 +65,7 @@ def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[Fi
         config: What to try.
         deadline_s: Seconds that one source or sink has.
     """
-    tasks: list[Callable[[], Finding]] = [partial(_server, config.session)]
+    tasks: list[Callable[[], Finding]] = [partial(_server, config.session, config.size)]
     for camera in config.cameras:
         tasks.append(partial(_source, camera, deadline_s))
         tasks += [partial(_sink, camera, sink, deadline_s) for sink in camera.sinks]
@@ -73,10 +73,10 @@ def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[Fi
         yield from pool.map(lambda task: task(), tasks)
 
 
-def _server(options: SessionOptions) -> Finding:
+def _server(options: SessionOptions, size: int) -> Finding:
     label = options.server or "this machine"
     try:
-        with open_session(options) as session:
+        with open_session(options, size=size) as session:
             text = f"a known face was found by the {session.model.name} model, {session.where}"
             return Finding(camera="", part="server", label=label, good=True, text=text)
     except FaceblurError as error:

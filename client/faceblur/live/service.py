@@ -20,14 +20,17 @@ from faceblur.live.fleet import Fleet, OpenCamera
 from faceblur.live.logs import SecretFilter
 from faceblur.live.status import ServiceStatus
 from faceblur.live.web import StatusServer
-from faceblur.sessions import SessionOptions
 
 logger = logging.getLogger(__name__)
 
 TURN_S: Final = 0.5
 """How often failed cameras are looked for."""
 
-OpenDetector = Callable[[SessionOptions], LiveDetector]
+OpenDetector = Callable[[FleetConfig], LiveDetector]
+
+
+def _detector_for(config: FleetConfig) -> LiveDetector:
+    return LiveDetector(config.session, size=config.size)
 
 
 class Service:
@@ -49,7 +52,7 @@ class Service:
         path: Path,
         *,
         guard: SecretFilter,
-        open_detector: OpenDetector = LiveDetector,
+        open_detector: OpenDetector = _detector_for,
         open_camera: OpenCamera = Camera,
     ) -> None:
         self._path = path
@@ -64,7 +67,7 @@ class Service:
         self._reloads = self._failed_reloads = 0
         self._reload_error = ""
         self._web: StatusServer | None = None
-        self._detector = open_detector(self._config.session)
+        self._detector = open_detector(self._config)
         self._fleet = Fleet(self._detector, open_camera=open_camera)
         try:
             self._listen(self._config.listen)
@@ -147,7 +150,7 @@ class Service:
             logger.exception("%s cannot be read", self._path.name)
             self._refuse(f"{self._path.name} cannot be read: {type(error).__name__}: {error}")
             return
-        if config.session != self._config.session:
+        if config.session != self._config.session or config.size > self._config.size:
             self._replace_detector(config)
         changes = self._fleet.apply(config.cameras)
         self._config = config
@@ -166,7 +169,7 @@ class Service:
         logger.info("the server's settings have changed; all cameras start anew")
         self._fleet.apply(())
         self._detector.close()
-        self._detector = self._open_detector(config.session)
+        self._detector = self._open_detector(config)
         self._fleet = Fleet(self._detector, open_camera=self._open_camera)
 
     def _listen(self, listen: str | None) -> None:

@@ -19,6 +19,12 @@ import triton_python_backend_utils as pb_utils
 RAW = ("candidates", "priors")
 FACES = ("faces", "face_count")
 
+REQUEST_BYTES = 16 << 20
+"""Of the pictures of a request that has several; one alone may be larger."""
+
+GIVE_BACK_ABOVE = 1280 * 1280
+"""Pixels of a picture whose memory is not kept for the next one, which takes time."""
+
 
 class TritonPythonModel:
     """Runs each picture by itself: on a CPU a batch is slower, for it fits no cache."""
@@ -27,6 +33,7 @@ class TritonPythonModel:
         """Load the ONNX file beside this one."""
         parameters = json.loads(args["model_config"])["parameters"]
         self._stride = int(parameters["stride"]["string_value"])
+        self._max_side = int(parameters["max_side"]["string_value"])
         self._default_min_score = float(parameters["default_min_score"]["string_value"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["threads"]["string_value"])
@@ -38,6 +45,8 @@ class TritonPythonModel:
             options,
             providers=["CPUExecutionProvider"],
         )
+        self._giving_back = onnxruntime.RunOptions()
+        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request; a bad one fails alone."""
@@ -52,6 +61,15 @@ class TritonPythonModel:
                     f"images of {height} x {width} pixels: sides must be multiples of "
                     f"{self._stride}"
                 )
+            if max(height, width) > self._max_side:
+                raise ValueError(
+                    f"images of {height} x {width} pixels: sides may have {self._max_side} at most"
+                )
+            if len(images) > 1 and images.nbytes > REQUEST_BYTES:
+                raise ValueError(
+                    f"{len(images)} images of {images.nbytes} bytes: several in one request may "
+                    f"have {REQUEST_BYTES} together; send them apart"
+                )
             raw = self._run(np.ascontiguousarray(images))
             results = self._results(request, raw)
         except Exception as error:  # noqa: BLE001  any failure belongs to this request alone
@@ -60,7 +78,9 @@ class TritonPythonModel:
 
     def _run(self, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """The raw outputs for all pictures (B, H, W, 3)."""
-        runs = [self._session.run(RAW, {"images": image[None]}) for image in images]
+        is_large = images[0, :, :, 0].size > GIVE_BACK_ABOVE
+        options = self._giving_back if is_large else None
+        runs = [self._session.run(RAW, {"images": image[None]}, options) for image in images]
         return runs[0] if len(runs) == 1 else [np.concatenate(r) for r in zip(*runs, strict=True)]
 
     def _results(
