@@ -146,7 +146,8 @@ def _describe(path: Path, info: ModelInfo, *, size: int, profiles: int) -> None:
     config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     _warm_up(config, canonical_shapes(size=size, stride=info.stride))
     for group in config.instance_group:
-        # The first profile fits every shape; with the others, each runs at its own shape's speed.
+        # The first profile fits every shape. Each of the others is nearer to its own than the first
+        # is, see `profiles_for`; without a name here it would not be looked at.
         group.profile[:] = [str(number) for number in range(profiles)]
     with atomic_path(path) as temporary:
         temporary.write_text(text_format.MessageToString(config))

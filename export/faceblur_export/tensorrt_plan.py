@@ -103,6 +103,12 @@ def manifest_path(plan: Path) -> Path:
 def profiles_for(size: int, stride: int, max_batch: int = MAX_BATCH) -> list[Profile]:
     """The shapes that a plan is made for.
 
+    Triton runs each batch with the profile whose best shape is nearest, the first of several as
+    near. Its backend (the releases up to 26.06 that were read) compares the best height with the
+    batch, the best width with the height, and three with the width. So the general profile's best
+    shape is farther from every canonical one than that one's own, by the backend's count and by a
+    right one.
+
     Returns:
         First a profile for every shape up to `size` × `size`, which Triton takes when its
         configuration names none; then, if there are several, one for each canonical shape. All
@@ -111,8 +117,11 @@ def profiles_for(size: int, stride: int, max_batch: int = MAX_BATCH) -> list[Pro
     shapes = canonical_shapes(size=size, stride=stride)
     longest = max(max(shape) for shape in shapes)
     usual = max(1, max_batch // 2)
+    best = (longest, min(min(shape) for shape in shapes) - stride)
     every = Profile(
-        (1, stride, stride, 3), (usual, *shapes[0], 3), (max_batch, longest, longest, 3)
+        (1, stride, stride, 3),
+        (usual, *(shapes[0] if len(shapes) == 1 else best), 3),
+        (max_batch, longest, longest, 3),
     )
     if len(shapes) == 1:
         return [every]

@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 from faceblur.errors import ModelError, OutputError
+from faceblur.letterbox import canonical_shapes
 from faceblur_export import gpu as gpu_module
 from faceblur_export import tensorrt_builders
 from faceblur_export.detector_graph import ModelCard, detector_graph
@@ -99,6 +100,45 @@ def test_profiles_cover_every_canonical_shape_and_batch(stride: int) -> None:
         assert profile.smallest[1:] == profile.best[1:] == profile.largest[1:]
         assert (profile.smallest[0], profile.largest[0]) == (1, 8)
         assert all(side % stride == 0 for side in profile.best[1:3])
+
+
+def chosen(profiles: Sequence[Profile], shape: tuple[int, int], batch: int, *, off: bool) -> int:
+    """The profile that Triton's backend takes for a batch.
+
+    Args:
+        profiles: Those of the plan.
+        shape: Height and width.
+        batch: Pictures.
+        off: Compare every best side but the batch with the one before it, as the backend does.
+    """
+    dims = (batch, *shape, 3)
+    distances = {}
+    for number, profile in enumerate(profiles):
+        bounds = zip(profile.smallest, dims, profile.largest, strict=True)
+        if all(low <= side <= high for low, side, high in bounds):
+            pairs = zip(profile.best[1:], dims[:-1] if off else dims[1:], strict=True)
+            distances[number] = abs(profile.best[0] - batch) + sum(abs(a - b) for a, b in pairs)
+    return min(distances, key=lambda number: distances[number])
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [(640, 32), (640, 64), (1280, 32), (96, 32), (416, 32)]
+)
+def test_every_canonical_shape_gets_its_own_profile(size: int, stride: int) -> None:
+    profiles = profiles_for(size, stride)
+    shapes = canonical_shapes(size=size, stride=stride)
+
+    def found(profiles: Sequence[Profile], *, off: bool) -> list[list[int]]:
+        return [
+            [chosen(profiles, shape, batch, off=off) for batch in (1, 2, 4, 8)] for shape in shapes
+        ]
+
+    own = [[number + 1] * 4 for number in range(len(shapes))]
+    assert found(profiles, off=True) == found(profiles, off=False) == own
+    assert chosen(profiles, (stride, stride), 1, off=True) == 0
+    # With the best shape of the first canonical one in place of its own, none is ever taken.
+    usual = replace(profiles[0], best=(4, *shapes[0], 3))
+    assert found([usual, *profiles[1:]], off=True) != own
 
 
 def test_manifest_says_what_the_plan_is(
@@ -240,7 +280,7 @@ def test_trtexec_gets_model_types_and_profiles(tmp_path: Path) -> None:
     assert arguments[first : first + 5] == [
         "--profile=0",
         "--minShapes=images:1x32x32x3",
-        "--optShapes=images:4x384x640x3",
+        "--optShapes=images:4x640x352x3",
         "--maxShapes=images:8x640x640x3",
         "--profile=1",
     ]
