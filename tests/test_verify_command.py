@@ -21,7 +21,7 @@ from PIL import Image
 from faceblur.cli import main
 from faceblur.detections import Detections
 from faceblur.masks import Masker, MaskMode, MaskStyle
-from faceblur.proof.verify_evidence import Surroundings, compare, shows_face, still_shown
+from faceblur.proof.verify_evidence import Surroundings, compare, is_dim, shows_face, still_shown
 from faceblur.proof.verify_media import Frame, paired
 from faceblur.sessions import DetectionSession
 from faceblur.surface import ArraySurface
@@ -281,6 +281,39 @@ def test_a_face_that_fills_the_picture_can_be_judged(
     result = run("verify", output, "--source", other)
     assert result.exit_code == 2, result.output
     assert "does not show what the source shows" in result.stderr
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["source", "alone"])
+def test_frames_too_dark_or_flat_to_judge_are_no_proof(
+    run: Run, portrait: Picture, tmp_path: Path, beside: bool
+) -> None:
+    source, found = tmp_path / "a.mp4", tmp_path / "found.json"
+    clear = np.full((272, 272, 3), 90, np.uint8)
+    clear[:, 136:] = 200
+    face = cv2.resize(portrait, (272, 272), interpolation=cv2.INTER_AREA)
+    fog, dark = (np.asarray(face * 0.1 + level, np.uint8) for level in (180, 4))
+    black = np.zeros_like(fog)
+    _encode(source, [clear, fog, dark, black, clear], crf=12)
+    given = ("--source", source) if beside else ()
+    # Nothing was found in it, so nothing was masked.
+    result = run("verify", source, *given, "--threshold", "0.95", "--json", found)
+    assert result.exit_code == 2, result.output
+    assert "too dark or flat to judge in 2 frames (0.040 s, 0.080 s)" in result.stderr
+    assert "not verified" in result.stdout
+    assert result.stdout.endswith("; 2 frames too dark or flat to judge\n")
+    report = json.loads(found.read_text())
+    assert report["result"] == "error"
+    assert [frame["frame"] for frame in report["too_dark_or_flat"]] == [1, 2]
+
+
+def test_a_mask_in_the_fog_makes_it_no_clearer(portrait: Picture) -> None:
+    fog = np.asarray(_grey(portrait) * 0.1 + 180, np.uint8)
+    masked = fog.copy()
+    masked[100:200, 100:200] = 0
+    assert is_dim(fog)
+    assert not is_dim(masked)
+    assert not is_dim(_grey(portrait))
+    assert not is_dim(np.full_like(fog, 16))
 
 
 def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: Picture, tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def verify(
     less than it takes to be masked, is counted as doubtful and listed in the JSON file.
 
     Exits with 0 when no face shows, 1 when one does, and 2 when that could not be found out: a
-    file or the audit is not what it should be, frames are missing, no server answers.
+    file or the audit is not what it should be, frames are missing or too dark or flat to judge, no
+    server answers.
     """
     if sheet is not None:
         check_sheet(sheet)

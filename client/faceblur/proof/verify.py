@@ -14,9 +14,10 @@ import numpy as np
 from faceblur.detector import Detector
 from faceblur.errors import InputError
 from faceblur.proof.verify_audit import AuditedOutput
+from faceblur.proof.verify_evidence import is_dim
 from faceblur.proof.verify_judging import Verdict, judge_alone, judge_beside
 from faceblur.proof.verify_media import Answer, Looking, Media, Pair, open_media, paired
-from faceblur.proof.verify_report import Finding, VerifyReport
+from faceblur.proof.verify_report import DimFrame, Finding, VerifyReport
 from faceblur.proof.verify_sheet import MOST, part
 from faceblur.spans import TimeSpan
 from faceblur.surface import Picture
@@ -108,6 +109,7 @@ class _Verification:
     missing: list[Fraction] = field(default_factory=list)
     extra: list[Fraction] = field(default_factory=list)
     unlike: list[Fraction] = field(default_factory=list)
+    dim: list[DimFrame] = field(default_factory=list)
 
     def run(
         self,
@@ -148,6 +150,7 @@ class _Verification:
             doubtful=self.doubtful,
             spared=self.spared,
             unjudged=self.unjudged,
+            dim=self.dim,
             problems=self._problems(),
             pictures=[*self.leak_parts, *self.doubtful_parts][:MOST],
         )
@@ -167,11 +170,24 @@ class _Verification:
             hidden = audit is not None and audit.hides(looked.shown)
             if not judged.alike and not hidden:
                 self.unlike.append(output.time_s)
+        self._note_light(looked)
         for verdict in verdicts:
             self._note(looked, verdict)
         self.frames += 1
         if on_progress is not None:
             on_progress(self.frames, self.masked.frame_count)
+
+    def _note_light(self, looked: _Looked) -> None:
+        """Remember frames in which a face might show that no detector finds.
+
+        Masks have contrast of their own, so the source tells, where there is one.
+        """
+        output, source, audit = looked.pair.output, looked.pair.source, self.audit
+        assert output is not None
+        if audit is not None and audit.hides(looked.shown):
+            return
+        if is_dim(output.grey) or (source is not None and is_dim(source.grey)):
+            self.dim.append(DimFrame(output.index, output.time_s))
 
     def _note(self, looked: _Looked, verdict: Verdict) -> None:
         output = looked.pair.output
@@ -217,6 +233,12 @@ class _Verification:
             problems.append(
                 f"{self.masked.path} does not show what the source shows in "
                 f"{_times(self.unlike)}: give the file that it was made from"
+            )
+        if self.dim:
+            problems.append(
+                f"{self.masked.path} is too dark or flat to judge in "
+                f"{_times([frame.time_s for frame in self.dim])}: a face may show there that the "
+                "detector does not find, so look for yourself"
             )
         if self.audit is not None and self.audit.manifest.frames.checked != self.frames:
             problems.append(

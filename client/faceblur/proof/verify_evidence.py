@@ -76,6 +76,11 @@ other places are."""
 
 _SAMPLED: Final = 400
 
+_OVERVIEW: Final = 128
+_NOTHING_LEVELS: Final = 4
+_DIM_LEVELS: Final = 48
+"""From the darkest to the brightest part of a picture: less is nothing, and too little."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -290,6 +295,20 @@ class Surroundings:
         plain = min(a.std(), b.std()) < _PLAIN
         correlation = (a @ b) / max(np.sqrt((a @ a) * (b @ b)), 1e-6)
         return bool(plain or correlation >= _ALIKE or _is_unchanged(*levels))
+
+
+def is_dim(grey: Grey) -> bool:
+    """Whether a picture shows something, but so dark or flat that a detector misses faces in it.
+
+    What is all of one brightness, such as the black between two scenes, shows nothing at all.
+    """
+    side = max(grey.shape)
+    small = grey
+    if side > _OVERVIEW:
+        size = tuple(max(1, round(length * _OVERVIEW / side)) for length in grey.shape[::-1])
+        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    levels = int(small.max()) - int(small.min())
+    return _NOTHING_LEVELS <= levels < _DIM_LEVELS
 
 
 def _is_unchanged(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from faceblur.atomic import atomic_path
 from faceblur.detector import ModelInfo
@@ -69,6 +69,22 @@ class Finding:
         )
 
 
+class DimFrame(NamedTuple):
+    """A frame that is too dark or flat to judge.
+
+    Attributes:
+        frame: Its index in the output, counted from 0.
+        time_s: When it is shown.
+    """
+
+    frame: int
+    time_s: Fraction
+
+    def to_json(self) -> dict[str, Any]:
+        """The frame in JSON; times to 1 µs."""
+        return {"frame": self.frame, "time_s": round(float(self.time_s), TIME_DIGITS)}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VerifyReport:
     """What a verification found.
@@ -86,6 +102,8 @@ class VerifyReport:
         doubtful: What is not masked either, but has a lower score: seldom a face.
         spared: What is not masked on purpose, as the audit's policy says.
         unjudged: Regions too small or too plain to tell.
+        dim: Frames too dark or flat to tell whether there is a face; each is a reason why the
+            result cannot be relied upon.
         problems: One sentence for each reason why the result cannot be relied upon.
         pictures: Parts of the output around some of the leaks, with what they show.
     """
@@ -104,6 +122,7 @@ class VerifyReport:
     problems: Sequence[str]
     pictures: Sequence[tuple[Finding, Picture]] = field(default=(), repr=False)
     strict: bool = False
+    dim: Sequence[DimFrame] = ()
 
     @property
     def exit_code(self) -> int:
@@ -124,6 +143,7 @@ class VerifyReport:
             "frames": self.frames,
             "regions": self.regions,
             "unjudged": self.unjudged,
+            "too_dark_or_flat": [frame.to_json() for frame in self.dim],
             "result": ("clean", "leaks", "error")[self.exit_code],
             "leaks": [finding.to_json() for finding in self.leaks],
             "doubtful": [finding.to_json() for finding in self.doubtful],
@@ -163,6 +183,8 @@ class VerifyReport:
             text += f"; {len(self.spared)} left alone on purpose"
         if self.unjudged:
             text += f"; {self.unjudged} too small or too plain to judge"
+        if self.dim:
+            text += f"; {_count(len(self.dim), 'frame')} too dark or flat to judge"
         return text
 
 
