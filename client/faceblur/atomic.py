@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import secrets
@@ -10,12 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from faceblur.claims import claim, remove_abandoned
 from faceblur.errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 MAX_NAME_BYTES = 255
 """What common file systems allow in one name."""
 
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.partial-[0-9a-f]{8}(?P<suffix>\.[^.]*)?")
+
+_swept: set[Path] = set()
+"""Folders in which this process has looked for leftovers; a batch writes many files to one."""
 
 _REASONS = {
     errno.ENOSPC: "the disk is full: free some space or write elsewhere",
@@ -55,10 +62,11 @@ def atomic_path(
     """
     final = Path(final)
     try:
-        temporary = _reserve(final)
+        temporary, claimed = _reserve(final)
     except OSError as error:
         raise OutputError(_sentence(final, error)) from error
     try:
+        _sweep(final.parent)
         yield temporary
         _commit(temporary, final, before_commit)
     except OSError as error:
@@ -67,12 +75,14 @@ def atomic_path(
         # After a commit there is nothing left under this name.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if claimed is not None:
+            os.close(claimed)
 
 
 def leftovers(finals: Iterable[Path]) -> Iterator[Path]:
     """The temporary files of results that were being written when their process was killed.
 
-    Those of a process that lives are among them.
+    Those of a process that lives are among them; see `faceblur.claims.remove_abandoned`.
     """
     finals = set(finals)
     for folder in {final.parent for final in finals}:
@@ -82,7 +92,19 @@ def leftovers(finals: Iterable[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _reserve(final: Path) -> Path:
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder, when this one first writes there."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with suppress(OSError):
+        for path in folder.glob(".*.partial-*"):
+            if _TEMPORARY.fullmatch(path.name) and remove_abandoned(path):
+                logger.info("removed %s, left by a run that was killed", path)
+
+
+def _reserve(final: Path) -> tuple[Path, int | None]:
+    """Make a temporary file, and claim it as long as the descriptor is open."""
     if final.is_dir():
         raise OutputError(f"cannot write {final}: it is a folder, give the name of a file")
     if final.exists() and not final.is_file():
@@ -99,9 +121,18 @@ def _reserve(final: Path) -> Path:
         while len(os.fsencode(stem)) > room:
             stem = stem[:-1]
         temporary = final.with_name(f".{stem}{mark}")
-        with suppress(FileExistsError):
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-            return temporary
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        is_ours = claim(fd)
+        if is_ours and os.fstat(fd).st_nlink:
+            return temporary, fd
+        os.close(fd)
+        if is_ours is None:
+            return temporary, None
+        # Somebody sweeps the folder at this moment.
+        temporary.unlink(missing_ok=True)
 
 
 def _commit(temporary: Path, final: Path, before_commit: Callable[[Path], None] | None) -> None:

@@ -21,6 +21,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from faceblur.atomic import leftovers
+from faceblur.claims import remove_abandoned
 from faceblur.digests import file_sha256
 from faceblur.errors import OutputError
 
@@ -169,8 +170,11 @@ class TreeLock:
             (self._tree / FOLDER).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             for leftover in leftovers(outputs):
-                logger.info("removing %s, left by a run that was killed", leftover)
-                leftover.unlink(missing_ok=True)
+                removed = remove_abandoned(leftover)
+                if removed is None:
+                    leftover.unlink(missing_ok=True)
+                if removed is not False:
+                    logger.info("removed %s, left by a run that was killed", leftover)
 
     def release(self) -> None:
         """Give it to others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from faceblur import atomic, claims
 from faceblur.atomic import atomic_path, leftovers
 from faceblur.errors import InputError, OutputError
 
@@ -142,10 +144,58 @@ def test_killed_without_warning_leaves_no_final_name(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
+        (theirs,) = files(tmp_path)
+        _write_anew(tmp_path / "first.mp4")
+        assert files(tmp_path) == [theirs, "first.mp4"], "its process lives"
         process.kill()
         process.wait(timeout=10)
     assert not final.exists()
-    assert all(name.startswith(".") for name in files(tmp_path))
+    assert files(tmp_path) == [theirs, "first.mp4"]
+    mine = tmp_path / ".notes.partial-1"
+    mine.touch()
+    _write_anew(tmp_path / "second.mp4")
+    assert files(tmp_path) == [mine.name, "first.mp4", "second.mp4"]
+
+
+def _write_anew(final: Path) -> None:
+    """As a process does that has not written there yet."""
+    atomic._swept.clear()
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(b"x")
+        assert claims.remove_abandoned(temporary) is False
+
+
+def test_what_cannot_be_claimed_is_written_and_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no locks here")
+
+    monkeypatch.setattr(claims.fcntl, "fcntl", refuse)
+    left = tmp_path / ".a.partial-0123abcd.jpg"
+    left.touch()
+    atomic._swept.clear()
+    with atomic_path(tmp_path / "a.jpg") as temporary:
+        temporary.write_bytes(b"x")
+    assert files(tmp_path) == [left.name, "a.jpg"]
+
+
+def test_a_sweep_in_the_moment_before_the_claim_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[Path] = []
+
+    def late(fd: int) -> bool | None:
+        if not swept:
+            swept.extend(path for path in tmp_path.iterdir() if claims.remove_abandoned(path))
+        return claims.claim(fd)
+
+    monkeypatch.setattr(atomic, "claim", late)
+    with atomic_path(tmp_path / "a.jpg") as temporary:
+        assert len(swept) == 1
+        assert temporary.exists()
+        temporary.write_bytes(b"x")
+    assert files(tmp_path) == ["a.jpg"]
 
 
 def test_what_happens_before_the_name_can_still_refuse(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from filelock import FileLock
 
+from faceblur.claims import claim
 from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import ServerError
@@ -250,6 +251,11 @@ def test_what_a_killed_run_left_is_swept_up_unless_somebody_works_there(tmp_path
         TreeLock(tmp_path).acquire([tmp_path / "a.jpg"])
         assert left.exists()
     lock = TreeLock(tmp_path)
+    with left.open("wb") as file:
+        claim(file.fileno())
+        lock.acquire([tmp_path / "a.jpg"])
+        lock.release()
+        assert left.exists()
     lock.acquire([tmp_path / "a.jpg"])
     lock.release()
     assert not left.exists()

@@ -288,6 +288,10 @@ def test_the_server_dies_with_a_parent_that_is_killed(official: str) -> None:
     while _alive(server_pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _alive(server_pid)
+    assert not [path for path in SHM_FOLDER.iterdir() if f"-{parent.pid}-" in path.name]
+    left = list(Path(tempfile.gettempdir()).glob(f"faceblur-triton-*-{parent.pid}-*"))
+    remove_leftovers()
+    assert [path.exists() for path in left] == [False]
 
 
 def test_no_server_is_a_clear_error() -> None:
