@@ -5,6 +5,8 @@ when `traced`, it stops at the program's first instruction for its parent. What 
 exec and is inherited by all children:
 
 - Linux ends the program when its parent dies, however that happens.
+- When the program dies, all of its group is ended: Triton's Python processes, with the pictures in
+  their memory, would outlive it.
 - Files are made for their owner alone. Triton's Python backend opens its shared memory, which holds
   unmasked pictures, to every user of the machine, with fchmod, past the umask: that call does
   nothing here.
@@ -37,11 +39,25 @@ def main() -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(sys.argv[2]):
         sys.exit(1)
+    _end_session_with(libc, os.getpid())
     os.umask(0o077)
     _disable_fchmod(libc)
     if sys.argv[1] == "traced" and libc.ptrace(_PTRACE_TRACEME, 0, 0, 0) != 0:
         sys.exit(1)
     os.execv(sys.argv[3], sys.argv[3:])
+
+
+def _end_session_with(libc: ctypes.CDLL, pid: int) -> None:
+    """Leave a child that waits for the end of this process, and ends its group then."""
+    if os.getpgrp() != pid:
+        return  # others are in it
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    if os.fork() == 0:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
+        while os.getppid() == pid:
+            signal.sigtimedwait([signal.SIGUSR1], 60)
+        os.killpg(0, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
 
 
 def _disable_fchmod(libc: ctypes.CDLL) -> None:

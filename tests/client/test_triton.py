@@ -230,6 +230,19 @@ def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
         guarded.close()
 
 
+def test_a_killed_server_takes_its_stubs_and_their_pictures_with_it(
+    own_server: TritonServer,
+) -> None:
+    assert own_server.pid is not None
+    children = _children(own_server)
+    assert len([name for name in children.values() if name.startswith("triton_python")]) >= 2
+    os.kill(own_server.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(_alive(str(pid)) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [name for pid, name in children.items() if _alive(str(pid))]
+
+
 def test_a_server_that_hangs_is_a_missed_deadline(
     own_server: TritonServer, portrait: npt.NDArray[np.uint8]
 ) -> None:
@@ -357,11 +370,16 @@ def test_what_killed_processes_left_behind_is_removed(
 
 
 def _kill_stubs(server: TritonServer) -> None:
-    children = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text()
-    stubs = [int(pid) for pid in children.split()]
+    stubs = [pid for pid, name in _children(server).items() if name.startswith("triton_python")]
     assert stubs
     for pid in stubs:
         os.kill(pid, signal.SIGKILL)
+
+
+def _children(server: TritonServer) -> dict[int, str]:
+    """The names of a server's child processes, by their ids."""
+    pids = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text().split()
+    return {int(pid): Path("/proc", pid, "comm").read_text().strip() for pid in pids}
 
 
 def _alive(pid: str) -> bool:
