@@ -22,6 +22,7 @@ import numpy.typing as npt
 from faceblur.detections import Detections
 from faceblur.detector import Canvas, Detector, ModelInfo, submit_batch
 from faceblur.errors import CanaryError, FaceblurError
+from faceblur.repeats import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class GuardedDetector:
                 self._try_to_revive(self._revive)
                 failure = self._look_until_it_lives()
             with self._looked:
-                if failure is not None and str(failure) != str(self._failure):
+                if failure is not None and kind_of(str(failure)) != kind_of(str(self._failure)):
                     logger.warning("%s", failure)
                 self._failure = failure
                 self._looked.notify_all()

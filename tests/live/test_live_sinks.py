@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -60,6 +62,46 @@ def test_old_file_segments_are_deleted(run: Run, tmp_path: Path) -> None:
     ours = [path for path in files if path not in mine]
     assert len(ours) >= 1
     assert sum(path.stat().st_size for path in ours) <= 60_000
+
+
+@pytest.mark.parametrize("room", [0, 600, 100_000])
+def test_a_full_disk_leaves_no_file_that_cannot_be_played(tmp_path: Path, room: int) -> None:
+    """In a process that may write no more than so many bytes to a file."""
+    left = tmp_path / "20200101T000000.000Z.mp4.part"
+    left.touch()
+    os.utime(left, (0, 0))
+    script = f"""
+import resource, signal, sys
+import numpy as np
+from faceblur.errors import OutputError
+from faceblur.live import parse_sink
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.segments import SegmentWriter
+from faceblur.live.writers import Output
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+format_ = FrameFormat(width=320, height=240)
+random, failures = np.random.default_rng(0), 0
+for start in range(3):
+    writer = SegmentWriter(parse_sink("segments:{tmp_path}?segment=60"))
+    try:
+        for i in range(100):
+            samples = random.integers(0, 12, format_.size_bytes, np.uint8)
+            writer.write(Output(format_, samples, start * 100 + i / 10, 0.0))
+    except OutputError:
+        failures += 1
+sys.exit(failures)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=120)
+    assert done.returncode == 3
+    assert not left.exists() or room < 1000, "one that was left by another process"
+    files = list(tmp_path.glob("*.part"))
+    assert [path for path in files if path != left and not path.stat().st_size] == []
+    assert (len(files) > 0) == (room > 1000 or left.exists())
+    for path in files:
+        if path != left:
+            with av.open(str(path)) as container:
+                assert next(container.decode(video=0)).width == 320, "it can be played"
 
 
 def test_mjpeg_shows_in_any_browser_and_only_on_this_machine(run: Run) -> None:

@@ -14,6 +14,7 @@ from faceblur.errors import FaceblurError, InputError
 from faceblur.live import advice
 from faceblur.live.camera import Camera
 from faceblur.live.detection import LiveDetector
+from faceblur.live.open_files import make_room
 from faceblur.live.options import Audio, CameraOptions
 from faceblur.live.process_list import hide_credentials
 from faceblur.live.sink_options import parse_sink
@@ -95,6 +96,7 @@ def camera(
         audio=audio,
         **live,
     )
+    make_room([options])
     for each in advice.of_camera(options):
         logger.warning("%s", each)
     with LiveDetector(session, size=policy.size) as detector:

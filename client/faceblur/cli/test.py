@@ -12,6 +12,7 @@ from faceblur.cli.live_options import live_options, live_session_options, zone_o
 from faceblur.cli.options import logging_options, policy_options
 from faceblur.errors import InputError, OutputError
 from faceblur.live.camera import Camera
+from faceblur.live.open_files import make_room
 from faceblur.live.options import CameraOptions
 from faceblur.live.process_list import hide_credentials
 from faceblur.live.sink_options import SinkOptions
@@ -52,6 +53,7 @@ def test(
         deadline_s=session.deadline_s,
         **live,
     )
+    make_room([options])
     with open_session(session, size=policy.size) as opened:
         camera = Camera(options, opened.detector)
         camera.start()

@@ -21,6 +21,7 @@ from faceblur.live.source import Source
 from faceblur.live.source_worker import SourceJob
 from faceblur.live.stats import CameraState, CameraStats, Counters
 from faceblur.live.waker import Waker
+from faceblur.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,6 @@ DETECTOR_RETRY_S: Final = 0.5
 GRACE_S: Final = 2.0
 """Nothing is shown for so long while a detector is being reached at the start: sinks that open for
 a notice have to open again for pictures of another size."""
-
-WARN_AGAIN_S: Final = 60.0
-"""The same warning about a camera comes again after so long at the earliest."""
 
 SPARE_SLOTS: Final = 3
 """Of the source: one being written, one waiting, one being masked."""
@@ -69,7 +67,7 @@ class Camera:
         self._sinks = tuple(Sink(sink, name=options.name) for sink in options.sinks)
         self._state: CameraState = "starting"
         self._state_s = time.monotonic()
-        self._warning, self._warning_s, self._is_muted = "", 0.0, False
+        self._repeats, self._is_muted = Repeats(), False
         self._placeholder_s = 0.0
         self._retry_s = 0.0
         self._error = ""
@@ -300,14 +298,12 @@ class Camera:
     def _enter(self, state: CameraState) -> None:
         if state == self._state:
             return
-        now_s = self._state_s = time.monotonic()
+        self._state_s = time.monotonic()
         self._state = state
         text, level = f"camera {self._options.name} is {state}", logging.INFO
         if state in ("degraded", "offline"):
             text, level = f"{text}: {self._error}" if self._error else text, logging.WARNING
             # One that comes and goes says so, but not each time.
-            self._is_muted = text == self._warning and now_s - self._warning_s < WARN_AGAIN_S
-            if not self._is_muted:
-                self._warning, self._warning_s = text, now_s
+            self._is_muted = not self._repeats.is_new(text)
         muted = self._is_muted and state != "stopped"
         logger.log(logging.DEBUG if muted else level, "%s", text)

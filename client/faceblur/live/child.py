@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pickle
 import signal
@@ -41,27 +43,36 @@ class Child:
             settings: Anything that can be pickled; what the worker is given.
             name: Shows in the process list.
             slots: Of the shared memory.
+
+        Raises:
+            OSError: The system gives no more processes, files or memory.
         """
         self.ring = FrameRing(slots)
-        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo, contextlib.closing(self.ring):
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                self._process = self._start(module, name, theirs.fileno())
+            undo.callback(self._process.kill)
+            assert self._process.stdin is not None
+            with self._process.stdin as pipe:
+                pipe.write(pickle.dumps(settings))
+            undo.pop_all()
         self.link = Link(ours)
-        fds = (theirs.fileno(), self.ring.fd)
+
+    def _start(self, module: str, name: str, link_fd: int) -> subprocess.Popen[bytes]:
+        fds = (link_fd, self.ring.fd)
         program = f"from {module} import main; main()"
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", program, *map(str, (*fds, slots)), name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=fds,
-                env={**os.environ, **_ENVIRONMENT},
-                # Ctrl-C is for us: children are told to finish when we have.
-                start_new_session=True,
-            )
-        self.ring.close()
-        assert self._process.stdin is not None
-        with self._process.stdin as pipe:
-            pipe.write(pickle.dumps(settings))
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, (*fds, self.ring.slots)), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=fds,
+            env={**os.environ, **_ENVIRONMENT},
+            # Ctrl-C is for us: children are told to finish when we have.
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -99,6 +110,16 @@ class Child:
         self.link.close()
         # A process that the kernel holds is not waited for; it is collected later.
         self.wait(1.0)
+
+
+def no_child(error: OSError) -> str:
+    """What to say where no child process can be started."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "too many files are open: raise the limit with ulimit -n 4096, or with "
+            "LimitNOFILE=4096 in the service"
+        )
+    return f"no process can be started: {error.strerror or error}"
 
 
 def send_quietly(link: Link, **message: Any) -> None:

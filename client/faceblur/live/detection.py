@@ -19,6 +19,7 @@ from faceblur.detections import Detections
 from faceblur.detector import ModelInfo
 from faceblur.errors import FaceblurError, ServerError, ServerUnavailableError
 from faceblur.live.redaction import redact
+from faceblur.repeats import Repeats, kind_of
 from faceblur.sessions import DetectionSession, SessionOptions, open_session
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class LiveDetector:
         self._open = open_ or partial(open_session, size=size)
         self._session: DetectionSession | None = None
         self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
+        self._repeats = Repeats()
         self._looked_s = 0.0
         self._failing_s: float | None = None
         self._stop = threading.Event()
@@ -141,7 +143,8 @@ class LiveDetector:
                 if isinstance(reason, FaceblurError)
                 else ServerUnavailableError(f"no detector: {type(reason).__name__}: {reason}")
             )
-            if str(error) != str(self._failure):
+            text = str(error)
+            if kind_of(text) != kind_of(str(self._failure)) and self._repeats.is_new(text):
                 logger.warning("%s; trying again", redact(str(error)))
             self._failure = error
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -22,6 +23,11 @@ SUFFIX: Final = ".mp4"
 _UNFINISHED: Final = ".part"
 _OURS: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.mp4(\.part)?")
 """Names of our files; nothing else in the folder is touched."""
+_FRAGMENT: Final = b"moof"
+"""Begins what can be played."""
+_HEAD_BYTES: Final = 1 << 20
+_BEGINNING_S: Final = 60.0
+"""A file that is empty for longer was left so."""
 
 
 class SegmentWriter:
@@ -50,6 +56,7 @@ class SegmentWriter:
             self._encoder.write(output.format.image(output.samples), output.time_s)
             self._encoder.write_sound(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
+            self._give_up()
             raise failed(self._options, error) from error
 
     def close(self) -> None:
@@ -63,8 +70,19 @@ class SegmentWriter:
             container.close()
             part.rename(part.with_suffix(""))
         except (av.error.FFmpegError, OSError) as error:
+            _delete_empty(part)
             raise failed(self._options, error) from error
         self._delete_old()
+
+    def _give_up(self) -> None:
+        """Leave what is written as far as it can be played, and nothing where it cannot."""
+        container, part = self._container, self._part
+        self._container = self._encoder = self._part = self._format = None
+        if container is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                container.close()
+        if part is not None:
+            _delete_empty(part)
 
     def _open(self, output: Output) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -88,11 +106,21 @@ class SegmentWriter:
                 found = path.stat()
                 total += found.st_size
                 is_old = options.keep_s is not None and now - found.st_mtime > options.keep_s
+                is_empty = found.st_size == 0 and now - found.st_mtime > _BEGINNING_S
                 is_much = options.keep_bytes is not None and total > options.keep_bytes
-                if is_old or is_much:
+                if is_old or is_much or is_empty:
                     path.unlink()
             except OSError as error:
                 logger.warning("cannot delete %s: %s", path, error.strerror)
+
+
+def _delete_empty(part: Path) -> None:
+    """Delete a file that was left unfinished before there was a picture in it."""
+    with contextlib.suppress(OSError):
+        with part.open("rb") as file:
+            if _FRAGMENT in file.read(_HEAD_BYTES):
+                return
+        part.unlink()
 
 
 def _now() -> str:

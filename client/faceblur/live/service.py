@@ -18,6 +18,7 @@ from faceblur.live.config import FleetConfig, load_config
 from faceblur.live.detection import LiveDetector
 from faceblur.live.fleet import Fleet, OpenCamera
 from faceblur.live.logs import SecretFilter
+from faceblur.live.open_files import make_room
 from faceblur.live.status import ServiceStatus
 from faceblur.live.web import StatusServer
 
@@ -45,6 +46,7 @@ class Service:
     Raises:
         ConfigError: The file has problems.
         OutputError: It cannot listen where the file says.
+        FaceblurError: The system allows too few open files for its cameras.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Service:
         self._open_detector = open_detector
         self._open_camera = open_camera
         self._config = self._load()
+        make_room(self._config.cameras)
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -140,6 +143,7 @@ class Service:
     def _read_again(self) -> None:
         try:
             config = self._load()
+            make_room(config.cameras)
             if config.listen != self._config.listen:
                 self._listen(config.listen)
         except FaceblurError as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from faceblur.live.backoff import Backoff
-from faceblur.live.child import Child
+from faceblur.live.child import Child, no_child
 from faceblur.live.frames import SafeFrame
 from faceblur.live.link import Link, LinkClosedError, Message
 from faceblur.live.redaction import redact
@@ -18,6 +18,7 @@ from faceblur.live.sound import SoundFormat, SoundPacket, SoundQueue, put
 from faceblur.live.sound_track import takes_sound
 from faceblur.live.source import START_S
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
+from faceblur.repeats import Repeats, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Sink:
         self._sent: dict[int, tuple[float, float | None]] = {}
         """By slot: since when it is being written, and when its frame arrived at the source."""
         self._backoff = Backoff()
+        self._repeats = Repeats()
         self._retry_s = 0.0
         self._opened_s = 0.0
         self._has_written = False
@@ -178,9 +180,13 @@ class Sink:
             self._sound_sent = sound
 
     def _open(self, now_s: float) -> None:
-        self._child = Child(
-            "faceblur.live.sink_worker", self._options, name=self._name, slots=SLOTS
-        )
+        try:
+            self._child = Child(
+                "faceblur.live.sink_worker", self._options, name=self._name, slots=SLOTS
+            )
+        except OSError as error:
+            self._fail(no_child(error), now_s)
+            return
         self._free = deque(range(SLOTS))
         self._sent.clear()
         self._sound_sent = None
@@ -215,7 +221,8 @@ class Sink:
                 self._sent = {slot: (now_s, at) for slot, (_, at) in self._sent.items()}
             return True
         if kind == "warning":
-            logger.warning("camera %s: %s", self._name, text)
+            if self._repeats.is_new(text):
+                logger.warning("camera %s: %s", self._name, text)
             return True
         if kind == "finished":
             return True
@@ -228,7 +235,8 @@ class Sink:
 
     def _fail(self, error: str, now_s: float) -> None:
         """Give up this child, and start another after a pause."""
-        if redact(error) != self._error or self._state == "running":
+        is_other = kind_of(redact(error)) != kind_of(self._error) or self._state == "running"
+        if is_other and self._repeats.is_new(redact(error)):
             logger.warning("camera %s: %s; trying again", self._name, redact(error))
         self._error = redact(error)
         self._dropped += len(self._sent)

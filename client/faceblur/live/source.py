@@ -12,13 +12,14 @@ from typing import Final
 
 from faceblur.letterbox import Letterbox
 from faceblur.live.backoff import Backoff
-from faceblur.live.child import Child, send_quietly
+from faceblur.live.child import Child, no_child, send_quietly
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
 from faceblur.live.link import Link, LinkClosedError, Message
 from faceblur.live.redaction import redact
 from faceblur.live.sound import SoundFormat, get
 from faceblur.live.source_worker import SourceJob, canvas_offset, plan_canvas
+from faceblur.repeats import Repeats, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Source:
         self._slots = slots
         self._child: Child | None = None
         self._backoff = Backoff()
+        self._repeats = Repeats()
         self._retry_s = 0.0
         self._opened_s = 0.0
         self._frame_s: float | None = None
@@ -108,9 +110,13 @@ class Source:
         self.online = False
 
     def _open(self, now_s: float) -> None:
-        self._child = Child(
-            "faceblur.live.source_worker", self._job, name=self._name, slots=self._slots
-        )
+        try:
+            self._child = Child(
+                "faceblur.live.source_worker", self._job, name=self._name, slots=self._slots
+            )
+        except OSError as error:
+            self._fail(no_child(error), now_s)
+            return
         self.opened += 1
         self._opened_s, self._frame_s = now_s, None
 
@@ -122,7 +128,8 @@ class Source:
 
     def _fail(self, error: str, now_s: float) -> None:
         """Give up this child, and try again after a pause."""
-        if redact(error) != self.error or self.online:
+        is_other = kind_of(redact(error)) != kind_of(self.error) or self.online
+        if is_other and self._repeats.is_new(redact(error)):
             logger.warning("camera %s: %s; trying again", self._name, redact(error))
         self.error = redact(error)
         self.close()
@@ -133,7 +140,8 @@ class Source:
         """Act on a message that is no frame; whether the child lives on."""
         kind, text = message.get("kind"), str(message.get("text", ""))
         if kind == "warning":
-            logger.warning("camera %s: %s", self._name, redact(text))
+            if self._repeats.is_new(redact(text)):
+                logger.warning("camera %s: %s", self._name, redact(text))
             return True
         if kind == "sound":
             codec, header = str(message.get("codec")), str(message.get("header"))
