@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _PICTURE_FORMATS: Final = frozenset(("image2", "gif", "apng", "ico"))
+_FONT_MARKS: Final = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf", b"wOFF", b"wOF2")
 _CLOCK_STARTS_ANYWHERE: Final = 0x0200
 """AVFMT_TS_DISCONT."""
 _SAMPLED_PACKETS: Final = 500
@@ -143,7 +144,7 @@ class VideoSource:
         for stream in self._container.streams:
             if isinstance(stream, (av.AudioStream, SubtitleStream)):
                 tracks.append(stream)
-            elif isinstance(stream, AttachmentStream) and "font" in (stream.mimetype or ""):
+            elif isinstance(stream, AttachmentStream) and _is_font(stream):
                 fonts.append(stream)
             elif stream.type != "video":
                 logger.info("%s: leaving out %s track #%d", self.path, stream.type, stream.index)
@@ -273,6 +274,11 @@ def open_container(path: Path) -> av.container.InputContainer:
             f"{path} is a picture, not a video; give it the suffix of its format and try again"
         )
     return container
+
+
+def _is_font(attachment: AttachmentStream) -> bool:
+    """Whether an attached file says that it is a font, and begins like one."""
+    return "font" in (attachment.mimetype or "") and attachment.data.startswith(_FONT_MARKS)
 
 
 def _importance(stream: av.VideoStream) -> tuple[bool, int, int]:

@@ -117,10 +117,25 @@ def survey_texts(path: Path, tracks: Collection[int]) -> dict[int, TrackTexts]:
     for packet in _packets(path, tracks):
         texts, content = found[packet.stream.index], bytes(packet)
         if content != MP4_END_MARK:
-            texts.add(text_of(content, packet.stream.codec_context.codec.canonical_name))
+            texts.add(text_in(packet, packet.stream.codec_context.codec.canonical_name))
         if all(each.count.total() >= _ENOUGH_TEXTS for each in found.values()):
             break
     return found
+
+
+def text_in(packet: Packet, codec: str) -> str | None:
+    """What a packet of a text track says, with the name that it has in WebVTT; None as `text_of`.
+
+    Args:
+        packet: The packet.
+        codec: FFmpeg's name of its codec.
+    """
+    text = text_of(bytes(packet), codec)
+    if text is None or not packet.has_sidedata("webvtt_identifier"):
+        return text
+    name = bytes(packet.get_sidedata("webvtt_identifier")).decode("utf-8", "replace").strip()
+    # As a rule they are counted.
+    return text if name.isdecimal() else f"{name}\n{text}"
 
 
 def survey_cuts(path: Path, tracks: Collection[int]) -> set[int]:

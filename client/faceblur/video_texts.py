@@ -32,6 +32,15 @@ _SAME_FORM: Final = 3
 _HARMLESS_BOXES: Final = frozenset((b"styl", b"hlit", b"hclr", b"krok", b"dlay", b"blnk", b"twrp"))
 """What may follow a text in MP4; links and the like could say anything."""
 
+_HEADER_KEYS: Final = {
+    "[script info]": (
+        *("scripttype", "playresx", "playresy", "layoutresx", "layoutresy", "wrapstyle", "timer"),
+        *("collisions", "scaledborderandshadow", "ycbcr matrix"),
+    ),
+    "[events]": ("format",),
+}
+_STYLE_KEYS: Final = ("format", "style")
+
 _ALIKE: Final = str.maketrans("º˚′’‘´″”“−–٫", "°°''''\"\"\"--.")
 
 _READINGS: Final = frozenset(
@@ -125,6 +134,21 @@ def text_of(packet: bytes, codec: str) -> str | None:
         said = _DRAWING.sub("", said).replace(r"\N", "\n").replace(r"\n", "\n").replace(r"\h", " ")
         text = "\n".join(part for part in (who, effect, said) if part)
     return _TAG.sub(" ", text).strip()
+
+
+def plain_header(header: bytes) -> bytes:
+    """What players need of the header of ASS subtitles: no titles, names, comments, pictures."""
+    kept: list[str] = []
+    section = ""
+    for line in map(str.strip, _decoded(header).splitlines()):
+        key = line.partition(":")[0].strip().lower()
+        if line.startswith("["):
+            section = line.lower()
+            if section == "[script info]" or section.endswith("styles]") or section == "[events]":
+                kept += ["", line]
+        elif key in _HEADER_KEYS.get(section, _STYLE_KEYS if section.endswith("styles]") else ()):
+            kept.append(line)
+    return "\n".join([*kept, ""]).lstrip().encode()
 
 
 def kind_of(text: str) -> Kind:

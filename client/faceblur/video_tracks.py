@@ -17,8 +17,8 @@ from faceblur.errors import InputError
 from faceblur.video_decoder import reason
 from faceblur.video_formats import Container
 from faceblur.video_sound import SoundFormat, choose_sound, is_named
-from faceblur.video_survey import MP4_END_MARK, Survey
-from faceblur.video_texts import TrackTexts, text_of
+from faceblur.video_survey import MP4_END_MARK, Survey, text_in
+from faceblur.video_texts import TrackTexts, plain_header
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ def add_track(
     if way == "copy":
         copy = output.add_stream_from_template(stream, opaque=True)
         _describe(stream, copy)
+        if stream.index in survey.texts and stream.codec.canonical_name in ("ass", "ssa"):
+            copy.codec_context.extradata = plain_header(stream.codec_context.extradata or b"")
         cut_run_in = _has_mute_run_in(stream, container)
         return CopiedTrack(
             copy,
@@ -205,7 +207,7 @@ class CopiedTrack:
         if content == MP4_END_MARK:
             return False
         texts = self._texts
-        return texts is None or texts.keeps(text_of(content, self._codec))
+        return texts is None or texts.keeps(text_in(packet, self._codec))
 
 
 class ConvertedTrack:

@@ -318,7 +318,8 @@ def test_timed_metadata_is_dropped(tmp_path: Path) -> None:
 def test_fonts_of_subtitles_are_kept_and_other_attachments_dropped(tmp_path: Path) -> None:
     source, output = tmp_path / "source.mkv", tmp_path / "out.mkv"
     attachments = [
-        ("Sans.ttf", "font/ttf", b"the font" * 20),
+        ("Sans.ttf", "font/ttf", b"\0\1\0\0" + b"the font" * 20),
+        ("Serif.ttf", "font/ttf", b"\xff\xd8another face" * 20),
         ("cover.jpg", "image/jpeg", b"a picture of a face" * 20),
     ]
     record(source, pattern(5), Recording(attachments=attachments, subtitles=[(0.0, 0.1, "Hello")]))
@@ -327,6 +328,7 @@ def test_fonts_of_subtitles_are_kept_and_other_attachments_dropped(tmp_path: Pat
     content = output.read_bytes()
     assert b"the font" in content
     assert b"Sans.ttf" in content
+    assert b"another face" not in content
     assert b"a picture of a face" not in content
 
 

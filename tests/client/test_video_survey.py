@@ -182,6 +182,30 @@ def test_a_text_track_is_kept_if_it_is_speech(tmp_path: Path, suffix: str) -> No
     assert b"13.40" in output.read_bytes()
 
 
+def test_nothing_beside_the_texts_says_more_than_they_do(tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip(FFMPEG_MISSING)
+    clip, captions, styled = (tmp_path / name for name in ("clip.mp4", "a.vtt", "b.ass"))
+    record(clip, pattern(40), Recording())
+    captions.write_text(
+        "WEBVTT\n\n52.5200,13.4050\n00:00.000 --> 00:00.500\nHello, you\n\n"
+        "2\n00:00.600 --> 00:00.900\nHow are you?\n\n3\n00:01.000 --> 00:01.200\nFine.\n"
+    )
+    styled.write_text(
+        "[Script Info]\n; 52.5200,13.4050\nScriptType: v4.00+\n\n[Events]\nFormat: Layer, Start, "
+        "End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+        "Dialogue: 0,0:00:00.60,0:00:00.90,Default,,0,0,0,,How are you?\n"
+    )
+    for texts in (captions, styled):
+        source, output = tmp_path / f"{texts.name}.mkv", tmp_path / "out.mkv"
+        line = ["ffmpeg", "-v", "error", "-i", clip, "-i", texts, "-map", "0", "-map", "1"]
+        subprocess.run([*line, "-c", "copy", source], check=True, timeout=60)
+        assert b"13.4050" in source.read_bytes()
+        copy(source, output)
+        assert b"How are you?" in output.read_bytes()
+        assert b"13.4050" not in output.read_bytes()
+
+
 def test_what_cannot_be_read_as_text_stays_behind(tmp_path: Path) -> None:
     source, output = tmp_path / "bitmaps.mkv", tmp_path / "out.mkv"
     with av.open(str(source), "w") as file:

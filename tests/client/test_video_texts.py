@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from faceblur.video_texts import TrackTexts, holds_position, kind_of, text_of
+from faceblur.video_texts import TrackTexts, holds_position, kind_of, plain_header, text_of
 
 DJI = (
     "SrtCnt : 1, DiffTime : 33ms\n2023-05-01 12:33:21.123\n[iso : 100] [shutter : 1/640.0] "
@@ -176,6 +176,36 @@ def test_packets_are_read_with_what_players_do_not_show(
 ) -> None:
     read = text_of(packet, codec)
     assert (read and re.sub(" +", " ", read)) == text
+
+
+def test_the_header_of_styled_subtitles_says_nothing_of_its_author() -> None:
+    header = b"""\xef\xbb\xbf[Script Info]
+; secret note 52.52N 13.40E
+Title: secret
+Original Script: secret
+ScriptType: v4.00+
+PlayResX: 640
+
+[Aegisub Project Garbage]
+Audio File: /home/secret.wav
+
+[V4+ Styles]
+Format: Name, Fontname
+Style: Default,Arial
+
+[Graphics]
+filename: secret.jpg
+!!!
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,secret
+"""
+    assert plain_header(header).decode() == (
+        "[Script Info]\nScriptType: v4.00+\nPlayResX: 640\n\n[V4+ Styles]\n"
+        "Format: Name, Fontname\nStyle: Default,Arial\n\n[Events]\n"
+        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+    )
 
 
 def test_titles_may_be_numbers_but_no_positions() -> None:
