@@ -1,4 +1,4 @@
-"""Cover faces so that nobody can be recognised, and nothing can be computed back.
+"""Cover faces, so that what was there cannot be computed back.
 
 Why the masks cannot be undone: `veil`, `solid` and `image` read no pixel of the picture. `veil`
 draws what a strongly blurred face looks like, the same for everybody.

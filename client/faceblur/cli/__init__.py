@@ -60,4 +60,4 @@ class _Commands(FaceblurGroup):
 @click.group(cls=_Commands, epilog=EXIT_CODES)
 @click.version_option(package_name="faceblur-triton", prog_name="faceblur")
 def main() -> None:
-    """Find faces in photos, videos and live cameras and mask them beyond recognition."""
+    """Find faces in photos, videos and live cameras, and mask them."""

@@ -121,7 +121,7 @@ def blur(
     options: RunOptions,
     quiet: bool,
 ) -> None:
-    """Mask every face in pictures and videos.
+    """Mask every face found in pictures and videos.
 
     photo.jpg becomes photo_blurred.jpg; the originals are never touched. A file that could not
     be checked completely is not written at all. Of a directory, what is finished already, with
