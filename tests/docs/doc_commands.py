@@ -91,7 +91,8 @@ def fault(line: Line, settings: Mapping[str, str]) -> str | None:
             _parse(program(name), name, args)
         except click.exceptions.Exit:
             return None
-        except click.MissingParameter as error:
+        except (click.MissingParameter, click.BadOptionUsage) as error:
+            # A sentence may name an option without its value.
             return error.format_message() if line.whole else None
         except click.UsageError as error:
             return error.format_message()

@@ -20,7 +20,7 @@ PAGES = [
     *sorted((ROOT / "perf" / "results").glob("*.md")),
 ]
 SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE))
-FOREIGN = {"--model-config-name", "--allow-client-shm"}
+FOREIGN = {"--model-config-name", "--allow-client-shm", "--backend-config"}
 """Options of other programs that the pages name."""
 
 
@@ -61,6 +61,8 @@ def test_the_pages_are_full_of_commands() -> None:
         ("see `faceblur blur --masks MODE`", "--masks"),
         ("see `faceblur blur --mask MODE --shape ellipse|box`", None),
         ("see `faceblur blur --shape ellipse|circle`", "circle"),
+        ("```\nperf/versus --labelled\n```", "requires an argument"),
+        ("see `faceblur serve --host`, `faceblur blur --mask`", None),
         ("see `perf/run`, `faceblur blur` and `perf/run coverage`", None),
     ],
 )
