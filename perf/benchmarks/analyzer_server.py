@@ -28,6 +28,9 @@ TWO_MODELS: Final = "face_detection_two_models"
 DETECTOR_ALONE: Final = "yolov5_face_alone"
 """The detector with the inputs and outputs that it has on a GPU."""
 
+ONE_CONSUMER: Final = "yolov5_face_one_consumer"
+"""The embedded detector with a single instance, as no configuration of the product has."""
+
 FOLDER: Final = Path(__file__).resolve().parents[1] / "topologies"
 
 
@@ -84,6 +87,24 @@ def topology_server(options: ServerOptions) -> Iterator[TritonServer]:
             yield server
 
 
+@contextlib.contextmanager
+def one_consumer_server(options: ServerOptions) -> Iterator[TritonServer]:
+    """Serve the product's repository, the ensemble of two models, and `ONE_CONSUMER`.
+
+    Raises:
+        ServerStartError: The server cannot run here.
+    """
+    with tempfile.TemporaryDirectory(prefix="faceblur-topologies-") as name:
+        extra = Path(name)
+        _lay_out_two_models(extra, options)
+        detector = _parse(model_repository() / DETECTOR / "configs" / "embedded.pbtxt")
+        _fit(detector, options)
+        detector.instance_group[0].count = 1
+        _write_detector(extra, ONE_CONSUMER, detector, options)
+        with _Server(options, extra) as server:
+            yield server
+
+
 def lay_out(folder: Path, options: ServerOptions) -> None:
     """Copy the contenders, with the detector's model in them and as many instances as it has."""
     _lay_out_two_models(folder, options)
@@ -106,10 +127,7 @@ def _lay_out_two_models(folder: Path, options: ServerOptions) -> None:
     del detector.input[1:]
     del detector.output[2:]
     _fit(detector, options)
-    version = _write(folder, DETECTOR_ALONE, detector)
-    for name in ("model.py", "face_decoding.py"):
-        copyfile(repository / DETECTOR / "1" / name, version / name)
-    (version / "model.onnx").symlink_to(options.onnx.resolve())
+    _write_detector(folder, DETECTOR_ALONE, detector, options)
 
 
 def _parse(path: Path) -> Any:
@@ -129,6 +147,14 @@ def _write(folder: Path, name: str, config: Any) -> Path:
     version.mkdir(parents=True)
     (folder / name / "config.pbtxt").write_text(text_format.MessageToString(config))
     return version
+
+
+def _write_detector(folder: Path, name: str, config: Any, options: ServerOptions) -> None:
+    """Write a detector in the Python backend: its configuration, code and model."""
+    version = _write(folder, name, config)
+    for each in ("model.py", "face_decoding.py"):
+        copyfile(model_repository() / DETECTOR / "1" / each, version / each)
+    (version / "model.onnx").symlink_to(options.onnx.resolve())
 
 
 class _Server(TritonServer):
