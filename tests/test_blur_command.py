@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from media import Recording, moving_face_video, pattern, record
 from faceblur import models
 from faceblur.cli import main
 from faceblur.connection import Connection
+from faceblur.errors import FaceblurError
 from faceblur.masks import MaskStyle
 from faceblur.policy import Policy
 from faceblur.sessions import DetectionSession
@@ -229,7 +231,7 @@ def test_an_interrupted_job_leaves_nothing(
     _wait_for_partial(tmp_path)
     job.send_signal(number)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 128 + number
+    assert job.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert ("faceblur: interrupted\n" in errors) == (number == signal.SIGINT)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
@@ -362,6 +364,101 @@ def test_one_bad_file_does_not_stop_the_rest(run: Run, photo: Path, tmp_path: Pa
     assert "bad.jpg" in result.stderr
     assert (tmp_path / "photo_blurred.jpg").exists()
     assert "1 file failed" in result.stdout
+
+
+def test_what_was_not_checked_is_named_and_changes_the_exit_code(
+    run: Run, photo: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.jpg")
+    (folder / "a.xmp").write_text("<x:xmpmeta/>")
+    result = run(folder)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1].endswith("; 1 other file left alone")
+    (folder / "new.jxl").write_bytes(b"\xff\x0a" + bytes(99))
+    (folder / "raw.dng").write_bytes(b"II*\0" + bytes(99))
+    for options in ((), ("--quiet",)):
+        result = run(folder, *options)
+        assert result.exit_code == 1
+        named = ", ".join(str(folder / name) for name in ("new.jxl", "raw.dng"))
+        assert result.stderr == f"faceblur: 2 files were not checked: {named}\n"
+
+
+def test_a_folder_for_one_result_is_made(run: Run, photo: Path, tmp_path: Path) -> None:
+    result = run(photo, "-o", f"{tmp_path}/new/folder/")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "new" / "folder" / "photo.jpg").exists()
+
+
+def test_a_name_with_a_dash_is_not_taken_for_options(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    photo.rename("-dash.jpg")
+    result = run("-dash.jpg")
+    assert result.exit_code == 2
+    assert "-dash.jpg begins with a dash" in result.stderr
+    assert "put -- before it" in result.stderr
+    # The shared server's address comes before the names, then.
+    assert run("-v", "./-dash.jpg").exit_code == 0
+    assert "No such option" in run("--nonsense").stderr
+
+
+def test_files_that_fail_for_one_reason_share_a_line(
+    official: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from faceblur.masking import Detecting
+
+    def fail(self: Any, job: Any, **_: Any) -> None:
+        if job.source.name == "b.jpg":
+            raise OSError(errno.EMFILE, "Too many open files")
+        raise FaceblurError("it failed")
+
+    monkeypatch.setattr(Detecting, "mask", fail)
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+        shutil.copy(photo, tmp_path / name)
+    files = [str(tmp_path / f"{name}.jpg") for name in "abcd"]
+    line = ["blur", *files, "--in-process", "--model", official, "--workers", "1"]
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 1
+    first, second, third = result.stderr.splitlines()
+    assert first == f"{files[0]}: it failed"
+    assert second.startswith(f"cannot mask {files[1]}: too many files are open")
+    assert "ulimit -n" in second
+    assert third == f"it failed: so too {files[2]}, {files[3]}"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+    ],
+)
+def test_a_machine_that_has_no_more_is_one_sentence(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("faceblur.cli.blur.open_session", fail)
+    result = CliRunner().invoke(main, ["blur", str(photo)])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert said in line
+    monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _: int("x"))
+    assert isinstance(CliRunner().invoke(main, ["blur", str(photo)]).exception, ValueError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are those of Unix")
+def test_few_open_files_suffice(official: str, photo: Path) -> None:
+    program = f"{sys.executable} -m faceblur blur {photo} --model {official}"
+    shell = f"ulimit -n 32 -v 3000000; exec {program}"
+    job = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=90)
+    assert job.returncode == 0, job.stderr
+    assert photo.with_name("photo_blurred.jpg").exists()
 
 
 def test_quiet_says_nothing(run: Run, photo: Path) -> None:

@@ -34,8 +34,11 @@ class FaceblurGroup(click.Group):
         # It warns of odd tags in files that open all the same.
         warnings.filterwarnings("ignore", module="PIL")
         keep_proxies_away()
+        arguments = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _hinting(error, arguments) from error
         except FaceblurError as error:
             text = printable(error, lines=error.several_lines)
             click.echo(f"{ctx.info_name}: {text}", err=True)
@@ -64,6 +67,18 @@ def configure_logging(*, verbose: bool, quiet: bool) -> None:
     root = logging.getLogger("faceblur")
     root.handlers = [handler]
     root.setLevel(level)
+
+
+def _hinting(error: click.NoSuchOption, arguments: list[str]) -> click.UsageError:
+    """The same error, or what to do where a file was taken for options."""
+    for text in arguments:
+        if text.startswith("-") and Path(text).exists():
+            return click.UsageError(
+                f"{printable(text)} begins with a dash, and counts as an option: put -- before it, "
+                f"or call it ./{printable(text)}",
+                error.ctx,
+            )
+    return error
 
 
 class _Formatter(logging.Formatter):

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from faceblur.errors import InputError
 from faceblur.extras import install_line
 from faceblur.image_endings import completed
-from faceblur.image_formats import HEIF_AVAILABLE, opened_formats
+from faceblur.image_formats import HEIF_AVAILABLE, RAW_SUFFIXES, opened_formats
 from faceblur.image_metadata import READ_ERRORS, orientation_of
 from faceblur.image_pixels import from_pillow, hide_transparent, oriented
 from faceblur.surface import Array
@@ -29,6 +29,8 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", 
 _SUBFILE_TYPE = 254
 _REDUCED_COPY = 1
 _BITS_PER_SAMPLE = 258
+_SUB_DIRECTORIES = 330
+_DNG_VERSION = 50706
 
 _SUPPORTED = ("uint8", "uint16", "float32")
 
@@ -87,6 +89,11 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
         return
     with image:
         _check_size(*image.size)
+        if _is_raw(image, path):
+            raise InputError(
+                "it is a raw file of a camera, of which only a preview can be read: export it as "
+                "TIFF or JPEG"
+            )
         yield image
 
 
@@ -185,6 +192,17 @@ def _is_deep(image: Image.Image, path: Path) -> bool:
         return values is not None and int(values[1]) > 255
     size = head.find(b"\xff\x51")  # SIZ, the marker that describes a JPEG 2000 codestream
     return size >= 0 and len(head) > size + 40 and head[size + 40] & 0x7F > 7
+
+
+def _is_raw(image: Image.Image, path: Path) -> bool:
+    """Whether a file holds what a sensor saw, beside the small picture that can be read."""
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    with path.open("rb") as file:
+        canon = file.read(10)[8:] == b"CR"
+    preview_first = bool(tags.get(_SUBFILE_TYPE, 0) & _REDUCED_COPY) and _SUB_DIRECTORIES in tags
+    return canon or preview_first or _DNG_VERSION in tags or path.suffix.lower() in RAW_SUFFIXES
 
 
 def _is_reduced_copy(image: Image.Image, index: int) -> bool:

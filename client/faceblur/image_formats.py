@@ -69,6 +69,13 @@ _NOT_OPENED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
 _READ_BY_OPENCV = frozenset({".hdr", ".pic", ".pfm", ".ras", ".sr"})
 
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc"}
+    | {".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl"}
+    | {".sr2", ".srf", ".srw", ".x3f"}
+)
+"""Raw files of cameras, of which Pillow would read no more than a small preview."""
+
 
 @cache
 def opened_formats() -> tuple[str, ...]:

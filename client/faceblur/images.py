@@ -88,6 +88,9 @@ def read_image(path: Path) -> ImageFile:
             return _single(path, decode_by_opencv(path))
         if lacks_end(path):
             logger.warning("%s lacks its end; what there is of it is whole, and is masked", path)
+        count = getattr(image, "n_frames", 1)
+        if image.format in ("MPO", "HEIF") and count > 1:
+            logger.warning("%s holds %d pictures: all but the main one are left out", path, count)
         indices = page_indices(image)
         first = Page(decode_page(image, path, indices[0]))
         animated = len(indices) > 1 and image.format != "TIFF"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from faceblur.errors import InputError
-from faceblur.image_formats import readable_suffixes
+from faceblur.image_formats import BY_SUFFIX
+from faceblur.media_kinds import Kind, kind_of, result_name
+from faceblur.media_search import Search, classified, search
+from faceblur.video_formats import CONTAINERS
+from faceblur.wording import names
 
-Kind = Literal["image", "video"]
 MARK = "_blurred"
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
-    | {".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"}
-)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -49,54 +50,135 @@ class Job:
         return _relative(self.output, self.tree)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        jobs: The files to blur.
+        unchecked: Pictures and videos beside them that nothing here reads, folders that could
+            not be looked into.
+        others: How many files there are beside them that are neither.
+    """
+
+    jobs: list[Job]
+    unchecked: list[Path]
+    others: int = 0
+
+
 def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
-    """Find the files that are meant and name their results.
+    """Find the files that are meant and name their results; see `survey`."""
+    return survey(inputs, output).jobs
+
+
+def survey(inputs: Sequence[str], output: Path | None, *, into_folder: bool = False) -> Plan:
+    """Find the files that are meant, name their results, and list what is left out.
 
     Args:
         inputs: Files, directories (searched recursively) and glob patterns.
         output: For one file the result's name or a directory; for several a directory. None puts
             `photo_blurred.jpg` beside `photo.jpg`, and those of a directory into
-            `directory_blurred`, in the same tree.
+            `directory_blurred`, in the same tree. What cannot be written under its own suffix
+            gets another behind it.
+        into_folder: The output is a directory, which need not exist.
 
     Raises:
         InputError: Nothing is there, or two results would have the same name.
     """
-    found = [item for text in inputs for item in _expand(text)]
+    if output is not None:
+        _check_name(str(output), "the result")
+    expanded = [_expand(text) for text in inputs]
+    found = [item for part in expanded for item in part.found]
     paths = {item.path for item in found}
     # A second run must not blur the results of the first.
     found = [item for item in found if not (item.searched and _is_result(item, paths, output))]
     if not found:
         raise InputError(f"{inputs[0]} holds nothing but results of earlier runs")
     single = len(found) == 1 and not found[0].searched
-    jobs = [_job(item, output, single=single) for item in found]
+    jobs = [_job(item, output, single=single and not into_folder) for item in found]
     _check_distinct(jobs)
-    return jobs
+    if single:
+        _check_kinds(jobs[0])
+    unchecked = [path for part in expanded for path in part.unchecked]
+    return Plan(jobs, unchecked, sum(part.others for part in expanded))
 
 
 @dataclass(frozen=True)
 class _Found:
     path: Path
+    kind: Kind
     root: Path | None = None
     searched: bool = False
 
 
-def _expand(text: str) -> list[_Found]:
+@dataclass(frozen=True)
+class _Part:
+    found: list[_Found]
+    unchecked: list[Path] = field(default_factory=list)
+    others: int = 0
+
+
+def _expand(text: str) -> _Part:
     path = Path(text)
     if path.is_dir():
-        found = [_Found(p, path, True) for p in sorted(path.rglob("*")) if _is_media(p)]
-        if not found:
-            raise InputError(f"{text} holds no pictures or videos; give a folder that does")
-        return found
+        return _part(search(path), path, f"{text} holds no pictures or videos", "give a folder")
     if path.exists():
-        return [_Found(path)]
+        return _Part([_Found(path, kind_of(path))])
+    _check_name(text, "a file")
     if glob.has_magic(text):
         # pathlib's glob refuses absolute patterns.
         matches = sorted(Path(p) for p in glob.glob(text, recursive=True))  # noqa: PTH207
-        found = [_Found(p, None, True) for p in matches if _is_media(p)]
-        if not found:
-            raise InputError(f"{text} matches no pictures or videos; check the pattern")
-        return found
+        files = [match for match in matches if not match.is_dir()]
+        folders = [] if "**" in text else [match for match in matches if match.is_dir()]
+        result = classified(files)
+        result.unchecked.extend(folders)
+        return _part(result, None, f"{text} matches no pictures or videos", "check the pattern")
     raise InputError(f"{text} does not exist; check the name")
+
+
+def _part(found: Search, root: Path | None, nothing: str, hint: str) -> _Part:
+    if not found.media:
+        left = f"; not checked: {names(list(map(str, found.unchecked)))}"
+        hint = f"{hint} that does" if root is not None else hint
+        raise InputError(f"{nothing} that can be read{left if found.unchecked else ''}; {hint}")
+    items = [_Found(path, kind, root, True) for path, kind in found.media.items()]
+    return _Part(items, found.unchecked, found.others)
+
+
+def _check_name(text: str, what: str) -> None:
+    """Refuse what looks like the name of a file and is none."""
+    if text == "-":
+        raise InputError(
+            f"- does not stand for {what}: standard input and output cannot be used, for a file "
+            "is gone through more than once; name files"
+        )
+    # A path that was taken apart has one slash where an address has two.
+    if _ADDRESS.match(text) or (what == "the result" and re.match(r"[a-z0-9+.-]{2,}:/", text)):
+        if text.startswith("file:"):
+            path = unquote(urlsplit(text).path)
+            raise InputError(f"{text} is an address: give the path itself, {path}")
+        hint = (
+            "write to a file, and send that"
+            if what == "the result"
+            else ("download it and give the file; for live sources there is: faceblur camera")
+        )
+        raise InputError(f"{text} is an address, not a file: {hint}")
+
+
+def _check_kinds(job: Job) -> None:
+    """Refuse to make a video of an animation, or the reverse, and say what can be done."""
+    suffix = job.output.suffix.lower()
+    if job.kind == "image" and suffix in CONTAINERS:
+        raise InputError(
+            f"{job.source} is a picture, and {suffix} holds videos: name the result .gif, .webp, "
+            f".png or .jpg; what is masked then becomes a video with: ffmpeg -i masked.gif "
+            f"{job.output.name}"
+        )
+    if job.kind == "video" and suffix in BY_SUFFIX:
+        raise InputError(
+            f"{job.source} is a video, and {suffix} holds pictures: name the result .mp4; what is "
+            f"masked then becomes an animation with: ffmpeg -i masked.mp4 {job.output.name}"
+        )
 
 
 def _job(item: _Found, output: Path | None, *, single: bool) -> Job:
@@ -109,7 +191,7 @@ def _job(item: _Found, output: Path | None, *, single: bool) -> Job:
         tree = _mirror(item.root)
     else:
         tree = result.parent
-    return Job(item.path, result, kind_of(item.path), item.root, tree)
+    return Job(item.path, result, item.kind, item.root, tree)
 
 
 def _mirror(root: Path) -> Path:
@@ -119,16 +201,16 @@ def _mirror(root: Path) -> Path:
 
 
 def _result(item: _Found, output: Path | None, *, single: bool) -> Path:
-    source = item.path
+    if output is not None and single and not output.is_dir():
+        return output
+    if output is not None and output.is_file():
+        raise InputError(f"{output} cannot take several files; name a directory with --output")
+    named = item.path.with_name(result_name(item.path, item.kind))
     if output is None:
         if item.root is None:
-            return source.with_name(f"{source.stem}{MARK}{source.suffix}")
-        return _mirror(item.root) / source.relative_to(item.root)
-    if single and not output.is_dir():
-        return output
-    if output.is_file():
-        raise InputError(f"{output} cannot take several files; name a directory with --output")
-    return output / (source.relative_to(item.root) if item.root else source.name)
+            return named.with_name(f"{named.stem}{MARK}{named.suffix}")
+        return _mirror(item.root) / named.relative_to(item.root)
+    return output / (named.relative_to(item.root) if item.root else named.name)
 
 
 def _check_distinct(jobs: Sequence[Job]) -> None:
@@ -152,20 +234,12 @@ def _is_result(item: _Found, originals: set[Path], output: Path | None) -> bool:
         if inside != item.root.resolve() and inside in path.resolve().parents:
             return True
     stem = path.stem.removesuffix(MARK)
-    return stem != path.stem and path.with_name(stem + path.suffix) in originals
+    return stem != path.stem and not originals.isdisjoint(
+        (path.with_name(stem + path.suffix), path.with_name(stem))
+    )
 
 
 def _relative(path: Path, folder: Path | None) -> str:
     if folder is None or not path.is_relative_to(folder):
         return path.name
     return path.relative_to(folder).as_posix()
-
-
-def _is_media(path: Path) -> bool:
-    known = path.suffix.lower() in readable_suffixes() | VIDEO_SUFFIXES
-    return known and not path.name.startswith(".") and path.is_file()
-
-
-def kind_of(path: Path) -> Kind:
-    """Whether a file is taken for a picture or a video, by its suffix."""
-    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"

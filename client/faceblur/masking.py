@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from faceblur.detector import ModelInfo
 from faceblur.image_pipeline import ImageOptions, blur_image, replay_image
-from faceblur.jobs import Job, Kind
+from faceblur.jobs import Job
+from faceblur.media_kinds import Kind
 from faceblur.policy import Policy
 from faceblur.records import Finder
 from faceblur.replay import Replay

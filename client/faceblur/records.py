@@ -13,7 +13,8 @@ from typing import Any
 from faceblur.detector import ModelInfo
 from faceblur.digests import canonical_sha256, file_sha256
 from faceblur.errors import InputError
-from faceblur.jobs import Job, Kind
+from faceblur.jobs import Job
+from faceblur.media_kinds import Kind
 from faceblur.proof import audit_facts
 from faceblur.proof.audit import FileFacts, Manifest
 from faceblur.proof.audit_log import AuditLog

@@ -17,8 +17,8 @@ from faceblur.errors import InputError
 from faceblur.image_formats import readable_suffixes
 from faceblur.image_pixels import rgb8
 from faceblur.images import read_image
-from faceblur.jobs import VIDEO_SUFFIXES
 from faceblur.letterbox import Letterbox
+from faceblur.media_kinds import VIDEO_SUFFIXES
 from faceblur.video_canvas import CanvasMaker, plan_letterbox
 from faceblur.video_frames import SourceFrame
 from faceblur.video_source import VideoSource

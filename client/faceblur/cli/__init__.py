@@ -17,8 +17,8 @@ EXIT_CODES = """
 \b
 Exit codes:
   0  everything was done
-  1  some files of several failed, each is named on stderr; attack: a mask did not hold;
-     verify: a face shows
+  1  some files of several failed or were not checked, and are named on stderr; attack: a mask
+     did not hold; verify: a face shows
   2  the command line makes no sense; verify: it could not be found out, for whatever reason
   3  a file or an option cannot be used
   4  the result cannot be written

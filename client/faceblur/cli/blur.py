@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from faceblur.errors import FaceblurError, InputError
 from faceblur.findings import write_findings
 from faceblur.image_formats import is_still
 from faceblur.image_pipeline import ImageOptions
-from faceblur.jobs import Job, plan
+from faceblur.jobs import Job, survey
 from faceblur.policy import Policy
 from faceblur.proof.audit import environment_key
 from faceblur.proof.audit_log import AuditLog
@@ -95,7 +96,12 @@ run_options = bundle(
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
-@click.option("-o", "--output", type=FilePath, help="The result, or a directory for several.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="The result, or a directory for several; one that ends in / is made.",
+)
 @click.option(
     "--json", "json_file", type=FilePath, help="Write what was found to this file; implies --again."
 )
@@ -113,7 +119,7 @@ run_options = bundle(
 def blur(
     *,
     inputs: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     json_file: Path | None,
     boxes: Path | None,
     policy: Policy,
@@ -127,7 +133,12 @@ def blur(
     be checked completely is not written at all. Of a directory, what is finished already, with
     these settings and from the same content, is skipped.
     """
-    jobs = plan(inputs, output)
+    found = survey(
+        inputs,
+        None if output is None else Path(output),
+        into_folder=output is not None and output.endswith(("/", os.sep)),
+    )
+    jobs = found.jobs
     replay = None if boxes is None else Replay.read(boxes)
     if replay is not None:
         policy = policy_of(replay, policy)
@@ -148,8 +159,12 @@ def blur(
             reports = [outcome.report for outcome in outcomes if outcome.report is not None]
             write_findings(json_file, opened.model, policy, reports)
     if not quiet:
-        _show(outcomes, opened, options, elapsed_s)
-    if any(outcome.error is not None for outcome in outcomes):
+        _show(outcomes, opened, options, elapsed_s, others=found.others)
+    if found.unchecked:
+        left = names([str(path) for path in found.unchecked], most=20)
+        told = "1 file was" if len(found.unchecked) == 1 else f"{len(found.unchecked)} files were"
+        click.echo(f"faceblur: {told} not checked: {left}", err=True)
+    if found.unchecked or any(outcome.error is not None for outcome in outcomes):
         sys.exit(1)
 
 
@@ -230,10 +245,13 @@ def _show(
     finder: DetectionSession | Replay,
     options: RunOptions,
     elapsed_s: float,
+    *,
+    others: int,
 ) -> None:
     if len(outcomes) > 1:
         show_table(outcomes)
-    click.echo(_summary(outcomes, finder, elapsed_s))
+    text = _summary(outcomes, finder, elapsed_s)
+    click.echo(text + (f"; {_count(others, 'other file')} left alone" if others else ""))
     if options.audit is not None:
         entries, head = options.audit.head
         click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")

@@ -20,7 +20,7 @@ from faceblur.errors import DeadlineError
 from faceblur.frame_detection import detect
 from faceblur.image_pixels import rgb8
 from faceblur.images import read_image
-from faceblur.jobs import kind_of
+from faceblur.media_kinds import kind_of
 from faceblur.proof.verify_evidence import Grey
 from faceblur.proof.verify_judging import settled
 from faceblur.surface import Picture
