@@ -151,6 +151,7 @@ class FrameDecoder:
             bottom_field_first=getattr(context, "field_order", 0) in _BOTTOM_FIRST,
             mastering_display=carried.get(SideDataType.MASTERING_DISPLAY_METADATA),
             light_level=carried.get(SideDataType.CONTENT_LIGHT_LEVEL),
+            captions=SideDataType.A53_CC in carried,
             dynamic_hdr=bool(dynamic),
         )
 

@@ -64,6 +64,17 @@ _SUBSAMPLINGS: Final = {
     (4, 1): "4:1:1",
     (4, 4): "4:1:0",
 }
+_CARRIES: Final = {
+    "libx264": ("a53cc", "udu_sei"),
+    "libx265": ("a53cc", "udu_sei"),
+    "mpeg2video": ("a53cc",),
+    "h264_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "hevc_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "av1_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "h264_qsv": ("a53cc",),
+}
+"""Options of encoders that pass on what frames carry."""
+
 _PQ: Final = 16
 _HLG: Final = 18
 _LAMBDA_PER_QUANTISER: Final = 118
@@ -237,6 +248,10 @@ def _settings(encoder: str, options: VideoOptions, source: VideoProperties) -> d
     if encoder == "libvpx":
         # VP8's constant quality is only an upper limit to a bit rate.
         settings["b"] = str(round(source.width * source.height * float(source.rate or 25) / 4))
+    # What a frame carries beside its samples would go along unseen: captions, time codes, more.
+    settings |= dict.fromkeys(_CARRIES.get(encoder, ()), "0")
+    if options.keep_subtitles:
+        settings.pop("a53cc", None)
     if source.interlaced and encoder in _INTERLACED:
         settings["flags"] = settings.get("flags", "") + "+ildct+ilme"
         if encoder == "libx264":

@@ -63,6 +63,7 @@ class VideoProperties:
         bottom_field_first: Their order.
         mastering_display: FFmpeg's AVMasteringDisplayMetadata, if there is one.
         light_level: FFmpeg's AVContentLightMetadata, if there is one.
+        captions: Its frames carry closed captions.
         dynamic_hdr: There is HDR metadata that changes from frame to frame.
     """
 
@@ -82,6 +83,7 @@ class VideoProperties:
     bottom_field_first: bool = False
     mastering_display: bytes | None = None
     light_level: bytes | None = None
+    captions: bool = False
     dynamic_hdr: bool = False
 
     @property

@@ -94,6 +94,10 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
             what, why = f"{data} texts of {what}", "they look like positions or readings"
         logger.warning("leaving out %s: %s; --keep-subtitles keeps them", what, why)
         left_out.append(f"{what} left out, {why}")
+    if source.properties.captions and not options.keep_subtitles:
+        what, why = "closed captions", "they cannot be read as text"
+        logger.warning("leaving out %s: %s; --keep-subtitles keeps them", what, why)
+        left_out.append(f"{what} left out, {why}")
     spoken = {index: found for index, found in texts.items() if found.is_speech}
     return Survey(
         unspoken=names.keys() - spoken.keys(),

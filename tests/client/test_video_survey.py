@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -204,6 +205,35 @@ def test_nothing_beside_the_texts_says_more_than_they_do(tmp_path: Path) -> None
         copy(source, output)
         assert b"How are you?" in output.read_bytes()
         assert b"13.4050" not in output.read_bytes()
+
+
+def test_closed_captions_in_the_pictures_stay_behind(tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip(FFMPEG_MISSING)
+    plain, stream, source, output = (tmp_path / n for n in ("a.mp4", "a.h264", "b.mp4", "out.mp4"))
+    record(plain, pattern(5), Recording())
+    ffmpeg = ["ffmpeg", "-v", "error", "-y"]
+    to_stream = ["-c", "copy", "-bsf:v", "h264_mp4toannexb"]
+    subprocess.run([*ffmpeg, "-i", plain, *to_stream, stream], check=True, timeout=60)
+    # ATSC A/53, part 4: two pairs of bytes of CEA-608 in a message before each picture.
+    pairs = b"\xfc\x94\x2c\xfc\xc8\xe5"
+    message = b"\xb5\x00\x31GA94\x03\x42\xff" + pairs + b"\xff"
+    unit = b"\0\0\0\1\x06\x04" + bytes([len(message)]) + message + b"\x80"
+    pictures = re.compile(rb"\x00?\x00\x00\x01(?=[\x01\x21\x41\x61\x05\x25\x45\x65])")
+    stream.write_bytes(pictures.sub(lambda found: unit + found[0], stream.read_bytes()))
+    subprocess.run(
+        [*ffmpeg, "-r", "25", "-i", stream, "-c", "copy", source], check=True, timeout=60
+    )
+
+    def captions(path: Path) -> bool:
+        line = ["ffprobe", "-v", "error", "-show_frames", "-select_streams", "v", path]
+        return b"Closed Captions" in subprocess.run(line, capture_output=True, check=True).stdout
+
+    assert captions(source)
+    assert copy(source, output) == ["closed captions left out, they cannot be read as text"]
+    assert not captions(output)
+    assert copy(source, output, VideoOptions(keep_subtitles=True)) == []
+    assert captions(output)
 
 
 def test_what_cannot_be_read_as_text_stays_behind(tmp_path: Path) -> None:
