@@ -31,6 +31,8 @@ _GAP: Final = 1.8
 """A step between frames so many times as long as usual hides one that is missing."""
 _PICTURE_BYTES: Final = 32
 """Smaller packets can mean that the picture does not change."""
+_JOINT_PACKETS: Final = 4
+"""So few before a joint may be marked as broken for it."""
 _END_TOLERANCE_S: Final = 1.0
 
 
@@ -56,6 +58,7 @@ class DamageWatch:
         self._missing_after_s: float | None = None
         self._broken_packets = self._broken_frames = 0
         self._broken_at_s: float | None = None
+        self._lately: deque[bool] = deque(maxlen=_JOINT_PACKETS)
         self._interlaced = self._sound = False
 
     def packet(self, packet: av.Packet[Any]) -> None:
@@ -64,6 +67,7 @@ class DamageWatch:
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None:
             self._end = max(self._end, stamp + (packet.duration or 0))
+        self._lately.append(bool(packet.is_corrupt))
         if packet.is_corrupt:
             self._broken_packets += 1
             self._note_broken(None if stamp is None else float(stamp * self._time_base))
@@ -80,6 +84,18 @@ class DamageWatch:
         if self._last_s is not None:
             self._step(time_s - self._last_s)
         self._last_s = time_s
+
+    def join(self) -> None:
+        """Another recording begins, which may have another rate.
+
+        The marks by which demuxers know lost pieces do not go on there: they tell nothing.
+        """
+        self._broken_packets -= sum(self._lately)
+        self._lately.clear()
+        if not self._broken_packets and not self._broken_frames:
+            self._broken_at_s = None
+        self._steps.clear()
+        self._last_s = None
 
     def finish(self) -> None:
         """Warn if anything is missing."""

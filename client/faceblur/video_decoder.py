@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +57,8 @@ class FrameDecoder:
         self._size = (0, 0)
         self._resized = False
         self._count = 0
+        self._joints: deque[int] = deque()
+        self._joined = False
         self.properties: VideoProperties | None = None
 
     def decode(self, packet: av.Packet[Any] | None) -> Iterator[SourceFrame]:
@@ -82,6 +85,31 @@ class FrameDecoder:
                 self._check(self._ledger.remaining())
             self._watch.finish()
 
+    def join(self, packet: av.Packet[Any], leap_s: Fraction) -> None:
+        """Say that the next packet is the first of another recording, joined to the last.
+
+        Args:
+            packet: The packet, with a time that goes on.
+            leap_s: By how much the clock of the file went forward, seconds.
+        """
+        start = packet.dts if packet.pts is None else packet.pts
+        if start is None:
+            return
+        if not self._joined:
+            self._joined = True
+            logger.warning(
+                "%s: its clock goes %s by %.1f s %s, as where recordings are joined; the times of "
+                "the result go on from there",
+                self._path,
+                "back" if leap_s < 0 else "forward",
+                abs(float(leap_s)),
+                self._where(),
+            )
+        self._joints.append(start)
+        self._watch.join()
+        if self._ledger:
+            self._ledger.join(start)
+
     def unreadable(self, error: BaseException) -> InputError:
         """What to say when reading on has failed."""
         return InputError(
@@ -95,7 +123,9 @@ class FrameDecoder:
         if self._ledger and frame.pts is not None:
             self._check(self._ledger.deliver(frame.pts))
         step_back_s = self._clock.advance(
-            frame.pts if self._stores_times else None, frame.dts, frame.duration
+            frame.pts if self._stores_times else None,
+            None if self._stores_times else frame.dts,
+            frame.duration,
         )
         if step_back_s > _MAX_STEP_BACK_S:
             raise InputError(
@@ -103,6 +133,10 @@ class FrameDecoder:
                 "split it there, or renew its timestamps"
             )
         pts = self._clock.now
+        starts_scene = False
+        while self._joints and pts >= self._joints[0]:
+            self._joints.popleft()
+            starts_scene = True
         self._watch.frame(frame, float(pts * self._time_base))
         image = self._turner(self._drawable(frame))
         if has_alpha(image.format.name):
@@ -113,7 +147,9 @@ class FrameDecoder:
         image.pict_type = 0
         duration = frame.duration if self._stores_times else self._clock.step
         self._count += 1
-        return SourceFrame(self._count - 1, pts, duration or 0, self._time_base, image)
+        return SourceFrame(
+            self._count - 1, pts, duration or 0, self._time_base, image, starts_scene
+        )
 
     def _begin(self, frame: av.VideoFrame) -> VideoProperties:
         """Learn from the first frame how all will be."""

@@ -27,6 +27,7 @@ class SourceFrame:
         duration: How long, in `time_base`; 0 when the file does not say.
         time_base: Seconds to one tick.
         image: Upright, in a format that `VideoSurface` takes.
+        starts_scene: It is the first of another recording, whatever it looks like.
     """
 
     index: int
@@ -34,6 +35,7 @@ class SourceFrame:
     duration: int
     time_base: Fraction
     image: av.VideoFrame
+    starts_scene: bool = False
 
     @property
     def pts_s(self) -> Fraction:

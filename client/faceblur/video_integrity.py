@@ -32,10 +32,23 @@ class FrameLedger:
     def __init__(self) -> None:
         self._expected: list[int] = []
         self._started = False
+        self._last = 0
+        self._joint: int | None = None
+        self._cut_off: set[int] = set()
 
     def expect(self, pts: int) -> None:
         """A packet with this presentation time was given to the decoder."""
         heapq.heappush(self._expected, pts)
+        self._last = pts
+
+    def join(self, pts: int) -> None:
+        """The next packet is the first of another recording, joined to the last.
+
+        Neither the last frame before it, which may have been cut off, nor frames after it before
+        the first that can be decoded count.
+        """
+        self._cut_off.add(self._last)
+        self._joint = pts
 
     def deliver(self, pts: int) -> int | None:
         """A frame came out, the next in order of presentation.
@@ -48,14 +61,17 @@ class FrameLedger:
         lost = None
         while self._expected and self._expected[0] <= pts:
             due = heapq.heappop(self._expected)
-            if due < pts and self._started and lost is None:
-                lost = due
+            run_in = self._joint is not None and due >= self._joint
+            if due < pts and self._started and lost is None and not run_in:
+                lost = None if due in self._cut_off else due
+        if self._joint is not None and pts >= self._joint:
+            self._joint = None
         self._started = True
         return lost
 
     def remaining(self) -> int | None:
         """The time of a frame that never came, once all should have."""
-        return self._expected[0] if self._expected else None
+        return min(set(self._expected) - self._cut_off, default=None)
 
 
 def check_complete(path: Path) -> None:

@@ -210,6 +210,7 @@ def _covered(
         threshold=policy.threshold,
         time_s=lambda frame: float(frame.pts_s),
         thumbnail=lambda frame: thumbnail(frame.image),
+        starts_scene=lambda frame: frame.starts_scene,
     )
     return (FrameFaces(frame, faces) for frame, faces in covered)
 

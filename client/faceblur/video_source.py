@@ -18,6 +18,7 @@ from faceblur.video_alpha import alpha_decoder
 from faceblur.video_decoder import FrameDecoder, reason
 from faceblur.video_frames import SourceFrame, VideoProperties
 from faceblur.video_integrity import check_complete
+from faceblur.video_joints import ClockJoiner
 from faceblur.video_packets import PacketQueue, duplicate
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,12 @@ class VideoSource:
             self.tracks, self.fonts = self._other_tracks()
             self._packets = PacketQueue(self._container.demux(self._stream, *self.tracks))
             self.samples = self._sample()
+            # An edit list makes times of MP4 that go back; AVI counts frames.
+            self._one_clock = {"mp4", "avi"} & {*self._container.format.name.split(",")}
+            self._joiner = ClockJoiner(
+                self._packets,
+                broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE),
+            )
             context = alpha_decoder(self._stream, self._first_picture())
             self._decoder = FrameDecoder(path, self._stream, context)
             self._unread = self._read()
@@ -197,6 +204,9 @@ class VideoSource:
             # After the last packet PyAV gives an empty one for every track.
             last = packet.size == 0 and packet.dts is None
             self._limit(packet)
+            leap_s = None if self._one_clock else self._joiner.renew(packet)
+            if leap_s is not None and packet.stream is self._stream:
+                self._decoder.join(packet, leap_s)
             if packet.stream is self._stream:
                 yield from self._decoder.decode(None if last else packet)
             elif not last:

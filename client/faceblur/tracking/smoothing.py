@@ -85,6 +85,7 @@ class Window(Generic[Frame]):
         *,
         time_s: float,
         thumbnail: FloatArray | None = None,
+        starts_scene: bool = False,
     ) -> None:
         """Take in the next frame.
 
@@ -94,8 +95,10 @@ class Window(Generic[Frame]):
                 was not asked.
             time_s: When the frame is shown; later than the one before.
             thumbnail: As from `cuts.thumbnail`; None if cuts do not matter.
+            starts_scene: It is known to begin another scene.
         """
-        if thumbnail is not None and self._cuts.is_cut(thumbnail):
+        cut = thumbnail is not None and self._cuts.is_cut(thumbnail)
+        if cut or starts_scene:
             self._tracker.cut()
         number = self._next
         self._next += 1
@@ -256,6 +259,7 @@ def cover(
     threshold: float,
     time_s: Callable[[Frame], float],
     thumbnail: Callable[[Frame], FloatArray] | None = None,
+    starts_scene: Callable[[Frame], bool] | None = None,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Fill in the faces that the detector missed, looking both ways.
 
@@ -270,12 +274,14 @@ def cover(
         threshold: Lowest score that counts as a face, 0-1.
         time_s: When a frame is shown, seconds; rises strictly.
         thumbnail: A frame's thumbnail, as from `cuts.thumbnail`; None to ignore camera cuts.
+        starts_scene: Whether a frame is known to begin another scene.
     """
     window: Window[Frame] = Window(options, threshold=threshold)
     ahead_s = max(options.gap_s, options.lead_s)
     for frame, found in checked:
         small = None if thumbnail is None else thumbnail(frame)
-        window.push(frame, found, time_s=time_s(frame), thumbnail=small)
+        cut = starts_scene is not None and starts_scene(frame)
+        window.push(frame, found, time_s=time_s(frame), thumbnail=small, starts_scene=cut)
         while len(window) >= options.max_frames or window.span_s > ahead_s:
             yield window.pop()
     while len(window):
