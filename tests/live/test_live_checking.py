@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from faceblur import crowds
 from faceblur.detections import Detections
-from faceblur.detector import ModelInfo
-from faceblur.errors import DeadlineError, ReplyError
+from faceblur.detector import Detector, ModelInfo
+from faceblur.errors import CrowdedError, DeadlineError, ReplyError
 from faceblur.letterbox import Letterbox
 from faceblur.live.checking import IN_FLIGHT, MAX_HUNG, PATIENCE, Checker, Verdict
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
+from faceblur.tiling import part_views
 
 DEADLINE_S = 1.0
 FORMAT = FrameFormat(width=64, height=64)
@@ -48,11 +50,11 @@ class Scripted:
 class Bench:
     """A checker, its detector and a clock that stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, wrap: Callable[[Detector], Detector] = lambda detector: detector) -> None:
         self.detector = Scripted()
         self.woken = threading.Event()
         self.checker = Checker(
-            self.detector, min_score=0.1, deadline_s=DEADLINE_S, wake=self.woken.set
+            wrap(self.detector), min_score=0.1, deadline_s=DEADLINE_S, wake=self.woken.set
         )
         self.now_s = 100.0
         self.released: list[int] = []
@@ -293,6 +295,32 @@ def test_a_detector_that_loses_frames_is_asked_again(bench: Bench) -> None:
     bench.collect(after_s=PATIENCE * DEADLINE_S + 0.01)
     bench.arrive()
     bench.until_asked(IN_FLIGHT + 1)
+
+
+@pytest.mark.parametrize("lost", [None, 4])
+def test_a_crowd_is_shown_only_when_every_part_was_answered(
+    monkeypatch: pytest.MonkeyPatch, lost: int | None
+) -> None:
+    monkeypatch.setattr(crowds, "PART_SIZE", 32)
+    parts = len(part_views(64, 64, size=32))
+    assert parts > 4
+    bench = Bench(crowds.CrowdDetector)
+    bench.arrive()
+    bench.until_asked(1)
+    bench.detector.asked[0].set_exception(CrowdedError("more than it can hold"))
+    bench.until_asked(1 + parts)
+    assert bench.collect() == []
+    for number, part in enumerate(bench.detector.asked[1:]):
+        if number != lost:
+            part.set_result(NOBODY)
+    if lost is None:
+        assert bench.woken.wait(5)
+        assert _errors(bench.collect()) == [""]
+    else:
+        assert bench.collect() == []
+        assert _errors(bench.collect(after_s=DEADLINE_S + 0.01)) != [""]
+        bench.detector.asked[1 + lost].set_exception(DeadlineError("too late"))
+    bench.checker.close()
 
 
 def test_memory_is_given_back_only_when_the_detector_has_its_copy(bench: Bench) -> None:
