@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from running import PATTERN, Run, Sightless, shown, until
 
-from faceblur.live import Camera, SinkOptions, parse_source
+from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
 from faceblur.live.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
 from faceblur.live.source_options import SourceOptions
+from faceblur.triton_server import free_port
 from rig.faults import SilentServer
+from rig.recorder import recorder
 
 MEASURED_S = 2.0
 SLOW_FPS = 5
@@ -119,6 +121,27 @@ def test_a_sink_that_gets_stuck_is_killed_and_started_anew(run: Run, tmp_path: P
     killed, *_ = sorted(tmp_path.iterdir())
     with av.open(str(killed)) as container:
         assert sum(1 for _ in container.decode(video=0)) > 5, "what was cut off can be read"
+
+
+def test_a_peer_that_stops_reading_shows_as_waiting(run: Run, tmp_path: Path) -> None:
+    url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/live/door"
+    sink = dataclasses.replace(parse_sink(url), write_timeout_s=1.0, open_timeout_s=1.0)
+    with recorder(url, tmp_path / "seen.mkv") as peer:
+        camera = run(
+            "testpattern:?size=1280x720&fps=20", name="full", sinks=(sink,), detector=Sightless()
+        )
+        until(camera, shown(5))
+        os.kill(peer._process.pid, signal.SIGSTOP)
+        try:
+            started_s = time.monotonic()
+            until(camera, lambda stats: stats.sinks[0].state == "waiting")
+            assert time.monotonic() - started_s < 10, "its buffers are full, then it is a second"
+            for _ in range(15):
+                time.sleep(0.1)
+                assert camera.stats().sinks[0].state == "waiting", "also while it is tried again"
+            camera.stop()
+        finally:
+            os.kill(peer._process.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -194,7 +194,8 @@ class Sink:
         self._opened += 1
         self._opened_s = now_s
         self._has_written = False
-        self._state = "starting"
+        # One that has failed is not well before something was written.
+        self._state = "waiting" if self._error else "starting"
 
     def _limit_s(self) -> float:
         """When the frame that is being written has to be done."""

@@ -16,6 +16,7 @@ from faceblur.live.fitting import Fitter
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.sink_options import SinkOptions
 from faceblur.live.sound import SoundFormat, SoundPacket, SoundQueue
+from faceblur.live.stuck_peers import limit_silence
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ class StreamWriter:
         raw = self._options.kind == "v4l2"
         encoder = Encoder(self._container, self._target(), self._options, raw=raw, sound=sound)
         self._container.start_encoding()
+        if self._options.kind in ("rtsp", "rtmp"):
+            limit_silence(self._options.write_timeout_s)
         self._encoder = encoder
 
     def _target(self) -> FrameFormat:
