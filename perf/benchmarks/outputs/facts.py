@@ -71,7 +71,7 @@ def _json(value: Any, names: Mapping[str, str]) -> Any:
         return {key: _json(each, names) for key, each in value.items() if key not in PASSING}
     if isinstance(value, list):
         return [_json(each, names) for each in value]
-    return plain(value, names) if isinstance(value, str) and value else value
+    return "\n".join(plain(value, names)) if isinstance(value, str) else value
 
 
 def _digest(parts: Sequence[bytes]) -> str:
