@@ -50,7 +50,8 @@ def file_facts(path: Path, names: Mapping[str, str]) -> dict[str, Any]:
         lines = path.read_text().splitlines() if suffix == ".jsonl" else [path.read_text()]
         entries = [_json(json.loads(line), names) for line in lines if line.strip()]
         # Workers finish in any order; an audit is a chain, whose order counts.
-        return {"json": sorted(entries, key=str) if path.name == "finished.jsonl" else entries}
+        by_name = {str(each.get("name", "")): each for each in entries}
+        return {"json": by_name if path.name == "finished.jsonl" else entries}
     if suffix in (".txt", ".csv", ".md"):
         return {"text": plain(path.read_text(), names)}
     return {"there": True}
