@@ -68,6 +68,9 @@ def test_a_wrong_figure_is_seen(tmp_path: Path, old: str, new: str, told: str | 
     assert (told in "; ".join(found)) if told else found == []
 
 
-@pytest.mark.parametrize("text", ["Since 1.19.3", "`0.25`", "CUDA 13.4", "[x](a-0.55.md)", "5 s"])
+@pytest.mark.parametrize(
+    "text",
+    ["Since 1.19.3", "Runtime 1.19, 1.24 and 1.32", "`0.25`", "CUDA 13.4", "[x](a-0.55.md)", "5 s"],
+)
 def test_what_is_no_figure_needs_no_source(tmp_path: Path, text: str) -> None:
     assert faults(text, results=tmp_path, root=ROOT) == []
