@@ -44,7 +44,8 @@ NUMBER: Final = (
 )
 _UNIT = r"(?:kB|MB|GB|Mbit/s|ms|infer/s)\b"
 _VERSION = (
-    r"(?:(?:Python|CUDA|TensorRT|Triton|Compose|tritonserver|Runtime) \d[\d.]*(?:(?:-|, | and )\d[\d.]*)*"
+    r"(?:(?:Python|CUDA|TensorRT|Triton|Compose|tritonserver|Runtime) \d[\d.]*"
+    r"(?:(?:-|, | and )\d[\d.]*)*"
     r"|(?<![\d.])2\d\.(?:0\d|1[0-2])(?!\d|\.\d))"
 )
 _MEASURED = re.compile(rf"({NUMBER})(?= ?{_UNIT})|((?<![\w.])[-+−±]?\d+\.\d{{2,}}(?![\w]|\.\d))")
