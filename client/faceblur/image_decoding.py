@@ -26,6 +26,11 @@ MAX_PIXELS = 500_000_000
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 
+_RAW = (
+    "it is a raw file of a camera, of which at most a preview can be read: export it as TIFF or "
+    "JPEG"
+)
+
 _SUBFILE_TYPE = 254
 _REDUCED_COPY = 1
 _BITS_PER_SAMPLE = 258
@@ -77,6 +82,8 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
     Raises:
         InputError: The picture is too large, or needs a reader that is not installed.
     """
+    if path.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(_RAW)
     try:
         with _own_pixel_limit():
             image = _open(path)
@@ -90,10 +97,7 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
     with image:
         _check_size(*image.size)
         if _is_raw(image, path):
-            raise InputError(
-                "it is a raw file of a camera, of which only a preview can be read: export it as "
-                "TIFF or JPEG"
-            )
+            raise InputError(_RAW)
         yield image
 
 
@@ -202,7 +206,7 @@ def _is_raw(image: Image.Image, path: Path) -> bool:
     with path.open("rb") as file:
         canon = file.read(10)[8:] == b"CR"
     preview_first = bool(tags.get(_SUBFILE_TYPE, 0) & _REDUCED_COPY) and _SUB_DIRECTORIES in tags
-    return canon or preview_first or _DNG_VERSION in tags or path.suffix.lower() in RAW_SUFFIXES
+    return canon or preview_first or _DNG_VERSION in tags
 
 
 def _is_reduced_copy(image: Image.Image, index: int) -> bool:

@@ -34,6 +34,9 @@ _VIDEOS: Final = (
 )
 _UNREADABLE: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"FUJIFILMCCD-RAW")
 _PICTURE_BRANDS: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx")
+_SOURCE_CODE: Final = (".ts", ".mts")
+"""Suffixes that programs have too."""
+
 _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 
 _CERTAIN: Final = frozenset(
@@ -73,6 +76,8 @@ def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
         return "unreadable" if suffix in readable_suffixes() | VIDEO_SUFFIXES else None
     if suffix in RAW_SUFFIXES or _head(path).startswith(_UNREADABLE):
         return "unreadable"
+    if suffix in _SOURCE_CODE and _is_text(_head(path)):
+        return None
     kind = _known(path) or _probed(path)
     if kind is not None:
         return kind

@@ -62,6 +62,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "b.srt": lambda path: path.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n"),
     "data.bin": lambda path: path.write_bytes(np.random.default_rng(0).bytes(3000)),
     "empty": lambda path: path.touch(),
+    "program.ts": lambda path: path.write_text("export const a = 1;\n"),
     ".hidden.jpg": lambda path: PICTURE.save(path),
 }
 
@@ -89,12 +90,12 @@ def test_a_folder_is_told_apart_by_content(folder: Path) -> None:
     }
     left = ["canon.cr2", "drawing.svg", "gone.jpg", "new.jxl", "raw.dng", "renamed"]
     assert [path.name for path in found.unchecked] == left
-    assert found.others == 7
+    assert found.others == 8
 
 
 def test_results_get_names_that_can_be_written(folder: Path) -> None:
     found = survey([str(folder)], None)
-    assert (len(found.unchecked), found.others) == (6, 7)
+    assert (len(found.unchecked), found.others) == (6, 8)
     assert {job.source.name: job.output.name for job in found.jobs} == {
         "a.jpg": "a.jpg",
         "stereo.mpo": "stereo.mpo.jpg",
@@ -148,8 +149,10 @@ def test_a_raw_file_is_never_taken_for_its_preview(
     tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     make(tmp_path / "renamed.tif")
-    with pytest.raises(InputError, match="a raw file of a camera"):
-        read_image(tmp_path / "renamed.tif")
+    (tmp_path / "a.cr3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(99))
+    for name in ("renamed.tif", "a.cr3"):
+        with pytest.raises(InputError, match="a raw file of a camera"):
+            read_image(tmp_path / name)
 
 
 def test_the_pictures_beside_the_main_one_are_mentioned(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -38,6 +40,10 @@ from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from faceblur.video_pipeline import Progress, VideoOptions
 from faceblur.wording import names, printable
 from faceblur.workload import default_workers
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMES: Final = 20
 
 
 def _run_options(
@@ -161,9 +167,12 @@ def blur(
     if not quiet:
         _show(outcomes, opened, options, elapsed_s, others=found.others)
     if found.unchecked:
-        left = names([str(path) for path in found.unchecked], most=20)
+        for path in found.unchecked:
+            logger.info("not checked: %s", path)
+        left = names([str(path) for path in found.unchecked], most=_MOST_NAMES)
         told = "1 file was" if len(found.unchecked) == 1 else f"{len(found.unchecked)} files were"
-        click.echo(f"faceblur: {told} not checked: {left}", err=True)
+        hint = " (--verbose names them all)" if len(found.unchecked) > _MOST_NAMES else ""
+        click.echo(f"faceblur: {told} not checked: {left}{hint}", err=True)
     if found.unchecked or any(outcome.error is not None for outcome in outcomes):
         sys.exit(1)
 
