@@ -10,10 +10,12 @@ exec and is inherited by all children:
 - Files are made for their owner alone. Triton's Python backend opens its shared memory, which holds
   unmasked pictures, to every user of the machine, with fchmod, past the umask: that call does
   nothing here.
+- A crash writes no memory to the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -39,12 +41,20 @@ def main() -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(sys.argv[2]):
         sys.exit(1)
-    _end_session_with(libc, os.getpid())
     os.umask(0o077)
+    _dump_nothing()
     _disable_fchmod(libc)
+    _end_session_with(libc, os.getpid())
     if sys.argv[1] == "traced" and libc.ptrace(_PTRACE_TRACEME, 0, 0, 0) != 0:
         sys.exit(1)
     os.execv(sys.argv[3], sys.argv[3:])
+
+
+def _dump_nothing() -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open("/proc/self/coredump_filter", os.O_WRONLY)
+        os.write(fd, b"0")
+        os.close(fd)
 
 
 def _end_session_with(libc: ctypes.CDLL, pid: int) -> None:

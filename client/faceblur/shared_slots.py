@@ -160,7 +160,10 @@ def shortage(byte_size: int) -> str | None:
         return f"{SHM_FOLDER} cannot be written to"
     free = found.f_bavail * found.f_frsize
     if free < byte_size:
-        return f"{SHM_FOLDER} has {free >> 20} MB free, {byte_size >> 20} MB are needed"
+        return (
+            f"{SHM_FOLDER} has {free >> 20} MB free, {byte_size >> 20} MB are needed (in Docker: "
+            "--shm-size 1g)"
+        )
     return None
 
 

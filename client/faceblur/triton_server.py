@@ -366,9 +366,7 @@ def require_server(instances: int) -> TritonRuntime:
     """
     runtime = TritonRuntime.find()
     if reason := shortage(instances * INSTANCE_BYTES):
-        raise ServerStartError(
-            f"the Triton server has too little shared memory: {reason} (in Docker: --shm-size)"
-        )
+        raise ServerStartError(f"the Triton server gets no shared memory: {reason}")
     return runtime
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -64,6 +65,17 @@ while time.monotonic() < end and os.getppid() == int(sys.argv[2]):
 
 def _named(mark: str) -> list[str]:
     return [path.name for path in SHM_FOLDER.iterdir() if mark in path.name]
+
+
+def _group(pid: int | None) -> list[str]:
+    """The processes of a server."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(path.name)) == pid:
+                found.append(path.name)
+    assert len(found) >= 3
+    return found
 
 
 def _registered(address: str, mark: str) -> list[str]:
@@ -131,6 +143,9 @@ def test_no_other_user_ever_opens_a_region_of_the_server(
             detector.submit(np.zeros((1280, 1280, 3), np.uint8), min_score=0.5).result(20)
             assert _named(own_mark()) == [], "a picture lies under a name"
             detector.close()
+            for pid in _group(server.pid):
+                dumped = Path("/proc", pid, "coredump_filter").read_text()
+                assert int(dumped, 16) == 0, "a crash would write its pictures to the disk"
     finally:
         snoop.kill()
         said = snoop.communicate()[0]
@@ -213,9 +228,9 @@ def test_without_shared_memory_detection_is_in_this_process(
     ):
         assert opened.kind == "in process"
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "too little shared memory" in said
+    assert "gets no shared memory" in said
     assert "detecting in this process instead" in said
-    with pytest.raises(ServerStartError, match="too little shared memory"):
+    with pytest.raises(ServerStartError, match="gets no shared memory"):
         TritonServer(ServerOptions(onnx=onnx, model=model))
 
 
