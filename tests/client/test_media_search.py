@@ -62,6 +62,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "b.srt": lambda path: path.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n"),
     "data.bin": lambda path: path.write_bytes(np.random.default_rng(0).bytes(3000)),
     "empty": lambda path: path.touch(),
+    "song.m4a": lambda path: path.write_bytes(b"\0\0\0\x18ftypM4A " + bytes(99)),
     "program.ts": lambda path: path.write_text("export const a = 1;\n"),
     ".hidden.jpg": lambda path: PICTURE.save(path),
 }
@@ -90,12 +91,12 @@ def test_a_folder_is_told_apart_by_content(folder: Path) -> None:
     }
     left = ["canon.cr2", "drawing.svg", "gone.jpg", "new.jxl", "raw.dng", "renamed"]
     assert [path.name for path in found.unchecked] == left
-    assert found.others == 8
+    assert found.others == 9
 
 
 def test_results_get_names_that_can_be_written(folder: Path) -> None:
     found = survey([str(folder)], None)
-    assert (len(found.unchecked), found.others) == (6, 8)
+    assert (len(found.unchecked), found.others) == (6, 9)
     assert {job.source.name: job.output.name for job in found.jobs} == {
         "a.jpg": "a.jpg",
         "stereo.mpo": "stereo.mpo.jpg",
