@@ -11,10 +11,14 @@ import urllib.request
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from running import PATTERN, SIZE, Run, shown, until
 
-from faceblur.live import SinkOptions
+from faceblur.errors import OutputError
+from faceblur.live import SinkOptions, parse_sink
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.writers import Output, StreamWriter
 from faceblur.triton_server import free_port
 from rig.judge import Judge
 from rig.recorder import recorder
@@ -102,6 +106,21 @@ sys.exit(failures)
         if path != left:
             with av.open(str(path)) as container:
                 assert next(container.decode(video=0)).width == 320, "it can be played"
+
+
+def test_a_playlist_on_a_full_disk_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = StreamWriter(parse_sink(f"hls:{tmp_path / 'new'}"))
+    format_ = FrameFormat(width=64, height=48)
+    picture = np.full(format_.size_bytes, 128, np.uint8)
+    writer.write(Output(format_, picture, 0.0, 0.0))
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    writer._room_s = 0.0
+    with pytest.raises(OutputError, match="No space left on device"):
+        writer.write(Output(format_, picture, 1.0, 1.0))
+    writer.close()
 
 
 def test_mjpeg_shows_in_any_browser_and_only_on_this_machine(run: Run) -> None:

@@ -24,6 +24,7 @@ from faceblur.live.link import LinkClosedError
 from faceblur.live.options import CameraOptions
 from faceblur.live.redaction import redact
 from faceblur.live.sink_options import SinkOptions
+from faceblur.live.writers import ROOM_BYTES
 from faceblur.sessions import SessionOptions, open_session
 
 AT_ONCE: Final = 8
@@ -33,9 +34,6 @@ DEADLINE_S: Final = 15.0
 """For one probe, a fresh interpreter included."""
 
 _PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
-_ROOM_BYTES: Final = 10_000_000
-"""With less than this a folder is as good as full."""
-
 _TLS: Final = ("rtsps", "rtmps", "https")
 
 
@@ -180,7 +178,7 @@ def _folder_is_writable(folder: Path) -> str:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise OSError(f"{there} cannot be written to")
     free = shutil.disk_usage(there).free
-    if free < _ROOM_BYTES:
+    if free < ROOM_BYTES:
         raise OSError(f"{there} has no room left")
     return (
         f"{'the folder' if there == folder else there} can be written to, {free / 1e9:.1f} GB free"

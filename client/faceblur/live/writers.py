@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 HLS_LIST: Final = 6
 """Segments in an HLS playlist."""
+
+ROOM_BYTES: Final = 10_000_000
+"""With less than this a folder is as good as full."""
 
 _MUXERS: Final = {"rtsp": "rtsp", "rtmp": "flv", "hls": "hls"}
 
@@ -96,6 +103,7 @@ class StreamWriter:
         self._sound: SoundFormat | None = None
         self._waiting = SoundQueue()
         self._is_provisional = True
+        self._room_s = 0.0
 
     def write(self, output: Output) -> None:
         """See `Writer`."""
@@ -103,6 +111,7 @@ class StreamWriter:
         if self._must_reopen(output):
             self.close()
         try:
+            self._look_for_room()
             if self._encoder is None:
                 self._open(output)
             assert self._encoder is not None
@@ -126,6 +135,21 @@ class StreamWriter:
             container.close()
         except (av.error.FFmpegError, OSError) as error:
             raise failed(self._options, error) from error
+
+    def _look_for_room(self) -> None:
+        """FFmpeg goes on writing a playlist to a full disk, and says nothing.
+
+        Raises:
+            OSError: There is no room left.
+        """
+        now_s = time.monotonic()
+        if self._options.kind != "hls" or now_s - self._room_s < 1.0:
+            return
+        self._room_s = now_s
+        folder = Path(self._options.target)
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _must_reopen(self, output: Output) -> bool:
         """Whether what was opened was for other sound, or for placeholders of another size."""
