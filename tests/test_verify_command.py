@@ -21,8 +21,9 @@ from PIL import Image
 from faceblur.cli import main
 from faceblur.detections import Detections
 from faceblur.masks import Masker, MaskMode, MaskStyle
-from faceblur.proof.verify_evidence import Surroundings, compare, is_dim, shows_face, still_shown
+from faceblur.proof.verify_evidence import Surroundings, compare, shows_face, still_shown
 from faceblur.proof.verify_media import Frame, paired
+from faceblur.proof.verify_wholes import is_dim
 from faceblur.sessions import DetectionSession
 from faceblur.surface import ArraySurface
 

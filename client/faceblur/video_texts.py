@@ -98,11 +98,17 @@ _POSITION: Final = re.compile(
             # Grids: UTM, MGRS, open location codes.
             r"(?<!\w)\d{1,2}[C-HJ-NP-X]\s?[A-Z]{0,2}\s?\d{4,}\s?\d{4,}(?!\w)",
             r"(?<!\w)[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}(?!\w)",
+            # Three words, and names of fields of a grid.
+            r"(?<![\w.])[a-z]{3,}\.[a-z]{3,}\.[a-z]{3,}(?![\w.])",
+            r"(?i:breite\W{0,3}\d{1,2}[.,]\d.*l[äa]nge\W{0,3}\d)",
             # Written by programs.
             r"[{\[]\s*\"|[^\W\d_]\s*=\s*[-+]?\d|(?<![\w.@])(?=\S*\d)(?=\S*[A-Za-z])[\w+/=]{20,}",
         )
     )
 )
+_CODE: Final = re.compile(r"(?<!\w)(?=\w*[^\W\d]\d)\w{6,}")
+"""A letter before a digit in a long word, such as a geohash or a locator."""
+
 _PAIR: Final = re.compile(rf"{_DECIMAL}\s*[,;/|\s]\s*{_DECIMAL}")
 _LABELLED: Final = re.compile(r"[^\W\d][^\W\d]*\"?\s*:\s*\"?[-+]?\d")
 
@@ -168,7 +174,8 @@ def kind_of(text: str) -> Kind:
     decimals = len(re.findall(r"\d[.,]\d+", text))
     readings = len(_LABELLED.findall(text))
     if not wordy and (
-        decimals >= 2
+        (not words and _CODE.search(text))
+        or decimals >= 2
         or re.search(r"\d[.,]\d{4,}", text)
         or _PAIR.search(text)
         or digits >= max(9, 3 * words)

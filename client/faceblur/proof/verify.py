@@ -14,11 +14,11 @@ import numpy as np
 from faceblur.detector import Detector
 from faceblur.errors import InputError
 from faceblur.proof.verify_audit import AuditedOutput
-from faceblur.proof.verify_evidence import is_dim
 from faceblur.proof.verify_judging import Verdict, judge_alone, judge_beside
 from faceblur.proof.verify_media import Answer, Looking, Media, Pair, open_media, paired
 from faceblur.proof.verify_report import DimFrame, Finding, VerifyReport
 from faceblur.proof.verify_sheet import MOST, part
+from faceblur.proof.verify_wholes import is_dim
 from faceblur.spans import TimeSpan
 from faceblur.surface import Picture
 

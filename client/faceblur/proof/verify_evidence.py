@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.proof.verify_wholes import are_alike
+
 Grey = npt.NDArray[np.uint8]
 """uint8 [H, W]: luma."""
 
@@ -63,23 +65,6 @@ FINEST_DETAIL: Final = 1.0
 """And of the finest; the averages that `blur` smooths into each other mostly have less."""
 
 _GRID: Final = 4
-_THUMBNAIL: Final = 64
-_MIN_FREE: Final = 0.1
-_PLAIN: Final = 2.0
-_ALIKE: Final = 0.6
-
-_SAME_LEVELS: Final = 4
-_UNCHANGED: Final = 0.25
-_BY_CHANCE: Final = 2.0
-"""Part of the pixels that are the same in both: so many, and so much more often than pixels of
-other places are."""
-
-_SAMPLED: Final = 400
-
-_OVERVIEW: Final = 128
-_NOTHING_LEVELS: Final = 4
-_DIM_LEVELS: Final = 48
-"""From the darkest to the brightest part of a picture: less is nothing, and too little."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +242,7 @@ class Surroundings:
         """
         self._source, self._output, self._taken = source, output, taken
         self._by_octave: dict[int, Comparison] = {}
-        self.alike = self._compare_wholes()
+        self.alike = are_alike(source, output, taken)
 
     def of(self, box: Box) -> Comparison:
         """What regions as large as a box kept, elsewhere in the picture."""
@@ -277,49 +262,6 @@ class Surroundings:
                     continue
                 total += compare(self._source, self._output, box) or Comparison()
         return total
-
-    def _compare_wholes(self) -> bool:
-        height, width = self._source.shape
-        small = [
-            cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-            for picture in (self._source, self._output)
-        ]
-        free = np.ones((_THUMBNAIL, _THUMBNAIL), np.bool_)
-        scale = _THUMBNAIL / np.array([width, height, width, height])
-        for x1, y1, x2, y2 in np.clip(self._taken * scale, 0, _THUMBNAIL):
-            free[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
-        if free.mean() < _MIN_FREE:
-            return True
-        levels = [picture[free].astype(np.float64) for picture in small]
-        a, b = (picture - picture.mean() for picture in levels)
-        plain = min(a.std(), b.std()) < _PLAIN
-        correlation = (a @ b) / max(np.sqrt((a @ a) * (b @ b)), 1e-6)
-        return bool(plain or correlation >= _ALIKE or _is_unchanged(*levels))
-
-
-def is_dim(grey: Grey) -> bool:
-    """Whether a picture shows something, but so dark or flat that a detector misses faces in it.
-
-    What is all of one brightness, such as the black between two scenes, shows nothing at all.
-    """
-    side = max(grey.shape)
-    small = grey
-    if side > _OVERVIEW:
-        size = tuple(max(1, round(length * _OVERVIEW / side)) for length in grey.shape[::-1])
-        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
-    levels = int(small.max()) - int(small.min())
-    return _NOTHING_LEVELS <= levels < _DIM_LEVELS
-
-
-def _is_unchanged(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
-    """Whether many pixels of two lists are the same, place by place, and not by chance.
-
-    Beside a face that fills the picture, much of what is around it is under its mask.
-    """
-    same = float((np.abs(a - b) <= _SAME_LEVELS).mean())
-    step = max(1, len(a) // _SAMPLED)
-    anywhere = np.abs(np.subtract.outer(a[::step], b[::step])) <= _SAME_LEVELS
-    return same >= max(_UNCHANGED, _BY_CHANCE * float(anywhere.mean()))
 
 
 def still_shown(region: Comparison, elsewhere: Comparison) -> bool | None:
