@@ -47,3 +47,26 @@ def test_the_fault_matrix_is_whole_and_no_face_was_seen() -> None:
     assert [fault.name for fault in FAULTS if f"| {fault.name} |" not in text] == []
     assert faults.leaks(document) == 0
     assert document["control"]["faces"] > 0
+
+
+def _anchors(page: Path) -> set[str]:
+    """What a link may name behind #, as hosts of repositories make it of headings."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = [re.sub(r"[`*]", "", line) for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _lost(page: Path) -> list[str]:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text())
+    return [f"{p}#{a}" for p, a in links if a not in _anchors(page.parent / p if p else page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_there(page: Path) -> None:
+    assert _lost(page) == []
+
+
+def test_a_lost_anchor_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `b`, c\n\n[x](#a-b-c) [y](#a-b) [z](page.md#a-b-c)\n")
+    assert _lost(page) == ["#a-b"]
