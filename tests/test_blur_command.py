@@ -504,6 +504,8 @@ def test_serve_stays_up_and_stops_in_order(
     assert doctor.exit_code == 0, doctor.output
     assert address in doctor.output
     _assert_killed_clients_are_forgotten(address)
+    dumped = Path("/proc", str(process.pid), "coredump_filter").read_text()
+    assert int(dumped, 16) == 0, "a crash would write pictures to the disk"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
 

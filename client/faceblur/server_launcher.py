@@ -42,7 +42,7 @@ def main() -> None:
     if os.getppid() != int(sys.argv[2]):
         sys.exit(1)
     os.umask(0o077)
-    _dump_nothing()
+    dump_nothing()
     _disable_fchmod(libc)
     _end_session_with(libc, os.getpid())
     if sys.argv[1] == "traced" and libc.ptrace(_PTRACE_TRACEME, 0, 0, 0) != 0:
@@ -50,7 +50,8 @@ def main() -> None:
     os.execv(sys.argv[3], sys.argv[3:])
 
 
-def _dump_nothing() -> None:
+def dump_nothing() -> None:
+    """Keep the memory of this process and its children out of core dumps, where Linux is asked."""
     with contextlib.suppress(OSError):
         fd = os.open("/proc/self/coredump_filter", os.O_WRONLY)
         os.write(fd, b"0")

@@ -12,6 +12,7 @@ import click
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from faceblur.clitools import FaceblurGroup
+from faceblur.server_launcher import dump_nothing
 
 EXIT_CODES = """
 \b
@@ -61,3 +62,4 @@ class _Commands(FaceblurGroup):
 @click.version_option(package_name="faceblur-triton", prog_name="faceblur")
 def main() -> None:
     """Find faces in photos, videos and live cameras, and mask them."""
+    dump_nothing()
