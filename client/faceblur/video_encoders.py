@@ -45,7 +45,7 @@ _WELL_KNOWN: Final = (
 )
 _COUNTING: Final = frozenset(("mpeg1video", "mpeg2video", "mpeg4", "wmv1", "wmv2", "flv1"))
 _INTERLACED: Final = frozenset(("libx264", "mpeg2video"))
-_EVEN_ONLY: Final = frozenset(("h264", "hevc", "av1"))
+_EVEN_ONLY: Final = frozenset(("h264", "hevc", "av1", "wmv1", "wmv2"))
 _SAY_RANGE: Final = frozenset(("h264", "hevc", "av1", "vp9", "mjpeg"))
 """Codecs in which samples may span all values, and the stream says so."""
 _LEAVE_RANGE: Final = frozenset(("ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"))
@@ -56,6 +56,8 @@ _KEEP_ALPHA: Final = frozenset(
 """Encoders that keep transparency wherever their packets are put."""
 _ALPHA_BESIDE: Final = frozenset(("libvpx-vp9", "libvpx"))
 """Encoders that put it beside the picture, where few containers have room for it."""
+_VPX_ALPHA: Final = "yuva420p"
+"""The only format with transparency that libvpx opens with, of several that it lists."""
 _SUBSAMPLINGS: Final = {
     (1, 1): "4:4:4",
     (2, 1): "4:2:2",
@@ -125,17 +127,19 @@ def choose_encoder(
     else:
         codec = _preferred(container, source)
     alpha = has_alpha(source.pixel_format) and _keeps_alpha(codec, container)
-    pixel_format = closest_format(source, codec, alpha=alpha)
+    beside = alpha and codec.name in _ALPHA_BESIDE
+    pixel_format = _VPX_ALPHA if beside else closest_format(source, codec, alpha=alpha)
     _warn_of_losses(source, codec, pixel_format)
     limits_range = source.full_range and not _says_range(codec, container)
-    if limits_range:
+    # Grey and RGB become limited YUV for every encoder.
+    if limits_range and source.pixel_format.startswith("yuv"):
         logger.warning(
             "%s cannot say that pictures use the full range of values: they are brought to the "
             "limited one, and look the same",
             codec.name,
         )
     settings = _settings(codec.name, options, source)
-    if alpha and codec.name in _ALPHA_BESIDE:
+    if beside:
         settings["auto-alt-ref"] = "0"
     if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
         # MP4 stores how long frames take to decode; only without reordering is that how long

@@ -31,6 +31,7 @@ class Container:
         audio_encoder: For sound that has to be converted.
         audio_rate: The only one that it takes, samples per second; None if it takes others.
         holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
+        plain_sound: Players expect uncompressed sound in it.
         edit_lists: Tracks can start before zero, which is where encoders put their run-in.
         fixed_rate: Holds only a number of frames per second, not the time of each.
         clock_starts_anywhere: Its timestamps need not start near zero.
@@ -44,12 +45,14 @@ class Container:
     audio_encoder: str = "aac"
     audio_rate: int | None = None
     holds: frozenset[str] | None = None
+    plain_sound: bool = True
     edit_lists: bool = False
     fixed_rate: bool = False
     clock_starts_anywhere: bool = False
 
 
-_MP4: Final = Container(format="mp4", edit_lists=True)
+# There is a way to put uncompressed sound into MP4, which many players misread.
+_MP4: Final = Container(format="mp4", plain_sound=False, edit_lists=True)
 _BROADCAST: Final = frozenset(
     ("aac", "aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus")
 )

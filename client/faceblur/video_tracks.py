@@ -59,7 +59,10 @@ def _may_hold(container: Container, stream: av.AudioStream | SubtitleStream) -> 
     """Whether a container has a name for such packets at all."""
     if stream.codec_context is None:
         return False
-    if container.holds is not None and stream.codec.canonical_name not in container.holds:
+    name = stream.codec.canonical_name
+    if container.holds is not None and name not in container.holds:
+        return False
+    if name.startswith("pcm_") and not container.plain_sound:
         return False
     with av.open(io.BytesIO(), "w", format=container.format) as output:
         try:

@@ -432,6 +432,7 @@ def _levels(path: Path) -> Any:
     [
         *((".webm", "yuv420p", (95, 63)), (".mkv", "yuv420p", (95, 63))),
         *((".mp4", "yuv444p", (95, 63)), (".mp4", "yuv420p", (96, 64))),
+        (".wmv", "yuv420p", (96, 64)),
     ],
 )
 def test_odd_sizes_are_kept_or_extended_by_a_pixel(
