@@ -7,11 +7,15 @@ saying so. Only a real answer to a real picture counts.
 from __future__ import annotations
 
 import logging
+import random
+import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,8 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detections import Detections
-from faceblur.detector import Canvas, Detector, ModelInfo, submit_batch
+from faceblur.detector import (
+    Canvas,
+    Detector,
+    ModelInfo,
+    renew,
+    submit_batch,
+    submit_everywhere,
+)
 from faceblur.errors import CanaryError, FaceblurError
+from faceblur.letterbox import PAD_VALUE
 from faceblur.repeats import kind_of
 
 logger = logging.getLogger(__name__)
@@ -37,35 +49,66 @@ MIN_IOU = 0.4
 INTERVAL_S = 5.0
 """Pause between two canaries."""
 
+_RECENT = 32
+"""Frames whose shapes are remembered."""
+
 RECONNECTION_S = 5.0
 """How long a server that was started anew has to come into reach."""
 
 
-def check(detector: Detector, *, deadline_s: float, copies: int = 1) -> None:
-    """Send the picture and look for the face.
+def check(
+    detector: Detector,
+    *,
+    deadline_s: float,
+    copies: int = 1,
+    shape: tuple[int, int] | None = None,
+) -> None:
+    """Send the picture and look for the face: as it is, as a frame, and by every way of frames.
 
     Args:
         detector: What has to find it.
         deadline_s: Seconds until the answer must be here.
         copies: How many to send at once; a server with several instances of a model can have
             lost one of them.
+        shape: Height and width of frames. The picture is sent somewhere on one of that shape too.
 
     Raises:
         CanaryError: It did not come back with its face in time.
     """
-    futures = [detector.submit(picture(), min_score=MIN_SCORE) for _ in range(copies)]
-    for future in futures:
-        _judge(future, deadline_s)
+    sheets = [(picture(), FACE)] * copies
+    if shape is not None and min(shape) >= min(picture().shape[:2]):
+        sheets.append(placed(shape))
+    sent = [(detector.submit(sheet, min_score=MIN_SCORE), face) for sheet, face in sheets]
+    for future, face in sent:
+        _judge(future, face, deadline_s)
+    for future in submit_everywhere(detector, picture(), min_score=MIN_SCORE):
+        _judge(future, FACE, deadline_s)
 
 
-def _judge(future: Future[Detections], deadline_s: float) -> None:
+def placed(shape: tuple[int, int]) -> tuple[Canvas, npt.NDArray[np.float32]]:
+    """The picture somewhere on a grey canvas, and where its face is there.
+
+    Args:
+        shape: Height and width of the canvas, pixels.
+    """
+    canvas = np.full((*shape, 3), PAD_VALUE, np.uint8)
+    height, width = picture().shape[:2]
+    top, left = (
+        secrets.randbelow(room - side + 1)
+        for room, side in zip(shape, (height, width), strict=True)
+    )
+    canvas[top : top + height, left : left + width] = picture()
+    return canvas, FACE + np.array([left, top, left, top], np.float32)
+
+
+def _judge(future: Future[Detections], face: npt.NDArray[np.float32], deadline_s: float) -> None:
     try:
         faces = future.result(deadline_s)
     except FutureTimeoutError as error:
         raise CanaryError(f"the check picture was not answered within {deadline_s:g} s") from error
     except FaceblurError as error:
         raise CanaryError(f"the check picture was not answered: {error}") from error
-    overlap = _iou(faces.boxes, FACE).max(initial=0.0)
+    overlap = _iou(faces.boxes, face).max(initial=0.0)
     if overlap < MIN_IOU:
         raise CanaryError(
             f"the check picture came back without its face ({len(faces)} found, best overlap "
@@ -76,13 +119,14 @@ def _judge(future: Future[Detections], deadline_s: float) -> None:
 class GuardedDetector:
     """A detector that answers only while its canary lives.
 
-    One canary is sent before the first frame and one every few seconds after; while the last one
-    failed, every frame fails with its `CanaryError`.
+    One canary is sent before the first frame and one every few seconds after, by the ways and in
+    the shapes of the frames; while the last one failed, every frame fails with its `CanaryError`,
+    also one that is under way.
 
     Args:
         detector: What finds the faces. Closed with this object.
         deadline_s: Seconds in which a canary must come back.
-        interval_s: Seconds between two canaries.
+        interval_s: Seconds from one canary to the next.
         copies: How many are sent at once; see `check`.
         revive: Called when a canary failed, to bring the server back; it may take its time.
 
@@ -105,6 +149,7 @@ class GuardedDetector:
         self._copies = copies
         self._revive = revive
         self._failure: CanaryError | None = None
+        self._shapes: deque[tuple[int, int]] = deque(maxlen=_RECENT)
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._looked = threading.Condition()
@@ -126,7 +171,7 @@ class GuardedDetector:
         """Start looking for faces; see `faceblur.detector.Detector`."""
         if (failure := self._failure) is not None:
             return _refused(failure)
-        return self._detector.submit(canvas, min_score=min_score)
+        return self._kept(self._detector.submit(canvas, min_score=min_score), canvas.shape)
 
     def submit_batch(
         self, canvases: Sequence[Canvas], *, min_score: float
@@ -134,7 +179,11 @@ class GuardedDetector:
         """Start looking for faces; see `faceblur.detector.BatchDetector`."""
         if (failure := self._failure) is not None:
             return [_refused(failure) for _ in canvases]
-        return submit_batch(self._detector, canvases, min_score=min_score)
+        answers = submit_batch(self._detector, canvases, min_score=min_score)
+        return [
+            self._kept(answer, canvas.shape)
+            for answer, canvas in zip(answers, canvases, strict=True)
+        ]
 
     def look(self) -> None:
         """Have a canary sent soon, without waiting for it; frames go on meanwhile."""
@@ -154,12 +203,32 @@ class GuardedDetector:
         self._thread.join(timeout=self._deadline_s + 1)
         self._detector.close()
 
+    def _kept(self, answer: Future[Detections], shape: tuple[int, ...]) -> Future[Detections]:
+        """An answer that counts only if the canary lives when it comes."""
+        kept: Future[Detections] = Future()
+
+        def answered(_: Future[Detections]) -> None:
+            with suppress(InvalidStateError):  # whoever waited may have given it up
+                if answer.cancelled():
+                    kept.cancel()
+                elif error := answer.exception() or self._failure:
+                    kept.set_exception(error)
+                else:
+                    self._shapes.append((shape[0], shape[1]))
+                    kept.set_result(answer.result())
+
+        kept.add_done_callback(lambda each: answer.cancel() if each.cancelled() else None)
+        answer.add_done_callback(answered)
+        return kept
+
     def _watch(self) -> None:
+        due_s = time.monotonic() + self._interval_s
         while not self._stop.is_set():
-            self._look_now.wait(self._interval_s)
+            self._look_now.wait(max(0.0, due_s - time.monotonic()))
             self._look_now.clear()
             if self._stop.is_set():
                 return
+            due_s = time.monotonic() + self._interval_s
             failure = self._look()
             if failure is not None and self._revive is not None and not self._stop.is_set():
                 logger.warning("%s; starting the server anew", failure)
@@ -171,10 +240,17 @@ class GuardedDetector:
                     logger.warning("%s", failure)
                 self._failure = failure
                 self._looked.notify_all()
+            if failure is not None:
+                renew(self._detector)
 
     def _look(self) -> CanaryError | None:
         try:
-            check(self._detector, deadline_s=self._deadline_s, copies=self._copies)
+            check(
+                self._detector,
+                deadline_s=self._deadline_s,
+                copies=self._copies,
+                shape=random.choice(self._shapes) if self._shapes else None,
+            )
         except CanaryError as error:
             return error
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -12,7 +12,14 @@ from typing import Final
 import numpy as np
 
 from faceblur.detections import Detections
-from faceblur.detector import Canvas, Detector, ModelInfo, submit_batch
+from faceblur.detector import (
+    Canvas,
+    Detector,
+    ModelInfo,
+    renew,
+    submit_batch,
+    submit_everywhere,
+)
 from faceblur.errors import CrowdedError, ServerError
 from faceblur.letterbox import Letterbox
 from faceblur.tiling import CONFIRMING_PART, View, merge, part_views
@@ -66,6 +73,16 @@ class CrowdDetector:
             self._followed(answer, partial(self._by_itself, canvas, min_score))
             for answer, canvas in zip(answers, kept, strict=True)
         ]
+
+    def submit_everywhere(
+        self, canvas: Canvas, *, min_score: float
+    ) -> Iterator[Future[Detections]]:
+        """See `faceblur.detector.ManyWayDetector`."""
+        return submit_everywhere(self._detector, canvas, min_score=min_score)
+
+    def renew(self) -> None:
+        """See `faceblur.detector.ManyWayDetector`."""
+        renew(self._detector)
 
     def close(self) -> None:
         """Close the detector; what is being looked at in parts fails."""

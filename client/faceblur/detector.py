@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -71,6 +71,33 @@ class BatchDetector(Detector, Protocol):
             A future for each, as of `submit`. A request that fails, fails for all of its
             canvases; its deadline is as many times that of one canvas as it has canvases.
         """
+
+
+@runtime_checkable
+class ManyWayDetector(Detector, Protocol):
+    """A detector whose frames travel by one of several ways, each of which can be misled."""
+
+    def submit_everywhere(
+        self, canvas: Canvas, *, min_score: float
+    ) -> Iterator[Future[Detections]]:
+        """Send a small canvas by each way in turn, the next when the last answer was taken."""
+
+    def renew(self) -> None:
+        """Use none of the ways again: one of them brought the answer to something else."""
+
+
+def submit_everywhere(
+    detector: Detector, canvas: Canvas, *, min_score: float
+) -> Iterator[Future[Detections]]:
+    """Ask any detector by every way that it has of its own; see `ManyWayDetector`."""
+    if isinstance(detector, ManyWayDetector):
+        yield from detector.submit_everywhere(canvas, min_score=min_score)
+
+
+def renew(detector: Detector) -> None:
+    """Have any detector take new ways; see `ManyWayDetector`."""
+    if isinstance(detector, ManyWayDetector):
+        detector.renew()
 
 
 def submit_batch(

@@ -15,7 +15,8 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +32,13 @@ logger = logging.getLogger(__name__)
 SHM_FOLDER = Path("/dev/shm")
 INSTANCE_BYTES: Final = 48 << 20
 """What a server's instance may come to take for a request of 16 MB and its answer."""
+_SMALLEST: Final = 1 << 16
+"""So that a check picture fits into every region, however small its frames are."""
 _RESERVE: Final = 2 * INSTANCE_BYTES
 """Left to the server, whose requests fail without it; ours can go through gRPC."""
+
+_PAUSES_S: Final = (0.01, 0.05)
+"""Before a region that is in use is tried to be let go of again."""
 
 _OURS: Final = re.compile(rf"faceblur_(?:[a-z]+_)?(?P<owner>{PATTERN})_.*")
 """Names of the regions of clients and of embedded servers."""
@@ -45,10 +51,12 @@ class Slot:
     Attributes:
         name: Name of the region, unguessable.
         memory: What it holds, uint8.
+        is_given_up: It is dropped as soon as its request has ended.
     """
 
     name: str
     memory: npt.NDArray[np.uint8]
+    is_given_up: bool = False
 
 
 class SharedSlots:
@@ -63,8 +71,10 @@ class SharedSlots:
         self._client = client
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._free: list[Slot] = []
         self._used: set[Slot] = set()
+        self._claimed: Slot | None = None
 
     def take(self, canvases: Sequence[npt.NDArray[np.uint8]]) -> Slot:
         """Copy canvases into a free region, which stays taken until `give_back` or `retire`.
@@ -76,12 +86,16 @@ class SharedSlots:
         """
         byte_size = sum(canvas.nbytes for canvas in canvases)
         with self._lock:
-            fitting = [slot for slot in self._free if slot.memory.nbytes >= byte_size]
+            fitting = [
+                slot
+                for slot in self._free
+                if slot.memory.nbytes >= byte_size and slot is not self._claimed
+            ]
             slot = min(fitting, key=lambda each: each.memory.nbytes, default=None)
             if slot is not None:
                 self._free.remove(slot)
         if slot is None:
-            slot = self._create(byte_size)
+            slot = self._create(max(byte_size, _SMALLEST))
         with self._lock:
             self._used.add(slot)
         offset = 0
@@ -90,12 +104,37 @@ class SharedSlots:
             offset += canvas.nbytes
         return slot
 
+    def each(self, *, timeout_s: float) -> Iterator[Slot]:
+        """Take every region that there is now, one after the other; by one thread at a time.
+
+        One that is in use is waited for; one whose request does not end in time is passed by, for
+        it is dropped then. Each stays taken until `give_back` or `retire`.
+        """
+        with self._lock:
+            slots = [*self._free, *self._used]
+        for slot in slots:
+            if self._claim(slot, timeout_s):
+                yield slot
+
+    def _claim(self, slot: Slot, timeout_s: float) -> bool:
+        with self._changed:
+            # Else the next frame would be faster.
+            self._claimed = slot
+            self._changed.wait_for(lambda: slot not in self._used, timeout_s)
+            self._claimed = None
+            if slot not in self._free:
+                return False
+            self._free.remove(slot)
+            self._used.add(slot)
+            return True
+
     def give_back(self, slot: Slot) -> None:
         """Make a region available again; its request was answered."""
         with self._lock:
             if slot in self._used:
                 self._used.discard(slot)
                 self._free.append(slot)
+                self._changed.notify_all()
 
     def retire(self, slot: Slot) -> None:
         """Drop a region whose request was not answered: the server may still read it.
@@ -106,10 +145,23 @@ class SharedSlots:
             if slot not in self._used:
                 return  # closed meanwhile
             self._used.discard(slot)
-            slots = [slot, *self._free]
-            self._free.clear()
+            slots = [slot]
+            if not slot.is_given_up:
+                slots += self._free
+                self._free.clear()
+            self._changed.notify_all()
         for each in slots:
             self._unregister(each)
+
+    def renew(self) -> None:
+        """Drop all regions, those in use when their requests have ended; new ones are made."""
+        with self._lock:
+            slots = [*self._free]
+            self._free.clear()
+            for slot in self._used:
+                slot.is_given_up = True
+        for slot in slots:
+            self._unregister(slot)
 
     def close(self) -> None:
         """Drop all regions."""
@@ -117,6 +169,7 @@ class SharedSlots:
             slots = [*self._free, *self._used]
             self._free.clear()
             self._used.clear()
+            self._changed.notify_all()
         for slot in slots:
             self._unregister(slot)
 
@@ -142,12 +195,20 @@ class SharedSlots:
         return Slot(name, memory)
 
     def _unregister(self, slot: Slot) -> None:
-        try:
-            self._client.unregister_system_shared_memory(slot.name, client_timeout=self._timeout_s)
-        except (InferenceServerException, ValueError) as error:
-            # The server may be gone, and its registration with it; ValueError is gRPC's way to
-            # say that the connection was closed meanwhile.
-            logger.debug("region %s stays registered: %s", slot.name, error)
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                self._client.unregister_system_shared_memory(
+                    slot.name, client_timeout=self._timeout_s
+                )
+            except (InferenceServerException, ValueError) as error:
+                # A server lets go a moment after it has answered.
+                if pause_s is not None and "in use" in str(error):
+                    time.sleep(pause_s)
+                    continue
+                # The server may be gone, and its registration with it; ValueError is gRPC's way to
+                # say that the connection was closed meanwhile.
+                logger.debug("region %s stays registered: %s", slot.name, error)
+            return
 
 
 def shortage(byte_size: int) -> str | None:

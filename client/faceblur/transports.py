@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -16,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from faceblur.detector import Canvas
 from faceblur.errors import ServerError
-from faceblur.shared_slots import SharedSlots
+from faceblur.shared_slots import SharedSlots, Slot
 
 logger = logging.getLogger(__name__)
 
@@ -135,15 +136,37 @@ class SharedMemoryTransport:
             return self._without.pack(canvases)
         images = _images(canvases)
         images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
+        return Parcel([images], self._done(slot))
 
+    def pack_each(self, canvas: Canvas, *, timeout_s: float) -> Iterator[Parcel]:
+        """Pack a canvas once into each region that there is, anywhere in it.
+
+        Whoever has pointed the region's name at memory of his own cannot know where.
+
+        Args:
+            canvas: A small one; it fits into all.
+            timeout_s: How long a region that is in use is waited for.
+        """
+        for slot in self._slots.each(timeout_s=timeout_s):
+            offset = secrets.randbelow(slot.memory.nbytes - canvas.nbytes + 1)
+            slot.memory[offset : offset + canvas.nbytes] = canvas.reshape(-1)
+            images = _images([canvas])
+            images.set_shared_memory(slot.name, canvas.nbytes, offset)
+            yield Parcel([images], self._done(slot))
+
+    def _done(self, slot: Slot) -> Callable[[bool], None]:
         def done(failed: bool) -> None:
-            if failed:
+            if failed or slot.is_given_up:
                 # Not from gRPC's own thread: dropping a region asks the server.
                 threading.Thread(target=self._slots.retire, args=(slot,), daemon=True).start()
             else:
                 self._slots.give_back(slot)
 
-        return Parcel([images], done)
+        return done
+
+    def renew(self) -> None:
+        """Drop the regions; the next pictures get new ones."""
+        self._slots.renew()
 
     def close(self) -> None:
         """Drop the regions."""

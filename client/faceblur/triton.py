@@ -7,7 +7,7 @@ import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -99,6 +99,27 @@ class TritonDetector:
             futures += self._submit(self._transporter, canvases[start : start + room], min_score)
         return futures
 
+    def submit_everywhere(
+        self, canvas: Canvas, *, min_score: float
+    ) -> Iterator[Future[Detections]]:
+        """Send a canvas by each way that frames take; see `faceblur.detector.ManyWayDetector`."""
+        if not isinstance(self._transporter, SharedMemoryTransport):
+            return
+        timeout_s = self.connection.deadline_s
+        for parcel in self._transporter.pack_each(canvas, timeout_s=timeout_s):
+            request = self._request(1)
+            try:
+                self._send(request, self._transporter.ensemble, parcel, min_score)
+            except InferenceServerException as error:
+                request.fail(self._error(error))
+            yield request.futures[0]
+
+    def renew(self) -> None:
+        """Use none of the ways again; see `faceblur.detector.ManyWayDetector`."""
+        if isinstance(self._transporter, SharedMemoryTransport):
+            # A server that hangs takes its time to let go of them.
+            threading.Thread(target=self._transporter.renew, daemon=True).start()
+
     def check_size(self, size: int) -> None:
         """See whether the server takes canvases of a size.
 
@@ -144,7 +165,7 @@ class TritonDetector:
     def _submit(
         self, transporter: Transporter, canvases: Sequence[Canvas], min_score: float
     ) -> list[Future[Detections]]:
-        request = Request(f"{self._token}-{next(self._numbers)}", pictures=len(canvases))
+        request = self._request(len(canvases))
         try:
             self.check_size(max(canvases[0].shape[:2]))
             self._send(request, transporter.ensemble, transporter.pack(canvases), min_score)
@@ -153,6 +174,9 @@ class TritonDetector:
         except ServerError as error:
             request.fail(error)
         return request.futures
+
+    def _request(self, pictures: int) -> Request:
+        return Request(f"{self._token}-{next(self._numbers)}", pictures=pictures)
 
     def _send(self, request: Request, ensemble: str, parcel: Parcel, min_score: float) -> None:
         scores = np.full((len(request.futures), 1), min_score, np.float32)

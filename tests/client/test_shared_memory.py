@@ -171,7 +171,7 @@ def test_regions_are_for_their_owner_alone(
     before = os.umask(0)
     try:
         detector = TritonDetector(Connection(address=session.server.address, transport="shm"))
-        canary.check(detector, deadline_s=20)
+        canary.check(detector, deadline_s=20, copies=2)
         detector.close()
     finally:
         os.umask(before)
@@ -194,7 +194,7 @@ def test_what_lacks_shared_memory_goes_another_way(
     with caplog.at_level(logging.WARNING, "faceblur"):
         monkeypatch.setattr(os, "posix_fallocate", full)
         for _ in range(2):
-            canary.check(detector, deadline_s=20)
+            canary.check(detector, deadline_s=20, copies=2)
         detector.close()
         monkeypatch.undo()
         monkeypatch.setattr(shared_slots, "SHM_FOLDER", Path("/nowhere"))
