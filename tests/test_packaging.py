@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -77,6 +78,18 @@ def test_the_client_imports_nothing_heavy() -> None:
     check = f"import sys, faceblur, faceblur.cli; sys.exit(str(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
     assert done.stderr.strip() == b"set()"
+
+
+@pytest.mark.parametrize(("first", "quiet"), [("faceblur", True), ("sys", False)])
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path, first: str, quiet: bool) -> None:
+    script = f"import {first}, onnxruntime, os; print(os.environ.get('ORT_DISABLE_TELEMETRY'))"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    told = subprocess.check_output(
+        [sys.executable, "-c", script], env=environment | {"TMPDIR": str(tmp_path)}, text=True
+    )
+    assert told.strip() == ("1" if quiet else "None")
+    # The mark of a session that is reported, which not every release leaves.
+    assert not quiet or list(tmp_path.iterdir()) == []
 
 
 def test_an_install_line_works_from_any_folder(tmp_path: Path) -> None:

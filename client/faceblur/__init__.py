@@ -11,6 +11,7 @@ A frame that could not be checked raises a `FaceblurError`; it is never returned
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
         ServerUnavailableError,
     )
     from faceblur.masks import MaskStyle
+
+# ONNX Runtime's wheel reports its use to its makers, unless this is set before it is imported, here
+# or in a server that is started from here. Nothing is to leave this machine.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "TLS",
