@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
 import urllib.request
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_LISTENS: Final = "0A"
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
 
 
@@ -43,6 +46,26 @@ def keep_proxies_away() -> None:
         listed = [each for each in (value or "").split(",") if each]
         if listed != ["*"]:
             os.environ[name] = ",".join(dict.fromkeys([*listed, *NAMES]))
+
+
+def stranger_at(port: int) -> int | None:
+    """Another user of this machine who listens on a port; None where root or we do, or nobody.
+
+    Args:
+        port: Of TCP. Only Linux tells.
+
+    Returns:
+        The user's number.
+    """
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        with contextlib.suppress(OSError):
+            for line in table.read_text().splitlines()[1:]:
+                fields = line.split()
+                uid = int(fields[7])
+                listens = fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port
+                if listens and uid not in (0, os.geteuid()):
+                    return uid
+    return None
 
 
 def open_url(request: urllib.request.Request, *, timeout_s: float) -> Any:

@@ -21,6 +21,7 @@ from faceblur.detector import ModelInfo
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
 from faceblur.inprocess import InProcessDetector
 from faceblur.letterbox import rounded_size
+from faceblur.loopback import stranger_at
 from faceblur.triton import TritonDetector
 from faceblur.triton_server import (
     ServerOptions,
@@ -191,6 +192,14 @@ def _remote(options: SessionOptions, address: str, size: int) -> DetectionSessio
 
 def _local(options: SessionOptions, size: int) -> DetectionSession | None:
     if not accepts_connections(DEFAULT_SERVER):
+        return None
+    if (uid := stranger_at(int(DEFAULT_SERVER.rpartition(":")[2]))) is not None:
+        logger.warning(
+            "not using %s: another user of this machine (number %d) listens there; name it with "
+            "--server if you trust him with your pictures",
+            DEFAULT_SERVER,
+            uid,
+        )
         return None
     try:
         return _remote(options, DEFAULT_SERVER, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import threading
@@ -15,10 +16,12 @@ import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur import models, server_token, triton_server
+from faceblur import models, server_token, sessions, triton_server
 from faceblur.connection import Connection
 from faceblur.letterbox import Letterbox
+from faceblur.loopback import stranger_at
 from faceblur.owners import own_mark
+from faceblur.sessions import SessionOptions
 from faceblur.triton import ENSEMBLE, TritonDetector
 from faceblur.triton_channel import open_client
 from faceblur.triton_server import ServerOptions, TritonServer
@@ -190,3 +193,26 @@ def test_a_token_goes_with_its_server(official: str) -> None:
     assert server_token.find("127.0.0.1:2") == "def"
     server_token.remove(2, "def")
     assert server_token.find("127.0.0.1:2") is None
+
+
+def test_pictures_never_go_to_a_server_that_another_user_has_put_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        listening = socket.create_server(("127.0.0.1", 0))
+    finally:
+        if root:
+            os.seteuid(0)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with listening:
+        port = listening.getsockname()[1]
+        monkeypatch.setattr(sessions, "DEFAULT_SERVER", f"localhost:{port}")
+        assert sessions._local(SessionOptions(deadline_s=1), 640) is None
+    assert "another user of this machine" in caplog.text
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        monkeypatch.undo()
+        assert stranger_at(own.getsockname()[1]) is None
