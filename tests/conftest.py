@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faceblur.sessions import DetectionSession, SessionOptions, open_session
-from faceblur.triton_runtime import TritonRuntime
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.triton.runtime import TritonRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
@@ -47,7 +47,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def official(shared: Path, cache: Path) -> str:
     """Name of the official n-0.5 model, pulled into the cache from the shared file."""
-    from faceblur_export.weights import pull
+    from faceblur_export.pull import pull
 
     pull(OFFICIAL, source=shared / "weights" / f"{OFFICIAL}.pt")
     return OFFICIAL

@@ -13,10 +13,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import triton_to_np_dtype
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.letterbox import canonical_shapes
-from faceblur.repository import model_repository
+from faceblur.detection import models
+from faceblur.detection.letterbox import canonical_shapes
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import model_repository
 
 REPOSITORY = model_repository()
 CONFIGS = sorted([*REPOSITORY.glob("*/config.pbtxt"), *REPOSITORY.glob("*/configs/*.pbtxt")])

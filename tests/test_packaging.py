@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from faceblur.extras import install_line
+from faceblur.errors import install_line
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "onnx", "onnxruntime", "pytriton", "scipy", "matplotlib", "tensorrt")
@@ -54,7 +54,7 @@ def test_the_wheel_carries_the_whole_model_repository(wheel: zipfile.ZipFile) ->
 def test_the_wheel_carries_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     top = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert top == {"faceblur", "faceblur_export", "faceblur_training"}
-    assert {"faceblur/canary.png", "faceblur/py.typed"} <= set(wheel.namelist())
+    assert {"faceblur/detection/canary.png", "faceblur/py.typed"} <= set(wheel.namelist())
 
 
 def test_the_base_is_thin(metadata: Message) -> None:
@@ -93,7 +93,7 @@ def test_onnx_runtime_reports_to_nobody(tmp_path: Path, first: str, quiet: bool)
 
 
 def test_an_install_line_works_from_any_folder(tmp_path: Path) -> None:
-    script = "import faceblur.extras as e; print(e.install_line('heic'))"
+    script = "import faceblur.errors as e; print(e.install_line('heic'))"
     line = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True)
     assert line.startswith("pip install -e ")
     options = "--dry-run --no-deps --no-index --no-build-isolation --disable-pip-version-check"

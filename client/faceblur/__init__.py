@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from faceblur.blurrer import Blurrer, Masked, connect
-    from faceblur.connection import TLS
+    from faceblur.detection.triton.connection import TLS
     from faceblur.detections import Detections
     from faceblur.errors import (
         CanaryError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ServerStartError,
         ServerUnavailableError,
     )
-    from faceblur.masks import MaskStyle
+    from faceblur.masks.style import MaskStyle
 
 # ONNX Runtime's wheel reports its use to its makers, unless this is set before it is imported, here
 # or in a server that is started from here. Nothing is to leave this machine.
@@ -62,7 +62,7 @@ _HOMES = {
     "Detections": "faceblur.detections",
     "FaceblurError": "faceblur.errors",
     "InputError": "faceblur.errors",
-    "MaskStyle": "faceblur.masks",
+    "MaskStyle": "faceblur.masks.masker",
     "Masked": "faceblur.blurrer",
     "ModelError": "faceblur.errors",
     "OutputError": "faceblur.errors",
@@ -70,7 +70,7 @@ _HOMES = {
     "ServerError": "faceblur.errors",
     "ServerStartError": "faceblur.errors",
     "ServerUnavailableError": "faceblur.errors",
-    "TLS": "faceblur.connection",
+    "TLS": "faceblur.detection.triton.connection",
     "connect": "faceblur.blurrer",
 }
 

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.connection import TLS, Transport
-from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.detect import detect
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.tiling import Tiles
+from faceblur.detection.triton.connection import TLS, Transport
 from faceblur.detections import Detections
-from faceblur.detector import ModelInfo
 from faceblur.errors import InputError
-from faceblur.frame_detection import detect
-from faceblur.masks import Masker, MaskStyle
-from faceblur.sessions import DetectionSession, SessionOptions, open_session
-from faceblur.surface import ArraySurface
-from faceblur.tiling import Tiles
+from faceblur.masks.masker import Masker
+from faceblur.masks.style import MaskStyle
+from faceblur.masks.surface import ArraySurface
 
 
 class Masked(NamedTuple):
@@ -123,7 +124,7 @@ def connect(
     Args:
         server: host:port of a Triton server. None uses one on this machine, else starts an
             embedded one that lives as long as the result.
-        model: Name of a model or path of an ONNX file; see `faceblur.models.find`.
+        model: Name of a model or path of an ONNX file; see `faceblur.detection.models.find`.
         threshold: Lowest score that counts as a face, 0-1.
         size: Longest side of the picture given to the network, pixels.
         mask: What covers a face.

@@ -9,11 +9,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from faceblur.clitools import FaceblurGroup
-from faceblur.defaults import DEFAULT_SIZE
-from faceblur.errors import InputError, ModelError
-from faceblur.extras import install_line
-from faceblur.repository import bundled_onnx
+from faceblur.cli.base import FaceblurGroup
+from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detection.repository import bundled_onnx
+from faceblur.errors import InputError, ModelError, install_line
 from faceblur_export.progress import ProgressBar
 
 FilePath = click.Path(path_type=Path)
@@ -64,7 +63,7 @@ def weights() -> None:
 @weights.command("list")
 def list_weights() -> None:
     """List the official weights and what of them is on this machine."""
-    for entry in _load("weights").cached():
+    for entry in _load("pull").cached():
         state = str(entry.model) if entry.model else "not here"
         click.echo(f"{entry.known.name:18} {entry.known.licence:14} {state}")
 
@@ -81,7 +80,7 @@ def pull(name: str, source: Path | None) -> None:
     stopped.
     """
     with ProgressBar(f"fetching {name}") as bar:
-        model = _load("weights").pull(name, source=source, progress=bar.show_bytes)
+        model = _load("pull").pull(name, source=source, progress=bar.show_bytes)
     click.echo(f"{model.name} is ready: {model.path}")
 
 
@@ -116,7 +115,7 @@ def onnx(
     checkpoint is never run.
     """
     with ProgressBar("calibrating") as bar:
-        model = _load("onnx_export").export_onnx(
+        model = _load("onnx").export_onnx(
             checkpoint,
             output,
             name=name,
@@ -149,7 +148,7 @@ def gate(
     no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
     `repository` and `tensorrt` look for it. Exit code 5 when it is refused.
     """
-    records, gates = _load("gate_record"), _load("gate")
+    records, gates = _load("gate.record"), _load("gate.gate")
     with ProgressBar("judging") as bar:
         record = gates.judge(
             candidate, data, reference=reference, size=size, progress=bar.show_items
@@ -179,8 +178,8 @@ def tensorrt(
     ONNX is a file made by `faceblur-export onnx`; the bundled model when left out. The manifest
     beside the plan says what it was built from, by and for.
     """
-    plans = _load("tensorrt_plan")
-    builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
+    plans = _load("tensorrt.plan")
+    builder, gpus = _load("tensorrt.builders").find_builder(), _load("tensorrt.gpu").gpus()
     plan = output / plans.PLAN_NAME
     if check:
         made = plans.check_plan(plan, builder=builder, gpus=gpus)
@@ -245,14 +244,14 @@ def repository(
             "leave it out, or name a file of that precision with --onnx"
         )
     plan = None
-    with _load("model_choice").chosen(checkpoint, variant, model) as source:
+    with _load("choice").chosen(checkpoint, variant, model) as source:
         repositories = _load("repository")
         if backend == "tensorrt":
-            builder, gpus = _load("tensorrt_builders").find_builder(), _load("gpu").gpus()
-            plan = _load("tensorrt_plan").PlanOptions(builder, gpus[0], precision, size)
+            builder, gpus = _load("tensorrt.builders").find_builder(), _load("tensorrt.gpu").gpus()
+            plan = _load("tensorrt.plan").PlanOptions(builder, gpus[0], precision, size)
             if keep_plan:
                 place = repositories.plan_path(output)
-                plan = _load("kept_plan").keep_plan(place, source, plan, gpus=gpus)
+                plan = _load("tensorrt.plan_cache").keep_plan(place, source, plan, gpus=gpus)
         with ProgressBar("building the plan") as bar:
             info = repositories.fill_repository(
                 output,

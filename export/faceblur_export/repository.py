@@ -12,19 +12,18 @@ from typing import Any, Final
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from faceblur.atomic import atomic_path
-from faceblur.defaults import DEFAULT_SIZE
-from faceblur.detector import ModelInfo
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.letterbox import canonical_shapes
+from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detection.repository import model_repository
+from faceblur.detection.triton.runtime import JPEG_MODEL, MIN_INSTANCES, POSTPROCESS
 from faceblur.errors import OutputError
-from faceblur.letterbox import canonical_shapes
-from faceblur.repository import model_repository
-from faceblur.triton_runtime import JPEG_MODEL, MIN_INSTANCES, POSTPROCESS
-from faceblur_export.gate_record import record_path, write_record
-from faceblur_export.gate_step import admit, verdict
-from faceblur_export.hashing import sha256_of
-from faceblur_export.onnx_file import read_onnx
-from faceblur_export.tensorrt_builders import Progress
-from faceblur_export.tensorrt_plan import (
+from faceblur.files import atomic_path, sha256_of
+from faceblur_export.gate.record import record_path, write_record
+from faceblur_export.gate.step import admit, verdict
+from faceblur_export.onnx_graph.file import read_onnx
+from faceblur_export.tensorrt.builders import Progress
+from faceblur_export.tensorrt.plan import (
     PLAN_NAME,
     PlanOptions,
     build_plan,

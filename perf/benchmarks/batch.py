@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from faceblur.defaults import BUNDLED_MODEL
+from faceblur.batch.jobs import Job, plan
+from faceblur.batch.runner import RunOptions, run
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError
-from faceblur.jobs import Job, plan
-from faceblur.runner import RunOptions, run
-from faceblur.sessions import DetectionSession, SessionOptions, open_session
 from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 

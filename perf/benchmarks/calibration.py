@@ -19,15 +19,15 @@ from onnxruntime import quantization
 
 from benchmarks.precision import FRAMES as SAME_SHAPE
 from benchmarks.precision import Canvas, Reader, same_shape
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
-from faceblur.image_formats import readable_suffixes
-from faceblur.inprocess import InProcessDetector
-from faceblur_export.calibration import FRAMES, Calibration, read_calibration
-from faceblur_export.int8_precision import OPTIONS, left_single
-from faceblur_training.evaluation import ap50, interval, resample
-from faceblur_training.findings import Findings, match_pictures, read_labelled
-from faceblur_training.holdout import held_out, is_held_out
+from faceblur.detection import models
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.image.formats import readable_suffixes
+from faceblur_export.evaluation.evaluation import ap50, interval, resample
+from faceblur_export.evaluation.matching import Findings, match_pictures, read_labelled
+from faceblur_export.tensorrt.calibration import FRAMES, Calibration, read_calibration
+from faceblur_export.tensorrt.int8 import OPTIONS, left_single
+from faceblur_training.data.holdout import held_out, is_held_out
 from harness import command_line, machine_card
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import av
 
-from faceblur.live.testpattern import TestPattern
+from faceblur.live.sources.testpattern import TestPattern
 
 PORTRAIT: Final = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 SIZE: Final = (1280, 720)

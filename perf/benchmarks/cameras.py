@@ -24,18 +24,19 @@ import numpy.typing as npt
 from benchmarks.camera_clips import SIZE, write_clip
 from benchmarks.camera_picture import draw_stages
 from benchmarks.processes import cpu_s
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.letterbox import Letterbox
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.session import SessionOptions
 from faceblur.live.camera import Camera
-from faceblur.live.detection import LiveDetector
-from faceblur.live.encoder import Encoder
-from faceblur.live.fleet import Fleet
+from faceblur.live.detector import LiveDetector
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.options import CameraOptions
-from faceblur.live.sink_options import SinkOptions, parse_sink
-from faceblur.live.source_options import SourceOptions
+from faceblur.live.service.fleet import Fleet
+from faceblur.live.sinks.encoder import Encoder
+from faceblur.live.sinks.options import SinkOptions, parse_sink
+from faceblur.live.sources.options import SourceOptions
 from faceblur.live.stats import CameraStats
-from faceblur.sessions import SessionOptions
 from harness import command_line, machine_card
 from rig.judge import Judge
 

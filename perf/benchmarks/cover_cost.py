@@ -12,11 +12,12 @@ from typing import Final
 import av
 import click
 
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.policy import Policy
-from faceblur.sessions import DetectionSession, SessionOptions, open_session
+from faceblur.batch.video import blur_video
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.masks.policy import Policy
 from faceblur.tracking import CoverOptions
-from faceblur.video_pipeline import blur_video
 from harness import Contender, Row, family, interleave, machine_card, save, summarise, table
 
 MIN_SPEED: Final = 0.9

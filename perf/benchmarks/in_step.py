@@ -18,16 +18,16 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from benchmarks.analyzer_frames import Canvas, read_frames
-from benchmarks.analyzer_server import ONE_CONSUMER, TWO_MODELS, one_consumer_server
+from benchmarks.analyzer.frames import Canvas, read_frames
+from benchmarks.analyzer.server import ONE_CONSUMER, TWO_MODELS, one_consumer_server
 from benchmarks.serving_clients import TopologyClient
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
+from faceblur.detection import models
+from faceblur.detection.letterbox import canonical_shapes
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.triton.client import ENSEMBLE
+from faceblur.detection.triton.runtime import MIN_INSTANCES
+from faceblur.detection.triton.server import ServerOptions
 from faceblur.errors import FaceblurError
-from faceblur.letterbox import canonical_shapes
-from faceblur.triton import ENSEMBLE
-from faceblur.triton_runtime import MIN_INSTANCES
-from faceblur.triton_server import ServerOptions
 from harness import command_line, machine_card
 
 SETTLE_S: Final = 1.0

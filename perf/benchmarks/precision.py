@@ -17,14 +17,14 @@ import onnx
 import onnxruntime
 from onnxruntime import quantization
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_THRESHOLD
-from faceblur.onnx_model import INPUT, OUTPUTS, open_onnx
-from faceblur_export import gate
-from faceblur_export.calibration import Calibration, read_calibration
-from faceblur_export.gate_record import GateRecord
-from faceblur_export.int8_precision import left_single
-from faceblur_export.onnx_export import export_onnx
+from faceblur.detection import models
+from faceblur.detection.models import BUNDLED_MODEL, INPUT, OUTPUTS, open_onnx
+from faceblur.detection.options import DEFAULT_THRESHOLD
+from faceblur_export.gate import gate
+from faceblur_export.gate.record import GateRecord
+from faceblur_export.onnx import export_onnx
+from faceblur_export.tensorrt.calibration import Calibration, read_calibration
+from faceblur_export.tensorrt.int8 import left_single
 from harness import Contender, Row, command_line, interleave, machine_card, summarise, table
 
 FRAMES: Final = 16

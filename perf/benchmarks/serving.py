@@ -12,20 +12,21 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.analyzer_frames import Canvas, canvases, read_frames
-from benchmarks.analyzer_server import TOPOLOGIES, topology_server
+from benchmarks.analyzer.frames import Canvas, canvases, read_frames
+from benchmarks.analyzer.server import TOPOLOGIES, topology_server
 from benchmarks.serving_clients import TopologyClient
-from faceblur import models
-from faceblur.connection import Connection, Transport
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.batch.video_detection import BATCH
+from faceblur.detection import models
+from faceblur.detection.detector import Detector, submit_batch
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.triton.client import TritonDetector
+from faceblur.detection.triton.connection import Connection, Transport
+from faceblur.detection.triton.runtime import MIN_INSTANCES
+from faceblur.detection.triton.server import ServerOptions
 from faceblur.detections import Detections
-from faceblur.detector import Detector, submit_batch
 from faceblur.errors import FaceblurError
-from faceblur.inprocess import InProcessDetector
-from faceblur.triton import TritonDetector
-from faceblur.triton_runtime import MIN_INSTANCES
-from faceblur.triton_server import ServerOptions
-from faceblur.video_finder import BATCH
 from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 IN_FLIGHT = 4

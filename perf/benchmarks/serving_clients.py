@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 
-from benchmarks.analyzer_server import DETECTOR_ALONE
-from faceblur import postprocess
-from faceblur.connection import Connection
-from faceblur.defaults import DEFAULT_THRESHOLD
+from benchmarks.analyzer.server import DETECTOR_ALONE
+from faceblur.detection import decoding as postprocess
+from faceblur.detection.options import DEFAULT_THRESHOLD
+from faceblur.detection.triton.client import open_client
+from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.shared_memory import SharedSlots
 from faceblur.detections import Detections
-from faceblur.shared_slots import SharedSlots
-from faceblur.triton_channel import open_client
 
 DEADLINE_S = 30.0
 

@@ -17,14 +17,14 @@ import click
 
 from benchmarks.camera_clips import write_clip
 from benchmarks.processes import resources
+from faceblur.detection.session import SessionOptions
+from faceblur.detection.triton.server import free_port
 from faceblur.live.camera import Camera
-from faceblur.live.detection import LiveDetector
-from faceblur.live.fleet import Fleet
+from faceblur.live.detector import LiveDetector
 from faceblur.live.options import CameraOptions
-from faceblur.live.sink_options import parse_sink
-from faceblur.live.source_options import SourceOptions, parse_source
-from faceblur.sessions import SessionOptions
-from faceblur.triton_server import free_port
+from faceblur.live.service.fleet import Fleet
+from faceblur.live.sinks.options import parse_sink
+from faceblur.live.sources.options import SourceOptions, parse_source
 from harness import command_line, machine_card
 
 EVERY_S: Final = 2.0

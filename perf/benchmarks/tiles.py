@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection import models
+from faceblur.detection.detect import detect
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.tiling import Tiles, plan_views
 from faceblur.detections import Detections
-from faceblur.frame_detection import detect
-from faceblur.inprocess import InProcessDetector
-from faceblur.tiling import Tiles, plan_views
-from faceblur_training.formats import LabelledPicture, read_folder
+from faceblur_export.data.formats import LabelledPicture, read_folder
 from harness import machine_card
 
 HEIGHTS: Final = (12, 16, 24, 32, 48, 96, 10_000)

@@ -17,15 +17,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL, DEFAULT_THRESHOLD
+from faceblur.detection import models
+from faceblur.detection.detect import detect
+from faceblur.detection.detector import Detector
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detections import Detections
-from faceblur.detector import Detector
-from faceblur.frame_detection import detect
-from faceblur.inprocess import InProcessDetector
-from faceblur.masks import Masker, MaskMode, MaskStyle
-from faceblur.proof.verify_judging import judge_alone, judge_beside
-from faceblur.surface import ArraySurface
+from faceblur.masks.masker import Masker
+from faceblur.masks.style import MaskMode, MaskStyle
+from faceblur.masks.surface import ArraySurface
+from faceblur.proof.verify.judging import judge_alone, judge_beside
 from harness import machine_card
 
 Picture = npt.NDArray[np.uint8]

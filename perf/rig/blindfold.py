@@ -7,8 +7,8 @@ from concurrent.futures import Future
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.detection.detector import Detector, ModelInfo
 from faceblur.detections import Detections
-from faceblur.detector import Detector, ModelInfo
 
 
 class Blindfold:
@@ -33,7 +33,7 @@ class Blindfold:
         return self._detector.model
 
     def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detector.Detector`."""
+        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
         if not self.is_on:
             return self._detector.submit(canvas, min_score=min_score)
         nothing: Future[Detections] = Future()

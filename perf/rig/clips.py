@@ -8,7 +8,7 @@ from typing import Final
 
 import av
 
-from faceblur.live.testpattern import TestPattern
+from faceblur.live.sources.testpattern import TestPattern
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PORTRAIT: Final = ROOT / "docs" / "images" / "before.jpg"

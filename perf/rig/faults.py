@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import grpc
 from tritonclient.grpc import service_pb2
 
-from faceblur.triton_server import TritonServer, free_port
+from faceblur.detection.triton.server import TritonServer, free_port
 
 Mode = Literal[
     "pass", "hang", "late", "error", "malformed", "garbage", "other request", "lost face count"

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
-from faceblur.inprocess import InProcessDetector
-from faceblur.letterbox import Letterbox
+from faceblur.detection import models
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.models import BUNDLED_MODEL
 from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
 
 Picture = npt.NDArray[np.uint8]

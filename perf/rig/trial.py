@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
+from faceblur.detection import models
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.session import SessionOptions
+from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
 from faceblur.live import Camera, CameraOptions, LiveDetector, parse_sink, parse_source
-from faceblur.policy import Policy
-from faceblur.sessions import SessionOptions
-from faceblur.triton_server import ServerOptions, TritonServer, free_port
+from faceblur.masks.policy import Policy
 from rig.blindfold import Blindfold
 from rig.clips import FPS, PORTRAIT
 from rig.faults import Fault, Services, services

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from resolved_compose import ROOT, SERVERS, Service, command_of, resolve, tritons
 
-from faceblur.live.config import load_config
-from faceblur.live.config import split_address as split_listen
+from faceblur.live.addresses import split_address as split_listen
+from faceblur.live.config.config import load_config
 
 TRITON_FLAGS = {
     "--model-control-mode=none",

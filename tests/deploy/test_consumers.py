@@ -14,13 +14,13 @@ from google.protobuf import text_format
 from resolved_compose import SERVERS, command_of, resolve, tritons
 from tritonclient.grpc import model_config_pb2
 
-from benchmarks import analyzer_server
+from benchmarks.analyzer import server as analyzer_server
 from faceblur.cli import main
-from faceblur.detector import ModelInfo
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.repository import bundled_onnx, model_repository
+from faceblur.detection.triton.runtime import lay_out_repository
+from faceblur.detection.triton.server import ServerOptions
 from faceblur.errors import InputError
-from faceblur.repository import bundled_onnx, model_repository
-from faceblur.triton_runtime import lay_out_repository
-from faceblur.triton_server import ServerOptions
 from faceblur_export.repository import fill_repository
 
 REPOSITORY = model_repository()

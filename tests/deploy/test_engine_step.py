@@ -14,15 +14,15 @@ from google.protobuf import text_format
 from resolved_compose import ROOT, command_of, resolve
 from tritonclient.grpc import model_config_pb2
 
+from faceblur.detection.repository import bundled_onnx, model_repository
 from faceblur.errors import ModelError
-from faceblur.repository import bundled_onnx, model_repository
-from faceblur_export import gpu as gpu_module
-from faceblur_export import tensorrt_builders
+from faceblur.files import sha256_of
 from faceblur_export.cli import main
-from faceblur_export.gate_record import GateRecord, Loss, record_path, write_record
-from faceblur_export.gpu import Gpu
-from faceblur_export.hashing import sha256_of
-from faceblur_export.tensorrt_builders import Profile
+from faceblur_export.gate.record import GateRecord, Loss, record_path, write_record
+from faceblur_export.tensorrt import builders as tensorrt_builders
+from faceblur_export.tensorrt import gpu as gpu_module
+from faceblur_export.tensorrt.builders import Profile
+from faceblur_export.tensorrt.gpu import Gpu
 
 A10 = Gpu("NVIDIA A10", "8.6")
 T4 = Gpu("Tesla T4", "7.5")

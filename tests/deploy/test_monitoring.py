@@ -21,9 +21,9 @@ import pytest
 import yaml
 from resolved_compose import ROOT, resolve
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
-from faceblur.triton_server import ServerOptions, TritonServer, free_port
+from faceblur.detection import models
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
 
 FOLDER = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -251,7 +251,7 @@ def test_every_alert_watches_metrics_that_exist(prometheus: Prometheus) -> None:
 
 
 def test_the_gpus_metrics_are_known_to_triton() -> None:
-    from faceblur.triton_runtime import TritonRuntime
+    from faceblur.detection.triton.runtime import TritonRuntime
 
     (library,) = TritonRuntime.find().libraries[0].glob("libtritonserver*.so")
     content = library.read_bytes()

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from resolved_compose import ROOT
 
-from faceblur.triton_runtime import TritonRuntime
-from faceblur.triton_server import SHM_FOLDER, free_port
+from faceblur.detection.triton.runtime import TritonRuntime
+from faceblur.detection.triton.server import SHM_FOLDER, free_port
 
 PAGE = ROOT / "docs" / "triton-stall"
 PREFIX = f"faceblur_stall_{os.getpid()}_"

@@ -12,9 +12,9 @@ import yaml
 from resolved_compose import ROOT, SERVERS, Service, resolve, tritons
 from wheel_server import Machine, canary
 
-from faceblur.connection import Connection
+from faceblur.detection.triton.client import TritonDetector
+from faceblur.detection.triton.connection import Connection
 from faceblur.errors import ServerError
-from faceblur.triton import TritonDetector
 
 FOLDER = ROOT / "deploy" / "tls"
 OVERLAY = FOLDER / "docker-compose.yml"

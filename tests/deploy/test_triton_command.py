@@ -15,9 +15,9 @@ from resolved_compose import resolve
 from tritonclient.utils import InferenceServerException
 from wheel_server import Machine, Served, canary
 
-from faceblur import models
-from faceblur.triton import ENSEMBLE
-from faceblur.triton_server import ServerOptions, TritonServer
+from faceblur.detection import models
+from faceblur.detection.triton.client import ENSEMBLE
+from faceblur.detection.triton.server import ServerOptions, TritonServer
 
 
 @pytest.fixture(scope="module")

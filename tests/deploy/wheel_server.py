@@ -14,10 +14,10 @@ from pathlib import Path
 
 from resolved_compose import ROOT, Service, command_of
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
-from faceblur.triton_runtime import TritonRuntime, lay_out_repository
-from faceblur.triton_server import SHM_FOLDER, free_port
+from faceblur.detection import models
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.triton.runtime import TritonRuntime, lay_out_repository
+from faceblur.detection.triton.server import SHM_FOLDER, free_port
 
 CANARY = ROOT / "deploy" / "docker" / "canary"
 SHM_PREFIX = "compose_command"

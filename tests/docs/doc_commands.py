@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGES: Final = {
     "faceblur": "faceblur.cli",
     "faceblur-export": "faceblur_export.cli",
-    "faceblur-train": "faceblur_training.cli",
+    "faceblur-train": "faceblur_training.cli.train",
 }
 SCRIPTS: Final = ("perf/run", "perf/versus", "perf/compare")
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)

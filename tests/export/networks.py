@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from faceblur_export.yolov5_face import YOLOv5Face, build
+from faceblur_export.network import YOLOv5Face, build
 
 KEPT = ("anchors", "anchor_grid", "num_batches_tracked")
 

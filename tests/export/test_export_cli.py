@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from faceblur.onnx_model import read_model_info
-from faceblur_export import cli, gpu, tensorrt_builders
-from faceblur_export.gpu import Gpu
-from faceblur_export.tensorrt_builders import PythonBuilder
+from faceblur.detection.models import read_model_info
+from faceblur_export import cli
+from faceblur_export.tensorrt import builders as tensorrt_builders
+from faceblur_export.tensorrt import gpu
+from faceblur_export.tensorrt.builders import PythonBuilder
+from faceblur_export.tensorrt.gpu import Gpu
 
 NAME = "yolov5n-0.5-face"
 A10 = Gpu("NVIDIA A10", "8.6")

@@ -9,16 +9,16 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from faceblur.detection.repository import model_repository
 from faceblur.errors import ModelError, OutputError
-from faceblur.repository import model_repository
-from faceblur_export.detector_graph import ModelCard, detector_graph
-from faceblur_export.gpu import Gpu
-from faceblur_export.hashing import sha256_of
-from faceblur_export.onnx_export import export_onnx
+from faceblur.files import sha256_of
+from faceblur_export.network import build
+from faceblur_export.onnx import export_onnx
+from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
 from faceblur_export.repository import fill_repository
-from faceblur_export.tensorrt_builders import PythonBuilder
-from faceblur_export.tensorrt_plan import PlanOptions, check_plan
-from faceblur_export.yolov5_face import build
+from faceblur_export.tensorrt.builders import PythonBuilder
+from faceblur_export.tensorrt.gpu import Gpu
+from faceblur_export.tensorrt.plan import PlanOptions, check_plan
 
 A10 = Gpu("NVIDIA A10", "8.6")
 CONFIGS = ("config.pbtxt", "configs/embedded.pbtxt", "configs/onnxruntime.pbtxt")

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from running import PATTERN, SIZE, Run
 
-from faceblur import models
-from faceblur.defaults import BUNDLED_MODEL
-from faceblur.detector import Detector
+from faceblur.detection import models
+from faceblur.detection.detector import Detector
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.session import SessionOptions, open_session
+from faceblur.detection.triton.runtime import TritonRuntime
 from faceblur.errors import ServerStartError
-from faceblur.inprocess import InProcessDetector
 from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
-from faceblur.policy import Policy
-from faceblur.sessions import SessionOptions, open_session
-from faceblur.triton_runtime import TritonRuntime
+from faceblur.masks.policy import Policy
 from rig.clips import encode_clip
 from rig.rtsp import MISSING, is_available
 

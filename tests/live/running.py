@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.detection.detector import ModelInfo
 from faceblur.detections import Detections
-from faceblur.detector import ModelInfo
 from faceblur.live import Camera, CameraStats
 from rig.clips import FPS, PORTRAIT
 

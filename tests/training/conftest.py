@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from faceblur_training.labelled_picture import LabelledPicture
-from faceblur_training.pack import Pack, write
+from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_training.data.pack import Pack, write
 
 MakePack = Callable[..., Pack]
 

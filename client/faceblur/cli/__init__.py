@@ -11,8 +11,8 @@ import click
 # Before gRPC is imported: it would add lines of its own to our one sentence.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from faceblur.clitools import FaceblurGroup
-from faceblur.server_launcher import dump_nothing
+from faceblur.cli.base import FaceblurGroup
+from faceblur.detection.triton.launcher import dump_nothing
 
 EXIT_CODES = """
 \b

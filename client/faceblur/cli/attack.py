@@ -10,15 +10,15 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, policy_options, session_options
 from faceblur.cli.progress import ProgressLine
+from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError
-from faceblur.policy import Policy
-from faceblur.proof.attack import attack as run_attack
-from faceblur.proof.attack import judge
-from faceblur.proof.attack_masks import BASELINE, Disguise, controls, shipped, study
-from faceblur.proof.attack_report import AttackReport
-from faceblur.proof.identities import Identity, collect, distinct
-from faceblur.proof.recognition import DlibRecogniser
-from faceblur.sessions import SessionOptions, open_session
+from faceblur.masks.policy import Policy
+from faceblur.proof.attack.attack import attack as run_attack
+from faceblur.proof.attack.attack import judge
+from faceblur.proof.attack.identities import Identity, collect, distinct
+from faceblur.proof.attack.masks import BASELINE, Disguise, controls, shipped, study
+from faceblur.proof.attack.recognition import DlibRecogniser
+from faceblur.proof.attack.report import AttackReport
 
 
 def _heights(sizes: str) -> list[int]:

@@ -14,6 +14,12 @@ from typing import Final
 
 import click
 
+from faceblur.batch.annotations import Replay, write_findings
+from faceblur.batch.image import ImageOptions
+from faceblur.batch.jobs import Job, survey
+from faceblur.batch.memory import default_workers
+from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.video import Progress, VideoOptions
 from faceblur.cli.boxes import policy_of
 from faceblur.cli.options import (
     FilePath,
@@ -25,21 +31,14 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.table import show_table
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detections import MediaReport
 from faceblur.errors import FaceblurError, InputError
-from faceblur.findings import write_findings
-from faceblur.image_formats import is_still
-from faceblur.image_pipeline import ImageOptions
-from faceblur.jobs import Job, survey
-from faceblur.policy import Policy
-from faceblur.proof.audit import environment_key
-from faceblur.proof.audit_log import AuditLog
-from faceblur.replay import Replay
-from faceblur.report import MediaReport
-from faceblur.runner import Outcome, RunOptions, run
-from faceblur.sessions import DetectionSession, SessionOptions, open_session
-from faceblur.video_pipeline import Progress, VideoOptions
-from faceblur.wording import names, printable
-from faceblur.workload import default_workers
+from faceblur.image.formats import is_still
+from faceblur.masks.policy import Policy
+from faceblur.proof.audit.log import AuditLog
+from faceblur.proof.audit.manifest import environment_key
+from faceblur.redaction import names, printable
 
 logger = logging.getLogger(__name__)
 

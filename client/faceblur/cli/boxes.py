@@ -7,9 +7,9 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from faceblur.batch.annotations import Replay
 from faceblur.errors import InputError
-from faceblur.policy import Policy
-from faceblur.replay import Replay
+from faceblur.masks.policy import Policy
 
 _FINDING: Final = (
     *("threshold", "size", "tiles", "server", "model"),

@@ -10,18 +10,18 @@ import click
 
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
 from faceblur.cli.options import logging_options, policy_options
+from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
-from faceblur.live import advice
 from faceblur.live.camera import Camera
-from faceblur.live.detection import LiveDetector
-from faceblur.live.open_files import make_room
+from faceblur.live.config import advice
+from faceblur.live.detector import LiveDetector
 from faceblur.live.options import Audio, CameraOptions
-from faceblur.live.process_list import hide_credentials
-from faceblur.live.sink_options import parse_sink
-from faceblur.live.source_options import SourceOptions, parse_source
+from faceblur.live.service.open_files import make_room
+from faceblur.live.service.process_list import hide_credentials
+from faceblur.live.sinks.options import parse_sink
+from faceblur.live.sources.options import SourceOptions, parse_source
 from faceblur.live.stats import CameraStats
-from faceblur.policy import Policy
-from faceblur.sessions import SessionOptions
+from faceblur.masks.policy import Policy
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from faceblur.cli.run import log_options
-from faceblur.live.config import load_config
-from faceblur.live.logs import SecretFilter
-from faceblur.live.probe import DEADLINE_S, Finding, probe
+from faceblur.live.config.config import load_config
+from faceblur.live.service.logs import SecretFilter
+from faceblur.live.service.probe import DEADLINE_S, Finding, probe
 
 MARKS = {True: "ok ", False: "BAD"}
 

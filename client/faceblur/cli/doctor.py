@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import click
 
+from faceblur.cli.base import configure_logging
 from faceblur.cli.options import tls_options
-from faceblur.clitools import configure_logging
-from faceblur.connection import TLS
-from faceblur.diagnosis import diagnose, probe
+from faceblur.detection import canary, models
+from faceblur.detection.models import BUNDLED_MODEL, open_onnx
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.session import SessionOptions, open_session
+from faceblur.detection.triton.client import TritonDetector
+from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
+from faceblur.detection.triton.runtime import TritonRuntime
+from faceblur.errors import FaceblurError, ServerUnavailableError
+
+PROBES = 4
+"""Check pictures sent at once: a server with several instances can have lost one of them."""
+
+PROBE_DEADLINE_S = 5.0
+
+PACKAGES = ("tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime")
+
 
 MARKS = {True: "ok  ", False: "BAD ", None: "    "}
 
@@ -39,3 +57,111 @@ def doctor(*, server: str | None, tls: TLS | None, quiet: bool) -> None:
             click.echo(f"      → {finding.advice}")
     if finding is None or not finding.good:
         sys.exit(6)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact.
+
+    Attributes:
+        topic: What it is about.
+        good: Whether it is as it should be; None when it is neither good nor bad.
+        text: The fact.
+        advice: What to do next; empty when nothing.
+    """
+
+    topic: str
+    good: bool | None
+    text: str
+    advice: str = ""
+
+
+def probe(server: str | None = None, tls: TLS | None = None) -> None:
+    """Have a server find the face of the check picture, and do nothing else.
+
+    Raises:
+        ServerError: It did not.
+    """
+    connection = Connection(
+        address=server or DEFAULT_SERVER, tls=tls, deadline_s=PROBE_DEADLINE_S, transport="raw"
+    )
+    detector = TritonDetector(connection)
+    try:
+        canary.check(detector, deadline_s=PROBE_DEADLINE_S, copies=PROBES)
+    finally:
+        detector.close()
+
+
+def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Finding]:
+    """Look at everything that blurring needs, one finding after the other.
+
+    The last one says whether `faceblur blur` works now, after having found the face of the check
+    picture the way `blur` would.
+    """
+    yield Finding("Python", None, f"{platform.python_version()} on {platform.platform()}")
+    yield Finding("packages", None, ", ".join(_versions()))
+    yield _embedded()
+    yield _bundled()
+    cached = models.cached_models()
+    if cached:
+        yield Finding("fetched models", None, ", ".join(cached))
+    yield Finding("defaults", None, f"threshold {DEFAULT_THRESHOLD:g}, size {DEFAULT_SIZE}")
+    yield _server(server, tls)
+    yield _end_to_end(server, tls)
+
+
+def _versions() -> Iterator[str]:
+    for name in PACKAGES:
+        try:
+            yield f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{name} missing"
+
+
+def _embedded() -> Finding:
+    try:
+        runtime = TritonRuntime.find()
+    except FaceblurError as error:
+        return Finding("embedded server", None, str(error), "blur detects in its own process")
+    version = f"nvidia-pytriton {runtime.version}, Python {sys.version_info.minor}"
+    return Finding("embedded server", True, version.replace("Python ", "stub for Python 3."))
+
+
+def _bundled() -> Finding:
+    try:
+        path, model = models.find(BUNDLED_MODEL)
+        metadata = open_onnx(path, threads=1).get_modelmeta().custom_metadata_map
+    except FaceblurError as error:
+        return Finding("bundled model", False, str(error), "name a model with --model")
+    variant, precision = metadata.get("variant", "?"), metadata.get("precision", "?")
+    return Finding("bundled model", True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
+
+
+def _server(server: str | None, tls: TLS | None) -> Finding:
+    address = server or DEFAULT_SERVER
+    try:
+        detector = TritonDetector(Connection(address=address, tls=tls, deadline_s=5.0))
+    except ServerUnavailableError as error:
+        if server is None:
+            return Finding("server", None, f"none at {address}; blur starts its own")
+        return Finding("server", False, str(error), "check the address, or leave out --server")
+    except FaceblurError as error:
+        return Finding("server", False, str(error), "stop what listens there")
+    try:
+        canary.check(detector, deadline_s=5.0)
+    except FaceblurError as error:
+        return Finding("server", False, f"{address}: {error}", "start it anew: faceblur serve")
+    finally:
+        detector.close()
+    model = detector.model
+    text = f"{address} serves {model.name}, sha256 {model.sha256[:12]}, by {detector.transport}"
+    return Finding("server", True, text)
+
+
+def _end_to_end(server: str | None, tls: TLS | None) -> Finding:
+    try:
+        with open_session(SessionOptions(server=server, tls=tls)) as session:
+            text = f"a known face was found by {session.model.name} in the {session.where}"
+            return Finding("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
+    except FaceblurError as error:
+        return Finding("blur", False, str(error), "mend the points above")

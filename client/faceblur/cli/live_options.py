@@ -10,9 +10,9 @@ import click
 from faceblur.cli.options import bundle, session_options_with
 from faceblur.errors import InputError
 from faceblur.live.options import MAX_DETECT_EVERY, MAX_LOOKAHEAD, OnFailure
-from faceblur.live.source_options import HardwareDecoding
-from faceblur.policy import Policy
-from faceblur.zones import Zone
+from faceblur.live.sources.options import HardwareDecoding
+from faceblur.masks.policy import Policy
+from faceblur.masks.zones import Zone
 
 LIVE_DEADLINE_S = 1.0
 

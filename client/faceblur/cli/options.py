@@ -11,18 +11,17 @@ from typing import Any, get_args
 
 import click
 
-from faceblur.clitools import configure_logging
-from faceblur.connection import TLS, TRANSPORTS, Transport
-from faceblur.defaults import DEFAULT_SERVER, DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
+from faceblur.cli.base import configure_logging
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
+from faceblur.detection.session import SessionOptions
+from faceblur.detection.tiling import Tiles
+from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, TRANSPORTS, Transport
 from faceblur.errors import InputError
-from faceblur.mask_regions import MaskShape
-from faceblur.masks import MaskMode, MaskStyle
-from faceblur.policy import Policy
-from faceblur.sessions import SessionOptions
-from faceblur.spans import Effect, Span, TimeSpan
-from faceblur.tiling import Tiles
+from faceblur.masks.policy import Policy
+from faceblur.masks.spans import Effect, Span, TimeSpan
+from faceblur.masks.style import MaskMode, MaskShape, MaskStyle
+from faceblur.masks.zones import Kind, Zone
 from faceblur.tracking import CoverOptions
-from faceblur.zones import Kind, Zone
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from faceblur.wording import printable
+from faceblur.redaction import printable
 
 PATIENCE_S = 2.0
 

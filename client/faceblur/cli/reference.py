@@ -10,7 +10,7 @@ import click
 PROGRAMS = {
     "faceblur": "faceblur.cli",
     "faceblur-export": "faceblur_export.cli",
-    "faceblur-train": "faceblur_training.cli",
+    "faceblur-train": "faceblur_training.cli.train",
 }
 WIDTH = 88
 

@@ -9,8 +9,8 @@ from typing import get_args
 import click
 
 from faceblur.cli.options import bundle
-from faceblur.live.logs import LogFormat, SecretFilter, set_up_logs
-from faceblur.live.service import Service, obeying_signals
+from faceblur.live.service.logs import LogFormat, SecretFilter, set_up_logs
+from faceblur.live.service.service import Service, obeying_signals
 
 
 def _guard(log_format: LogFormat, quiet: bool, verbose: bool) -> SecretFilter:

@@ -8,22 +8,17 @@ from typing import Final
 
 import click
 
-from faceblur import models
-from faceblur.canary import GuardedDetector
 from faceblur.cli.options import FilePath, bundle, logging_options
-from faceblur.connection import TLS, Connection
-from faceblur.defaults import (
-    BUNDLED_MODEL,
-    DEFAULT_SERVER,
-    DEFAULT_SIZE,
-    LARGEST_SIZE,
-    MAX_SIDE,
-)
+from faceblur.detection import models
+from faceblur.detection.canary import GuardedDetector
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, LARGEST_SIZE, MAX_SIDE
+from faceblur.detection.triton.client import TritonDetector
+from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
+from faceblur.detection.triton.loopback import is_loopback
+from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share
+from faceblur.detection.triton.server import ServerOptions, TritonServer
 from faceblur.errors import InputError
-from faceblur.loopback import is_loopback
-from faceblur.triton import TritonDetector
-from faceblur.triton_runtime import MIN_INSTANCES, server_share
-from faceblur.triton_server import ServerOptions, TritonServer
 
 DEADLINE_S = 10.0
 GRACE_S = 5.0

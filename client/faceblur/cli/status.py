@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from faceblur.detection.triton.loopback import open_url
 from faceblur.errors import ServerUnavailableError
-from faceblur.live.config import DEFAULT_LISTEN, split_address
-from faceblur.live.status import table
-from faceblur.loopback import open_url
+from faceblur.live.addresses import split_address
+from faceblur.live.config.config import DEFAULT_LISTEN
+from faceblur.live.service.status import table
 
 TIMEOUT_S = 5.0
 CLEAR = "\033[H\033[2J"

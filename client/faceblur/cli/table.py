@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from faceblur.runner import Outcome
-from faceblur.wording import printable
+from faceblur.batch.runner import Outcome
+from faceblur.redaction import printable
 
 _TITLES = ("file", "faces", "frames", "seconds", "outcome")
 

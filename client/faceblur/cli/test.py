@@ -10,16 +10,16 @@ import click
 from faceblur.cli.camera import finish
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
 from faceblur.cli.options import logging_options, policy_options
+from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError, OutputError
 from faceblur.live.camera import Camera
-from faceblur.live.open_files import make_room
 from faceblur.live.options import CameraOptions
-from faceblur.live.process_list import hide_credentials
-from faceblur.live.sink_options import SinkOptions
-from faceblur.live.source_options import parse_source
+from faceblur.live.service.open_files import make_room
+from faceblur.live.service.process_list import hide_credentials
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.sources.options import parse_source
 from faceblur.live.stats import CameraStats
-from faceblur.policy import Policy
-from faceblur.sessions import SessionOptions, open_session
+from faceblur.masks.policy import Policy
 
 TICK_S = 0.1
 

@@ -13,15 +13,15 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, session_options
 from faceblur.cli.progress import ProgressLine
-from faceblur.defaults import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
+from faceblur.detection.session import SessionOptions, open_session
+from faceblur.detection.tiling import Tiles
 from faceblur.errors import FaceblurError
-from faceblur.proof.verify import verify as run_verify
-from faceblur.proof.verify_audit import AuditedOutput
-from faceblur.proof.verify_media import Looking
-from faceblur.proof.verify_report import VerifyReport
-from faceblur.proof.verify_sheet import check_sheet, write_sheet
-from faceblur.sessions import SessionOptions, open_session
-from faceblur.tiling import Tiles
+from faceblur.proof.verify.audited import AuditedOutput
+from faceblur.proof.verify.media import Looking
+from faceblur.proof.verify.report import VerifyReport
+from faceblur.proof.verify.sheet import check_sheet, write_sheet
+from faceblur.proof.verify.verification import verify as run_verify
 
 ERROR: Final = 2
 

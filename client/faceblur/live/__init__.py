@@ -33,14 +33,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faceblur.live.camera import Camera
-    from faceblur.live.camera_control import CameraControl
-    from faceblur.live.detection import LiveDetector
+    from faceblur.live.camera import Camera, CameraControl
+    from faceblur.live.detector import LiveDetector
     from faceblur.live.options import CameraOptions
-    from faceblur.live.redaction import RedactingFilter, redact
-    from faceblur.live.sink_options import SinkOptions, parse_sink
-    from faceblur.live.source_options import SourceOptions, parse_source
+    from faceblur.live.sinks.options import SinkOptions, parse_sink
+    from faceblur.live.sources.options import SourceOptions, parse_source
     from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
+    from faceblur.redaction import RedactingFilter, redact
 
 __all__ = [
     "Camera",
@@ -62,20 +61,20 @@ __all__ = [
 
 _HOMES = {
     "Camera": "faceblur.live.camera",
-    "CameraControl": "faceblur.live.camera_control",
+    "CameraControl": "faceblur.live.camera",
     "CameraOptions": "faceblur.live.options",
     "CameraState": "faceblur.live.stats",
     "CameraStats": "faceblur.live.stats",
     "DelayStats": "faceblur.live.stats",
-    "LiveDetector": "faceblur.live.detection",
-    "RedactingFilter": "faceblur.live.redaction",
-    "SinkOptions": "faceblur.live.sink_options",
+    "LiveDetector": "faceblur.live.detector",
+    "RedactingFilter": "faceblur.redaction",
+    "SinkOptions": "faceblur.live.sinks.options",
     "SinkState": "faceblur.live.stats",
     "SinkStats": "faceblur.live.stats",
-    "SourceOptions": "faceblur.live.source_options",
-    "parse_sink": "faceblur.live.sink_options",
-    "parse_source": "faceblur.live.source_options",
-    "redact": "faceblur.live.redaction",
+    "SourceOptions": "faceblur.live.sources.options",
+    "parse_sink": "faceblur.live.sinks.options",
+    "parse_source": "faceblur.live.sources.options",
+    "redact": "faceblur.redaction",
 }
 
 

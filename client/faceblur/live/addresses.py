@@ -6,7 +6,7 @@ import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from faceblur.errors import InputError
-from faceblur.live.redaction import redact_address
+from faceblur.redaction import redact_address
 
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
@@ -84,3 +84,15 @@ def to_size(text: str, what: str) -> tuple[int, int]:
     if not (16 <= width <= 7680 and 16 <= height <= 7680):
         raise InputError(f"size={text} makes no sense for {what}; use 16 to 7680 pixels")
     return width, height
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of something to listen on.
+
+    Raises:
+        InputError: It is something else.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise InputError(f"{text!r} is no address to listen on; give HOST:PORT")
+    return host.strip("[]"), int(port)

@@ -6,22 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
-from faceblur.detector import Detector
+from faceblur.detection.detector import Detector
+from faceblur.detection.repeats import Repeats
 from faceblur.errors import FaceblurError
-from faceblur.live.checking import IN_FLIGHT, Checker
 from faceblur.live.frames import RawFrame, SafeFrame
-from faceblur.live.link import Link
 from faceblur.live.options import CameraOptions
-from faceblur.live.presenting import OFFLINE, UNCHECKED, Presenter
-from faceblur.live.redaction import redact
-from faceblur.live.sink import Sink
-from faceblur.live.source import Source
-from faceblur.live.source_worker import SourceJob
+from faceblur.live.presenter import OFFLINE, UNCHECKED, Presenter
+from faceblur.live.process.messages import Link
+from faceblur.live.process.waker import Waker
+from faceblur.live.scheduler import IN_FLIGHT, Checker
+from faceblur.live.sinks.sink import Sink
+from faceblur.live.sources.source import Source
+from faceblur.live.sources.worker import SourceJob
 from faceblur.live.stats import CameraState, CameraStats, Counters
-from faceblur.live.waker import Waker
-from faceblur.repeats import Repeats
+from faceblur.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ SPARE_SLOTS: Final = 3
 
 
 class Camera:
-    """See `faceblur.live.camera_control.CameraControl`.
+    """See `faceblur.live.camera.CameraControl`.
 
     Args:
         options: What to do.
@@ -307,3 +307,46 @@ class Camera:
             self._is_muted = not self._repeats.is_new(text)
         muted = self._is_muted and state != "stopped"
         logger.log(logging.DEBUG if muted else level, "%s", text)
+
+
+class CameraControl(Protocol):
+    """What can be done with a camera; `Camera` is one.
+
+    Nothing that happens to the source, the sinks or the detector raises here: it shows in `state`
+    and `stats`.
+    """
+
+    @property
+    def options(self) -> CameraOptions:
+        """As given."""
+
+    @property
+    def state(self) -> CameraState:
+        """What it is doing."""
+
+    def start(self) -> None:
+        """Begin, and return at once."""
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """End: flush and close the sinks, end the child processes; kill what does not end in time.
+
+        Returns when nothing of the camera is left. Calling it again does nothing.
+        """
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the camera has ended by itself (a file's end, a closed window) or by `stop`.
+
+        Returns:
+            Whether it has.
+        """
+
+    def stats(self) -> CameraStats:
+        """Counters and state at this moment; from any thread, at any time."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended by an error of its own."""
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since its loop last turned; about one at most while it is well."""

@@ -9,12 +9,12 @@ from typing import Final
 import cv2
 import numpy as np
 
-from faceblur.letterbox import Letterbox
+from faceblur.detection.letterbox import Letterbox
+from faceblur.live.audio import SoundPacket
 from faceblur.live.frame_format import Bytes, FrameFormat
-from faceblur.live.sound import SoundPacket
-from faceblur.masks import Masker
-from faceblur.selection import Choice
-from faceblur.video_surface import VideoSurface
+from faceblur.masks.masker import Masker
+from faceblur.masks.selection import Choice
+from faceblur.video.surface import VideoSurface
 
 _GREY: Final = (56, 56, 56)
 _WHITE: Final = (200, 200, 200)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from faceblur.errors import InputError
-from faceblur.live.sink_options import SinkOptions, named_twice
-from faceblur.live.source_options import HardwareDecoding as HardwareDecoding
-from faceblur.live.source_options import SourceOptions
-from faceblur.policy import Policy
+from faceblur.live.sinks.options import SinkOptions, named_twice
+from faceblur.live.sources.options import HardwareDecoding as HardwareDecoding
+from faceblur.live.sources.options import SourceOptions
+from faceblur.masks.policy import Policy
 from faceblur.tracking import CoverOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 

@@ -6,6 +6,6 @@ that swap tracks are both masked throughout.
 
 from faceblur.tracking.live import LiveCover
 from faceblur.tracking.options import CoverOptions
-from faceblur.tracking.smoothing import cover
+from faceblur.tracking.window import cover
 
 __all__ = ["CoverOptions", "LiveCover", "cover"]

@@ -9,7 +9,7 @@ from typing import Final, Generic
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import InputError
 from faceblur.tracking.options import CoverOptions
-from faceblur.tracking.smoothing import Frame, Window
+from faceblur.tracking.window import Frame, Window
 
 LIVE_HOLD_S: Final = 1.0
 """Nobody knows yet whether a lost face comes back: it is held for as long as a gap may last."""

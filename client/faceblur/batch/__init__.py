@@ -1,0 +1,1 @@
+"""Files and folders: source, detection, tracking, masks, result, one file a job."""

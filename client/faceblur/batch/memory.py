@@ -1,0 +1,73 @@
+"""TODO client/faceblur/batch/memory.py."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from faceblur.batch.jobs import Job
+from faceblur.errors import InputError
+from faceblur.image.decoding import opened, reading
+
+BUDGET_BYTES: Final = 2 << 30
+"""What the files under way may take together; one that takes more is masked alone."""
+
+_VIDEO_BYTES: Final = 1 << 30
+"""Frames held back for the cover (512 MB at most), and those in an encoder."""
+
+_PIXEL_BYTES: Final = 20
+"""Of a picture: decoded, reduced, masked, and once more while it is encoded."""
+
+MAX_WORKERS: Final = 8
+"""More than that wait for the detector and the disk."""
+
+
+def default_workers() -> int:
+    """How many files to mask at the same time: two for each core, as they wait for the disk too."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(2 * (cores or 1), MAX_WORKERS)
+
+
+class MemoryBudget:
+    """Lets files begin while there is room for them.
+
+    Args:
+        total_bytes: What they may take together.
+    """
+
+    def __init__(self, total_bytes: int = BUDGET_BYTES) -> None:
+        self._total = total_bytes
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def room_for(self, size_bytes: int) -> Iterator[None]:
+        """Wait for room, and keep it while the block runs. What is too large runs alone."""
+        size_bytes = min(size_bytes, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + size_bytes <= self._total)
+            self._used += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size_bytes
+                self._changed.notify_all()
+
+
+def memory_bytes(job: Job) -> int:
+    """About how much memory it takes to mask a file; 0 for one that cannot be opened."""
+    if job.kind == "video":
+        return _VIDEO_BYTES
+    try:
+        with reading(job.source), opened(job.source) as image:
+            if image is None:
+                return job.source.stat().st_size * _PIXEL_BYTES
+            # All frames of an animation are encoded at once, pages of a document one at a time.
+            pages = 1 if image.format == "TIFF" else getattr(image, "n_frames", 1)
+            return int(image.width * image.height * pages * _PIXEL_BYTES)
+    except InputError:
+        return 0

@@ -1,0 +1,126 @@
+"""Ask a detector about the frames of a video."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Final, NamedTuple
+
+from faceblur.batch.video_threads import UncheckedFrame
+from faceblur.detection.detector import Canvas, Detector, submit_batch
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detections import Detections
+from faceblur.errors import DeadlineError, ServerError
+from faceblur.video.frames import SourceFrame
+
+BATCH: Final = 4
+"""Frames in one request, at most: a file can wait for the slowest of them, and each request costs
+the client and the server something of its own."""
+
+IN_FLIGHT: Final = 3 * BATCH
+"""Frames under way: while one group is masked, two keep the detector busy."""
+
+
+class CheckedFrame(NamedTuple):
+    """A frame and where its faces are, in its pixels; None if the detector was not asked."""
+
+    frame: SourceFrame
+    detections: Detections | None
+
+
+class VideoFinder:
+    """Asks a detector about frames, several at a time."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        letterbox: Letterbox,
+        *,
+        min_score: float,
+        every: int,
+        deadline_s: float,
+    ) -> None:
+        self._detector = detector
+        self._letterbox = letterbox
+        self._min_score = min_score
+        self._every = every
+        self._deadline_s = deadline_s
+
+    def check(self, frames: Iterable[UncheckedFrame], *, in_flight: int) -> Iterator[CheckedFrame]:
+        """Find the faces of each frame; frames come out in the order they went in.
+
+        Frames go to the detector in groups, two groups at least where so many may be in flight.
+
+        Raises:
+            ServerError: A frame could not be checked. Nothing comes out after it.
+        """
+        size = max(1, min(BATCH, in_flight // 2))
+        waiting: deque[_Waiting] = deque()
+        group: list[_Waiting] = []
+        try:
+            for item in frames:
+                if len(waiting) >= in_flight:
+                    if waiting[0] in group:
+                        self._ask(group)
+                    yield self._checked(waiting.popleft(), size)
+                entry = _Waiting(item, asked=item.frame.index % self._every == 0)
+                waiting.append(entry)
+                if entry.asked:
+                    group.append(entry)
+                if len(group) == size:
+                    self._ask(group)
+            if group:
+                self._ask(group)
+            while waiting:
+                yield self._checked(waiting.popleft(), size)
+        finally:
+            for each in waiting:
+                if each.answer is not None:
+                    each.answer.cancel()
+
+    def _ask(self, group: list[_Waiting]) -> None:
+        """Send a group, and empty it."""
+        canvases = [each.canvas for each in group if each.canvas is not None]
+        if len(canvases) < len(group):
+            raise ValueError("a frame without a canvas cannot be checked")
+        answers = submit_batch(self._detector, canvases, min_score=self._min_score)
+        for each, answer in zip(group, answers, strict=True):
+            each.answer, each.canvas = answer, None
+        group.clear()
+
+    def _checked(self, waiting: _Waiting, size: int) -> CheckedFrame:
+        frame, answer = waiting.frame, waiting.answer
+        if not waiting.asked:
+            return CheckedFrame(frame, None)
+        if answer is None:
+            raise ValueError("a frame was passed over")
+        try:
+            # The detector's own deadline comes before; it grows with the group.
+            found = answer.result(timeout=self._deadline_s * size)
+        except CancelledError as error:
+            raise ServerError("the detector was closed before the last frame") from error
+        except FutureTimeoutError as error:
+            raise DeadlineError(
+                f"no answer within {self._deadline_s * size:g} s for the frame at "
+                f"{float(frame.pts_s):.3f} s"
+            ) from error
+        return CheckedFrame(frame, self._letterbox.to_source(found))
+
+
+class _Waiting:
+    """A frame on its way.
+
+    Attributes:
+        frame: The frame.
+        asked: Whether the detector is asked about it.
+        canvas: What it is asked about, until that is sent.
+        answer: From then on.
+    """
+
+    def __init__(self, item: UncheckedFrame, *, asked: bool) -> None:
+        self.frame = item.frame
+        self.asked = asked
+        self.canvas: Canvas | None = item.canvas if asked else None
+        self.answer: Future[Detections] | None = None

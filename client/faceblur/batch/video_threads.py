@@ -1,0 +1,197 @@
+"""The threads that read and write one video, while another finds and masks its faces.
+
+    reader thread      decode → canvas ─┐
+    this thread              detect → mask ─┐
+    writer thread                    encode → mux
+
+FFmpeg works outside Python's lock, so the three overlap. Frames keep their order throughout.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detection.video_input import CanvasMaker
+from faceblur.video.frames import SourceFrame
+from faceblur.video.sink import VideoSink
+from faceblur.video.source import VideoSource
+
+Item = TypeVar("Item")
+
+
+_QUEUED_FRAMES: Final = 4
+_PACKET_WEIGHT: Final = 1 / 64
+"""What a packet of sound takes up of a queue, beside a frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class UncheckedFrame:
+    """A frame as it was read.
+
+    Attributes:
+        frame: The frame.
+        canvas: What the detector is to see of it; None if it is not asked.
+    """
+
+    frame: SourceFrame
+    canvas: npt.NDArray[np.uint8] | None
+
+
+class VideoJob:
+    """The reader and the writer of one video, each in its thread; a context manager.
+
+    Args:
+        video: What is read.
+        sink: Where it is written.
+        make_canvas: What makes canvases; None if the detector is not asked.
+    """
+
+    def __init__(
+        self, video: VideoSource, sink: VideoSink, make_canvas: CanvasMaker | None
+    ) -> None:
+        self._video = video
+        self._sink = sink
+        self._make_canvas = make_canvas
+        self._unchecked: Lane[UncheckedFrame] = Lane(_QUEUED_FRAMES)
+        self._finished: Lane[SourceFrame | av.Packet[Any]] = Lane(_QUEUED_FRAMES)
+        lanes = (self._unchecked, self._finished)
+        self._reader = Worker(self._read, *lanes, name="faceblur-read")
+        self._writer = Worker(self._write, *lanes, name="faceblur-write")
+
+    def frames(self) -> Iterator[UncheckedFrame]:
+        """The video's frames, in order."""
+        return iter(self._unchecked)
+
+    def write(self, frame: SourceFrame) -> None:
+        """Hand over the next frame, masked."""
+        self._finished.put(frame)
+
+    def __enter__(self) -> VideoJob:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """Wait for both threads; after an exception they stop with the frame they are at."""
+        try:
+            if kind is None:
+                self._reader.join()
+                self._finished.close()
+                self._writer.join()
+                self._finished.check()
+        finally:
+            self._unchecked.stop(_StoppedError())
+            self._finished.stop(_StoppedError())
+            self._reader.join()
+            self._writer.join()
+
+    def _read(self) -> None:
+        for item in self._video.read():
+            if isinstance(item, SourceFrame):
+                canvas = None if self._make_canvas is None else self._make_canvas(item.image)
+                self._unchecked.put(UncheckedFrame(item, canvas))
+            else:
+                self._finished.put(item, weight=_PACKET_WEIGHT)
+        self._unchecked.close()
+
+    def _write(self) -> None:
+        for item in self._finished:
+            if isinstance(item, SourceFrame):
+                self._sink.write(item)
+            else:
+                self._sink.copy(item)
+
+
+class _StoppedError(Exception):
+    """Another part of the job has failed, and says why."""
+
+
+class Lane(Generic[Item]):
+    """Hands items from one thread to another, in order, a few at a time.
+
+    When something goes wrong on either side, `stop` makes both sides raise what it was, at
+    once; neither is left waiting for the other.
+    """
+
+    def __init__(self, capacity: float) -> None:
+        """Make an empty lane in which `put` waits while what is there weighs so much."""
+        self._capacity = capacity
+        self._load = 0.0
+        self._items: deque[tuple[Item, float]] = deque()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def put(self, item: Item, *, weight: float = 1.0) -> None:
+        """Hand over an item, when there is room."""
+        with self._changed:
+            while self._error is None and self._load >= self._capacity:
+                self._changed.wait()
+            self._check()
+            self._items.append((item, weight))
+            self._load += weight
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Say that no more items come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def stop(self, error: BaseException) -> None:
+        """Make both sides raise an error; the first one given counts."""
+        with self._changed:
+            self._error = self._error or error
+            self._items.clear()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raise the error, if there was one."""
+        with self._changed:
+            self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def __iter__(self) -> Iterator[Item]:
+        """Take items until there are no more."""
+        while True:
+            with self._changed:
+                while self._error is None and not self._items and not self._closed:
+                    self._changed.wait()
+                self._check()
+                if not self._items:
+                    return
+                item, weight = self._items.popleft()
+                self._load -= weight
+                self._changed.notify_all()
+            yield item
+
+
+class Worker:
+    """A thread that stops all lanes of its job when it fails."""
+
+    def __init__(self, work: Callable[[], None], *lanes: Lane[Any], name: str) -> None:
+        """Start working."""
+        self._work = work
+        self._lanes = lanes
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until it is done, or has stopped."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again on the other side
+            for lane in self._lanes:
+                lane.stop(error)

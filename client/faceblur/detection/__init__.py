@@ -1,0 +1,1 @@
+"""Faces of a frame: model inputs, detectors, and the check that they still see."""

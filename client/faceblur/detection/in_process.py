@@ -1,0 +1,75 @@
+"""The detector in this process: the same ONNX file and the same decode as behind Triton."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detection import decoding as postprocess
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.models import INPUT, OUTPUTS, describe, open_onnx
+from faceblur.detections import Detections
+from faceblur.errors import CrowdedError, ServerError
+
+MAX_INSTANCES = 4
+"""Inferences at the same time, at most: as many as files keep in flight."""
+
+
+def cpu_share() -> tuple[int, int]:
+    """How to use this machine's cores: inferences at the same time, and threads of each.
+
+    Two inferences of one thread finish sooner than two in a row on two threads.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    instances = min(cores or 1, MAX_INSTANCES)
+    return instances, max(1, (cores or 1) // instances)
+
+
+class InProcessDetector:
+    """Runs the detector with ONNX Runtime, without a server.
+
+    Args:
+        path: The ONNX file.
+        instances: Inferences that may run at the same time; `cpu_share` when None.
+        threads: CPU threads of each; `cpu_share` when None.
+        model: What to say of the model; read from the file when None.
+
+    Raises:
+        ModelError: The file cannot be used, or ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        instances: int | None = None,
+        threads: int | None = None,
+        model: ModelInfo | None = None,
+    ) -> None:
+        share = cpu_share()
+        self._session = open_onnx(path, threads=threads or share[1])
+        self.model = model or describe(self._session, path)
+        self._pool = ThreadPoolExecutor(instances or share[0], thread_name_prefix="faceblur-detect")
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
+        return self._pool.submit(self._detect, canvas, min_score)
+
+    def _detect(self, canvas: npt.NDArray[np.uint8], min_score: float) -> Detections:
+        try:
+            candidates, priors = self._session.run(OUTPUTS, {INPUT: canvas[None]})
+            faces = postprocess.find_faces(candidates, priors, np.array([min_score]))
+        except ValueError as error:
+            kind = CrowdedError if CrowdedError.MARK in str(error) else ServerError
+            raise kind(f"the detector failed: {error}") from error
+        except Exception as error:  # whatever went wrong, the frame was not checked
+            raise ServerError(f"the detector failed: {error}") from error
+        return Detections.from_rows(faces[0])
+
+    def close(self) -> None:
+        """Wait for what is running and release the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,129 @@
+"""Models by name: the bundled one, and those that `faceblur-export weights pull` fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.repository import bundled_onnx, bundled_parameters
+from faceblur.errors import ModelError, install_line
+
+BUNDLED_MODEL: Final = "bundled"
+"""Name of the model that the repository carries."""
+INPUT = "images"
+
+OUTPUTS = ("candidates", "priors")
+
+
+def cache_folder() -> Path:
+    """Where fetched weights and models are kept; FACEBLUR_CACHE overrides the system's place."""
+    if folder := os.environ.get("FACEBLUR_CACHE"):
+        return Path(folder)
+    return Path(platformdirs.user_cache_dir("faceblur"))
+
+
+def cached_models() -> dict[str, Path]:
+    """The models that were fetched and exported, by name."""
+    return {path.stem: path for path in sorted(cache_folder().glob("models/*.onnx"))}
+
+
+def find(name: str) -> tuple[Path, ModelInfo]:
+    """Find a model's ONNX file.
+
+    Args:
+        name: `bundled`, the name of a fetched model, or the path of an ONNX file.
+
+    Raises:
+        ModelError: There is none; the message says how to get one.
+    """
+    if name == BUNDLED_MODEL:
+        return _bundled()
+    if name.endswith(".onnx"):
+        path = Path(name)
+        if not path.is_file():
+            raise ModelError(f"{name} is not a file; make one with: faceblur-export onnx")
+        return path, read_model_info(path)
+    known = cached_models()
+    if name not in known:
+        raise ModelError(
+            f"the model {name} is not on this machine; run: faceblur-export weights pull {name}"
+        )
+    return known[name], read_model_info(known[name], name=name)
+
+
+def _bundled() -> tuple[Path, ModelInfo]:
+    path, said = bundled_onnx(), bundled_parameters()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    # Of the very file that it speaks of the repository is believed: opening that takes longer.
+    if said.get("model_sha256") == sha256 and said.get("stride", "").isdigit():
+        return path, ModelInfo(BUNDLED_MODEL, sha256, int(said["stride"]))
+    return path, read_model_info(path, name=BUNDLED_MODEL)
+
+
+def matches(model: ModelInfo, wanted: str) -> bool:
+    """Whether what a server serves is the wanted model, by name or by the file's hash."""
+    if wanted == model.name:
+        return True
+    try:
+        return find(wanted)[1].sha256 == model.sha256
+    except ModelError:
+        return False
+
+
+def open_onnx(path: Path, *, threads: int) -> Any:
+    """Open an `onnxruntime.InferenceSession` on the CPU.
+
+    Args:
+        path: An ONNX file that `faceblur-export onnx` wrote.
+        threads: CPU threads of one inference.
+
+    Raises:
+        ModelError: ONNX Runtime is missing, or the file is not such a model.
+    """
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise ModelError(f"ONNX Runtime is not installed; run: {install_line('local')}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors share no importable base
+        raise ModelError(f"{path} cannot be loaded as an ONNX model: {error}") from error
+    inputs = tuple(tensor.name for tensor in session.get_inputs())
+    outputs = tuple(tensor.name for tensor in session.get_outputs())
+    if inputs != (INPUT,) or outputs != OUTPUTS:
+        raise ModelError(
+            f"{path} is not a faceblur detector (inputs {', '.join(inputs)}; outputs "
+            f"{', '.join(outputs)}); make one with: faceblur-export onnx"
+        )
+    return session
+
+
+def read_model_info(path: Path, *, name: str | None = None) -> ModelInfo:
+    """Read name, hash and stride of an ONNX file; `name` overrides the one it carries.
+
+    Raises:
+        ModelError: It is not such a model.
+    """
+    return describe(open_onnx(path, threads=1), path, name=name)
+
+
+def describe(session: Any, path: Path, *, name: str | None = None) -> ModelInfo:
+    """What an open session and its file say of the model."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    return ModelInfo(
+        name=name or metadata.get("name") or path.stem,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        stride=int(metadata.get("stride", 32)),
+    )

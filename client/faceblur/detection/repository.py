@@ -1,0 +1,63 @@
+"""Where the Triton model repository is, and what it carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+from faceblur.errors import ModelError
+
+
+def model_repository() -> Path:
+    """The folder of the model repository: the installed copy, or the checkout's.
+
+    Raises:
+        ModelError: The installation is incomplete.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "model_repository", package.parents[1] / "model_repository"):
+        if (folder / "face_detection" / "config.pbtxt").is_file():
+            return folder
+    raise ModelError("the model repository is missing from this installation; reinstall faceblur")
+
+
+def bundled_onnx() -> Path:
+    """The ONNX file of the model that the repository carries.
+
+    Raises:
+        ModelError: It is not there.
+    """
+    path = model_repository() / "yolov5_face" / "1" / "model.onnx"
+    if not path.is_file():
+        raise ModelError(
+            "the bundled model is missing from this installation; reinstall faceblur, or name "
+            "another with --model"
+        )
+    return path
+
+
+def bundled_parameters() -> dict[str, str]:
+    """What the repository says of the model that it carries: its hash, stride and so on."""
+    path = model_repository() / "yolov5_face" / "configs" / "embedded.pbtxt"
+    return dict(re.findall(r'key: "(\w+)" value { string_value: "([^"]*)" }', path.read_text()))
+
+
+def load_code(model: str, name: str) -> ModuleType:
+    """Load a Python module that lies beside a model, where Triton runs the same one.
+
+    Args:
+        model: The model.
+        name: Of the module.
+
+    Raises:
+        ModelError: The installation is incomplete.
+    """
+    path = model_repository() / model / "1" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ModelError(f"{name}.py is missing from this installation; reinstall faceblur")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,249 @@
+"""Open a detector that can be trusted: a given server, a local one, an embedded one, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from faceblur.detection import models
+from faceblur.detection.canary import GuardedDetector
+from faceblur.detection.crowds import CrowdDetector
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.letterbox import rounded_size
+from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DEFAULT_SIZE, MAX_SIDE
+from faceblur.detection.triton.client import TritonDetector
+from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection, Transport
+from faceblur.detection.triton.loopback import stranger_at
+from faceblur.detection.triton.server import (
+    ServerOptions,
+    TritonServer,
+    accepts_connections,
+    remove_leftovers,
+    require_server,
+)
+from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["server", "embedded", "in process"]
+REVIVAL_TIMEOUT_S = 90.0
+_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """Which detector to open.
+
+    Attributes:
+        server: host:port of a Triton server; None looks on this machine, then starts one.
+        model: Name of a model or path of an ONNX file; None is whatever a server serves, else
+            the bundled model.
+        tls: Encryption of the connection to `server`.
+        deadline_s: Seconds that one frame may take.
+        transport: How pictures travel to a server.
+        in_process: Use no server at all. It starts sooner and takes less CPU time, but shares
+            its memory with whatever decodes the file.
+    """
+
+    server: str | None = None
+    model: str | None = None
+    tls: TLS | None = None
+    deadline_s: float = 10.0
+    transport: Transport = "auto"
+    in_process: bool = False
+
+
+class DetectionSession:
+    """An open detector and what has to be cleaned up with it; a context manager.
+
+    Attributes:
+        detector: Checked with a canary, and every few seconds again.
+        kind: Where it runs.
+        where: The same for a person to read.
+        in_flight: How many requests it is worth sending at once.
+        tools: Versions of what it runs on, as far as they are known.
+    """
+
+    def __init__(
+        self,
+        detector: GuardedDetector,
+        *,
+        kind: Kind,
+        where: str,
+        server: TritonServer | None,
+        tools: Mapping[str, str],
+    ) -> None:
+        self.detector = detector
+        self.kind: Kind = kind
+        self.where = where
+        self.in_flight = 4
+        self.server = server
+        self.tools = tools
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        return self.detector.model
+
+    def recovered(self, *, stop: threading.Event | None = None) -> bool:
+        """After a failure: whether frames can be checked again, waiting for a restart.
+
+        Args:
+            stop: Gives up as soon as it is set.
+        """
+        deadline = time.monotonic() + REVIVAL_TIMEOUT_S
+        while not (stop is not None and stop.is_set()) and time.monotonic() < deadline:
+            if self.detector.recovered(timeout_s=_PATIENCE_S):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the detector and stop an embedded server."""
+        self.detector.close()
+        if self.server is not None:
+            self.server.stop()
+
+    def __enter__(self) -> DetectionSession:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> DetectionSession:
+    """Open a detector and prove that it sees.
+
+    With a server named, that one or none. Otherwise the local server if one answers with the
+    wanted model, else an embedded one, else (where that cannot run, or where it was asked for)
+    this process.
+
+    Args:
+        options: Which one.
+        size: Longest side of what it will be asked about, pixels.
+
+    Raises:
+        ServerError: No frame could be checked, or none of that size.
+        ModelError: The wanted model is not there.
+    """
+    remove_leftovers()
+    if options.server is not None:
+        return _remote(options, options.server, size)
+    session = None if options.in_process else _local(options, size)
+    if session is not None:
+        return session
+    onnx, model = models.find(options.model or BUNDLED_MODEL)
+    if options.in_process:
+        return _in_process(options, onnx, model)
+    # Pictures come by shared memory; a process for JPEG would only cost memory.
+    jpeg = options.transport == "jpeg"
+    max_side = max(MAX_SIDE, rounded_size(size, stride=model.stride))
+    server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False, max_side=max_side)
+    try:
+        require_server(server.instances)
+    except ServerStartError as error:
+        logger.warning("%s; detecting in this process instead, with the same model", error)
+        return _in_process(options, onnx, model)
+    return _embedded(options, server)
+
+
+def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:
+    detector = InProcessDetector(onnx, model=model)
+    return DetectionSession(
+        GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s),
+        kind="in process",
+        where="this process",
+        server=None,
+        tools=_versions("onnxruntime"),
+    )
+
+
+def _remote(options: SessionOptions, address: str, size: int) -> DetectionSession:
+    connection = Connection(
+        address=address,
+        tls=options.tls,
+        deadline_s=options.deadline_s,
+        transport=options.transport,
+    )
+    with contextlib.ExitStack() as undo:
+        detector = TritonDetector(connection)
+        undo.callback(detector.close)
+        wanted = options.model
+        if wanted is not None and not models.matches(detector.model, wanted):
+            raise ModelError(
+                f"the server at {address} serves the model {detector.model.name}, not {wanted}; "
+                "leave out --model, or start a server with: faceblur serve --model " + wanted
+            )
+        detector.check_size(rounded_size(size, stride=detector.model.stride))
+        tools = {"tritonserver": detector.server_version()}
+        guarded = GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s)
+        undo.pop_all()
+    return DetectionSession(
+        guarded, kind="server", where=f"server {address}", server=None, tools=tools
+    )
+
+
+def _local(options: SessionOptions, size: int) -> DetectionSession | None:
+    if not accepts_connections(DEFAULT_SERVER):
+        return None
+    if (uid := stranger_at(int(DEFAULT_SERVER.rpartition(":")[2]))) is not None:
+        logger.warning(
+            "not using %s: another user of this machine (number %d) listens there; name it with "
+            "--server if you trust him with your pictures",
+            DEFAULT_SERVER,
+            uid,
+        )
+        return None
+    try:
+        return _remote(options, DEFAULT_SERVER, size)
+    except (ServerUnavailableError, ModelError) as error:
+        logger.info("not using %s: %s", DEFAULT_SERVER, error)
+    except ServerError as error:
+        logger.warning("not using what listens at %s: %s", DEFAULT_SERVER, error)
+    return None
+
+
+def _embedded(options: SessionOptions, server_options: ServerOptions) -> DetectionSession:
+    with contextlib.ExitStack() as undo:
+        server = undo.enter_context(TritonServer(server_options))
+        detector = TritonDetector(
+            Connection(
+                address=server.address,
+                deadline_s=options.deadline_s,
+                transport=options.transport,
+                token=server.token,
+            )
+        )
+        undo.callback(detector.close)
+        tools = {"tritonserver": detector.server_version()}
+        tools |= _versions("nvidia-pytriton", "onnxruntime")
+        guarded = GuardedDetector(
+            CrowdDetector(detector),
+            deadline_s=options.deadline_s,
+            copies=2 * server_options.instances,
+            revive=server.restart,
+        )
+        undo.pop_all()
+    return DetectionSession(
+        guarded,
+        kind="embedded",
+        where=f"embedded Triton server {server.address}",
+        server=server,
+        tools=tools,
+    )
+
+
+def _versions(*distributions: str) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

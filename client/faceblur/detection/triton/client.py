@@ -1,0 +1,394 @@
+"""The detector behind a Triton server, over gRPC."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from faceblur.detection import canary
+from faceblur.detection.detector import Canvas, ModelInfo
+from faceblur.detection.triton import server_token
+from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.loopback import hosts_of, is_loopback, proxy_for
+from faceblur.detection.triton.reply import Request
+from faceblur.detection.triton.shared_memory import forget_abandoned_regions
+from faceblur.detection.triton.transports import (
+    JPEG_ENSEMBLE,
+    PIXELS_ENSEMBLE,
+    JpegTransport,
+    Parcel,
+    RawTransport,
+    SharedMemoryTransport,
+    Transporter,
+    TransportName,
+    compare,
+)
+from faceblur.detections import Detections
+from faceblur.errors import (
+    CrowdedError,
+    DeadlineError,
+    FaceblurError,
+    ServerError,
+    ServerUnavailableError,
+)
+
+CHANNEL_OPTIONS = [
+    # A 4K canvas has 25 MB; gRPC's own limit is 4.
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.max_receive_message_length", 16 << 20),
+    # gRPC's own backoff grows to two minutes, and a camera stays masked for as long.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Also how long a connection may take that was accepted; 20 s by default.
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    # Two clients never share a connection: a new one is the way out of one that is beyond repair.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A server that hangs, or whose network was cut, is noticed though its connection stands.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+]
+
+_BALANCING = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            # The next try goes to the next server: one that was killed, or whose Python backend
+            # died (which is an internal error), costs no frame.
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.01s",
+                "maxBackoff": "0.1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE", "INTERNAL"],
+            },
+        }
+    ],
+}
+"""gRPC's service config for an address that may stand for several servers.
+
+Which of them are well is told by their connections, kept alive, and by the retries: Triton does not
+serve gRPC's own health watch.
+"""
+
+SEVERAL_OPTIONS = [
+    *CHANNEL_OPTIONS,
+    ("grpc.service_config", json.dumps(_BALANCING)),
+    # What is larger than this is not tried again.
+    ("grpc.per_rpc_retry_buffer_size", 64 << 20),
+    # Names are looked up anew this often at most, so that servers may come and go.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+]
+
+
+logger = logging.getLogger(__name__)
+
+ENSEMBLE = PIXELS_ENSEMBLE
+DETECTOR = "yolov5_face"
+CLOSE_TIMEOUT_S = 2.0
+REQUEST_BYTES = 16 << 20
+"""Canvases of more than that are not sent together."""
+
+
+class TritonDetector:
+    """Sends canvases to an ensemble of a Triton server, or of several in turn.
+
+    Safe to call from several threads; every call has the connection's deadline.
+
+    Args:
+        connection: Where the server is.
+
+    Raises:
+        ServerUnavailableError: Nothing answers there, or it does not serve the ensemble.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._token = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        self._client = open_client(connection)
+        try:
+            self.model = self._read_model()
+            self._transporter = self._choose_transporter()
+        except FaceblurError:
+            self._client.close()
+            raise
+
+    @property
+    def transport(self) -> TransportName:
+        """How pictures travel."""
+        return self._transporter.name
+
+    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
+        return self._submit(self._transporter, [canvas], min_score)[0]
+
+    def submit_batch(
+        self, canvases: Sequence[Canvas], *, min_score: float
+    ) -> list[Future[Detections]]:
+        """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
+        if not canvases:
+            return []
+        if len({canvas.shape for canvas in canvases}) > 1:
+            raise ValueError("canvases of several shapes do not go into one request")
+        fitting = REQUEST_BYTES // max(1, canvases[0].nbytes)
+        room = max(1, min(self._max_batch, fitting))
+        futures: list[Future[Detections]] = []
+        for start in range(0, len(canvases), room):
+            futures += self._submit(self._transporter, canvases[start : start + room], min_score)
+        return futures
+
+    def submit_everywhere(
+        self, canvas: Canvas, *, min_score: float
+    ) -> Iterator[Future[Detections]]:
+        """Send a canvas by each way that frames take; see `ManyWayDetector`."""
+        if not isinstance(self._transporter, SharedMemoryTransport):
+            return
+        timeout_s = self.connection.deadline_s
+        for parcel in self._transporter.pack_each(canvas, timeout_s=timeout_s):
+            request = self._request(1)
+            try:
+                self._send(request, self._transporter.ensemble, parcel, min_score)
+            except InferenceServerException as error:
+                request.fail(self._error(error))
+            yield request.futures[0]
+
+    def renew(self) -> None:
+        """Use none of the ways again; see `faceblur.detection.detector.ManyWayDetector`."""
+        if isinstance(self._transporter, SharedMemoryTransport):
+            # A server that hangs takes its time to let go of them.
+            threading.Thread(target=self._transporter.renew, daemon=True).start()
+
+    def check_size(self, size: int) -> None:
+        """See whether the server takes canvases of a size.
+
+        Args:
+            size: Their longest side, pixels.
+
+        Raises:
+            ServerError: It does not.
+        """
+        if self.max_side is not None and size > self.max_side:
+            raise ServerError(
+                f"the server at {self.connection.address} takes pictures of {self.max_side} pixels "
+                f"a side at most, not {size}; give --size {self.max_side}, or start it with: "
+                f"faceblur serve --max-side {size}"
+            )
+
+    def server_version(self) -> str:
+        """Ask the server for the version of Triton that it is.
+
+        Raises:
+            ServerError: It did not say in time.
+        """
+        try:
+            metadata = self._client.get_server_metadata(client_timeout=self.connection.deadline_s)
+        except InferenceServerException as error:
+            raise self._error(error) from error
+        return str(metadata.version)
+
+    def forget_abandoned_regions(self) -> None:
+        """Have the server let go of the pictures of clients that were killed."""
+        # A server that takes no regions holds none.
+        with contextlib.suppress(InferenceServerException):
+            forget_abandoned_regions(self._client, timeout_s=self.connection.deadline_s)
+
+    def close(self) -> None:
+        """Close the connection and drop the shared memory."""
+        self._transporter.close()
+        # gRPC waits for calls under way; one that an interrupt broke off never ends.
+        closing = threading.Thread(target=self._client.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
+
+    def _submit(
+        self, transporter: Transporter, canvases: Sequence[Canvas], min_score: float
+    ) -> list[Future[Detections]]:
+        request = self._request(len(canvases))
+        try:
+            self.check_size(max(canvases[0].shape[:2]))
+            self._send(request, transporter.ensemble, transporter.pack(canvases), min_score)
+        except InferenceServerException as error:
+            request.fail(self._error(error))
+        except ServerError as error:
+            request.fail(error)
+        return request.futures
+
+    def _request(self, pictures: int) -> Request:
+        return Request(f"{self._token}-{next(self._numbers)}", pictures=pictures)
+
+    def _send(self, request: Request, ensemble: str, parcel: Parcel, min_score: float) -> None:
+        scores = np.full((len(request.futures), 1), min_score, np.float32)
+        lowest = grpcclient.InferInput("min_score", list(scores.shape), "FP32")
+        lowest.set_data_from_numpy(scores)
+        deadline_s = self.connection.deadline_s * len(request.futures)
+
+        def answered(result: Any, error: InferenceServerException | None) -> None:
+            parcel.done(error is not None)
+            if error is not None:
+                request.fail(self._error(error, deadline_s=deadline_s))
+            else:
+                request.answer(result)
+
+        try:
+            self._client.async_infer(
+                ensemble,
+                [*parcel.inputs, lowest],
+                answered,
+                request_id=request.id,
+                client_timeout=deadline_s,
+                # The server drops what nobody waits for any more.
+                timeout=int(deadline_s * 1e6),
+            )
+        except InferenceServerException:
+            parcel.done(True)
+            raise
+
+    def _read_model(self) -> ModelInfo:
+        timeout_s = self.connection.deadline_s
+        try:
+            if not self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s):
+                raise ServerUnavailableError(
+                    f"the server at {self.connection.address} does not serve {ENSEMBLE}; start "
+                    "one with: faceblur serve"
+                )
+            config = self._client.get_model_config(DETECTOR, client_timeout=timeout_s).config
+        except InferenceServerException as error:
+            raise self._error(error) from error
+        self._max_batch = config.max_batch_size
+        parameters = {key: value.string_value for key, value in config.parameters.items()}
+        self.max_side = int(parameters["max_side"]) if "max_side" in parameters else None
+        return ModelInfo(
+            name=parameters.get("model_name", "unknown"),
+            sha256=parameters.get("model_sha256", ""),
+            stride=int(parameters.get("stride", 32)),
+        )
+
+    def _choose_transporter(self) -> Transporter:
+        wanted, address = self.connection.transport, self.connection.address
+        if wanted == "raw":
+            return RawTransport()
+        if wanted == "jpeg":
+            if not self._serves_jpeg():
+                raise ServerError(
+                    f"the server at {address} does not serve {JPEG_ENSEMBLE}; use --transport "
+                    "raw, or bring its model repository up to date"
+                )
+            return JpegTransport()
+        try:
+            if not self.connection.is_several:
+                return SharedMemoryTransport(self._client, timeout_s=self.connection.deadline_s)
+        except ServerError as error:
+            if wanted == "shm":
+                raise ServerError(
+                    f"the server at {address} is not used: {error}; use --transport auto"
+                ) from error
+            logger.debug("no shared memory with %s: %s", address, error)
+        return self._measure_transporters()
+
+    def _measure_transporters(self) -> Transporter:
+        """Pixels or JPEG, whichever brings a picture there and back sooner."""
+        raw, jpeg = RawTransport(), JpegTransport()
+        if not self._serves_jpeg():
+            return raw
+        times = compare(
+            lambda canvas: self._submit(raw, [canvas], canary.MIN_SCORE)[0],
+            lambda canvas: self._submit(jpeg, [canvas], canary.MIN_SCORE)[0],
+            canary.picture(),
+            deadline_s=self.connection.deadline_s,
+        )
+        chosen: Transporter = jpeg if times.prefers_jpeg else raw
+        logger.info(
+            "pictures go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
+            self.connection.address,
+            "JPEG" if times.prefers_jpeg else "pixels",
+            times.raw_s * 1e3,
+            times.jpeg_s * 1e3,
+        )
+        return chosen
+
+    def _serves_jpeg(self) -> bool:
+        try:
+            return bool(
+                self._client.is_model_ready(
+                    JPEG_ENSEMBLE, client_timeout=self.connection.deadline_s
+                )
+            )
+        except InferenceServerException as error:
+            raise self._error(error) from error
+
+    def _error(
+        self, error: InferenceServerException, *, deadline_s: float | None = None
+    ) -> ServerError:
+        status, address = error.status() or "", self.connection.address
+        if "DEADLINE_EXCEEDED" in status:
+            waited_s = self.connection.deadline_s if deadline_s is None else deadline_s
+            return DeadlineError(f"the server at {address} did not answer within {waited_s:g} s")
+        if "UNAVAILABLE" in status:
+            if self.connection.tls is not None and (reason := tls_reason(error.message())):
+                return ServerUnavailableError(f"no safe connection to {address}: {reason}")
+            proxies = [proxy_for(host) for host in hosts_of(address)]
+            if proxy := next(filter(None, proxies), ""):
+                return ServerUnavailableError(
+                    f"no server answers at {address} through the proxy of ${proxy}; if it is to be "
+                    "reached directly, name its host in $no_proxy"
+                )
+            return ServerUnavailableError(
+                f"no server answers at {address}; start one with: faceblur serve"
+            )
+        message = error.message() or ""
+        if "shared memory pool" in message:
+            return ServerError(
+                f"the server at {address} has too little shared memory; give it more (in Docker: "
+                "--shm-size 1g), or use --in-process"
+            )
+        kind = CrowdedError if CrowdedError.MARK in message else ServerError
+        return kind(f"the server at {address} failed: {message}")
+
+
+def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
+    """A client with a channel of its own; nothing is sent yet."""
+    tls = connection.tls
+    options = SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS
+    if all(is_loopback(host) for host in hosts_of(connection.address)):
+        options = [*options, ("grpc.enable_http_proxy", 0)]
+    client = grpcclient.InferenceServerClient(
+        connection.address,
+        ssl=tls is not None,
+        root_certificates=_text(tls.root_ca if tls else None),
+        private_key=_text(tls.key if tls else None),
+        certificate_chain=_text(tls.certificate if tls else None),
+        channel_args=options,
+    )
+    if token := connection.token or server_token.find(connection.address):
+        client.register_plugin(server_token.Opener(token))
+    return client
+
+
+def tls_reason(message: str) -> str:
+    """Why a connection was not made, in words for a person; empty if nothing is known."""
+    if refused := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message):
+        return f"the server's certificate is refused ({refused[1]}); check --tls-ca and its dates"
+    if "Hostname Verification" in message:
+        return "the server's certificate is for another name; connect by the name it is for"
+    if "Socket closed" in message:
+        return (
+            "the server ended it; check that it speaks TLS and takes the certificate of --tls-cert"
+        )
+    return ""
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,454 @@
+"""A tritonserver child process on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.options import MAX_SIDE
+from faceblur.detection.triton import hidden_argument, server_token
+from faceblur.detection.triton.client import ENSEMBLE, open_client
+from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.owners import PATTERN, is_gone, own_mark
+from faceblur.detection.triton.runtime import (
+    MIN_INSTANCES,
+    TritonRuntime,
+    lay_out_repository,
+    server_share,
+)
+from faceblur.detection.triton.shared_memory import (
+    INSTANCE_BYTES,
+    SHM_FOLDER,
+    remove_abandoned_regions,
+    shortage,
+)
+from faceblur.errors import InputError, ServerStartError
+
+logger = logging.getLogger(__name__)
+
+SHM_PREFIX = "faceblur_triton"
+FOLDER_PREFIX = "faceblur-triton"
+_OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")
+_POLL_S = 0.01
+_ROOM_BYTES = 64 << 20
+_PICTURES = 16
+"""Of the largest size, twice a full batch: what a region of the server's may hold at most."""
+_LISTENS = "Started GRPCInferenceService"
+_WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+
+CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
+"""Calls that nobody but us has a use for: who makes them can point a request's pictures at others,
+or have the server write what it sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How a server on this machine listens and computes.
+
+    Attributes:
+        onnx: The detector's ONNX file.
+        model: What the server shall say of it.
+        host: Address to listen on.
+        port: gRPC port; a free one when 0.
+        metrics_port: Port of the Prometheus metrics; none when None.
+        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
+        threads: CPU threads of each.
+        certificate: PEM certificate chain of the server, for TLS.
+        key: PEM private key of the server.
+        client_ca: PEM file of the authority of client certificates, for mutual TLS.
+        jpeg: Serve pictures that come as JPEG too.
+        chained: Post-process in a model of its own, as the configurations for a GPU do.
+        warm_up: Run every canonical shape before the server counts as ready. The first run of a
+            shape takes a little longer; who waits for the server waits for all of them.
+        max_side: Pixels of the largest side that a canvas may have; larger ones are refused, each
+            by itself. Memory and time grow with its square.
+        closed: Calls that need the server's token.
+        share_memory: Let this user's programs have the token, and with it shared memory.
+        start_timeout_s: Seconds until it must be ready.
+
+    Raises:
+        InputError: There are too few instances.
+    """
+
+    onnx: Path
+    model: ModelInfo
+    host: str = "127.0.0.1"
+    port: int = 0
+    metrics_port: int | None = None
+    instances: int = field(default_factory=lambda: server_share()[0])
+    threads: int = field(default_factory=lambda: server_share()[1])
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    jpeg: bool = True
+    chained: bool = False
+    warm_up: bool = True
+    max_side: int = MAX_SIDE
+    closed: tuple[str, ...] = CONTROL
+    share_memory: bool = True
+    start_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would stall."""
+        if self.instances < MIN_INSTANCES:
+            raise InputError(
+                f"a server with {self.instances} instance of the detector stalls; give at least "
+                f"{MIN_INSTANCES}"
+            )
+
+
+class TritonServer:
+    """Starts, watches and stops one tritonserver.
+
+    A context manager; whatever ends the block, the process and its shared memory are gone after.
+
+    Raises:
+        ServerStartError: The server cannot run here, or did not become ready in time.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self._runtime = require_server(options.instances)
+        self._port = options.port or free_port(options.host)
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._shm_prefix = ""
+        self._token = server_token.new()
+        self._token_is_secret = True
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """host:port of the gRPC service; the same after a restart."""
+        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "::") else self.options.host
+        return f"{host}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None when it does not run."""
+        return (
+            None
+            if self._process is None or self._process.poll() is not None
+            else (self._process.pid)
+        )
+
+    @property
+    def token(self) -> str | None:
+        """What opens its closed calls, for this user's programs; None where they get none."""
+        shared = self.options.share_memory and self.options.closed and self._token_is_secret
+        return self._token if shared else None
+
+    @property
+    def log(self) -> str:
+        """What the server wrote so far."""
+        if self._folder is None:
+            return ""
+        return (self._folder / "server.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the process and wait until it says it is ready (which is no proof: see canary)."""
+        if self.options.port and not port_is_free(self.options.host, self._port):
+            raise ServerStartError(
+                f"port {self._port} is taken; name another with --port, or stop what listens there"
+            )
+        remove_leftovers()
+        self._shm_prefix = f"{SHM_PREFIX}_{own_mark()}_{secrets.token_hex(4)}_"
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{own_mark()}-"))
+        try:
+            self._runtime.lay_out_backends(self._folder / "backends")
+            lay_out_repository(
+                self._folder / "models",
+                onnx=self.options.onnx,
+                model=self.options.model,
+                instances=self.options.instances,
+                threads=self.options.threads,
+                max_side=self.options.max_side,
+                jpeg=self.options.jpeg,
+                chained=self.options.chained,
+                warm_up=self.options.warm_up,
+            )
+            self._process = self._launch()
+            self._wait_until_ready()
+            self._hide_regions()
+            self._leave_token()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, *, grace_s: float = 0.0) -> None:
+        """End the process and remove its files and shared memory; safe to call twice.
+
+        Args:
+            grace_s: Seconds it gets to answer what it is working on; it has nothing else to lose.
+        """
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process, grace_s=grace_s)
+        for region in self._regions():
+            region.unlink(missing_ok=True)
+        if self._folder is not None:
+            server_token.remove(self._port, self._token)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def restart(self) -> None:
+        """Stop what is left of the server and start it on the same port."""
+        self.stop()
+        self.start()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """Start the process, if possible so that nobody else can read its token."""
+        if not self.options.closed:
+            return self._run(self._command(), {})
+        values = f"{','.join(self.options.closed)}:{server_token.NAME}={self._token}"
+        closing = f"--grpc-restricted-protocol={values}"
+        process = self._run(
+            [*self._command(), hidden_argument.PLACEHOLDER],
+            {hidden_argument.VARIABLE: closing},
+            is_traced=True,
+        )
+        self._token_is_secret = hidden_argument.place(process.pid)
+        if self._token_is_secret:
+            return process
+        process.wait()
+        logger.info("a command line cannot be kept from other users here: no shared memory")
+        return self._run([*self._command(), closing], {})
+
+    def _run(
+        self, command: Sequence[str], environment: dict[str, str], *, is_traced: bool = False
+    ) -> subprocess.Popen[bytes]:
+        assert self._folder is not None
+        how = ("traced" if is_traced else "free", str(os.getpid()))
+        with (self._folder / "server.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LAUNCHER), *how, *command],
+                env=self._runtime.environment() | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C in the terminal is for us; we end the server in order.
+                start_new_session=True,
+            )
+        _limit_files(process.pid, _ROOM_BYTES + _PICTURES * 3 * self.options.max_side**2)
+        return process
+
+    def _leave_token(self) -> None:
+        if self.token is None:
+            return
+        try:
+            server_token.save(self._port, self.token)
+        except OSError as error:
+            logger.info("other programs get no shared memory of this server: %s", error)
+
+    def _regions(self) -> list[Path]:
+        """The shared memory between the server and its stubs, as far as it has names."""
+        return list(SHM_FOLDER.glob(f"{self._shm_prefix}*")) if self._shm_prefix else []
+
+    def _hide_regions(self) -> None:
+        """Take the names of the shared memory away, before the first picture is in it.
+
+        Server and stubs have it open by now and go on with it, also when it grows.
+        """
+        regions = self._regions()
+        if any(region.stat().st_mode & 0o077 for region in regions):
+            logger.warning(
+                "this system lets other users of the machine open the shared memory of the Triton "
+                "server while it starts: run it where nobody else can log in"
+            )
+        for region in regions:
+            region.unlink(missing_ok=True)
+
+    def _command(self) -> Sequence[str]:
+        options = self.options
+        assert self._folder is not None
+        command = [
+            str(self._runtime.executable),
+            f"--model-repository={self._folder / 'models'}",
+            f"--backend-directory={self._folder / 'backends'}",
+            "--model-config-name=embedded",
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--strict-readiness=true",
+            "--exit-on-error=true",
+            "--allow-http=false",
+            f"--grpc-address={options.host}",
+            f"--grpc-port={self._port}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            "--exit-timeout-secs=5",
+        ]
+        if options.metrics_port is None:
+            command.append("--allow-metrics=false")
+        else:
+            command += [
+                f"--metrics-address={options.host}",
+                f"--metrics-port={options.metrics_port}",
+            ]
+        if options.certificate is not None:
+            command += [
+                "--grpc-use-ssl=true",
+                f"--grpc-server-cert={options.certificate}",
+                f"--grpc-server-key={options.key}",
+            ]
+        if options.client_ca is not None:
+            command += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={options.client_ca}"]
+        return command
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.options.start_timeout_s
+        # gRPC tries again only a second after a refused connection: do not let it begin too early.
+        while time.monotonic() < deadline:
+            self._check_running()
+            if accepts_connections(self.address):
+                break
+            time.sleep(_POLL_S)
+        # TLS hides the readiness call from a client without a certificate: ask the log instead.
+        plain = self.options.certificate is None
+        with open_client(Connection(address=self.address)) as client:
+            while time.monotonic() < deadline:
+                self._check_running()
+                if plain and _is_ready(client):
+                    return
+                if not plain and _LISTENS in self.log:
+                    return
+                time.sleep(_POLL_S)
+        # Its log tells why it does not listen, and nothing of why we do not reach it.
+        reason = (
+            f"it runs, but does not answer at {self.address}; see whether a firewall stands between"
+            if _LISTENS in self.log
+            else self._reason()
+        )
+        raise ServerStartError(
+            f"the Triton server was not ready after {self.options.start_timeout_s:g} s: {reason}"
+        )
+
+    def _check_running(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise ServerStartError(f"the Triton server did not start: {self._reason()}")
+
+    def _reason(self) -> str:
+        errors = re.findall(r"^E\d+ [\d:.]+ \d+ \S+\] (.*)$", self.log, re.MULTILINE)
+        # Where there is no GPU it says so, and goes on.
+        errors = [line for line in errors if not re.search(_WITHOUT_GPU, line)]
+        lines = errors or self.log.strip().splitlines() or ["it wrote nothing"]
+        logger.info("log of the Triton server:\n%s", self.log)
+        return " ".join(lines[-1].replace('"', "").split())[:400]
+
+
+def require_server(instances: int) -> TritonRuntime:
+    """The installed server, if it can run on this machine.
+
+    Args:
+        instances: Inferences that shall run at the same time.
+
+    Raises:
+        ServerStartError: It cannot; the message says why.
+    """
+    runtime = TritonRuntime.find()
+    if reason := shortage(instances * INSTANCE_BYTES):
+        raise ServerStartError(f"the Triton server gets no shared memory: {reason}")
+    return runtime
+
+
+def free_port(host: str) -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
+    """Whether something listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def remove_leftovers() -> None:
+    """End and remove what is left of servers that were killed, or whose parent was."""
+    remove_abandoned_regions()
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}-*"):
+        match = _OURS.fullmatch(folder.name)
+        if match and is_gone(match["owner"]):
+            _end_stubs(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_stubs(folder: Path) -> None:
+    """End the Python stubs that were started from a folder: they outlive a killed server."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if (process / "cmdline").read_bytes().startswith(os.fsencode(f"{folder}/")):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _limit_files(pid: int, byte_size: int) -> None:
+    """Bound each file of a process and its children, regions of shared memory among them.
+
+    A Python backend's region grows with what it is sent, and never shrinks. What does not fit is
+    an error of the request, for Python has the launcher ignore the signal that comes with it.
+    """
+    if sys.platform == "linux":
+        import resource  # other systems do not have it
+
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or less is allowed anyway
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (byte_size, byte_size))
+
+
+def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
+    try:
+        return bool(
+            client.is_server_ready(client_timeout=1.0)
+            and client.is_model_ready(ENSEMBLE, client_timeout=1.0)
+        )
+    except InferenceServerException:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
+    if grace_s and process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace_s)
+    # Its stubs share its session; none may outlive it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,317 @@
+"""The ways in which a canvas travels to a Triton server."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from faceblur.detection.detector import Canvas
+from faceblur.detection.triton.shared_memory import SharedSlots, Slot
+from faceblur.detections import Detections
+from faceblur.errors import FaceblurError, ServerError
+
+ROUNDS: Final = 5
+"""Round trips of each way after the first, which opens connections and buffers."""
+
+BUDGET_S: Final = 2.0
+"""No further round begins after that; on a slow link the first ones tell enough."""
+
+MARGIN: Final = 0.9
+"""JPEG has to take less than this part of the time of pixels, which are exact."""
+
+_TILES: Final = (3, 5)
+"""The check picture side by side to 384 × 640, the canvas of most cameras."""
+
+Send = Callable[[npt.NDArray[np.uint8]], "Future[Detections]"]
+
+
+logger = logging.getLogger(__name__)
+
+TransportName = Literal["shm", "raw", "jpeg"]
+
+PIXELS_ENSEMBLE: Final = "face_detection"
+JPEG_ENSEMBLE: Final = "face_detection_jpeg"
+
+JPEG_QUALITY: Final = 95
+"""Of canvases sent as JPEG, with colour at full resolution.
+
+Over both sets measured it loses least AP50, and a missed face weighs more than bytes: an
+eighth of those of pixels is still sent. Halved colour saves a sixth of that and loses small faces.
+The figures are in perf/results/transport.md.
+"""
+
+_SAMPLING: Final = {
+    True: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    False: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+}
+"""By whether colour has the full resolution."""
+
+
+def _kept(failed: bool) -> None:
+    """Nothing has to be given back."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Canvases, packed for one request.
+
+    Attributes:
+        inputs: Of the ensemble.
+        done: To be called once, when the request is over; with whether it failed.
+    """
+
+    inputs: list[Any]
+    done: Callable[[bool], None] = _kept
+
+
+class Transporter(Protocol):
+    """Packs canvases; safe to call from several threads."""
+
+    @property
+    def name(self) -> TransportName:
+        """What the option calls it."""
+
+    @property
+    def ensemble(self) -> str:
+        """What the parcels are for."""
+
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+        """Pack canvases of one shape, or copies of them.
+
+        Raises:
+            ServerError: They cannot be sent this way.
+        """
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class RawTransport:
+    """Pixels inside the gRPC message."""
+
+    name: Final = "raw"
+    ensemble: Final = PIXELS_ENSEMBLE
+
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+        """See `Transporter`."""
+        images = _images(canvases)
+        images.set_data_from_numpy(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
+        return Parcel([images])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SharedMemoryTransport:
+    """Pixels in system shared memory, for a server on this machine.
+
+    Args:
+        client: A `tritonclient.grpc.InferenceServerClient`.
+        timeout_s: Seconds that registering a region may take.
+
+    Raises:
+        ServerError: The server does not take shared memory, or this machine gives none.
+    """
+
+    name: Final = "shm"
+    ensemble: Final = PIXELS_ENSEMBLE
+
+    def __init__(self, client: Any, *, timeout_s: float) -> None:
+        self._slots = SharedSlots(client, timeout_s=timeout_s)
+        try:
+            self._slots.give_back(self._slots.take([np.zeros((1,), np.uint8)]))
+        except InferenceServerException as error:
+            raise ServerError(f"it does not take shared memory ({error})") from error
+        except OSError as error:
+            raise ServerError(f"this machine gives no shared memory ({error.strerror})") from error
+        self._without = RawTransport()
+        self._is_short = False
+
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+        """See `Transporter`."""
+        try:
+            slot = self._slots.take(canvases)
+        except OSError as error:
+            if not self._is_short:
+                logger.warning(
+                    "no shared memory is left (%s): pictures go through gRPC alone where it is "
+                    "short, which takes longer",
+                    error.strerror,
+                )
+            self._is_short = True
+            return self._without.pack(canvases)
+        images = _images(canvases)
+        images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
+        return Parcel([images], self._done(slot))
+
+    def pack_each(self, canvas: Canvas, *, timeout_s: float) -> Iterator[Parcel]:
+        """Pack a canvas once into each region that there is, anywhere in it.
+
+        Whoever has pointed the region's name at memory of his own cannot know where.
+
+        Args:
+            canvas: A small one; it fits into all.
+            timeout_s: How long a region that is in use is waited for.
+        """
+        for slot in self._slots.each(timeout_s=timeout_s):
+            offset = secrets.randbelow(slot.memory.nbytes - canvas.nbytes + 1)
+            slot.memory[offset : offset + canvas.nbytes] = canvas.reshape(-1)
+            images = _images([canvas])
+            images.set_shared_memory(slot.name, canvas.nbytes, offset)
+            yield Parcel([images], self._done(slot))
+
+    def _done(self, slot: Slot) -> Callable[[bool], None]:
+        def done(failed: bool) -> None:
+            if failed or slot.is_given_up:
+                # Not from gRPC's own thread: dropping a region asks the server.
+                threading.Thread(target=self._slots.retire, args=(slot,), daemon=True).start()
+            else:
+                self._slots.give_back(slot)
+
+        return done
+
+    def renew(self) -> None:
+        """Drop the regions; the next pictures get new ones."""
+        self._slots.renew()
+
+    def close(self) -> None:
+        """Drop the regions."""
+        self._slots.close()
+
+
+class JpegTransport:
+    """The canvas as a JPEG: a fraction of the bytes, for a little of the accuracy.
+
+    The canvas, not the frame: its geometry stays exactly what the client has planned, and what
+    the server resizes to is what came.
+
+    Args:
+        quality: 1-100.
+    """
+
+    name: Final = "jpeg"
+    ensemble: Final = JPEG_ENSEMBLE
+
+    def __init__(self, *, quality: int = JPEG_QUALITY) -> None:
+        self._quality = quality
+
+    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+        """See `Transporter`."""
+        count = len(canvases)
+        files = [[encode_jpeg(canvas, quality=self._quality)] for canvas in canvases]
+        jpeg = grpcclient.InferInput("jpeg", [count, 1], "BYTES")
+        jpeg.set_data_from_numpy(np.array(files, np.object_))
+        size = grpcclient.InferInput("size", [count, 1], "INT32")
+        size.set_data_from_numpy(np.full((count, 1), max(canvases[0].shape[:2]), np.int32))
+        return Parcel([jpeg, size])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _images(canvases: Sequence[Canvas]) -> Any:
+    """The input for pixels, without any."""
+    return grpcclient.InferInput("images", [len(canvases), *canvases[0].shape], "UINT8")
+
+
+def encode_jpeg(
+    canvas: npt.NDArray[np.uint8], *, quality: int = JPEG_QUALITY, full_colour: bool = True
+) -> bytes:
+    """Encode a canvas (H, W, 3) uint8 RGB.
+
+    Args:
+        canvas: The canvas.
+        quality: 1-100.
+        full_colour: Keep the resolution of colour; else it is halved in both directions.
+
+    Raises:
+        ServerError: It is none.
+    """
+    # OpenCV would take other shapes too, and make something of them.
+    if canvas.ndim != 3 or canvas.shape[2] != 3 or canvas.dtype != np.uint8:
+        raise ServerError(f"a canvas of the shape {canvas.shape} is no picture")
+    try:
+        picture = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
+        sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING[full_colour])
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling]
+        good, encoded = cv2.imencode(".jpg", picture, settings)
+    except cv2.error as error:
+        raise ServerError(f"a canvas cannot be encoded as JPEG: {error.err}") from error
+    if not good:
+        raise ServerError("a canvas cannot be encoded as JPEG; use --transport raw")
+    return bytes(encoded)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How long a picture took, there and back.
+
+    Attributes:
+        raw_s: As pixels, the best of all rounds; infinite when it failed.
+        jpeg_s: The same as JPEG.
+    """
+
+    raw_s: float
+    jpeg_s: float
+
+    @property
+    def prefers_jpeg(self) -> bool:
+        """Whether JPEG is clearly the faster one."""
+        return self.jpeg_s < MARGIN * self.raw_s
+
+
+def compare(
+    raw: Send, jpeg: Send, picture: npt.NDArray[np.uint8], *, deadline_s: float
+) -> Comparison:
+    """Send the check picture both ways in turn.
+
+    Args:
+        raw: Sends a canvas as pixels.
+        jpeg: Sends it as JPEG.
+        picture: The check picture, 128 × 128 RGB; it has a face.
+        deadline_s: After that a picture counts as lost.
+    """
+    sheet = np.ascontiguousarray(np.tile(picture, (*_TILES, 1)))
+    ways = {"jpeg": jpeg, "raw": raw}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    begun = time.monotonic()
+    for number in range(1 + ROUNDS):
+        for name, send in ways.items():
+            if math.inf not in times[name]:
+                times[name].append(_round_trip(send, sheet, deadline_s))
+        if number and time.monotonic() - begun > BUDGET_S:
+            break
+    best = {name: _best(each) for name, each in times.items()}
+    return Comparison(raw_s=best["raw"], jpeg_s=best["jpeg"])
+
+
+def _best(times: list[float]) -> float:
+    """The shortest after the first; infinite if one failed.
+
+    What else the machine does can only lengthen a round trip.
+    """
+    return math.inf if math.inf in times else min(times[1:])
+
+
+def _round_trip(send: Send, sheet: npt.NDArray[np.uint8], deadline_s: float) -> float:
+    begun = time.perf_counter()
+    try:
+        faces = send(sheet).result(deadline_s)
+    except (FaceblurError, FutureTimeoutError):
+        return math.inf
+    # A way on which the faces get lost is none.
+    return time.perf_counter() - begun if len(faces) else math.inf

@@ -1,0 +1,1 @@
+"""Image files: decoded, encoded, stripped of metadata. Knows no detector."""

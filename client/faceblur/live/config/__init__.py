@@ -1,0 +1,1 @@
+"""`cameras.yaml`: read, checked, explained by line."""

@@ -1,0 +1,200 @@
+"""`cameras.yaml`: every setting of a service with many cameras.
+
+Settings have the names and the defaults of the options they become: `CameraOptions`,
+`SourceOptions`, `SinkOptions`, `Policy`, `MaskStyle`, `CoverOptions` and `SessionOptions`.
+`docs/cameras.yaml` shows all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detection.session import SessionOptions
+from faceblur.detection.triton.connection import TLS, Connection
+from faceblur.errors import InputError
+from faceblur.live.addresses import split_address
+from faceblur.live.config import advice
+from faceblur.live.config.cameras import CameraReader
+from faceblur.live.config.secrets import Secrets
+from faceblur.live.config.values import build, known_only, members, typed
+from faceblur.live.config.yaml_tree import Located, Problems, place, read_tree
+from faceblur.live.options import CameraOptions
+from faceblur.masks.policy import Policy
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9180"
+"""Where metrics, health and status are served, unless told otherwise."""
+
+SERVER_DEADLINE_S: Final = 2.0
+"""An answer that comes later is of no use to a camera."""
+
+SHUTDOWN_S: Final = 10.0
+
+_ANY: Final = Policy()
+
+TOP: Final = ("server", "listen", "shutdown_s", "defaults", "cameras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetConfig:
+    """What a file of cameras says.
+
+    Attributes:
+        session: The detector that all cameras share.
+        listen: host:port of metrics, health and status; None to serve none.
+        shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
+        cameras: At least one.
+        secrets: Texts that came from the environment or from files; never to be shown.
+        warnings: What is allowed and hardly meant, a sentence each, with its line.
+    """
+
+    session: SessionOptions
+    listen: str | None = DEFAULT_LISTEN
+    shutdown_s: float = SHUTDOWN_S
+    cameras: tuple[CameraOptions, ...]
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The longest side that any camera gives the network, pixels."""
+        return max((camera.policy.size for camera in self.cameras), default=DEFAULT_SIZE)
+
+
+def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:
+    """Read a file.
+
+    Args:
+        path: Of the file.
+        environment: Variables that its secrets may be in; this process's when None.
+
+    Raises:
+        ConfigError: It has problems; the message names each with its line and key.
+        InputError: It cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; docs/cameras.yaml is one to start from"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text in UTF-8: byte {error.start} is odd") from error
+    secrets = Secrets() if environment is None else Secrets(environment)
+    return read_config(text, file=path.name, secrets=secrets)
+
+
+def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
+    """Read the text of a file; see `load_config`.
+
+    Args:
+        text: YAML.
+        file: What to call it in errors.
+        secrets: What references in it stand for.
+    """
+    problems = Problems(file, secrets.seen)
+    tree = read_tree(text, problems)
+    top = members(tree, ", ".join(TOP), problems)
+    top = {name: place(at, "", name) for name, at in top.items()}
+    known_only(top, TOP, problems)
+    session = _session(top, problems)
+    general = _general(top, problems)
+    general = {"listen": DEFAULT_LISTEN, **general}
+    cameras = _cameras(top, tree, session, general["listen"], problems, secrets)
+    problems.raise_any()
+    return FleetConfig(
+        session=session,
+        cameras=cameras,
+        secrets=frozenset(secrets.seen),
+        warnings=problems.warnings,
+        **general,
+    )
+
+
+def _general(top: dict[str, Located], problems: Problems) -> dict[str, Any]:
+    settings = typed(top, {"shutdown_s": float, "listen": str | None}, problems)
+    try:
+        if settings.get("listen") is not None:
+            split_address(settings["listen"])
+    except InputError as error:
+        problems.add(top["listen"], str(error))
+        settings["listen"] = None
+    if settings.get("listen") is not None and (text := advice.of_address(settings["listen"])):
+        problems.warn(top["listen"], text)
+    if settings.get("shutdown_s", 1) <= 0:
+        problems.add(top["shutdown_s"], "must be more than 0 seconds")
+    return settings
+
+
+def _session(top: dict[str, Located], problems: Problems) -> SessionOptions:
+    at = place(top.get("server", Located({}, 1)), "server")
+    section = members(at, "the settings of the server", problems)
+    types = get_type_hints(SessionOptions)
+    types["address"] = types.pop("server")
+    known_only(section, types, problems)
+    tls_at = section.pop("tls", Located(None, at.line))
+    del types["tls"]
+    settings = {"deadline_s": SERVER_DEADLINE_S, **typed(section, types, problems)}
+    if tls_at.value is not None:
+        tls = members(tls_at, "root_ca, certificate and key", problems)
+        known_only(tls, get_type_hints(TLS), problems)
+        paths = typed(tls, get_type_hints(TLS), problems)
+        settings["tls"] = build(TLS, paths, tls, tls_at, problems)
+        section["tls"] = tls_at
+    places = {name: section.get(name, at) for name in settings}
+    made = build(_session_options, settings, places, at, problems)
+    text = "" if made is None else advice.of_server(made)
+    if text:
+        problems.warn(section["address"], text)
+    return made or SessionOptions(deadline_s=settings["deadline_s"])
+
+
+def _session_options(
+    address: str | None = None, tls: TLS | None = None, **settings: Any
+) -> SessionOptions:
+    session = SessionOptions(server=address, tls=tls, **settings)
+    checked = {} if address is None else {"address": address}
+    Connection(**checked, tls=tls, deadline_s=session.deadline_s, transport=session.transport)
+    return session
+
+
+def _cameras(
+    top: dict[str, Located],
+    tree: Located,
+    session: SessionOptions,
+    listen: str | None,
+    problems: Problems,
+    secrets: Secrets,
+) -> tuple[CameraOptions, ...]:
+    reader = CameraReader(place(top.get("defaults", Located({}, 1)), "defaults"), problems, secrets)
+    cameras_at = top.get("cameras", tree)
+    found = members(cameras_at, "cameras", problems) if "cameras" in top else {}
+    if not found:
+        problems.add_line(cameras_at.line, "cameras: there is none; name one with a source")
+    cameras, targets = [], dict[str, str]()
+    for name, at in found.items():
+        located = place(at, f'camera "{name}"')
+        camera = reader.read(name, located)
+        if camera is None:
+            continue
+        cameras.append(camera)
+        if camera.deadline_s > session.deadline_s:
+            late = reader.place_of("deadline_s", located)
+            problems.add(
+                late, f"longer than the server's; raise deadline_s of server to {camera.deadline_s}"
+            )
+        for sink in camera.sinks:
+            other = name if sink.place is None else targets.setdefault(sink.place, name)
+            if other != name:
+                problems.add(
+                    reader.place_of("sinks", located),
+                    f"{sink.label} is also a sink of camera {other!r}; give each its own",
+                )
+        for each in advice.of_camera(camera):
+            reader.warn(each, located)
+    for name, each in advice.of_cameras(cameras, listen):
+        reader.warn(each, place(found[name], f'camera "{name}"'))
+    return tuple(cameras)

@@ -1,0 +1,187 @@
+"""From verdicts to frames that may leave: cover over time, masks, and what is shown instead."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from faceblur.detections import Detections
+from faceblur.live.config.advice import MAX_LOOK_S, too_far_apart
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
+from faceblur.live.options import CameraOptions
+from faceblur.live.scheduler import Verdict
+from faceblur.masks.masker import Masker
+from faceblur.masks.selection import Selection
+from faceblur.tracking.live import LiveCover
+
+logger = logging.getLogger(__name__)
+
+UNCHECKED: Final = "picture withheld: faces cannot be checked"
+OFFLINE: Final = "no picture from the camera"
+
+_FAR_LOOKS: Final = 5
+"""In a row; a single one is a frame that was dropped."""
+_LOOK_JITTER_S: Final = 0.1
+
+_DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
+"""Of placeholders, until it is known how large the camera's pictures are."""
+
+
+class _Held:
+    """A frame in the window of the look-ahead, until it is void."""
+
+    def __init__(self, frame: RawFrame | None, time_s: float) -> None:
+        self.frame = frame
+        self.time_s = time_s
+
+    def void(self) -> None:
+        """Make it a frame that is not shown."""
+        if self.frame is not None:
+            self.frame.release()
+            self.frame = None
+
+
+class Presenter:
+    """Turns what was found in a camera's frames into frames that may leave. For one thread.
+
+    A frame is shown only if it and, with a look-ahead, all frames up to that many after it were
+    checked: masks that reach back to it would be missing otherwise.
+
+    Attributes:
+        held: Frames that were not shown.
+    """
+
+    def __init__(self, options: CameraOptions) -> None:
+        """Start without any frame.
+
+        Raises:
+            InputError: The mask's picture cannot be read.
+        """
+        self._options = options
+        self._masker = Masker(options.policy.mask)
+        self._cover = self._new_cover()
+        self._window: list[_Held] = []
+        self._format = _DEFAULT_FORMAT
+        self._selection: Selection | None = None
+        self._clock_s = float("-inf")
+        self._last: SafeFrame | None = None
+        self._last_frame: RawFrame | None = None
+        self._looked_s: float | None = None
+        self._far_apart = 0
+        self.held = 0
+
+    @property
+    def min_score(self) -> float:
+        """The score from which the cover can use what the detector finds."""
+        return self._options.cover.min_score(self._options.policy.threshold)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what comes out, pixels."""
+        return self._format.width, self._format.height
+
+    def present(self, verdict: Verdict) -> Iterator[SafeFrame]:
+        """Take in the next frame, and give out what is due. Each has to be released."""
+        frame = verdict.frame
+        if frame.format != self._format:
+            yield from self.restart()
+            self._format = frame.format
+            self._selection = None
+        self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
+        if verdict.faces is not None and self._options.detect_every > 1:
+            self._watch_looks()
+        held = _Held(frame, self._clock_s)
+        if verdict.error is not None:
+            self._void()
+            held.void()
+            self.held += 1
+        self._window.append(held)
+        due = self._cover.push(held, verdict.faces, time_s=self._clock_s)
+        if due is not None:
+            yield self._shown(*due)
+
+    def restart(self) -> Iterator[SafeFrame]:
+        """Forget all tracks: what comes next is another picture. Gives out what is left."""
+        # What would have followed is not known, so what is left was not fully checked.
+        self._void()
+        for held, faces in self._cover.flush():
+            yield self._shown(held, faces)
+        self._cover = self._new_cover()
+        self._looked_s = None
+
+    def finish(self) -> Iterator[SafeFrame]:
+        """Give out what is left: the source has come to its end, and nothing follows."""
+        for held, faces in self._cover.flush():
+            yield self._shown(held, faces)
+
+    def stand_in(self, notice: str, *, time_s: float) -> SafeFrame:
+        """What is shown instead of frames that cannot be shown, at any time."""
+        self._clock_s = max(self._clock_s + 1e-3, time_s)
+        return self._instead(notice, self._clock_s)
+
+    def close(self) -> None:
+        """Release every frame."""
+        self._void()
+        if self._last_frame is not None:
+            self._last_frame.release()
+        self._last = self._last_frame = None
+
+    def _shown(self, held: _Held, faces: Detections) -> SafeFrame:
+        self._window.remove(held)
+        frame, held.frame = held.frame, None
+        if frame is None:
+            return self._instead(UNCHECKED, held.time_s)
+        try:
+            if self._selection is None:
+                self._selection = Selection(self._options.policy, *self.size)
+            safe = mask(frame, self._selection.choose(faces), self._masker)
+        except Exception:
+            # Whatever it is, half a mask is none.
+            logger.exception("camera %s: a frame could not be masked", self._options.name)
+            frame.release()
+            self.held += 1
+            return self._instead(UNCHECKED, held.time_s)
+        if self._options.on_failure == "hold":
+            self._keep(safe, frame)
+        return safe
+
+    def _keep(self, safe: SafeFrame, frame: RawFrame) -> None:
+        """Keep the latest masked frame, to show it again."""
+        frame.hold()
+        if self._last_frame is not None:
+            self._last_frame.release()
+        self._last, self._last_frame = safe, frame
+
+    def _instead(self, notice: str, time_s: float) -> SafeFrame:
+        text = f"{self._options.name}: {notice}"
+        if self._last is not None:
+            return self._last.repeated(text, time_s=time_s)
+        return placeholder(self._format, text, time_s=time_s)
+
+    def _watch_looks(self) -> None:
+        """Say once that looks are too far apart: only a running camera shows how fast it is."""
+        last_s, self._looked_s = self._looked_s, self._clock_s
+        if last_s is None or self._far_apart == _FAR_LOOKS:
+            return
+        look_s = self._clock_s - last_s
+        self._far_apart = self._far_apart + 1 if look_s > MAX_LOOK_S + _LOOK_JITTER_S else 0
+        if self._far_apart == _FAR_LOOKS:
+            logger.warning("camera %s: %s", self._options.name, too_far_apart(look_s))
+
+    def _void(self) -> None:
+        for held in self._window:
+            if held.frame is not None:
+                self.held += 1
+                held.void()
+
+    def _new_cover(self) -> LiveCover[_Held]:
+        options = self._options
+        # No thumbnails: a camera has no cuts, and one that is made up would end tracks.
+        return LiveCover(
+            replace(options.cover, detect_every=options.detect_every),
+            threshold=options.policy.threshold,
+            lookahead=options.lookahead,
+        )

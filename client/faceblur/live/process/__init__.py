@@ -1,0 +1,1 @@
+"""Child processes and what passes between them: messages, frames, wake-ups."""

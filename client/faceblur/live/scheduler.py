@@ -1,0 +1,310 @@
+"""Ask the detector about frames: the newest first, two at a time, each with a deadline."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Final
+
+from faceblur.detection.detector import Detector
+from faceblur.detections import Detections
+from faceblur.errors import DeadlineError, FaceblurError, ServerError
+from faceblur.live.frames import RawFrame
+
+IN_FLIGHT: Final = 2
+"""Frames of one camera that are with the detector at once: one travels while one is looked at."""
+
+MAX_HUNG: Final = 4
+"""So many threads at most hang in a call of the detector; then it is not called any more."""
+
+PATIENCE: Final = 3.0
+"""After so many deadlines a frame without any answer, not even a refusal, no longer counts as with
+the detector: the connection has lost it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What became of a frame.
+
+    Attributes:
+        frame: The frame, to be released by whoever gets this.
+        faces: In its pixels, with scores from the asked one on; None if the detector was not
+            asked, as faces are followed over this frame.
+        error: Why it could not be checked; it must not be shown then. None if it was.
+    """
+
+    frame: RawFrame
+    faces: Detections | None = None
+    error: FaceblurError | None = None
+
+
+class _Question:
+    """One frame on its way to the detector."""
+
+    def __init__(self, frame: RawFrame, deadline_s: float) -> None:
+        # Its memory is needed until the detector has a copy, whatever becomes of the frame.
+        frame.hold()
+        self.frame = frame
+        self.expires_s = frame.arrived_s + deadline_s
+        self.lost_s = frame.arrived_s + PATIENCE * deadline_s
+        self.answer: Future[Detections] = Future()
+        self.is_sent = False
+        """The detector has its own copy of the canvas."""
+
+    def result(self) -> Detections | FaceblurError:
+        """The answer that has come."""
+        try:
+            faces = self.answer.result(0)
+        except FaceblurError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  no answer, whatever it is
+            return ServerError(f"the detector failed: {error or type(error).__name__}")
+        letterbox = self.frame.letterbox
+        assert letterbox is not None
+        return letterbox.to_source(faces)
+
+
+class _Asker:
+    """Calls the detector from a thread of its own: a server that hangs can hang that call too."""
+
+    def __init__(self, detector: Detector, min_score: float, wake: Callable[[], None]) -> None:
+        self._detector = detector
+        self._min_score = min_score
+        self._wake = wake
+        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="faceblur-ask", daemon=True)
+        self._thread.start()
+
+    def ask(self, question: _Question) -> None:
+        self._questions.put(question)
+
+    def close(self) -> None:
+        self._questions.put(None)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (question := self._questions.get()) is not None:
+            self._submit(question)
+
+    def _submit(self, question: _Question) -> None:
+        canvas = question.frame.canvas
+        assert canvas is not None
+
+        def answered(inner: Future[Detections]) -> None:
+            error = inner.exception() if not inner.cancelled() else CancelledError()
+            if error is not None:
+                question.answer.set_exception(error)
+            else:
+                question.answer.set_result(inner.result())
+            self._wake()
+
+        try:
+            future = self._detector.submit(canvas, min_score=self._min_score)
+        except Exception as error:  # noqa: BLE001  it must not end this thread
+            question.answer.set_exception(error)
+            question.is_sent = True
+            self._wake()
+            return
+        question.is_sent = True
+        future.add_done_callback(answered)
+
+
+class Checker:
+    """Decides for each frame of one camera whether it can be shown. For one thread.
+
+    While it is blind (the last frames could not be checked) every frame is refused as it comes, at
+    the camera's pace, and the detector is asked about some of them only to find out when it
+    answers again.
+
+    Attributes:
+        dropped: Frames left out since newer ones came.
+        is_blind: Frames are refused.
+        error: Why a frame could last not be checked.
+    """
+
+    def __init__(
+        self, detector: Detector, *, min_score: float, deadline_s: float, wake: Callable[[], None]
+    ) -> None:
+        """Start with nothing to do.
+
+        Args:
+            detector: What finds faces.
+            min_score: Lowest score to ask it for.
+            deadline_s: From a frame's arrival to its answer.
+            wake: Called from other threads when there is something to `collect`.
+        """
+        self._new_asker: Callable[[], _Asker] = lambda: _Asker(detector, min_score, wake)
+        self._asker = self._new_asker()
+        self._hung: list[_Asker] = []
+        self._deadline_s = deadline_s
+        self._queue: deque[_Question | RawFrame] = deque()
+        """Frames in order: those that were asked about, and those between them."""
+        self._waiting: RawFrame | None = None
+        """The newest, while the detector is busy."""
+        self._skipping = False
+        """A frame that carried a canvas was dropped, so those up to the next one go too."""
+        self._asked: set[_Question] = set()
+        """Whatever the detector has not answered, or has not copied."""
+        self._probes: set[_Question] = set()
+        self.dropped = 0
+        self.is_blind = False
+        self.error: FaceblurError = ServerError("frames were not checked yet")
+
+    def due_s(self) -> float:
+        """When `collect` has to be called at the latest, `time.monotonic()`."""
+        if self._queue:
+            head = self._queue[0]
+            return head.expires_s if isinstance(head, _Question) else 0.0
+        if self._waiting is not None:
+            return self._waiting.arrived_s + self._deadline_s
+        return float("inf")
+
+    def admit(self, frame: RawFrame) -> None:
+        """Take in the next frame."""
+        if frame.canvas is None:
+            if self._waiting is not None or self._skipping:
+                self._drop(frame)
+            else:
+                self._queue.append(frame)
+            return
+        if self._waiting is not None:
+            self._drop(self._waiting)
+        # Those that follow have a look to follow.
+        self._skipping = False
+        self._waiting = frame
+
+    def collect(self, now_s: float) -> Iterator[Verdict]:
+        """All frames whose turn has come, in order."""
+        self._tidy(now_s)
+        while True:
+            self._ask_waiting()
+            verdict = self._next(now_s)
+            if verdict is None:
+                return
+            if verdict.error is not None:
+                self.is_blind, self.error = True, verdict.error
+            yield verdict
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is under way any more."""
+        return not self._queue and self._waiting is None
+
+    def close(self) -> None:
+        """Release every frame, and ask about none any more."""
+        self._asker.close()
+        for each in self._queue:
+            (each.frame if isinstance(each, _Question) else each).release()
+        self._queue.clear()
+        if self._waiting is not None:
+            self._waiting.release()
+            self._waiting = None
+
+    def _next(self, now_s: float) -> Verdict | None:
+        if not self._queue:
+            return self._refused(now_s)
+        head = self._queue[0]
+        if self.is_blind:
+            # Nothing of before the failure is waited for, but it may show that it is over.
+            self._queue.popleft()
+            if isinstance(head, RawFrame):
+                return Verdict(head, error=self.error)
+            self._probes.add(head)
+            return Verdict(head.frame, error=self.error)
+        if isinstance(head, RawFrame):
+            self._queue.popleft()
+            return Verdict(head)
+        if head.answer.done():
+            result = head.result()
+            late = now_s > head.expires_s
+            self._queue.popleft()
+            if late:
+                result = self._late()
+            if isinstance(result, FaceblurError):
+                return Verdict(head.frame, error=result)
+            return Verdict(head.frame, faces=result)
+        if now_s > head.expires_s:
+            self._queue.popleft()
+            return Verdict(head.frame, error=self._late())
+        return None
+
+    def _refused(self, now_s: float) -> Verdict | None:
+        """The frame that waits, if it cannot be asked about any more or we are blind."""
+        frame = self._waiting
+        if frame is None:
+            return None
+        if self.is_blind:
+            self._waiting = None
+            return Verdict(frame, error=self.error)
+        if now_s <= frame.arrived_s + self._deadline_s:
+            return None
+        self._waiting = None
+        return Verdict(frame, error=self._late())
+
+    def _late(self) -> DeadlineError:
+        return DeadlineError(f"the detector did not answer within {self._deadline_s:g} s")
+
+    def _ask_waiting(self) -> None:
+        frame = self._waiting
+        if frame is None or len(self._asked) >= IN_FLIGHT or len(self._hung) >= MAX_HUNG:
+            return
+        question = _Question(frame, self._deadline_s)
+        self._asked.add(question)
+        self._asker.ask(question)
+        if self.is_blind:
+            # Only to find out: the frame itself is refused at once.
+            self._probes.add(question)
+        else:
+            self._waiting = None
+            self._queue.append(question)
+
+    def _tidy(self, now_s: float) -> None:
+        """Forget what was answered; see whether the detector answers again."""
+        done = {q for q in self._asked if q.answer.done() and q.is_sent}
+        self._asked -= done
+        for question in done:
+            question.frame.release()
+        for question in self._probes & done:
+            result = question.result()
+            if isinstance(result, FaceblurError):
+                self.error = result
+            elif now_s <= question.expires_s and self.is_blind:
+                self._see_again()
+        self._probes -= done
+        self._give_up(now_s)
+
+    def _see_again(self) -> None:
+        """What the detector found is lost, so frames without a look of their own wait for one."""
+        self.is_blind = False
+        # While blind nothing stays here, so these have come after the look that was refused.
+        while self._queue:
+            head = self._queue.popleft()
+            assert isinstance(head, RawFrame)
+            self._drop(head)
+        self._skipping = self._waiting is None
+
+    def _give_up(self, now_s: float) -> None:
+        """Forget frames that the detector has lost."""
+        self._hung = [asker for asker in self._hung if asker.is_alive]
+        lost = {question for question in self._asked if now_s > question.lost_s}
+        if any(not question.is_sent for question in lost):
+            # The call itself hangs. Its thread is left to it.
+            self._asker.close()
+            self._hung.append(self._asker)
+            self._asker = self._new_asker()
+        for question in lost:
+            question.frame.release()
+        self._asked -= lost
+        self._probes -= lost
+
+    def _drop(self, frame: RawFrame) -> None:
+        self.dropped += 1
+        self._skipping = self._skipping or frame.canvas is not None
+        frame.release()

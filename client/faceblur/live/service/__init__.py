@@ -1,0 +1,1 @@
+"""Many cameras as a service: fleet, status page, metrics, logs."""

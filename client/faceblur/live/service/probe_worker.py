@@ -1,0 +1,53 @@
+"""Open one source, in a process of its own, and say what it is; it hands over no picture."""
+
+from __future__ import annotations
+
+import av
+
+from faceblur.errors import InputError
+from faceblur.live.options import HardwareDecoding
+from faceblur.live.process.worker import Worker, run
+from faceblur.live.sources.options import SourceOptions
+from faceblur.live.sources.readers import SnapshotReader, StreamReader, open_reader
+
+
+def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
+    """Codec, size and rate of a source, after its first picture was decoded.
+
+    Raises:
+        InputError: It has none, or does not open.
+    """
+    reader = open_reader(options, hardware)
+    if isinstance(reader, SnapshotReader):
+        first = next(iter(reader.pictures())).image
+        return f"pictures of {first.width}x{first.height}, asked for every {options.interval_s:g} s"
+    if not isinstance(reader, StreamReader):
+        picture = next(iter(reader.pictures()))
+        return f"test pattern, {picture.image.width}x{picture.image.height}, {options.fps:g} fps"
+    try:
+        with reader.open() as container:
+            if not container.streams.video:
+                raise InputError("it has no pictures")
+            stream = container.streams.video[0]
+            image = next(container.decode(stream), None)
+            if image is None:
+                raise InputError("it has no pictures that can be decoded")
+            rate = stream.average_rate or stream.guessed_rate
+            shown = f"{float(rate):.4g} fps" if rate else "fps unknown"
+            sound = ", with sound" if container.streams.audio else ""
+            codec = stream.codec_context.name
+            return f"{codec}, {image.width}x{image.height}, {shown}{sound}"
+    except (av.error.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(str(reason)) from error
+
+
+def work(worker: Worker) -> None:
+    """Look, and say it."""
+    source, hardware = worker.settings
+    worker.link.send(kind="found", text=describe(source, hardware))
+
+
+def main() -> None:
+    """Run as a child process."""
+    run(work)

@@ -1,0 +1,208 @@
+"""A service: the cameras of one file, until it is told to stop."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from faceblur.errors import FaceblurError
+from faceblur.live.camera import Camera
+from faceblur.live.config.config import FleetConfig, load_config
+from faceblur.live.detector import LiveDetector
+from faceblur.live.service.fleet import Fleet, OpenCamera
+from faceblur.live.service.logs import SecretFilter
+from faceblur.live.service.open_files import make_room
+from faceblur.live.service.status import ServiceStatus
+from faceblur.live.service.web import StatusServer
+
+logger = logging.getLogger(__name__)
+
+TURN_S: Final = 0.5
+"""How often failed cameras are looked for."""
+
+OpenDetector = Callable[[FleetConfig], LiveDetector]
+
+
+def _detector_for(config: FleetConfig) -> LiveDetector:
+    return LiveDetector(config.session, size=config.size)
+
+
+class Service:
+    """Runs the cameras of a file, and reads it again when told to.
+
+    Args:
+        path: Of the file.
+        guard: Is told the file's secrets, so that no log holds them.
+        open_detector: Makes the detector of all cameras.
+        open_camera: Makes a camera.
+
+    Raises:
+        ConfigError: The file has problems.
+        OutputError: It cannot listen where the file says.
+        FaceblurError: The system allows too few open files for its cameras.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        guard: SecretFilter,
+        open_detector: OpenDetector = _detector_for,
+        open_camera: OpenCamera = Camera,
+    ) -> None:
+        self._path = path
+        self._guard = guard
+        self._open_detector = open_detector
+        self._open_camera = open_camera
+        self._config = self._load()
+        make_room(self._config.cameras)
+        self._started_s = self._turned_s = time.monotonic()
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._wake = threading.Event()
+        self._reloads = self._failed_reloads = 0
+        self._reload_error = ""
+        self._web: StatusServer | None = None
+        self._detector = open_detector(self._config)
+        self._fleet = Fleet(self._detector, open_camera=open_camera)
+        try:
+            self._listen(self._config.listen)
+        except FaceblurError:
+            self._detector.close()
+            raise
+
+    @property
+    def address(self) -> str | None:
+        """host:port of metrics, health and status; None if there are none."""
+        return None if self._web is None else self._web.address
+
+    def stop(self) -> None:
+        """Have `run` flush the sinks and return; from any thread or signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Have `run` read the file again; from any thread or signal handler."""
+        self._reload.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Run until told to stop, or until all cameras have come to an end of their own."""
+        try:
+            changes = self._fleet.apply(self._config.cameras)
+            logger.info("%s: %s; status at %s", self._path.name, changes, self.address or "nowhere")
+            while not (self._stop.is_set() or self._fleet.ended):
+                self._turned_s = time.monotonic()
+                self._fleet.look()
+                if self._reload.is_set():
+                    self._reload.clear()
+                    self._read_again()
+                self._wake.wait(TURN_S)
+                self._wake.clear()
+        finally:
+            self._close()
+
+    def status(self) -> ServiceStatus:
+        """How it is, without secrets; from any thread."""
+        detector, fleet = self._detector, self._fleet
+        session, failure = detector.session, detector.failure
+        now_s = time.monotonic()
+        where = (
+            "no detector yet"
+            if session is None
+            else f"{session.model.name} model, " + (session.where)
+        )
+        return ServiceStatus(
+            version=importlib.metadata.version("faceblur-triton"),
+            uptime_s=now_s - self._started_s,
+            loop_age_s=now_s - self._turned_s,
+            detector=where,
+            detector_failure="" if failure is None else str(failure),
+            cameras=tuple(fleet.stats()),
+            idle_s=fleet.idle_s(),
+            restarts=fleet.restarts(),
+            reloads=self._reloads,
+            reloads_failed=self._failed_reloads,
+            reload_error=self._reload_error,
+        ).scrubbed(self._guard.scrub)
+
+    def _load(self) -> FleetConfig:
+        config = load_config(self._path)
+        self._guard.know(config.secrets)
+        for warning in config.warnings:
+            logger.warning("%s", warning)
+        return config
+
+    def _read_again(self) -> None:
+        try:
+            config = self._load()
+            make_room(config.cameras)
+            if config.listen != self._config.listen:
+                self._listen(config.listen)
+        except FaceblurError as error:
+            self._refuse(str(error))
+            return
+        except Exception as error:
+            # Whatever is in the file, it ends no camera.
+            logger.exception("%s cannot be read", self._path.name)
+            self._refuse(f"{self._path.name} cannot be read: {type(error).__name__}: {error}")
+            return
+        if config.session != self._config.session or config.size > self._config.size:
+            self._replace_detector(config)
+        changes = self._fleet.apply(config.cameras)
+        self._config = config
+        self._reloads += 1
+        self._reload_error = ""
+        logger.info("%s was read again: %s", self._path.name, changes)
+
+    def _refuse(self, why: str) -> None:
+        """Note that the changed file is not taken."""
+        self._failed_reloads += 1
+        self._reload_error = why
+        logger.error("the changed file is not taken, all goes on as before:\n%s", why)
+
+    def _replace_detector(self, config: FleetConfig) -> None:
+        """All cameras start anew, with another detector."""
+        logger.info("the server's settings have changed; all cameras start anew")
+        self._fleet.apply(())
+        self._detector.close()
+        self._detector = self._open_detector(config)
+        self._fleet = Fleet(self._detector, open_camera=self._open_camera)
+
+    def _listen(self, listen: str | None) -> None:
+        # First the new one: if it does not work out, the old one stays.
+        web = None if listen is None else StatusServer(listen, self.status)
+        if self._web is not None:
+            self._web.close()
+        self._web = web
+
+    def _close(self) -> None:
+        logger.info("stopping")
+        self._fleet.stop(timeout_s=self._config.shutdown_s)
+        self._detector.close()
+        self._listen(None)
+        logger.info("stopped")
+
+
+@contextmanager
+def obeying_signals(service: Service) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the service in order, SIGHUP has it read its file again."""
+    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = service.reload
+    before = {
+        number: signal.signal(number, lambda number, _: handlers[signal.Signals(number)]())
+        for number in handlers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""The service's own HTTP: metrics, health, readiness and status. It never serves an image."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Final
+
+from faceblur.errors import OutputError
+from faceblur.live.addresses import split_address
+from faceblur.live.service.metrics import CONTENT_TYPE, exporter
+from faceblur.live.service.status import ServiceStatus
+from faceblur.live.stats import HUNG_S
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S: Final = 10.0
+JSON: Final = "application/json"
+
+
+class StatusServer:
+    """Answers until closed; a context manager.
+
+    Args:
+        listen: host:port; port 0 takes a free one.
+        status: Says how the service is, from any thread.
+
+    Raises:
+        OutputError: It cannot listen there.
+    """
+
+    def __init__(self, listen: str, status: Callable[[], ServiceStatus]) -> None:
+        host, port = split_address(listen)
+        pages = _pages(status)
+
+        class Handler(_Handler):
+            routes = pages
+
+        try:
+            self._server = _server_class(host)((host, port), Handler)
+        except OSError as error:
+            raise OutputError(
+                f"cannot listen at {listen}: {error.strerror or error}; give listen another address"
+            ) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="faceblur-http", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """host:port that it listens at."""
+        host, port = self._server.server_address[:2]
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> StatusServer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+Page = Callable[[], tuple[int, str, bytes]]
+
+
+def _pages(status: Callable[[], ServiceStatus]) -> dict[str, Page]:
+    metrics = exporter(status)
+
+    def health() -> tuple[int, str, bytes]:
+        reasons = status().unhealthy(limit_s=HUNG_S)
+        return 503 if reasons else 200, JSON, _json({"healthy": not reasons, "reasons": reasons})
+
+    def readiness() -> tuple[int, str, bytes]:
+        reasons = status().unready()
+        return 503 if reasons else 200, JSON, _json({"ready": not reasons, "reasons": reasons})
+
+    return {
+        "/metrics": lambda: (200, CONTENT_TYPE, metrics()),
+        "/healthz": health,
+        "/readyz": readiness,
+        "/status": lambda: (200, JSON, _json(status().to_json())),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode() + b"\n"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server_class(host: str) -> type[_Server]:
+    return _Server6 if ":" in host else _Server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = REQUEST_TIMEOUT_S
+    server_version = "faceblur"
+    sys_version = ""
+    routes: ClassVar[dict[str, Page]] = {}
+
+    def do_GET(self) -> None:
+        """Answer with a page."""
+        page = self.routes.get(self.path.partition("?")[0])
+        if page is None:
+            known = "\n".join(self.routes)
+            self._answer(404, "text/plain", f"there are:\n{known}\n".encode())
+            return
+        self._answer(*page())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep requests out of the log but for who looks closely."""
+        logger.debug(format, *args)
+
+    def _answer(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)

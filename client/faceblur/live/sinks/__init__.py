@@ -1,0 +1,1 @@
+"""Where masked frames go."""

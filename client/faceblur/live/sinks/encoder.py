@@ -1,0 +1,167 @@
+"""Encode pictures into a container, and put the sound beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Final
+
+import av
+
+from faceblur.live.audio import SoundFormat, SoundPacket
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.sinks.audio_track import open_track
+from faceblur.live.sinks.options import SinkOptions
+
+logger = logging.getLogger(__name__)
+
+FALLBACK_ENCODER: Final = "libx264"
+CLOCK: Final = Fraction(1, 90_000)
+
+# A muxer that has several streams puts them in order: it does not wait for the slower one.
+INTERLEAVE: Final = {"max_interleave_delta": "1000"}
+
+_X264: Final = {
+    "preset": "superfast",
+    "tune": "zerolatency",
+    "crf": "23",
+    "forced-idr": "1",
+    # One thread each: there are as many sinks as can be.
+    "threads": "1",
+}
+_I_FRAME: Final = 1
+_GOP: Final = 60
+"""Pictures from one key frame to the next where an encoder goes by its own count."""
+
+
+class Encoder:
+    """One video stream in an open container.
+
+    Args:
+        container: To add the stream to.
+        format_: Of the pictures to come.
+        options: Which encoder, and how.
+        raw: Write samples as they are, for devices.
+        sound: Of the camera; goes into a stream of its own.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        format_: FrameFormat,
+        options: SinkOptions,
+        *,
+        raw: bool = False,
+        sound: SoundFormat | None = None,
+    ) -> None:
+        self._container = container
+        self._keyframe_s = options.keyframe_s
+        self._start_s: float | None = None
+        self._pts = -1
+        self._key_s = float("-inf")
+        self._stream = (
+            container.add_stream("rawvideo", rate=30)
+            if raw
+            else _encoder_stream(container, options)
+        )
+        context = self._stream.codec_context
+        context.width, context.height = format_.width, format_.height
+        context.pix_fmt = "yuv420p" if raw else _pixel_format(context)
+        context.time_base = CLOCK
+        context.sample_aspect_ratio = format_.aspect
+        context.colorspace = format_.matrix
+        context.color_range = 2 if format_.full_range else 1
+        self._track = None if sound is None else open_track(container, sound, options)
+
+    def write(self, image: av.VideoFrame, time_s: float) -> None:
+        """Encode a picture and write what comes out."""
+        if self._start_s is None:
+            self._start_s = time_s
+        self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
+        wanted = self._stream.codec_context.pix_fmt
+        if image.format.name != wanted:
+            image = image.reformat(format=wanted)
+        image.pts, image.time_base = self._pts, CLOCK
+        image.pict_type = 0
+        if time_s - self._key_s >= self._keyframe_s:
+            self._key_s = time_s
+            image.pict_type = _I_FRAME
+        for packet in self._stream.encode(image):
+            self._container.mux(packet)
+
+    def write_sound(self, packets: Iterable[SoundPacket]) -> None:
+        """Write sound that belongs to the pictures so far; what came before the first is left out.
+
+        It never waits for pictures, nor they for it, except that a muxer puts both in order.
+        """
+        if self._track is not None and self._start_s is not None:
+            for packet in packets:
+                self._track.write(packet, self._start_s)
+
+    def flush(self) -> None:
+        """Write what the encoders still hold."""
+        if self._start_s is not None:
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+        if self._track is not None:
+            self._track.close()
+
+    @property
+    def duration_s(self) -> float:
+        """From the first picture to the latest."""
+        return float(max(self._pts, 0) * CLOCK)
+
+
+def _encoder_stream(container: Any, options: SinkOptions) -> Any:
+    name = _usable(options.encoder or FALLBACK_ENCODER)
+    settings = dict(_X264) if name == FALLBACK_ENCODER else {}
+    if options.kind == "whip" and name == FALLBACK_ENCODER:
+        # What every browser takes.
+        settings["profile"] = "baseline"
+    if name.endswith("_nvenc"):
+        settings = {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1"}
+    if name.endswith("_qsv"):
+        settings = {"preset": "veryfast", "async_depth": "1", "forced_idr": "1"}
+    stream = container.add_stream(name, options=settings)
+    context = stream.codec_context
+    # Key frames come when they are asked for; not every encoder heeds that.
+    heeds = name == FALLBACK_ENCODER or name.endswith(("_nvenc", "_qsv"))
+    context.gop_size = 1 << 14 if heeds else _GOP
+    context.max_b_frames = 0
+    if options.bitrate is not None:
+        if name == FALLBACK_ENCODER:
+            settings["maxrate"] = str(options.bitrate)
+            settings["bufsize"] = str(options.bitrate)
+            context.options = settings
+        else:
+            context.bit_rate = options.bitrate
+    return stream
+
+
+@lru_cache
+def _usable(name: str) -> str:
+    """An encoder, or what takes its place here; tried once, and not for each file of a recording.
+
+    Only trying tells whether its device is there too.
+    """
+    if name == FALLBACK_ENCODER:
+        return name
+    try:
+        context: Any = av.CodecContext.create(name, "w")
+        pixel_format = _pixel_format(context)
+        context.width, context.height, context.pix_fmt = 640, 368, pixel_format
+        context.time_base = Fraction(1, 30)
+        context.encode(av.VideoFrame(640, 368, pixel_format))
+    except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
+        logger.debug("%s: %s", name, error)
+        logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
+        return FALLBACK_ENCODER
+    return name
+
+
+def _pixel_format(context: Any) -> str:
+    """What an encoder is given: yuv420p, or the same in the order of planes that it has."""
+    takes = [each.name for each in context.codec.video_formats or ()]
+    return "nv12" if "nv12" in takes and "yuv420p" not in takes else "yuv420p"

@@ -1,0 +1,137 @@
+"""MJPEG over HTTP: a picture stream that any browser shows."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+import cv2
+import numpy as np
+
+from faceblur.errors import OutputError
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.sinks.stream import Output
+
+_BOUNDARY: Final = "frame"
+_QUALITY: Final = 80
+_MAX_VIEWERS: Final = 16
+_SOCKET_TIMEOUT_S: Final = 10.0
+
+
+class MjpegWriter:
+    """Serves the newest picture to every viewer, each at the pace it takes."""
+
+    def __init__(self, options: SinkOptions) -> None:
+        """Listen.
+
+        Raises:
+            OutputError: The address is taken.
+        """
+        host, _, port = options.target.rpartition(":")
+        self._newest = _Newest()
+        newest = self._newest
+
+        class Handler(_Handler):
+            pictures = newest
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            self._server = Server((host.strip("[]"), int(port)), Handler)
+        except OSError as error:
+            raise OutputError(
+                f"cannot listen at {options.target}: {error.strerror}; choose another port"
+            ) from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def write(self, output: Output) -> None:
+        """See `faceblur.live.sinks.stream.Writer`."""
+        if not self._newest.viewers:
+            return
+        format_ = output.format
+        planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
+        picture = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+        done, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+        if done:
+            self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
+
+    def close(self) -> None:
+        """See `faceblur.live.sinks.stream.Writer`."""
+        self._newest.put(None)
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Newest:
+    """The newest picture, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._number = 0
+        self._jpeg: bytes | None = None
+        self.viewers = 0
+
+    def put(self, jpeg: bytes | None) -> None:
+        """Set it; None ends all viewers."""
+        with self._changed:
+            self._jpeg, self._number = jpeg, self._number + 1
+            self._changed.notify_all()
+
+    def join(self, change: int) -> bool:
+        """Count a viewer in or out; False if there are too many."""
+        with self._changed:
+            if change > 0 and self.viewers >= _MAX_VIEWERS:
+                return False
+            self.viewers += change
+            return True
+
+    def after(self, number: int) -> tuple[int, bytes | None]:
+        """Wait for a picture after that number; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._number > number)
+            return self._number, self._jpeg
+
+    @property
+    def number(self) -> int:
+        """Of the newest."""
+        return self._number
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pictures: _Newest
+    timeout = _SOCKET_TIMEOUT_S
+    server_version = "faceblur"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Send pictures until the viewer goes."""
+        if not self.pictures.join(1):
+            self.send_error(503, "too many viewers")
+            return
+        try:
+            self._stream()
+        except OSError:
+            self.close_connection = True
+        finally:
+            self.pictures.join(-1)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: addresses of viewers are nobody's business."""
+
+    def _stream(self) -> None:
+        number = self.pictures.number
+        self.send_response(200)
+        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        while True:
+            number, jpeg = self.pictures.after(number)
+            if jpeg is None:
+                return
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
+            self.wfile.write(head.encode() + b"\r\n\r\n" + jpeg + b"\r\n")

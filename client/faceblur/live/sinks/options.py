@@ -1,0 +1,165 @@
+"""Where masked pictures go, parsed from one line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from faceblur.errors import InputError
+from faceblur.live.addresses import parse_address, split_query, to_number
+from faceblur.redaction import redact_address
+
+SinkKind = Literal[
+    "rtsp", "rtmp", "srt", "whip", "hls", "segments", "mjpeg", "window", "v4l2", "null"
+]
+SINKS_HINT: Final = (
+    "give rtsp://…, rtmp://…, srt://…, whip:https://…, hls:FOLDER, segments:FOLDER, mjpeg:PORT, "
+    "window, v4l2:/dev/videoN or null"
+)
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkOptions:
+    """One place that masked pictures go to.
+
+    Attributes:
+        kind: What it is.
+        target: An address with its credentials, a folder, host:port, a device. Printed only by
+            way of `label`.
+        encoder: FFmpeg's name of the video encoder; x264, tuned for low delay, when None. If it
+            does not open, x264 is used instead, with a warning.
+        bitrate: Bits per second, at most; by quality alone when None.
+        keyframe_s: Seconds between key frames, at most: how long a new viewer waits.
+        open_timeout_s: Seconds in which the peer must have accepted the stream.
+        write_timeout_s: Seconds that one frame may take; then the sink counts as stuck, is killed
+            and started anew.
+        segment_s: Length of HLS and file segments, seconds.
+        keep_s: File segments older than this are deleted; None keeps them.
+        keep_bytes: The oldest file segments are deleted while all take more than this; None
+            keeps them.
+    """
+
+    kind: SinkKind
+    target: str = field(default="", repr=False)
+    encoder: str | None = None
+    bitrate: int | None = None
+    keyframe_s: float = 2.0
+    open_timeout_s: float = 10.0
+    write_timeout_s: float = 5.0
+    segment_s: float = 4.0
+    keep_s: float | None = None
+    keep_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: A setting makes no sense.
+        """
+        if self.kind not in get_args(SinkKind):
+            raise InputError(f"no sink is of the kind {self.kind!r}; {SINKS_HINT}")
+        if not self.target and self.kind not in ("window", "null"):
+            raise InputError(f"the sink {self.kind} lacks its target; {SINKS_HINT}")
+        for name in (
+            "bitrate",
+            "keyframe_s",
+            "open_timeout_s",
+            "write_timeout_s",
+            "segment_s",
+            "keep_s",
+            "keep_bytes",
+        ):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} of {self.label} must be more than 0")
+
+    @property
+    def label(self) -> str:
+        """The sink for people to read, without credentials."""
+        if "://" in self.target:
+            return redact_address(self.target)
+        return f"{self.kind}:{self.target}" if self.target else self.kind
+
+    @property
+    def place(self) -> str | None:
+        """Equal for sinks that would write to the same place; None where several may."""
+        if self.kind in ("window", "null"):
+            return None
+        is_folder = self.kind in ("hls", "segments")
+        return f"{self.kind} {Path(self.target).absolute() if is_folder else self.target}"
+
+
+def named_twice(sinks: Sequence[SinkOptions]) -> str:
+    """The label of a sink that writes where another of them does; empty if there is none."""
+    places = [sink.place for sink in sinks if sink.place is not None]
+    twice = (sink.label for sink in sinks if sink.place and places.count(sink.place) > 1)
+    return next(twice, "")
+
+
+def parse_sink(text: str) -> SinkOptions:
+    """Read a sink from what a user wrote.
+
+    `rtsp://…` · `rtmp://…` · `srt://…` · `whip:https://…` · `hls:FOLDER?segment=4` ·
+    `segments:FOLDER?segment=60&keep_hours=24&keep_gb=10` · `mjpeg:8090`, `mjpeg:0.0.0.0:8090` ·
+    `window` · `v4l2:/dev/video10` · `null` (for measuring).
+
+    Raises:
+        InputError: It is none of these.
+    """
+    scheme, _, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in ("rtsp", "rtsps"):
+        return SinkOptions(kind="rtsp", target=_address(text))
+    if scheme in ("rtmp", "rtmps"):
+        return SinkOptions(kind="rtmp", target=_address(text))
+    if scheme == "srt":
+        return SinkOptions(kind="srt", target=_address(text))
+    if scheme == "whip":
+        return SinkOptions(kind="whip", target=_address(rest, schemes=("http", "https")))
+    if scheme == "hls":
+        return _folder("hls", rest)
+    if scheme == "segments":
+        return _folder("segments", rest)
+    if scheme == "mjpeg":
+        host, _, port = rest.rpartition(":")
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise InputError(f"mjpeg:{rest} has no port; write mjpeg:8090 or mjpeg:HOST:8090")
+        return SinkOptions(kind="mjpeg", target=f"{host or LOOPBACK}:{port}")
+    if scheme == "v4l2":
+        return SinkOptions(kind="v4l2", target=rest)
+    if text in ("window", "null"):
+        return SinkOptions(kind="window" if text == "window" else "null")
+    raise InputError(f"cannot send pictures to {redact_address(text)}; {SINKS_HINT}")
+
+
+def _address(text: str, schemes: tuple[str, ...] = ()) -> str:
+    scheme = parse_address(text).scheme
+    if schemes and scheme not in schemes:
+        raise InputError(f"{redact_address(text)} is no address to send pictures to; {SINKS_HINT}")
+    return text
+
+
+def _folder(kind: Literal["hls", "segments"], rest: str) -> SinkOptions:
+    folder, parameters = split_query(rest, f"the sink {kind}")
+    known = {"segment"} if kind == "hls" else {"segment", "keep_hours", "keep_gb"}
+    unknown = sorted(parameters.keys() - known)
+    if unknown:
+        raise InputError(
+            f"the sink {kind} has no setting {unknown[0]!r}; it knows {', '.join(sorted(known))}"
+        )
+    numbers = {
+        name: to_number(value, name, f"the sink {kind}") for name, value in parameters.items()
+    }
+    if folder and Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"{folder} is not a folder; name one, or a new one")
+    hours, gigabytes = numbers.get("keep_hours"), numbers.get("keep_gb")
+    return SinkOptions(
+        kind=kind,
+        target=folder,
+        segment_s=numbers.get("segment", 4.0 if kind == "hls" else 60.0),
+        keep_s=None if hours is None else hours * 3600,
+        keep_bytes=None if gigabytes is None else int(gigabytes * 1e9),
+    )

@@ -1,0 +1,129 @@
+"""Rolling recordings: a folder of files, each complete when it appears, the oldest deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import av
+
+from faceblur.live.audio import SoundFormat, SoundQueue
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.sinks.encoder import INTERLEAVE, Encoder
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.sinks.stream import Output, failed
+
+logger = logging.getLogger(__name__)
+
+SUFFIX: Final = ".mp4"
+_UNFINISHED: Final = ".part"
+_OURS: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.mp4(\.part)?")
+"""Names of our files; nothing else in the folder is touched."""
+_FRAGMENT: Final = b"moof"
+"""Begins what can be played."""
+_HEAD_BYTES: Final = 1 << 20
+_BEGINNING_S: Final = 60.0
+"""A file that is empty for longer was left so."""
+
+
+class SegmentWriter:
+    """Writes files named by the time they begin. A change of size begins a new one."""
+
+    def __init__(self, options: SinkOptions) -> None:
+        self._options = options
+        self._folder = Path(options.target)
+        self._part: Path | None = None
+        self._container: Any = None
+        self._encoder: Encoder | None = None
+        self._format: FrameFormat | None = None
+        self._sound: SoundFormat | None = None
+        self._waiting = SoundQueue()
+
+    def write(self, output: Output) -> None:
+        """See `faceblur.live.sinks.stream.Writer`."""
+        self._waiting.add(output.packets)
+        is_full = self._encoder is not None and self._encoder.duration_s >= self._options.segment_s
+        if is_full or (output.format, output.sound) != (self._format, self._sound):
+            self.close()
+        try:
+            if self._encoder is None:
+                self._open(output)
+            assert self._encoder is not None
+            self._encoder.write(output.format.image(output.samples), output.time_s)
+            self._encoder.write_sound(self._waiting.until(output.time_s))
+        except (av.error.FFmpegError, OSError) as error:
+            self._give_up()
+            raise failed(self._options, error) from error
+
+    def close(self) -> None:
+        """Finish the file that is being written; it appears now."""
+        container, encoder, part = self._container, self._encoder, self._part
+        self._container = self._encoder = self._part = self._format = None
+        if container is None or encoder is None or part is None:
+            return
+        try:
+            encoder.flush()
+            container.close()
+            part.rename(part.with_suffix(""))
+        except (av.error.FFmpegError, OSError) as error:
+            _delete_empty(part)
+            raise failed(self._options, error) from error
+        self._delete_old()
+
+    def _give_up(self) -> None:
+        """Leave what is written as far as it can be played, and nothing where it cannot."""
+        container, part = self._container, self._part
+        self._container = self._encoder = self._part = self._format = None
+        if container is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                container.close()
+        if part is not None:
+            _delete_empty(part)
+
+    def _open(self, output: Output) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._part = self._folder / f"{_now()}{SUFFIX}{_UNFINISHED}"
+        # Readable up to the last key frame even if this process is killed.
+        settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+        settings |= INTERLEAVE
+        self._container = av.open(str(self._part), "w", format="mp4", options=settings)
+        self._encoder = Encoder(self._container, output.format, self._options, sound=output.sound)
+        self._format, self._sound = output.format, output.sound
+        self._delete_old()
+
+    def _delete_old(self) -> None:
+        """Keep what may be kept; files left unfinished when their process was killed count too."""
+        options, now = self._options, time.time()
+        ours = (path for path in self._folder.iterdir() if _OURS.fullmatch(path.name))
+        files = sorted((path for path in ours if path != self._part), reverse=True)
+        total = 0
+        for path in files:
+            try:
+                found = path.stat()
+                total += found.st_size
+                is_old = options.keep_s is not None and now - found.st_mtime > options.keep_s
+                is_empty = found.st_size == 0 and now - found.st_mtime > _BEGINNING_S
+                is_much = options.keep_bytes is not None and total > options.keep_bytes
+                if is_old or is_much or is_empty:
+                    path.unlink()
+            except OSError as error:
+                logger.warning("cannot delete %s: %s", path, error.strerror)
+
+
+def _delete_empty(part: Path) -> None:
+    """Delete a file that was left unfinished before there was a picture in it."""
+    with contextlib.suppress(OSError):
+        with part.open("rb") as file:
+            if _FRAGMENT in file.read(_HEAD_BYTES):
+                return
+        part.unlink()
+
+
+def _now() -> str:
+    """The time now in UTC, as it goes into file names; they sort by it."""
+    now = time.time()
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"

@@ -1,0 +1,246 @@
+"""A camera's sink, seen from the camera: a child process with a deadline on everything it does."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from faceblur.detection.repeats import Repeats, kind_of
+from faceblur.live.audio import SoundFormat, SoundPacket, SoundQueue, put
+from faceblur.live.frames import SafeFrame
+from faceblur.live.process.backoff import Backoff
+from faceblur.live.process.child import START_S, Child, no_child
+from faceblur.live.process.messages import Link, LinkClosedError, Message
+from faceblur.live.sinks.audio_track import takes_sound
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.stats import DelayMeter, SinkState, SinkStats
+from faceblur.redaction import redact
+
+logger = logging.getLogger(__name__)
+
+SLOTS: Final = 3
+"""One is written, one waits, one is being filled."""
+
+
+class Sink:
+    """Passes masked frames on, and never waits for it. One thread's, but for `stats`.
+
+    Attributes:
+        quit: The user has closed the window.
+    """
+
+    def __init__(self, options: SinkOptions, *, name: str) -> None:
+        self._options = options
+        self._name = name
+        self._child: Child | None = None
+        self._free: deque[int] = deque()
+        self._sent: dict[int, tuple[float, float | None]] = {}
+        """By slot: since when it is being written, and when its frame arrived at the source."""
+        self._backoff = Backoff()
+        self._repeats = Repeats()
+        self._retry_s = 0.0
+        self._opened_s = 0.0
+        self._has_written = False
+        self._delay = DelayMeter()
+        self._frames = 0
+        self._dropped = 0
+        self._opened = 0
+        self._error = ""
+        self._state: SinkState = "starting"
+        self._takes_sound = takes_sound(options)
+        self._sound: SoundFormat | None = None
+        self._sound_sent: SoundFormat | None = None
+        self._waiting = SoundQueue()
+        self.quit = False
+
+    @property
+    def link(self) -> Link | None:
+        """What to wait on; None while there is no child."""
+        return None if self._child is None else self._child.link
+
+    def due_s(self) -> float:
+        """When `poll` has to be called at the latest."""
+        if self._child is None:
+            return self._retry_s
+        return self._limit_s()
+
+    def hear(self, sound: SoundFormat | None, packets: Sequence[SoundPacket]) -> None:
+        """Take in sound; it goes along with the frames that are offered next."""
+        if self._takes_sound:
+            self._sound = sound
+            self._waiting.add(packets)
+
+    def offer(self, frame: SafeFrame, now_s: float) -> None:
+        """Pass on a frame if the sink can take it now; it is counted if not."""
+        if not isinstance(frame, SafeFrame):
+            raise TypeError("only a SafeFrame may leave")
+        child = self._child
+        if child is None or not self._free:
+            self._dropped += 1
+            return
+        slot, format_ = self._free.popleft(), frame.format
+        memory = child.ring.slot(slot)
+        memory[: format_.size_bytes] = frame.samples
+        sound = put(self._waiting.take(), memory[format_.size_bytes :])
+        self._sent[slot] = (now_s, frame.arrived_s)
+        try:
+            self._announce_sound(child)
+            child.link.send(
+                kind="frame",
+                slot=slot,
+                width=format_.width,
+                height=format_.height,
+                matrix=format_.matrix,
+                full_range=format_.full_range,
+                aspect=[format_.aspect.numerator, format_.aspect.denominator],
+                time_s=frame.time_s,
+                arrived_s=frame.arrived_s,
+                sound=sound,
+            )
+        except LinkClosedError:
+            self._fail(f"{self._options.label}: {child.how_it_ended()}", now_s)
+
+    def poll(self, now_s: float) -> None:
+        """Take what the child says, and see to it that there is one which does its work."""
+        if self._child is None:
+            if now_s >= self._retry_s:
+                self._open(now_s)
+            return
+        try:
+            messages = self._child.link.receive()
+        except LinkClosedError:
+            self._child.wait(1.0)
+            self._fail(f"{self._options.label}: {self._child.how_it_ended()}", now_s)
+            return
+        for message in messages:
+            if not self._heed(message, now_s):
+                return
+        if now_s > self._limit_s():
+            what = "does not take frames" if self._has_written else "does not open"
+            self._fail(f"{self._options.label} {what} in time", now_s)
+
+    def finish(self) -> None:
+        """Tell the child to write what it has and end; `ended` says whether it has."""
+        if self._child is None:
+            return
+        if not self._has_written:
+            # Whatever it waits for, there is nothing to be flushed.
+            self.close()
+            return
+        try:
+            self._child.link.send(kind="finish")
+        except LinkClosedError:
+            self.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no child at work."""
+        return self._child is None or self._child.ended
+
+    def settle(self, now_s: float) -> None:
+        """Count what the child has written last."""
+        if self._child is not None:
+            try:
+                messages = self._child.link.receive()
+            except LinkClosedError:
+                return
+            for message in messages:
+                if not self._heed(message, now_s):
+                    return
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+        self._state = "stopped"
+
+    def stats(self) -> SinkStats:
+        """Counters at this moment."""
+        return SinkStats(
+            label=self._options.label,
+            state=self._state,
+            frames=self._frames,
+            dropped=self._dropped,
+            restarts=max(0, self._opened - 1),
+            delay=self._delay.stats(),
+            last_error=self._error,
+        )
+
+    def _announce_sound(self, child: Child) -> None:
+        """Say what the sound is like, if the child does not know."""
+        sound = self._sound
+        if sound is not None and sound != self._sound_sent:
+            header = base64.b64encode(sound.header).decode()
+            child.link.send(kind="sound", codec=sound.codec, header=header)
+            self._sound_sent = sound
+
+    def _open(self, now_s: float) -> None:
+        try:
+            self._child = Child(
+                "faceblur.live.sinks.worker", self._options, name=self._name, slots=SLOTS
+            )
+        except OSError as error:
+            self._fail(no_child(error), now_s)
+            return
+        self._free = deque(range(SLOTS))
+        self._sent.clear()
+        self._sound_sent = None
+        self._waiting.clear()
+        self._opened += 1
+        self._opened_s = now_s
+        self._has_written = False
+        # One that has failed is not well before something was written.
+        self._state = "waiting" if self._error else "starting"
+
+    def _limit_s(self) -> float:
+        """When the frame that is being written has to be done."""
+        if not self._sent:
+            return float("inf")
+        oldest_s = min(sent_s for sent_s, _ in self._sent.values())
+        if self._has_written:
+            return oldest_s + self._options.write_timeout_s
+        return oldest_s + self._options.open_timeout_s + START_S
+
+    def _heed(self, message: Message, now_s: float) -> bool:
+        """Act on a message; whether the child lives on."""
+        kind, text = message.get("kind"), redact(str(message.get("text", "")))
+        if kind == "written" and message.get("slot") in self._sent:
+            _, arrived_s = self._sent.pop(message["slot"])
+            self._free.append(message["slot"])
+            self._frames += 1
+            if arrived_s is not None:
+                self._delay.add(now_s - arrived_s)
+            if not self._has_written:
+                self._has_written = True
+                self._state = "running"
+                # From now on frames have the shorter deadline, those that waited included.
+                self._sent = {slot: (now_s, at) for slot, (_, at) in self._sent.items()}
+            return True
+        if kind == "warning":
+            if self._repeats.is_new(text):
+                logger.warning("camera %s: %s", self._name, text)
+            return True
+        if kind == "finished":
+            return True
+        if kind == "quit":
+            self.quit = True
+            self.close()
+            return False
+        self._fail(text or f"{self._options.label}: its process sent nonsense", now_s)
+        return False
+
+    def _fail(self, error: str, now_s: float) -> None:
+        """Give up this child, and start another after a pause."""
+        is_other = kind_of(redact(error)) != kind_of(self._error) or self._state == "running"
+        if is_other and self._repeats.is_new(redact(error)):
+            logger.warning("camera %s: %s; trying again", self._name, redact(error))
+        self._error = redact(error)
+        self._dropped += len(self._sent)
+        worked_for_s = now_s - self._opened_s if self._has_written else 0.0
+        self.close()
+        self._state = "waiting"
+        self._retry_s = now_s + self._backoff.pause_s(worked_for_s=worked_for_s)

@@ -1,0 +1,219 @@
+"""Push pictures by WebRTC to a media server (WHIP, RFC 9725).
+
+Through aiortc: FFmpeg's own muxer does not get through the DTLS handshake with OpenSSL where FFmpeg
+was built with GnuTLS, as PyAV's is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Coroutine
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Final
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+import av
+
+from faceblur.detection.triton.loopback import open_url
+from faceblur.errors import OutputError, install_line
+from faceblur.live.audio import SoundFormat, SoundQueue
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.sinks.encoder import Encoder
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.sinks.scaling import Fitter
+from faceblur.live.sinks.stream import Output, failed
+
+try:
+    from aiortc import (
+        MediaStreamTrack,
+        RTCConfiguration,
+        RTCPeerConnection,
+        RTCRtpSender,
+        RTCSessionDescription,
+    )
+except ImportError as error:
+    raise OutputError(f"whip: needs aiortc; run: {install_line('whip')}") from error
+
+logger = logging.getLogger(__name__)
+
+WAITING: Final = 64
+"""Packets of a stream that wait to be sent; then the oldest are dropped."""
+
+CLOSE_S: Final = 2.0
+
+
+class WhipWriter:
+    """Publishes to a server; see `faceblur.live.sinks.stream.StreamWriter`."""
+
+    def __init__(self, options: SinkOptions) -> None:
+        self._options = options
+        self._fitter = Fitter()
+        self._waiting = SoundQueue()
+        self._session: _Session | None = None
+        self._encoder: Encoder | None = None
+        self._format: FrameFormat | None = None
+        self._sound: SoundFormat | None = None
+
+    def write(self, output: Output) -> None:
+        """See `faceblur.live.sinks.stream.Writer`."""
+        self._waiting.add(output.packets)
+        if self._session is not None and output.sound != self._sound:
+            self.close()
+        if self._session is None or self._encoder is None or self._format is None:
+            # Unlike in a container, pictures may change their size: but not for a viewer's player.
+            self._format, self._sound = output.format, output.sound
+            session = _Session(self._options, with_sound=output.sound is not None)
+            self._session = session
+            self._encoder = Encoder(session, output.format, self._options, sound=output.sound)
+        if self._session.has_failed:
+            raise OutputError(f"{self._options.label}: the other side has gone")
+        try:
+            self._encoder.write(
+                self._fitter.fit(output.samples, output.format, self._format), output.time_s
+            )
+            self._encoder.write_sound(self._waiting.until(output.time_s))
+        except (av.error.FFmpegError, OSError) as error:
+            raise failed(self._options, error) from error
+
+    def close(self) -> None:
+        """See `faceblur.live.sinks.stream.Writer`."""
+        session, self._session, self._encoder = self._session, None, None
+        if session is not None:
+            session.close()
+
+
+class _Stream:
+    """What an encoder takes for a container's stream."""
+
+    def __init__(self, context: Any, track: _Track) -> None:
+        self.codec_context = context
+        self._track = track
+
+    def encode(self, frame: Any) -> list[tuple[_Track, Any]]:
+        return [(self._track, packet) for packet in self.codec_context.encode(frame)]
+
+
+class _Track(MediaStreamTrack):
+    """Packets on their way to the other side."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__()
+        self._packets: asyncio.Queue[Any] = asyncio.Queue(WAITING)
+
+    def put(self, packet: Any) -> None:
+        if self._packets.full():
+            self._packets.get_nowait()
+        self._packets.put_nowait(packet)
+
+    async def recv(self) -> Any:
+        return await self._packets.get()
+
+
+class _Session:
+    """A connection to a server, which an encoder takes for a container.
+
+    Raises:
+        OutputError: The server does not take the pictures in time.
+    """
+
+    def __init__(self, options: SinkOptions, *, with_sound: bool) -> None:
+        self._options = options
+        self._url, self._headers = _request(options.target)
+        self._resource = ""
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="faceblur-whip", daemon=True).start()
+        kinds = ("video", "audio") if with_sound else ("video",)
+        try:
+            self._wait(self._connect(kinds), options.open_timeout_s)
+        except (OSError, ValueError, FutureTimeoutError, TimeoutError) as error:
+            self.close()
+            reason = getattr(error, "reason", None) or str(error) or "no answer in time"
+            raise OutputError(f"{options.label}: {reason}") from error
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the other side has gone."""
+        return self._connection.connectionState != "connected"
+
+    def add_stream(self, codec: str, **settings: Any) -> _Stream:
+        """See `av.container.OutputContainer.add_stream`."""
+        context: Any = av.CodecContext.create(codec, "w")
+        context.options = settings.pop("options", {})
+        if context.type == "audio":
+            context.format = "flt"
+            context.sample_rate, context.layout = settings["rate"], settings["layout"]
+        return _Stream(context, self._tracks[context.type])
+
+    def mux(self, packet: tuple[_Track, Any]) -> None:
+        """See `av.container.OutputContainer.mux`."""
+        track, data = packet
+        self._loop.call_soon_threadsafe(track.put, data)
+
+    def close(self) -> None:
+        """Say goodbye, and close the connection."""
+        try:
+            self._wait(self._leave(), CLOSE_S)
+        except (OSError, FutureTimeoutError, TimeoutError) as error:
+            logger.debug("%s: %s", self._options.label, error)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _wait(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            future.result(timeout_s)
+        finally:
+            future.cancel()
+
+    async def _connect(self, kinds: tuple[str, ...]) -> None:
+        # Only the server's own address is needed, and nobody else is asked for ours.
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._tracks = {kind: _Track(kind) for kind in kinds}
+        for kind, track in self._tracks.items():
+            sender = self._connection.addTransceiver(track, direction="sendonly")
+            if kind == "video":
+                codecs = RTCRtpSender.getCapabilities(kind).codecs
+                wanted = ("video/h264", "video/rtx")
+                sender.setCodecPreferences([c for c in codecs if c.mimeType.lower() in wanted])
+        await self._connection.setLocalDescription(await self._connection.createOffer())
+        offer = self._connection.localDescription.sdp.encode()
+        headers = {"Content-Type": "application/sdp"}
+        answer, location = await asyncio.to_thread(self._ask, self._url, offer, headers)
+        self._resource = urljoin(self._url, location)
+        await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        while self._connection.connectionState != "connected":
+            if self._connection.connectionState in ("failed", "closed"):
+                raise ConnectionError("the other side does not take the connection")
+            await asyncio.sleep(0.02)
+
+    async def _leave(self) -> None:
+        if self._resource:
+            await asyncio.to_thread(self._ask, self._resource, None, {})
+        await self._connection.close()
+
+    def _ask(self, url: str, data: bytes | None, headers: dict[str, str]) -> tuple[str, str]:
+        """Send an offer, or with None end what was begun; the answer and where the session is."""
+        request = urllib.request.Request(
+            url, data, headers | self._headers, method="DELETE" if data is None else "POST"
+        )
+        timeout_s = self._options.open_timeout_s if data else CLOSE_S
+        with open_url(request, timeout_s=timeout_s) as reply:
+            location: str = reply.headers.get("Location", "")
+            return reply.read(1 << 20).decode(), location
+
+
+def _request(target: str) -> tuple[str, dict[str, str]]:
+    """Address and headers: `https://user:password@…`, or `https://:TOKEN@…` for a bearer token."""
+    parts = urlsplit(target)
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if parts.username:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return address, {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    if parts.password:
+        return address, {"Authorization": f"Bearer {unquote(parts.password)}"}
+    return address, {}

@@ -1,0 +1,97 @@
+"""A sink's process: take masked frames from shared memory, encode and write them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from fractions import Fraction
+
+from faceblur.errors import OutputError
+from faceblur.live.audio import SoundFormat, get
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.process.messages import Message
+from faceblur.live.process.worker import Worker, run
+from faceblur.live.sinks.options import SinkOptions
+from faceblur.live.sinks.segments import SegmentWriter
+from faceblur.live.sinks.stream import NullWriter, Output, StreamWriter, ViewerLeftError, Writer
+
+
+def open_writer(options: SinkOptions) -> Writer:
+    """The writer for a sink.
+
+    Raises:
+        OutputError: It cannot work here.
+    """
+    if options.kind == "null":
+        return NullWriter()
+    if options.kind == "segments":
+        return SegmentWriter(options)
+    if options.kind == "mjpeg":
+        # OpenCV is large: only where it is needed.
+        from faceblur.live.sinks.mjpeg import MjpegWriter
+
+        return MjpegWriter(options)
+    if options.kind == "srt":
+        from faceblur.live.sinks.srt import SrtWriter
+
+        return SrtWriter(options)
+    if options.kind == "whip":
+        from faceblur.live.sinks.whip import WhipWriter
+
+        return WhipWriter(options)
+    if options.kind == "window":
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            # Qt ends the process where it finds no screen.
+            raise OutputError("there is no screen here; use another sink, such as mjpeg:8090")
+        from faceblur.live.sinks.window import WindowWriter
+
+        return WindowWriter()
+    return StreamWriter(options)
+
+
+def work(worker: Worker) -> None:
+    """Write until told to finish."""
+    options: SinkOptions = worker.settings
+    writer = open_writer(options)
+    sound: SoundFormat | None = None
+    while True:
+        worker.link.wait()
+        for message in worker.link.receive():
+            if message["kind"] == "finish":
+                writer.close()
+                worker.link.send(kind="finished")
+                return
+            if message["kind"] == "sound":
+                sound = SoundFormat(message["codec"], base64.b64decode(message["header"]))
+                continue
+            try:
+                writer.write(_output(worker, message, sound))
+            except ViewerLeftError:
+                worker.link.send(kind="quit")
+                return
+            worker.link.send(kind="written", slot=message["slot"])
+
+
+def _output(worker: Worker, message: Message, sound: SoundFormat | None) -> Output:
+    format_ = FrameFormat(
+        width=message["width"],
+        height=message["height"],
+        matrix=message["matrix"],
+        full_range=message["full_range"],
+        aspect=Fraction(*message["aspect"]),
+    )
+    memory = worker.ring.slot(message["slot"])
+    return Output(
+        format_,
+        memory[: format_.size_bytes],
+        message["time_s"],
+        message["arrived_s"],
+        sound,
+        get(message["sound"], memory[format_.size_bytes :]),
+    )
+
+
+def main() -> None:
+    """Run as a child process."""
+    run(work)

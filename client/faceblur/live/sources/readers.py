@@ -1,0 +1,210 @@
+"""Read pictures from a source, in the source's process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import av
+
+from faceblur.errors import InputError
+from faceblur.live.sources.audio_tap import SoundTap
+from faceblur.live.sources.clock import StreamClock
+from faceblur.live.sources.hardware import accelerator, own_decoder
+from faceblur.live.sources.options import HardwareDecoding, SourceOptions
+from faceblur.live.sources.testpattern import TestPattern
+
+_PACED: Final = ("file", "hls")
+"""They deliver faster than real time."""
+
+# Not "nobuffer": it throws away what was read to find out what the stream holds, and so waits for
+# the next key frame; the frames of that moment come in one go and all but the newest are dropped.
+_NETWORK_OPTIONS: Final = {"flags": "low_delay", "analyzeduration": "500000"}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One decoded frame.
+
+    Attributes:
+        image: As decoded.
+        arrived_s: When its packet came, `time.monotonic()`.
+        time_s: When it is to be shown, on the same clock.
+        aspect: Width over height of a pixel.
+    """
+
+    image: av.VideoFrame
+    arrived_s: float
+    time_s: float
+    aspect: Fraction = Fraction(1)
+
+
+class Reader(Protocol):
+    """A source of pictures.
+
+    Attributes:
+        sound: What is heard meanwhile; None where nothing is listened to.
+    """
+
+    sound: SoundTap | None
+
+    def pictures(self) -> Iterator[Picture]:
+        """All pictures, as they come, until the source ends.
+
+        Raises:
+            InputError: It cannot be read, or not any further.
+        """
+
+
+def open_reader(
+    options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+) -> Reader:
+    """The reader for a source; it opens it when the first picture is asked for."""
+    if options.kind == "testpattern":
+        return PatternReader(options)
+    if options.kind == "snapshot":
+        return SnapshotReader(options)
+    return StreamReader(options, hardware, listen=listen)
+
+
+class SnapshotReader:
+    """Single pictures, asked for again and again."""
+
+    sound: SoundTap | None = None
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._options = options
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        # Pillow: only where it is needed.
+        from faceblur.live.sources.snapshots import Snapshots
+
+        for image in Snapshots(self._options).images():
+            arrived_s = time.monotonic()
+            yield Picture(image, arrived_s, arrived_s)
+
+
+class PatternReader:
+    """A moving picture that needs no camera."""
+
+    sound: SoundTap | None = None
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._pattern = TestPattern(options.size or (640, 360), face=options.face)
+        self._fps = options.fps or 15.0
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        start_s = time.monotonic()
+        number = 0
+        while True:
+            due_s = start_s + number / self._fps
+            _sleep_until(due_s)
+            image = self._pattern.image(number / self._fps)
+            yield Picture(image, time.monotonic(), due_s)
+            # Whoever is late leaves frames out, and does not hurry.
+            number = max(number + 1, int((time.monotonic() - start_s) * self._fps))
+
+
+class StreamReader:
+    """Whatever FFmpeg opens: networks, devices, files."""
+
+    def __init__(
+        self, options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+    ) -> None:
+        self._options = options
+        self._hardware = hardware
+        self._clock = StreamClock(paced=options.kind in _PACED)
+        self.sound = SoundTap(self._clock) if listen else None
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Reader`."""
+        while True:
+            try:
+                with self.open() as container:
+                    yield from self._decode(container)
+            except (av.error.FFmpegError, OSError) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise InputError(f"{self._options.label}: {reason}") from error
+            if not self._options.loop:
+                return
+            self._clock.restart()
+
+    def _decode(self, container: Any) -> Iterator[Picture]:
+        if not container.streams.video:
+            raise InputError(f"{self._options.label} has no pictures")
+        stream = container.streams.video[0]
+        # Threads that work on several frames would keep each back for as many.
+        stream.thread_type = "SLICE"
+        sound = None if self.sound is None else self.sound.open(container, self._options.label)
+        decoder = own_decoder(stream, self._hardware)
+        arrivals: dict[int, float] = {}
+        for packet in container.demux(*(each for each in (stream, sound) if each is not None)):
+            if packet.stream is not stream:
+                assert self.sound is not None
+                self.sound.hear(packet)
+                continue
+            arrived_s = time.monotonic()
+            if packet.pts is not None:
+                arrivals[packet.pts] = arrived_s
+            try:
+                frames = packet.decode() if decoder is None else decoder.decode(packet)
+            except av.error.InvalidDataError:
+                # Garbage; the next key frame makes it good.
+                continue
+            for frame in frames:
+                frame_arrived_s = arrivals.get(frame.pts or -1, arrived_s)
+                arrivals = {pts: at for pts, at in arrivals.items() if pts > (frame.pts or 0)}
+                if not frame.is_corrupt:
+                    yield self._timed(frame, frame_arrived_s, stream)
+
+    def _timed(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> Picture:
+        own_s = frame.time
+        time_s = self._clock.time_s(own_s, arrived_s)
+        if self._clock.paced:
+            _sleep_until(time_s)
+            arrived_s = max(arrived_s, time_s)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        return Picture(frame, arrived_s, time_s, Fraction(aspect))
+
+    def open(self) -> Any:
+        """Open the source with the settings that it needs.
+
+        Raises:
+            av.error.FFmpegError: It does not open.
+        """
+        options = self._options
+        timeouts = (options.open_timeout_s, options.stall_timeout_s)
+        settings: dict[str, str] = {}
+        format_ = None
+        if options.kind == "rtsp":
+            settings = {
+                **_NETWORK_OPTIONS,
+                "rtsp_transport": options.rtsp_transport,
+                "timeout": str(int(options.stall_timeout_s * 1e6)),
+            }
+        elif options.kind in ("rtmp", "mjpeg", "hls"):
+            settings = dict(_NETWORK_OPTIONS)
+        elif options.kind == "webcam":
+            format_ = "v4l2"
+            if options.size is not None:
+                settings["video_size"] = "{}x{}".format(*options.size)
+            if options.fps is not None:
+                settings["framerate"] = f"{options.fps:g}"
+        return av.open(
+            options.url,
+            format=format_,
+            options=settings,
+            timeout=timeouts,
+            hwaccel=accelerator(self._hardware),
+        )
+
+
+def _sleep_until(time_s: float) -> None:
+    pause_s = time_s - time.monotonic()
+    if pause_s > 0:
+        time.sleep(pause_s)

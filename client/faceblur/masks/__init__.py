@@ -1,0 +1,1 @@
+"""What is masked (zones, times, policy) and how it is drawn."""

@@ -1,0 +1,130 @@
+"""Which faces and which areas of a frame are masked, by the policy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from faceblur.detections import PIXEL_DIGITS, Detections
+from faceblur.masks.areas import Area
+from faceblur.masks.policy import Policy
+from faceblur.masks.polygons import BoolArray, Polygon, holds
+from faceblur.masks.spans import TimeSpan
+
+logger = logging.getLogger(__name__)
+
+
+class Choice(NamedTuple):
+    """What is masked in one frame.
+
+    Attributes:
+        faces: In pixels of the frame, as they are reported: to 1/100 pixel.
+        areas: What is covered wholly.
+    """
+
+    faces: Detections
+    areas: Sequence[Area]
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """An area, and when it counts; None for always."""
+
+    area: Area
+    time: TimeSpan | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Spared:
+    """A polygon in which faces are left alone, and when; None for always."""
+
+    polygon: Polygon
+    time: TimeSpan | None
+
+
+class Selection:
+    """Applies a policy to frames of one size. Safe to share between threads.
+
+    Where settings contradict each other, the one that masks more counts. A face is spared by a
+    zone only if the whole box around its mask, as far as it is in the picture, lies in this one
+    zone. What a policy says of times counts where the time of a frame is known: a frame is hidden
+    if it is shown at any time of the span, spared only if it is shown at no other time.
+    """
+
+    def __init__(self, policy: Policy, width: int, height: int) -> None:
+        """Lay the policy's zones over pictures of a size.
+
+        Args:
+            policy: What is masked.
+            width: Of the upright pictures, pixels.
+            height: Of the upright pictures, pixels.
+        """
+        self._policy = policy
+        self._picture = np.array([width, height, width, height], np.float64)
+        self._areas: list[_Timed] = []
+        self._spared: list[_Spared] = []
+        for zone in policy.zones:
+            polygon = zone.polygon(width, height)
+            area = Area.within(polygon, width, height)
+            if area is None:
+                logger.warning("the zone %s lies outside the picture, %d×%d", zone, width, height)
+            elif zone.kind == "always":
+                self._areas.append(_Timed(area, zone.time))
+            else:
+                self._spared.append(_Spared(polygon, zone.time))
+        hidden = [span.time for span in policy.spans if span.effect == "hide"]
+        if hidden:
+            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+            whole = Area.within(corners, width, height)
+            self._areas += [_Timed(whole, time) for time in hidden if whole is not None]
+
+    def choose(self, faces: Detections, shown: TimeSpan | None = None) -> Choice:
+        """Decide what is masked in a frame.
+
+        Args:
+            faces: What was found, or drawn by hand, in pixels of the frame.
+            shown: When the frame is shown, from the start of the video; None if it has no time,
+                as a still picture or a live one.
+        """
+        areas = [entry.area for entry in self._areas if _meets(entry.time, shown)]
+        if not len(faces):
+            return Choice(faces, areas)
+        faces = _reported(faces)
+        masked = ~self._left_alone(faces, shown)
+        return Choice(faces if masked.all() else faces.select(masked), areas)
+
+    def _left_alone(self, faces: Detections, shown: TimeSpan | None) -> BoolArray:
+        boxes = faces.boxes.astype(np.float64)
+        alone: BoolArray = boxes[:, 3] - boxes[:, 1] < self._policy.min_face
+        spans = (span for span in self._policy.spans if span.effect == "spare")
+        if shown is not None and any(span.time.contains(shown) for span in spans):
+            alone[:] = True
+        spared = [entry for entry in self._spared if _covers(entry.time, shown)]
+        if spared:
+            margin = np.tile((boxes[:, 2:] - boxes[:, :2]) * self._policy.mask.expand, 2)
+            seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._picture)
+            for entry in spared:
+                alone |= holds(entry.polygon, seen)
+        # A box that makes no sense is left to the masker, which refuses the frame.
+        return np.asarray(alone & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
+
+
+def _meets(time: TimeSpan | None, shown: TimeSpan | None) -> bool:
+    return time is None or (shown is not None and time.overlaps(shown))
+
+
+def _covers(time: TimeSpan | None, shown: TimeSpan | None) -> bool:
+    return time is None or (shown is not None and time.contains(shown))
+
+
+def _reported(faces: Detections) -> Detections:
+    """Faces exactly as reports have them, so that a report replayed gives the same masks."""
+    boxes, landmarks = (
+        np.round(values.astype(np.float64), PIXEL_DIGITS).astype(np.float32)
+        for values in (faces.boxes, faces.landmarks)
+    )
+    return Detections(boxes, faces.scores, landmarks)

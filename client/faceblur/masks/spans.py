@@ -1,0 +1,153 @@
+"""Parts of a video, by the time at which they are shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from faceblur.errors import InputError
+from faceblur.schema import JsonObject
+
+Effect = Literal["hide", "spare"]
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+_EXAMPLE = "give start and end such as 0:05-0:10.5, or 1:00- for the rest"
+
+
+@dataclass(frozen=True)
+class TimeSpan:
+    """From a time on, and up to but not including another.
+
+    Attributes:
+        start_s: Seconds from the start of the video, exactly.
+        end_s: The same; None if there is no end.
+
+    Raises:
+        InputError: It ends before it starts.
+    """
+
+    start_s: Fraction
+    end_s: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        """Check the order."""
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise InputError(f"the time span {self} ends before it starts; {_EXAMPLE}")
+
+    @classmethod
+    def parse(cls, text: str) -> TimeSpan:
+        """Read `START-END` or `START-`; each is `SECONDS`, `M:SS` or `H:MM:SS`, with decimals.
+
+        Raises:
+            InputError: It is something else.
+        """
+        start, dash, end = text.replace(" ", "").partition("-")
+        if not dash:
+            raise InputError(f"{text!r} is no time span: {_EXAMPLE}")
+        return cls(_seconds(start, text), _seconds(end, text) if end else None)
+
+    def __str__(self) -> str:
+        """The span as `parse` reads it."""
+        return f"{_clock(self.start_s)}-{'' if self.end_s is None else _clock(self.end_s)}"
+
+    def overlaps(self, other: TimeSpan) -> bool:
+        """Whether there is a time that is in both."""
+        starts_in_time = self.end_s is None or other.start_s < self.end_s
+        return starts_in_time and (other.end_s is None or self.start_s < other.end_s)
+
+    def contains(self, other: TimeSpan) -> bool:
+        """Whether all of another span is in this one."""
+        if other.start_s < self.start_s:
+            return False
+        return self.end_s is None or (other.end_s is not None and other.end_s <= self.end_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """The span in JSON: seconds; a fraction as text where a number would round it."""
+        return {
+            "start_s": _number(self.start_s),
+            "end_s": None if self.end_s is None else _number(self.end_s),
+        }
+
+    @classmethod
+    def from_json(cls, value: object, where: str = "the time span") -> TimeSpan:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: It is something else.
+        """
+        read = JsonObject(value, where)
+        start, end = read.any("start_s"), read.any("end_s")
+        read.finish()
+        return cls(_fraction(start, where), None if end is None else _fraction(end, where))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a video that is treated in its own way.
+
+    A frame is hidden if it is shown at any time of the span, and spared only if it is shown at no
+    time outside it.
+
+    Attributes:
+        effect: "hide" masks the whole picture, "spare" leaves faces alone.
+        time: When.
+
+    Raises:
+        InputError: There is no such effect.
+    """
+
+    effect: Effect
+    time: TimeSpan
+
+    def __post_init__(self) -> None:
+        """Check the effect."""
+        if self.effect not in get_args(Effect):
+            raise InputError(f"a time span can hide or spare, not {self.effect!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The span in JSON."""
+        return {"effect": self.effect, **self.time.to_json()}
+
+    @classmethod
+    def from_json(cls, value: object, where: str = "the span") -> Span:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: It is something else.
+        """
+        read = JsonObject(value, where)
+        effect: Any = read.text("effect")
+        time = {name: read.any(name) for name in ("start_s", "end_s")}
+        read.finish()
+        return cls(effect, TimeSpan.from_json(time, where))
+
+
+def _seconds(text: str, whole: str) -> Fraction:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise InputError(f"{whole!r} is no time span: {_EXAMPLE}")
+    hours, minutes, seconds = found.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + Fraction(seconds)
+
+
+def _clock(seconds: Fraction) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{float(rest):09.6f}".rstrip("0").rstrip(".")
+    return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"
+
+
+def _number(seconds: Fraction) -> float | str:
+    number = float(seconds)
+    return number if Fraction(repr(number)) == seconds else str(seconds)
+
+
+def _fraction(value: object, where: str) -> Fraction:
+    try:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        pass
+    raise InputError(f"a time in {where} must be a number of seconds, not {value!r}")

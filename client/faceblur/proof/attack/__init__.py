@@ -1,0 +1,1 @@
+"""How recognisable masked faces are."""

@@ -1,0 +1,1 @@
+"""The chained record of what was masked."""

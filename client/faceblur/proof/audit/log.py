@@ -1,0 +1,240 @@
+"""Append to an audit: one manifest for each output, safely from several threads and processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from faceblur.detections import PIXEL_DIGITS, TIME_DIGITS, FrameReport
+from faceblur.errors import FaceblurError, OutputError
+from faceblur.files import atomic_path, file_sha256
+from faceblur.proof.audit.manifest import (
+    BEGINNING,
+    FORMAT,
+    HEAD,
+    HEAD_FORMAT,
+    PENDING,
+    AuditError,
+    Entry,
+    FileFacts,
+    Head,
+    Manifest,
+    entry_path,
+    read_audit,
+    read_head,
+    seal,
+)
+
+LOCK: Final = ".lock"
+LOCK_TIMEOUT_S: Final = 60.0
+
+
+class AuditLog:
+    """An audit that is being written to.
+
+    A manifest counts from the moment that the head names it. Its file is complete on the disk
+    before that, under another name; it gets its own right after. So whenever the power goes, the
+    chain holds, and the next one to append or read finds all that was counted.
+
+    Args:
+        folder: Where it lies, or will.
+        key: What the head is sealed with; None for no seal. An audit stays as it began.
+
+    Raises:
+        AuditError: What is there does not hold, or is sealed otherwise.
+        OutputError: The folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, *, key: bytes | None = None) -> None:
+        self.folder = Path(folder)
+        self._key = key
+        self._lock = threading.Lock()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with self._exclusive():
+            self._check_all()
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """How many manifests there are by now, and the SHA-256 of the last."""
+        head = self._head()
+        return head.entries, head.sha256
+
+    def covers(self, *, source: str, output: str, settings: str, model: str) -> bool:
+        """Whether an output has its manifest, all given by their SHA-256.
+
+        Manifests that other processes append after this object was made do not count.
+        """
+        return (source, output, settings, model) in self._covered
+
+    def append(self, manifest: Manifest, frames: Iterable[FrameReport]) -> Entry:
+        """Add a manifest; when this returns it is on the disk.
+
+        Args:
+            manifest: What was done.
+            frames: What was found in each frame; only the boxes are written.
+
+        Raises:
+            AuditError: Somebody else has broken the chain meanwhile.
+            OutputError: It cannot be written.
+        """
+        try:
+            with self._exclusive():
+                head = self._head()
+                self._finish_pending(head)
+                entry = self._write(head, manifest, frames)
+                self._covered.add(_key_of(manifest))
+                return entry
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _check_all(self) -> None:
+        if (head := read_head(self.folder, key=self._key)) is None:
+            self._covered: set[tuple[str, ...]] = set()
+            with atomic_path(self.folder / HEAD) as temporary:
+                temporary.write_text(_head_text(0, BEGINNING, self._key), encoding="utf-8")
+            return
+        if head.seal is not None and self._key is None:
+            raise AuditError(
+                f"the audit in {self.folder} is sealed with a key: set FACEBLUR_AUDIT_KEY to it, "
+                "or begin another audit in a new folder"
+            )
+        audit = read_audit(self.folder, key=self._key)
+        self._covered = {_key_of(entry.manifest) for entry in audit.entries}
+
+    def _head(self) -> Head:
+        head = read_head(self.folder, key=self._key)
+        if head is None:
+            raise AuditError(f"the audit in {self.folder} has gone; begin a new one")
+        return head
+
+    def _finish_pending(self, head: Head) -> None:
+        """Give the newest manifest its name, where whoever wrote it did not live to do so."""
+        if head.entries == 0:
+            return
+        path, pending = entry_path(self.folder, head.entries), self.folder / PENDING
+        if not path.exists() and pending.exists() and file_sha256(pending) == head.sha256:
+            pending.replace(path)
+        if not path.exists() or file_sha256(path) != head.sha256:
+            raise AuditError(
+                f"the audit in {self.folder} does not hold any more: {path.name} is not what the "
+                "head names; begin a new one in another folder"
+            )
+        if entry_path(self.folder, head.entries + 1).exists():
+            raise AuditError(
+                f"the audit in {self.folder} does not hold any more: there are more manifests "
+                "than the head counts; begin a new one in another folder"
+            )
+
+    def _write(self, head: Head, manifest: Manifest, frames: Iterable[FrameReport]) -> Entry:
+        number, digest = head.entries + 1, hashlib.sha256()
+        pending, final = self.folder / PENDING, entry_path(self.folder, number)
+        with pending.open("wb") as file:
+            for line in _lines(number, head.sha256, manifest, frames):
+                digest.update(line)
+                file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        sha256 = digest.hexdigest()
+        with atomic_path(self.folder / HEAD) as temporary:
+            temporary.write_text(_head_text(number, sha256, self._key), encoding="utf-8")
+        pending.replace(final)
+        return Entry(
+            number=number, previous=head.sha256, sha256=sha256, path=final, manifest=manifest
+        )
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other threads and other processes out."""
+        with self._lock:
+            lock = FileLock(self.folder / LOCK, timeout=LOCK_TIMEOUT_S)
+            try:
+                lock.acquire(poll_interval=0.01)
+            except Timeout as error:
+                raise OutputError(
+                    f"somebody else has held {self.folder / LOCK} for {LOCK_TIMEOUT_S:g} s; wait "
+                    "for them, or name another folder with --audit"
+                ) from error
+            except (OSError, NotImplementedError) as error:
+                raise self._unwritable(error) from error
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    lock.release()
+
+    def _unwritable(self, error: Exception) -> FaceblurError:
+        reason = getattr(error, "strerror", None) or str(error)
+        return OutputError(f"cannot write the audit in {self.folder}: {reason}; choose another")
+
+
+def _key_of(manifest: Manifest) -> tuple[str, ...]:
+    return (
+        manifest.source.sha256 or "",
+        manifest.output.sha256 or "",
+        manifest.settings_sha256,
+        manifest.model.sha256,
+    )
+
+
+def _head_text(entries: int, sha256: str, key: bytes | None) -> str:
+    fields = {"format": HEAD_FORMAT, "entries": entries, "sha256": sha256}
+    if key is not None:
+        fields["hmac_sha256"] = seal(key, entries, sha256)
+    return json.dumps(fields, indent=1) + "\n"
+
+
+def _lines(
+    number: int, previous: str, manifest: Manifest, frames: Iterable[FrameReport]
+) -> Iterator[bytes]:
+    facts = {
+        "format": FORMAT,
+        "entry": number,
+        "previous": previous,
+        "started": _moment(manifest.started),
+        "ended": _moment(manifest.ended),
+        "kind": manifest.kind,
+        "source": _file(manifest.source),
+        "output": _file(manifest.output),
+        "width": manifest.width,
+        "height": manifest.height,
+        "model": {"name": manifest.model.name, "sha256": manifest.model.sha256},
+        "detector": manifest.detector,
+        "settings": manifest.settings,
+        "settings_sha256": manifest.settings_sha256,
+        "frames": dataclasses.asdict(manifest.frames),
+        "tools": manifest.tools,
+        "platform": manifest.platform,
+    }
+    yield _line(facts)
+    for frame in frames:
+        boxes = [
+            [round(float(value), PIXEL_DIGITS) for value in box] for box in frame.detections.boxes
+        ]
+        pts_s = round(float(frame.pts_s), TIME_DIGITS)
+        yield _line({"pts_s": pts_s, "faces": len(boxes), "boxes": boxes})
+
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _file(facts: FileFacts) -> dict[str, Any]:
+    return {"name": facts.name, "sha256": facts.sha256, "bytes": facts.size_bytes}
+
+
+def _moment(time: datetime) -> str:
+    return time.astimezone(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Whether a face still shows in a result."""

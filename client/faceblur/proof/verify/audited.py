@@ -1,0 +1,129 @@
+"""What an audit says of one output: which regions were masked, and which faces left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import ROW_WIDTH, Detections
+from faceblur.errors import InputError
+from faceblur.files import file_sha256
+from faceblur.masks.policy import Policy
+from faceblur.masks.selection import Selection
+from faceblur.masks.spans import TimeSpan
+from faceblur.masks.style import MaskMode, MaskStyle
+from faceblur.proof.audit.manifest import AuditedFrame, Entry, environment_key, read_audit
+from faceblur.proof.verify.evidence import Box
+
+_NEARLY: Final = 0.9
+"""A face this much smaller may have been left alone: two detections of it differ a little."""
+
+
+_TOLERANCE_S: Final = 0.002
+"""Audits give times to 1 µs, containers to 1 ms at worst."""
+
+_NOTHING: Final = np.zeros((0, 4), np.float32)
+
+
+class AuditedOutput:
+    """The manifest of an output, gone through once, frame by frame.
+
+    Attributes:
+        name: Which manifest.
+        manifest: What it says.
+        mode: What covers faces.
+        problems: One sentence for each way in which files are not those that it names.
+    """
+
+    def __init__(self, entry: Entry, problems: list[str]) -> None:
+        self.name = str(entry.path)
+        self.problems = problems
+        self.manifest = entry.manifest
+        settings = entry.manifest.settings.get("policy", {})
+        policy = _policy(settings)
+        self._selection = Selection(policy, entry.manifest.width, entry.manifest.height)
+        self._frames = entry.frames()
+        self._hidden = [span.time for span in policy.spans if span.effect == "hide"]
+        self.mode: MaskMode = settings.get("mask", {}).get("mode", MaskStyle().mode)
+        self._offset_s: float | None = None
+        self._next: AuditedFrame | None = None
+
+    @classmethod
+    def of(cls, folder: Path, output: Path, source: Path | None) -> AuditedOutput:
+        """Find the manifest of an output, by its content, or else by its name.
+
+        Raises:
+            AuditError: There is no audit, or its chain is broken.
+            InputError: It does not know the output.
+        """
+        audit = read_audit(folder, key=environment_key())
+        problems: list[str] = []
+        entry = audit.of_output(_sha256(output))
+        if entry is None:
+            named = [e for e in audit.entries if Path(e.manifest.output.name).name == output.name]
+            if not named:
+                raise InputError(
+                    f"the audit in {folder} knows nothing of {output}: neither its content nor its "
+                    "name; give the audit that was written with it"
+                )
+            entry = named[-1]
+            problems.append(
+                f"{output} is not what {entry.path} was written for: it was changed afterwards"
+            )
+        if source is not None and _sha256(source) != entry.manifest.source.sha256:
+            problems.append(f"{source} is not the file that {entry.path} names as the source")
+        return cls(entry, problems)
+
+    def masked(self, time_s: Fraction) -> npt.NDArray[np.float32]:
+        """What was masked at a time, (N, 4) float32: x1 y1 x2 y2, before the mask's expansion.
+
+        To be asked for later and later times.
+        """
+        if self._offset_s is None:
+            self._next = next(self._frames, None)
+            # Containers count from anywhere; what is compared is the time since the start.
+            first_s = float(time_s) if self._next is None else self._next.pts_s
+            self._offset_s = float(time_s) - first_s
+        wanted_s = float(time_s) - self._offset_s
+        if self.manifest.kind == "image":
+            # Pages of a document have no times.
+            frame, self._next = self._next, next(self._frames, None)
+            return _NOTHING if frame is None else frame.boxes
+        while self._next is not None and self._next.pts_s < wanted_s - _TOLERANCE_S:
+            self._next = next(self._frames, None)
+        if self._next is None or self._next.pts_s > wanted_s + _TOLERANCE_S:
+            return _NOTHING
+        return self._next.boxes
+
+    def hides(self, shown: TimeSpan | None) -> bool:
+        """Whether the policy hides all of a frame that is shown then."""
+        return shown is not None and any(time.overlaps(shown) for time in self._hidden)
+
+    def left_alone(self, box: Box, shown: TimeSpan | None) -> bool:
+        """Whether the policy says that a face there and then is not masked."""
+        row = np.zeros((2, ROW_WIDTH), np.float32)
+        middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+        row[0, :4] = box
+        row[1, :4] = *(middle - half * _NEARLY), *(middle + half * _NEARLY)
+        return len(self._selection.choose(Detections.from_rows(row), shown).faces) < len(row)
+
+
+def _policy(settings: Mapping[str, Any]) -> Policy:
+    """The policy as far as it decides what is masked: its overlay picture need not be there."""
+    kept = dict(settings)
+    mask = kept.pop("mask", {})
+    if "expand" in mask:
+        kept["mask"] = {"expand": mask["expand"]}
+    return Policy.from_json(kept, "the audit's policy")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error

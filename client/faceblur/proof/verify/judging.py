@@ -1,0 +1,186 @@
+"""Judge the regions of one frame: is a face there masked or not?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detections import Detections
+from faceblur.masks.style import MaskMode
+from faceblur.proof.verify.evidence import (
+    Box,
+    Grey,
+    Surroundings,
+    compare,
+    shows_face,
+    still_shown,
+)
+from faceblur.proof.verify.report import Reason
+
+Boxes = npt.NDArray[np.float32]
+
+_MARGIN: Final = 0.2
+"""What masks add to a box by default."""
+
+_WITHIN: Final = 0.6
+"""Part of a face that lies in a region the audit names: that face was masked with it."""
+
+_SAME_IOU: Final = 0.5
+
+_CROWD: Final = 200
+"""Regions in a frame from which on it may have been looked at in parts."""
+
+_CLEAR: Final = 2.0
+"""Times the threshold: a score that says enough by itself."""
+
+_PLAIN_MODES: Final[frozenset[MaskMode]] = frozenset({"veil", "solid"})
+"""Masks without detail of their own; what others show cannot be told from a face by itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What was decided about one region.
+
+    Attributes:
+        box: In pixels of the output.
+        score: The detector's; None for a region that only the audit names.
+        reason: What it is if it shows.
+        shows: Whether a face shows there; None if nobody can tell.
+        kept: How much of the source's detail is left; None without a source.
+    """
+
+    box: Box
+    score: float | None
+    reason: Reason
+    shows: bool | None
+    kept: float | None = None
+
+
+class Beside(NamedTuple):
+    """What was decided about a frame beside its source.
+
+    Attributes:
+        alike: Whether both show the same, outside the regions. Otherwise nobody can tell.
+        verdicts: The regions.
+    """
+
+    alike: bool
+    verdicts: list[Verdict]
+
+
+def judge_beside(
+    source: Grey, output: Grey, original: Detections, faces: Detections, claimed: Boxes
+) -> Beside:
+    """Judge a frame beside its source.
+
+    Args:
+        source: The source's frame.
+        output: The output's; a few rows or columns larger where the encoder needed that.
+        original: Faces found in the source.
+        faces: Faces found in the output.
+        claimed: (N, 4), what the audit says was masked.
+    """
+    output = output[: source.shape[0], : source.shape[1]]
+    found = np.concatenate([original.rows(), faces.rows()])
+    new = [_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
+    found = found[np.array([*([True] * len(original)), *new], np.bool_)]
+    reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
+    surroundings = Surroundings(source, output, _expanded(np.concatenate([found[:, :4], claimed])))
+    if not surroundings.alike:
+        # Beside another picture everything has changed.
+        unknown = [Verdict(row[:4], float(row[4]), "shown", None) for row in found]
+        return Beside(False, unknown)
+    audited = [_compared(source, output, box, None, "not masked", surroundings) for box in claimed]
+    bare = np.array([v.box for v in audited if v.shows], np.float32).reshape(-1, 4)
+    verdicts = [
+        _compared(source, output, row[:4], float(row[4]), reason, surroundings)
+        for row, reason in zip(found, reasons, strict=True)
+        if _iou(row, bare).max(initial=0) < _SAME_IOU
+    ]
+    return Beside(True, [*audited, *verdicts])
+
+
+def judge_alone(
+    output: Grey, faces: Detections, claimed: Boxes, *, mode: MaskMode | None
+) -> Iterator[Verdict]:
+    """Judge a frame by itself.
+
+    Args:
+        output: The frame.
+        faces: Faces found in it.
+        claimed: (N, 4), what the audit says was masked.
+        mode: With what; None if there is no audit.
+    """
+    scored: Iterable[tuple[Box, np.float32]] = zip(faces.boxes, faces.scores, strict=True)
+    if mode is None:
+        for box, score in scored:
+            yield Verdict(box, float(score), "face", shows_face(output, box))
+        return
+    covered = _expanded(claimed)
+    for box, score in scored:
+        if _part_within(box, covered).max(initial=0) < _WITHIN:
+            yield Verdict(box, float(score), "face", True)
+    for box in claimed:
+        shows = shows_face(output, box) if mode in _PLAIN_MODES else None
+        yield Verdict(box, None, "not masked", shows)
+
+
+def settled(found: Detections, again: Callable[[], Detections], threshold: float) -> Detections:
+    """Tell apart what masking has seen of a crowd, and what only lower scores brought up.
+
+    Where so much may be a face that the detector looks in parts, it sees things that it does not
+    see in the whole. A score that is not clear makes them doubtful, and no leaks.
+
+    Args:
+        found: What scores half of the threshold or more.
+        again: Looks again, for what scores the threshold or more.
+        threshold: Lowest score that counts as a face.
+    """
+    if len(found) < _CROWD:
+        return found
+    seen = again()
+    known = np.array([_iou(box, seen.boxes).max(initial=0) >= _SAME_IOU for box in found.boxes])
+    clear = found.scores >= _CLEAR * threshold
+    scores = np.where(known | clear, found.scores, np.minimum(found.scores, threshold * 0.99))
+    missed = np.array([_iou(box, found.boxes).max(initial=0) < _SAME_IOU for box in seen.boxes])
+    rows = np.concatenate([found.rows(), seen.rows()[missed.astype(np.bool_)]])
+    rows[: len(found), 4] = scores
+    return Detections.from_rows(rows)
+
+
+def _compared(
+    source: Grey,
+    output: Grey,
+    box: Box,
+    score: float | None,
+    reason: Reason,
+    surroundings: Surroundings,
+) -> Verdict:
+    region = compare(source, output, box)
+    if region is None:
+        return Verdict(box, score, reason, None)
+    return Verdict(box, score, reason, still_shown(region, surroundings.of(box)), region.kept)
+
+
+def _expanded(boxes: Boxes) -> Boxes:
+    margin = (boxes[:, 2:] - boxes[:, :2]) * _MARGIN
+    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+
+
+def _common(box: Box, others: Boxes) -> npt.NDArray[np.float64]:
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=1), np.float64)
+
+
+def _part_within(box: Box, others: Boxes) -> npt.NDArray[np.float64]:
+    return _common(box, others) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
+
+
+def _iou(row: Box, others: Boxes) -> npt.NDArray[np.float64]:
+    box, common = row[:4], _common(row[:4], others)
+    areas = np.prod(box[2:4] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
+    return np.asarray(common / np.maximum(areas - common, 1e-6), np.float64)

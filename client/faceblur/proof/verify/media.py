@@ -1,0 +1,275 @@
+"""Pictures, animations and videos as frames to be compared, each with its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import av
+import cv2
+import numpy as np
+
+from faceblur.detection.detect import detect
+from faceblur.detection.detector import Detector
+from faceblur.detection.tiling import Tiles
+from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.detections import Detections
+from faceblur.errors import DeadlineError
+from faceblur.image.io import read_image
+from faceblur.image.pixels import Picture, rgb8
+from faceblur.proof.verify.evidence import Grey
+from faceblur.proof.verify.judging import settled
+from faceblur.video.frames import SourceFrame
+from faceblur.video.kinds import kind_of
+from faceblur.video.source import VideoSource
+
+_TICK_S: Final = Fraction(1, 100)
+"""Of animations: GIF counts hundredths."""
+
+_PART_OF_INTERVAL: Final = Fraction(45, 100)
+
+DOUBTFUL: Final = 0.5
+"""Part of the threshold: the cover of videos follows faces down to there too."""
+
+Answer = Callable[[], Detections]
+"""Gives what was found, when it is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """How faces are looked for.
+
+    Attributes:
+        threshold: Lowest score that counts as a face, 0-1. Down to `DOUBTFUL` of it regions are
+            judged too, and reported as doubtful.
+        size: Longest side of what is given to the network, pixels.
+        tiles: Whether large pictures are looked at in parts; see `faceblur.detection.tiling`.
+        deadline_s: Seconds to wait for each answer.
+        in_flight: Frames that are looked at at once.
+    """
+
+    threshold: float
+    size: int
+    tiles: Tiles
+    deadline_s: float
+    in_flight: int
+
+    @property
+    def min_score(self) -> float:
+        """Lowest score that is looked at."""
+        return self.threshold * DOUBTFUL
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame or page.
+
+    Attributes:
+        index: Counted from 0.
+        time_s: When it is shown, from the start.
+        grey: Its luma.
+        pixels: The frame as its reader gave it.
+    """
+
+    index: int
+    time_s: Fraction
+    grey: Grey
+    pixels: Any
+
+
+class Media(Protocol):
+    """A file that is gone through once; a context manager.
+
+    Attributes:
+        path: The file.
+        width: Of the upright frames, pixels.
+        height: Of the upright frames, pixels.
+        frame_count: As far as the file says.
+        tolerance_s: By how much a time may be off.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frame_count: int | None
+    tolerance_s: Fraction
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, in order."""
+
+    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+        """Start looking for faces in a frame."""
+
+    def picture(self, frame: Frame) -> Picture:
+        """A frame in colour, uint8 BGR."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Media: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+def open_media(path: Path) -> Media:
+    """Open a picture or a video, by its suffix.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    return VideoMedia(path) if kind_of(path) == "video" else PictureMedia(path)
+
+
+class PictureMedia:
+    """A picture, an animation or a document of several pages."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._image = read_image(path)
+        self.width, self.height = self._image.width, self._image.height
+        self.frame_count: int | None = self._image.page_count
+        self.tolerance_s = _TICK_S
+
+    def frames(self) -> Iterator[Frame]:
+        """See `Media`."""
+        for index, page in enumerate(self._image.pages):
+            grey = cv2.cvtColor(rgb8(page.pixels), cv2.COLOR_RGB2GRAY)
+            time_s = Fraction(round(page.pts_s * 1000), 1000)
+            yield Frame(index, time_s, np.asarray(grey, np.uint8), page.pixels)
+
+    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+        """See `Media`; the answer is there at once."""
+
+        def find(threshold: float) -> Detections:
+            return detect(
+                detector,
+                frame.pixels,
+                threshold=threshold,
+                size=how.size,
+                deadline_s=how.deadline_s,
+                tiles=how.tiles,
+            )
+
+        faces = settled(find(how.min_score), lambda: find(how.threshold), how.threshold)
+        return lambda: faces
+
+    def picture(self, frame: Frame) -> Picture:
+        """See `Media`."""
+        return np.asarray(rgb8(frame.pixels)[:, :, ::-1], np.uint8)
+
+    def close(self) -> None:
+        """See `Media`."""
+
+    def __enter__(self) -> PictureMedia:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class VideoMedia:
+    """A video."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._source = VideoSource(path)
+        properties = self._source.properties
+        self.width, self.height = properties.width, properties.height
+        self.frame_count = self._source.frame_count
+        self.tolerance_s = properties.time_base
+        if properties.rate:
+            self.tolerance_s = min(self.tolerance_s, _PART_OF_INTERVAL / properties.rate)
+        self._canvas: tuple[int, CanvasMaker] | None = None
+
+    def frames(self) -> Iterator[Frame]:
+        """See `Media`."""
+        start_s: Fraction | None = None
+        for item in self._source.read():
+            if not isinstance(item, SourceFrame):
+                continue
+            if start_s is None:
+                # Where the clock starts anywhere, it may start elsewhere in the output.
+                start_s = item.pts_s if self._source.start_s else Fraction(0)
+            yield Frame(item.index, item.pts_s - start_s, _luma(item.image), item.image)
+
+    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+        """See `Media`."""
+        letterbox = plan_letterbox(
+            self._source.properties, size=how.size, stride=detector.model.stride
+        )
+        if self._canvas is None or self._canvas[0] != how.size:
+            self._canvas = (how.size, CanvasMaker(self._source.properties, letterbox))
+        canvas = self._canvas[1](frame.pixels)
+        future = detector.submit(canvas, min_score=how.min_score)
+
+        def found(asked: Future[Detections]) -> Detections:
+            try:
+                return letterbox.to_source(asked.result(how.deadline_s))
+            except FutureTimeoutError as error:
+                raise DeadlineError(
+                    f"no answer within {how.deadline_s:g} s for the frame at "
+                    f"{float(frame.time_s):.3f} s"
+                ) from error
+
+        def again() -> Detections:
+            return found(detector.submit(canvas, min_score=how.threshold))
+
+        return lambda: settled(found(future), again, how.threshold)
+
+    def picture(self, frame: Frame) -> Picture:
+        """See `Media`."""
+        return np.asarray(frame.pixels.to_ndarray(format="bgr24"), np.uint8)
+
+    def close(self) -> None:
+        """See `Media`."""
+        self._source.close()
+
+    def __enter__(self) -> VideoMedia:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What belongs to one time; either side may lack it.
+
+    Attributes:
+        source: The source's frame.
+        output: The output's.
+    """
+
+    source: Frame | None
+    output: Frame | None
+
+
+def paired(
+    source: Iterator[Frame], output: Iterator[Frame], tolerance_s: Fraction
+) -> Iterator[Pair]:
+    """Match frames by their times; both iterators are gone through once, in step."""
+    a, b = next(source, None), next(output, None)
+    while a is not None or b is not None:
+        if a is None or (b is not None and b.time_s < a.time_s - tolerance_s):
+            yield Pair(None, b)
+            b = next(output, None)
+        elif b is None or a.time_s < b.time_s - tolerance_s:
+            yield Pair(a, None)
+            a = next(source, None)
+        else:
+            yield Pair(a, b)
+            a, b = next(source, None), next(output, None)
+
+
+def _luma(image: av.VideoFrame) -> Grey:
+    """The first plane in 8 bits: luma, grey or green."""
+    bits = image.format.components[0].bits
+    plane = image.planes[0]
+    dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
+    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, : plane.width]
+    return np.asarray(rows if bits == 8 else np.right_shift(rows, bits - 8), np.uint8)

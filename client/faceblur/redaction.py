@@ -1,0 +1,112 @@
+"""Take secrets out of text before anybody sees it: addresses carry passwords and stream keys."""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from typing import Final
+
+_LONGEST_NAME: Final = 80
+
+_KEPT: Final = (44, 28)
+"""Characters of the beginning and the end of a longer name."""
+
+_LONG_NAMES: Final = re.compile(rf"[^/\s]{{{_LONGEST_NAME + 1},}}")
+
+_HIDDEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Categories of characters that a terminal obeys or does not show: controls, marks that turn the
+direction of writing, bytes in no known encoding, ends of lines."""
+
+
+HIDDEN: Final = "***"
+
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)]")
+_USER_INFO = re.compile(r"://.*@")
+_STREAM_KEY = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
+_QUERY = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
+_SECRET_NAME = re.compile(
+    r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
+)
+
+
+def redact(text: str) -> str:
+    """Hide the credentials in every address of a text.
+
+    Hidden are user and password before the host, the values of query parameters whose names
+    speak of secrets, and the last part of RTMP addresses, which is a stream key.
+
+    Args:
+        text: Anything: an address, a message of a library, a line of a log.
+    """
+    return _URL.sub(lambda match: redact_address(match.group()), text)
+
+
+def redact_address(url: str) -> str:
+    """Hide the credentials of what is one address from its beginning to its end.
+
+    In a longer text a password that holds a space or a quotation mark ends an address too early.
+    """
+    # Up to the last @: a password may hold an unescaped one.
+    url = _USER_INFO.sub(f"://{HIDDEN}@", url)
+    url = _STREAM_KEY.sub(rf"\g<1>{HIDDEN}", url)
+    return _QUERY.sub(_redact_parameter, url)
+
+
+def holds_secret(address: str) -> bool:
+    """Whether an address, as it stands in a file, has a password or a key that anybody can read.
+
+    Args:
+        address: With references such as `${DOOR}` not yet replaced.
+    """
+    user_info = _USER_INFO.search(address)
+    password = "" if user_info is None else user_info.group()[3:-1].partition(":")[2]
+    texts = [match[3] for match in _QUERY.finditer(address) if _SECRET_NAME.search(match[2])]
+    return any(text and "${" not in text for text in (password, *texts))
+
+
+def _redact_parameter(match: re.Match[str]) -> str:
+    mark, name, value = match.groups()
+    return f"{mark}{name}={HIDDEN if _SECRET_NAME.search(name) else value}"
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts whatever is logged, arguments and tracebacks included; add it to every handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite a record; none is dropped."""
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        return True
+
+
+def printable(text: object, *, lines: bool = False) -> str:
+    r"""Escape what would not be shown as it is, and shorten names of more than 80 characters.
+
+    Args:
+        text: Anything; what `str` makes of it is taken.
+        lines: Leave the ends of lines as they are; else they become \n.
+    """
+    shown = "".join(_shown(character, lines=lines) for character in str(text))
+    return _LONG_NAMES.sub(lambda match: _shortened(match[0]), shown)
+
+
+def _shown(character: str, *, lines: bool) -> str:
+    if character.isprintable() or (lines and character == "\n"):
+        return character
+    hidden = unicodedata.category(character) in _HIDDEN
+    return character.encode("unicode_escape").decode() if hidden else character
+
+
+def _shortened(name: str) -> str:
+    first, last = _KEPT
+    return f"{name[:first]}…{name[-last:]}"
+
+
+def names(items: list[str], *, most: int = 5) -> str:
+    """A list of names for a sentence, cut short where it is long."""
+    shown = ", ".join(printable(item) for item in items[:most])
+    return f"{shown} and {len(items) - most} more" if len(items) > most else shown

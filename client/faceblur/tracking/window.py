@@ -1,0 +1,288 @@
+"""Cover that looks both ways: frames are held back until what comes after them is known."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+
+from faceblur.detections import Detections, FloatArray
+from faceblur.tracking import motion
+from faceblur.tracking.association import ways
+from faceblur.tracking.options import CoverOptions
+from faceblur.tracking.scene_cuts import CutDetector
+from faceblur.tracking.tracker import Track, Tracker
+
+Frame = TypeVar("Frame")
+
+_CLOCK_S: Final = 1e-4
+"""Times closer than this are the same."""
+
+_NEAR_S: Final = 0.15
+"""A face is as large as it is found so long before or after."""
+_PART: Final = 1.25
+"""Unless it is larger by this much: then it was found in part."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Slot(Generic[Frame]):
+    """A frame that waits, and what was found in it.
+
+    Attributes:
+        looked: Number of the latest frame until here that the detector was asked about.
+    """
+
+    frame: Frame
+    number: int
+    time_s: float
+    scene: int
+    found: Detections
+    tracks: list[Track]
+    looked: int
+
+
+class Window(Generic[Frame]):
+    """Frames on their way from the detector to the masker, a bounded number at a time.
+
+    A frame is masked wherever a track passes that was above the threshold at some time: where it
+    was found, at any score; between two sightings; and for a while before the first and after
+    the last one.
+    """
+
+    def __init__(self, options: CoverOptions, *, threshold: float) -> None:
+        """Start empty.
+
+        Args:
+            options: How far masks reach.
+            threshold: Lowest score that counts as a face, 0-1.
+        """
+        self._options = options
+        self._tracker = Tracker(threshold=threshold, gap_s=options.gap_s)
+        self._cuts = CutDetector()
+        self._slots: deque[_Slot[Frame]] = deque()
+        self._tracks: list[Track] = []
+        self._next = 0
+        self._looked = -1
+        """Number of the latest frame that the detector was asked about."""
+
+    def __len__(self) -> int:
+        """Frames that are held back."""
+        return len(self._slots)
+
+    @property
+    def span_s(self) -> float:
+        """Time between the oldest frame held back and the newest, seconds."""
+        return self._slots[-1].time_s - self._slots[0].time_s if self._slots else 0.0
+
+    def push(
+        self,
+        frame: Frame,
+        found: Detections | None,
+        *,
+        time_s: float,
+        thumbnail: FloatArray | None = None,
+        starts_scene: bool = False,
+    ) -> None:
+        """Take in the next frame.
+
+        Args:
+            frame: Anything; it is given back by `pop`.
+            found: What the detector found, at scores from `CoverOptions.min_score` on; None if it
+                was not asked.
+            time_s: When the frame is shown; later than the one before.
+            thumbnail: As from `cuts.thumbnail`; None if cuts do not matter.
+            starts_scene: It is known to begin another scene.
+        """
+        cut = thumbnail is not None and self._cuts.is_cut(thumbnail)
+        if cut or starts_scene:
+            self._tracker.cut()
+        number = self._next
+        self._next += 1
+        tracks: list[Track] = []
+        if found is not None:
+            self._looked = number
+            tracks = self._tracker.update(number, time_s, found)
+            self._tracks += [track for track in tracks if len(track.frames) == 1]
+        self._slots.append(
+            _Slot(
+                frame,
+                number,
+                time_s,
+                self._tracker.scene,
+                Detections.empty() if found is None else found,
+                tracks,
+                self._looked,
+            )
+        )
+
+    def pop(self) -> tuple[Frame, Detections]:
+        """Give back the oldest frame, and all that is to be masked in it."""
+        slot = self._slots.popleft()
+        seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
+        here = set(map(id, slot.tracks))
+        following = next((s.number for s in self._slots if s.looked == s.number), None)
+        filled = [
+            row
+            for track in self._tracks
+            if track.confirmed
+            and (
+                row := self._whole(track, slot)
+                if id(track) in here
+                else self._fill(track, slot, following)
+            )
+            is not None
+        ]
+        if slot.looked < slot.number and following is not None:
+            filled += self._ways(slot, following)
+        self._forget(slot)
+        if not filled:
+            return slot.frame, seen
+        return slot.frame, Detections.from_rows(np.concatenate([seen.rows(), np.stack(filled)]))
+
+    def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
+        """The whole of a face that was found too small; None if it was not.
+
+        What comes out from behind something, or into the picture, is found as the part that the
+        detector makes out, while more of it shows.
+        """
+        times, rows = track.times, track.rows
+        at = bisect_left(track.frames, slot.number)
+        near = range(
+            bisect_left(times, slot.time_s - _NEAR_S), bisect_left(times, slot.time_s + _NEAR_S)
+        )
+        largest = max(near, key=lambda other: motion.area(rows[other]))
+        if motion.area(rows[largest]) < _PART * motion.area(rows[at]):
+            return None
+        used = motion.recent(times, largest, step=1 if largest > at else -1)
+        pace = motion.speed(times[used], rows[used])
+        whole = motion.move(rows[largest], pace, slot.time_s - times[largest])
+        # It may have come nearer, and look larger for that.
+        return whole if motion.area(whole) >= _PART * motion.area(rows[at]) else None
+
+    def _fill(self, track: Track, slot: _Slot[Frame], following: int | None) -> FloatArray | None:
+        """Where a track is in a frame in which it was not found; None if it is not there.
+
+        Args:
+            track: Any.
+            slot: Of the frame.
+            following: Number of the next frame that was looked at; None if there is none yet.
+        """
+        if track.scene != slot.scene:
+            return None
+        times, rows, options = track.times, track.rows, self._options
+        after = bisect_left(track.frames, slot.number)
+        before = after - 1
+        if before >= 0 and after < len(times):
+            return motion.interpolate(
+                rows[before],
+                rows[after],
+                since_s=slot.time_s - times[before],
+                until_s=times[after] - slot.time_s,
+            )
+        at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
+        elapsed_s = slot.time_s - times[at]
+        # Where nobody looked, nothing speaks against the track.
+        is_unlooked = slot.looked < slot.number and track.frames[at] == (
+            slot.looked if step < 0 else following
+        )
+        in_reach = abs(elapsed_s) <= options.extent_s(limit_s, track.evidence) + _CLOCK_S
+        if not (in_reach or is_unlooked):
+            return None
+        used = motion.recent(times, at, step=step)
+        pace = motion.speed(times[used], rows[used])
+        if is_unlooked:
+            is_known = used.stop - used.start > 1
+            return motion.extend_unlooked(rows[at], pace if is_known else None, elapsed_s)
+        return motion.extend(rows[at], pace, elapsed_s)
+
+    def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
+        """Faces on their way between two looks, wherever who is who is in doubt.
+
+        Args:
+            slot: Of a frame that nobody looked at.
+            following: Number of the next frame that was looked at.
+        """
+        here = [track for track in self._tracks if track.confirmed and track.scene == slot.scene]
+        before = [seen for t in here if (seen := _sighting(t, slot.looked, leaving=True))]
+        after = [seen for t in here if (seen := _sighting(t, following, leaving=False))]
+        if not before or not after:
+            return []
+        since_s, until_s = slot.time_s - before[0].time_s, after[0].time_s - slot.time_s
+        return [
+            motion.interpolate(before[i].row, after[j].row, since_s=since_s, until_s=until_s)
+            for i, j in ways(
+                np.stack([seen.row[:4] for seen in before]),
+                np.stack([seen.row[:4] for seen in after]),
+                since_s + until_s,
+            )
+            # One and the same was filled in already.
+            if before[i].track is not after[j].track
+        ]
+
+    def _forget(self, slot: _Slot[Frame]) -> None:
+        """Drop what frames after this one do not need."""
+        live = set(map(id, self._tracker.live))
+        oldest_s = slot.time_s - self._options.hold_s
+        self._tracks = [t for t in self._tracks if id(t) in live or t.times[-1] >= oldest_s]
+        for track in self._tracks:
+            track.forget(slot.number)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sighting:
+    """A face of which it is not sure where it was at the look before, or is at the next one."""
+
+    track: Track
+    time_s: float
+    row: FloatArray
+
+
+def _sighting(track: Track, number: int, *, leaving: bool) -> _Sighting | None:
+    """A track at a look; None if it was not found there, or surely goes on from or to there."""
+    at = bisect_left(track.frames, number)
+    if at == len(track.frames) or track.frames[at] != number:
+        return None
+    link = at + 1 if leaving else at
+    if link < len(track.certain) and track.certain[link]:
+        return None
+    return _Sighting(track, track.times[at], track.rows[at])
+
+
+def cover(
+    checked: Iterable[tuple[Frame, Detections | None]],
+    *,
+    options: CoverOptions,
+    threshold: float,
+    time_s: Callable[[Frame], float],
+    thumbnail: Callable[[Frame], FloatArray] | None = None,
+    starts_scene: Callable[[Frame], bool] | None = None,
+) -> Iterator[tuple[Frame, Detections]]:
+    """Fill in the faces that the detector missed, looking both ways.
+
+    Every frame comes out once, in order, with at least the faces that were found in it above the
+    threshold. Boxes that are filled in have score 0. At most `options.max_frames` frames are held
+    back, and no more than `options` needs to look ahead.
+
+    Args:
+        checked: Frames in order, each with what the detector found at scores from
+            `options.min_score(threshold)` on, or None if it was not asked.
+        options: How far masks reach.
+        threshold: Lowest score that counts as a face, 0-1.
+        time_s: When a frame is shown, seconds; rises strictly.
+        thumbnail: A frame's thumbnail, as from `cuts.thumbnail`; None to ignore camera cuts.
+        starts_scene: Whether a frame is known to begin another scene.
+    """
+    window: Window[Frame] = Window(options, threshold=threshold)
+    ahead_s = max(options.gap_s, options.lead_s)
+    for frame, found in checked:
+        small = None if thumbnail is None else thumbnail(frame)
+        cut = starts_scene is not None and starts_scene(frame)
+        window.push(frame, found, time_s=time_s(frame), thumbnail=small, starts_scene=cut)
+        while len(window) >= options.max_frames or window.span_s > ahead_s:
+            yield window.pop()
+    while len(window):
+        yield window.pop()

@@ -1,0 +1,1 @@
+"""Video files: decoded, encoded and remuxed with exact times. Knows no detector."""

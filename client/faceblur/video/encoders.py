@@ -1,0 +1,355 @@
+"""Choose an encoder and tell it to keep what the source has."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+import av
+
+from faceblur.errors import InputError
+from faceblur.video.alpha import has_alpha
+from faceblur.video.containers import Container, bit_depth, closest_format, subsampling, whole_size
+from faceblur.video.frames import VideoProperties
+from faceblur.video.options import VideoOptions
+
+logger = logging.getLogger(__name__)
+
+_WELL_KNOWN: Final = (
+    "libx264",
+    "libx265",
+    "libsvtav1",
+    "libvpx-vp9",
+    "libvpx",
+    "libopenh264",
+    "h264_nvenc",
+    "hevc_nvenc",
+    "av1_nvenc",
+    "h264_qsv",
+    "hevc_qsv",
+    "h264_amf",
+    "hevc_amf",
+    "h264_videotoolbox",
+    "hevc_videotoolbox",
+    "h264_v4l2m2m",
+    "mpeg4",
+    "mpeg2video",
+    "mjpeg",
+    "prores_ks",
+    "dnxhd",
+    "ffv1",
+)
+_COUNTING: Final = frozenset(("mpeg1video", "mpeg2video", "mpeg4", "wmv1", "wmv2", "flv1"))
+_INTERLACED: Final = frozenset(("libx264", "mpeg2video"))
+_EVEN_ONLY: Final = frozenset(("h264", "hevc", "av1", "wmv1", "wmv2"))
+_SAY_RANGE: Final = frozenset(("h264", "hevc", "av1", "vp9", "mjpeg"))
+"""Codecs in which samples may span all values, and the stream says so."""
+_LEAVE_RANGE: Final = frozenset(("ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"))
+"""Codecs that say nothing of it, so that it counts what Matroska says."""
+_KEEP_ALPHA: Final = frozenset(
+    ("prores_ks", "qtrle", "png", "ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv")
+)
+"""Encoders that keep transparency wherever their packets are put."""
+_ALPHA_BESIDE: Final = frozenset(("libvpx-vp9", "libvpx"))
+"""Encoders that put it beside the picture, where few containers have room for it."""
+_VPX_ALPHA: Final = "yuva420p"
+"""The only format with transparency that libvpx opens with, of several that it lists."""
+_SUBSAMPLINGS: Final = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (1, 2): "4:4:0",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+    (4, 4): "4:1:0",
+}
+_CARRIES: Final = {
+    "libx264": ("a53cc", "udu_sei"),
+    "libx265": ("a53cc", "udu_sei"),
+    "mpeg2video": ("a53cc",),
+    "h264_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "hevc_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "av1_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
+    "h264_qsv": ("a53cc",),
+}
+"""Options of encoders that pass on what frames carry."""
+
+_PQ: Final = 16
+_HLG: Final = 18
+_LAMBDA_PER_QUANTISER: Final = 118
+"""FF_QP2LAMBDA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderChoice:
+    """An encoder and its settings.
+
+    Attributes:
+        name: FFmpeg's name.
+        codec: Name of what it makes.
+        pixel_format: What it is given.
+        options: Its settings.
+        even_sizes: It takes only whole chroma samples.
+        counts_frames: It needs a frame rate, and takes one frame after the other at that; it
+            puts out one packet for each.
+        tag: What to call it in MP4 files, where the default is not widely understood.
+        limits_range: It cannot say that samples span all values, so they must not.
+    """
+
+    name: str
+    codec: str
+    pixel_format: str
+    options: dict[str, str] = field(default_factory=dict)
+    even_sizes: bool = False
+    counts_frames: bool = False
+    tag: str | None = None
+    limits_range: bool = False
+
+
+def choose_encoder(
+    container: Container, source: VideoProperties, options: VideoOptions
+) -> EncoderChoice:
+    """Choose the encoder that was asked for, or the first that loses nothing.
+
+    Raises:
+        InputError: The encoder that was asked for is not there, or none is.
+    """
+    if options.encoder is not None:
+        codec = _find(options.encoder)
+        if codec is None:
+            known = ", ".join(name for name in _WELL_KNOWN if _find(name))
+            raise InputError(
+                f"there is no video encoder called {options.encoder!r} here; choose from {known}"
+            )
+    else:
+        codec = _preferred(container, source)
+    alpha = has_alpha(source.pixel_format) and _keeps_alpha(codec, container)
+    beside = alpha and codec.name in _ALPHA_BESIDE
+    pixel_format = _VPX_ALPHA if beside else closest_format(source, codec, alpha=alpha)
+    _warn_of_losses(source, codec, pixel_format)
+    limits_range = source.full_range and not _says_range(codec, container)
+    # Grey and RGB become limited YUV for every encoder.
+    if limits_range and source.pixel_format.startswith("yuv"):
+        logger.warning(
+            "%s cannot say that pictures use the full range of values: they are brought to the "
+            "limited one, and look the same",
+            codec.name,
+        )
+    settings = _settings(codec.name, options, source)
+    if beside:
+        settings["auto-alt-ref"] = "0"
+    if container.edit_lists and source.rate_varies and codec.name in _HDR_OPTIONS:
+        # MP4 stores how long frames take to decode; only without reordering is that how long
+        # they are shown, and adds up to the length of the video.
+        settings["bf"] = "0"
+    return EncoderChoice(
+        name=codec.name,
+        codec=codec.canonical_name,
+        pixel_format=pixel_format,
+        options=settings,
+        even_sizes=codec.canonical_name in _EVEN_ONLY,
+        counts_frames=codec.canonical_name in _COUNTING,
+        limits_range=limits_range,
+        tag="hvc1" if codec.canonical_name == "hevc" and container.edit_lists else None,
+    )
+
+
+def _keeps_alpha(codec: av.Codec, container: Container) -> bool:
+    name = codec.name
+    return name in _KEEP_ALPHA or (name in _ALPHA_BESIDE and name in container.alpha_encoders)
+
+
+def _says_range(codec: av.Codec, container: Container) -> bool:
+    name = codec.canonical_name
+    return name in _SAY_RANGE or (name in _LEAVE_RANGE and container.format == "matroska")
+
+
+def _preferred(container: Container, source: VideoProperties) -> av.Codec:
+    depth = bit_depth(source.pixel_format)
+    names = container.encoders if depth <= 8 else container.deep_encoders
+    if has_alpha(source.pixel_format) and container.alpha_encoders:
+        transparent = [codec for name in container.alpha_encoders if (codec := _find(name))]
+        if transparent:
+            return transparent[0]
+    found = [codec for name in names if (codec := _find(name))]
+    if not found:
+        raise InputError(
+            f"none of the encoders for {container.format} is here ({', '.join(names)}); name one "
+            "with --encoder, or write another kind of file"
+        )
+    enough = [codec for codec in found if bit_depth(closest_format(source, codec)) >= depth]
+    best = (enough or found)[0]
+    odd = _find(container.odd_encoder) if container.odd_encoder else None
+    if odd and _extended_size(source, best) and bit_depth(closest_format(source, odd)) >= depth:
+        return odd
+    return best
+
+
+def _extended_size(source: VideoProperties, codec: av.Codec) -> tuple[int, int] | None:
+    """The size to which pictures would be extended; None if they would not."""
+    if codec.canonical_name not in _EVEN_ONLY:
+        return None
+    size = whole_size(closest_format(source, codec), source.width, source.height)
+    return size if size != (source.width, source.height) else None
+
+
+def _find(name: str) -> av.Codec | None:
+    try:
+        codec = av.Codec(name, "w")
+    except ValueError:
+        return None
+    return codec if codec.type == "video" else None
+
+
+def _warn_of_losses(source: VideoProperties, codec: av.Codec, pixel_format: str) -> None:
+    encoder = codec.name
+    extended = _extended_size(source, codec)
+    if extended:
+        logger.warning(
+            "%s cannot keep %d × %d pixels: the last row and column are repeated to make %d × %d "
+            "of them; .webm keeps odd sizes",
+            encoder,
+            *(source.width, source.height),
+            *extended,
+        )
+    depth, kept = bit_depth(source.pixel_format), bit_depth(pixel_format)
+    hdr = source.color_transfer in (_PQ, _HLG)
+    if kept < depth:
+        what = "HDR pictures will look wrong" if hdr else "gradients may show steps"
+        logger.warning("%s keeps %d of %d bits: %s", encoder, kept, depth, what)
+    colours, colours_kept = subsampling(source.pixel_format), subsampling(pixel_format)
+    if colours_kept != colours and sum(colours_kept) > sum(colours):
+        logger.warning(
+            "%s keeps colours in less detail (%s of %s)",
+            encoder,
+            _SUBSAMPLINGS.get(colours_kept, "less"),
+            _SUBSAMPLINGS.get(colours, "more"),
+        )
+    if source.dynamic_hdr:
+        logger.warning("HDR settings that change from frame to frame are left out")
+    if source.mastering_display and encoder not in _HDR_OPTIONS:
+        logger.warning("%s leaves out the HDR settings of the mastering display", encoder)
+    if source.interlaced and encoder not in _INTERLACED:
+        logger.warning("%s keeps the two fields of each frame, but not that they are two", encoder)
+
+
+def _settings(encoder: str, options: VideoOptions, source: VideoProperties) -> dict[str, str]:
+    factor = options.rate_factor
+    settings = {}
+    if encoder in _QUALITY:
+        settings = _QUALITY[encoder](factor)
+    elif encoder.endswith("_nvenc"):
+        settings = {"preset": "p4", "rc": "vbr", "cq": f"{factor:.0f}", "b": "0"}
+    elif encoder.endswith("_qsv"):
+        settings = {"global_quality": f"{factor:.0f}"}
+    elif options.quality is not None:
+        logger.warning("%s has no quality that could be set; using its default", encoder)
+    if encoder in ("libvpx", "libvpx-vp9") and source.rate:
+        settings["g"] = str(max(1, round(10 * source.rate)))
+    if encoder == "libvpx":
+        # VP8's constant quality is only an upper limit to a bit rate.
+        settings["b"] = str(round(source.width * source.height * float(source.rate or 25) / 4))
+    # What a frame carries beside its samples would go along unseen: captions, time codes, more.
+    settings |= dict.fromkeys(_CARRIES.get(encoder, ()), "0")
+    if options.keep_subtitles:
+        settings.pop("a53cc", None)
+    if source.interlaced and encoder in _INTERLACED:
+        settings["flags"] = settings.get("flags", "") + "+ildct+ilme"
+        if encoder == "libx264":
+            # Other encoders look at each frame.
+            settings["x264-params"] = "bff=1" if source.bottom_field_first else "tff=1"
+    return _with_hdr(settings, encoder, source)
+
+
+def _with_hdr(settings: dict[str, str], encoder: str, source: VideoProperties) -> dict[str, str]:
+    """Add what is constant over a video of the HDR metadata."""
+    if encoder not in _HDR_OPTIONS:
+        return settings
+    name, display_name, light_name, units = _HDR_OPTIONS[encoder]
+    parts = [settings[name]] if name in settings else []
+    display = source.mastering_display and mastering_display(source.mastering_display, units)
+    if display:
+        parts.append(f"{display_name}={display}")
+    if source.light_level:
+        maximum, average = struct.unpack_from("=2I", source.light_level)
+        parts.append(f"{light_name}={maximum},{average}")
+    return {**settings, name: ":".join(parts)} if parts else settings
+
+
+def mastering_display(metadata: bytes, units: tuple[int, int]) -> str | None:
+    """FFmpeg's AVMasteringDisplayMetadata in the notation that encoders share.
+
+    Args:
+        metadata: The structure: red, green, blue and white point as pairs of x and y, lowest and
+            highest luminance, all rationals; then whether it has each kind.
+        units: How many units the encoder wants to one, in chromaticity and to 1 cd/m².
+
+    Returns:
+        The text; None if the metadata is not complete.
+    """
+    numbers = struct.unpack_from("=22i", metadata)
+    if not (numbers[20] and numbers[21]) or not all(numbers[1:20:2]):
+        return None
+    ratios = [Fraction(*numbers[i : i + 2]) for i in range(0, 20, 2)]
+    places, light = units
+    red, green, blue, white = (
+        f"({_scaled(ratios[i], places)},{_scaled(ratios[i + 1], places)})" for i in range(0, 8, 2)
+    )
+    low, high = (_scaled(value, light) for value in ratios[8:])
+    return f"G{green}B{blue}R{red}WP{white}L({high},{low})"
+
+
+def _scaled(value: Fraction, units: int) -> str:
+    return f"{float(value):g}" if units == 1 else str(round(value * units))
+
+
+def _x264(factor: float) -> dict[str, str]:
+    return {"preset": "veryfast", "crf": f"{factor:g}"}
+
+
+def _x265(factor: float) -> dict[str, str]:
+    return {"preset": "superfast", "crf": f"{factor:g}", "x265-params": "log-level=none"}
+
+
+def _vp9(factor: float) -> dict[str, str]:
+    scaled = f"{factor * 63 / 51:.0f}"
+    return {"crf": scaled, "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+
+
+def _vp8(factor: float) -> dict[str, str]:
+    return {"crf": f"{max(4, factor * 63 / 51):.0f}", "deadline": "realtime", "cpu-used": "8"}
+
+
+def _av1(factor: float) -> dict[str, str]:
+    return {"preset": "8", "crf": f"{factor * 63 / 51:.0f}"}
+
+
+def _quantiser(factor: float) -> dict[str, str]:
+    """For the MPEG family: a fixed quantiser of 1 to 31; 4 looks like x264's 20."""
+    quantiser = min(31, max(1, round(factor / 5)))
+    return {"flags": "+qscale", "global_quality": str(quantiser * _LAMBDA_PER_QUANTISER)}
+
+
+_QUALITY: Final[dict[str, Callable[[float], dict[str, str]]]] = {
+    "libx264": _x264,
+    "libx265": _x265,
+    "libvpx-vp9": _vp9,
+    "libvpx": _vp8,
+    "libsvtav1": _av1,
+    "mpeg4": _quantiser,
+    "mpeg2video": _quantiser,
+    "mjpeg": _quantiser,
+    "wmv2": _quantiser,
+    "flv": _quantiser,
+}
+# SMPTE ST 2086 counts in 0.00002 and in 0.0001 cd/m²; SVT-AV1 wants the numbers themselves.
+_ST2086: Final = (50_000, 10_000)
+_HDR_OPTIONS: Final = {
+    "libx265": ("x265-params", "master-display", "max-cll", _ST2086),
+    "libx264": ("x264-params", "mastering-display", "cll", _ST2086),
+    "libsvtav1": ("svtav1-params", "mastering-display", "content-light", (1, 1)),
+}
+"""By encoder: the option that takes them, their names in it, and its units."""

@@ -1,0 +1,211 @@
+"""Draw masks on a decoded video frame where it lies: on its own planes, at its own depth.
+
+A frame outside the masked faces goes to the encoder bit by bit as it was decoded; nothing is
+converted to RGB and back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.errors import InputError
+from faceblur.image.pixels import Array, Picture, Plane
+from faceblur.video.frames import spans_all_values
+
+# Luma weights of red and blue by AVColorSpace; ITU-T H.273, table 4.
+_WEIGHTS: Final[dict[int, tuple[float, float]]] = {
+    1: (0.2126, 0.0722),  # BT.709
+    4: (0.30, 0.11),  # FCC
+    5: (0.299, 0.114),  # BT.601, 625 lines
+    6: (0.299, 0.114),  # BT.601, 525 lines
+    7: (0.212, 0.087),  # SMPTE 240M
+    9: (0.2627, 0.0593),  # BT.2020
+    10: (0.2627, 0.0593),
+}
+_BT709: Final = 1
+_BT601: Final = 6
+HD_HEIGHT: Final = 720
+
+_DRAWABLE = re.compile(r"(yuvj?(420|422|440|444|411|410)|gray|gbr)p?(9|10|12|14|16)?(le)?")
+_DRAWABLE_WITH_ALPHA = re.compile(r"(yuva(420|422|444)|gbra)p(9|10|12|14|16)?(le)?")
+_SAME_SAMPLES: Final = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p016le": "yuv420p16le",
+    "p210le": "yuv422p10le",
+    "y210le": "yuv422p10le",
+    "ya8": "gray",
+    "ya16le": "gray16le",
+}
+
+
+def drawable_format(name: str) -> str:
+    """The pixel format to draw on, for frames of a given one.
+
+    Planar YUV, grey and planar RGB of 8 to 16 bits are drawn on as they are. Other layouts of
+    the same samples (nv12, yuyv422, …) are laid out in planes, big-endian ones swapped, and
+    transparency is dropped, all without loss. Packed RGB, palettes and the rest become planar
+    RGB of the same depth.
+    """
+    if _DRAWABLE.fullmatch(name):
+        return name
+    if name in _SAME_SAMPLES:
+        return _SAME_SAMPLES[name]
+    plain = name.replace("yuva", "yuv").replace("gbrap", "gbrp")
+    plain = re.sub("be$", "le", plain)
+    if _DRAWABLE.fullmatch(plain):
+        return plain
+    bits = max(component.bits for component in av.VideoFormat(name, 16, 16).components)
+    deep = next((depth for depth in (8, 10, 12, 14) if bits <= depth), 16)
+    return "gbrp" if deep == 8 else f"gbrp{deep}le"
+
+
+def color_matrix(frame: av.VideoFrame) -> int:
+    """The AVColorSpace of a frame, with the customary guess where it does not say."""
+    if frame.colorspace in _WEIGHTS:
+        return int(frame.colorspace)
+    return _BT709 if frame.height >= HD_HEIGHT else _BT601
+
+
+def is_full_range(frame: av.VideoFrame) -> bool:
+    """Whether samples span all values, or leave room at both ends as television does."""
+    return spans_all_values(frame.color_range, frame.format.name)
+
+
+class VideoSurface:
+    """A decoded frame that is masked in place (see `faceblur.masks.surface.Surface`).
+
+    The decoder may still need the frame as a reference for later ones, so the frame's samples
+    are copied first if anybody else holds them.
+
+    Attributes:
+        alpha: Transparency, if there is any.
+    """
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        """Wrap a frame.
+
+        Args:
+            frame: In a format that `drawable_format` leaves as it is, or such a one with
+                transparency in a plane of its own.
+
+        Raises:
+            InputError: The frame is in another format.
+        """
+        name = frame.format.name
+        transparent = bool(_DRAWABLE_WITH_ALPHA.fullmatch(name))
+        if not transparent and not _DRAWABLE.fullmatch(name):
+            raise InputError(f"cannot mask frames in pixel format {name}: convert them first")
+        frame.make_writable()
+        self._frame = frame
+        self._bits = frame.format.components[0].bits
+        planes = tuple(_plane(frame, plane, self._bits) for plane in frame.planes)
+        self.alpha: Plane | None = planes[-1] if transparent else None
+        self._planes = planes[:-1] if transparent else planes
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self._frame.width
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self._frame.height
+
+    @property
+    def masks_are_opaque(self) -> bool:
+        """Yes: transparency is encoded with loss, and would let a mask shine through."""
+        return self.alpha is not None
+
+    @property
+    def planes(self) -> Sequence[Plane]:
+        """Y, U, V, or Y alone, or G, B, R."""
+        return self._planes
+
+    def encode(self, picture: Picture) -> list[Array]:
+        """Put a part of a picture into this frame's matrix, range and depth."""
+        bgr = picture.astype(np.float32) / 255
+        if self._frame.format.is_rgb:
+            samples = [bgr[:, :, channel] * self.peak for channel in (1, 0, 2)]
+        else:
+            samples = self._ycbcr(bgr)[: len(self._planes)]
+        return [
+            self._quantised(subsampled(sample, plane))
+            for sample, plane in zip(samples, self._planes, strict=True)
+        ]
+
+    @property
+    def all_planes(self) -> Sequence[Plane]:
+        """The same, and transparency."""
+        return self._planes if self.alpha is None else (*self._planes, self.alpha)
+
+    def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
+        """Take away transparency (see `Surface.make_opaque`)."""
+        if self.alpha is not None:
+            alpha = self.alpha.pixels[rows, columns]
+            alpha[... if where is None else where] = self.peak
+
+    @property
+    def peak(self) -> int:
+        """The largest value of a sample."""
+        return int((1 << self._bits) - 1)
+
+    def _ycbcr(self, bgr: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Y, Cb, Cr in units of the samples; ITU-T H.273, section 8.3."""
+        red, blue = _WEIGHTS[color_matrix(self._frame)]
+        luma = bgr @ np.array([blue, 1 - red - blue, red], np.float32)
+        cb = (bgr[:, :, 0] - luma) / (2 * (1 - blue))
+        cr = (bgr[:, :, 2] - luma) / (2 * (1 - red))
+        middle = 1 << (self._bits - 1)
+        if is_full_range(self._frame):
+            return [luma * self.peak, cb * self.peak + middle, cr * self.peak + middle]
+        unit = 1 << (self._bits - 8)
+        return [(luma * 219 + 16) * unit, cb * 224 * unit + middle, cr * 224 * unit + middle]
+
+    def _quantised(self, samples: Array) -> Array:
+        dtype = np.uint8 if self._bits == 8 else np.uint16
+        return np.clip(np.rint(samples), 0, self.peak).astype(dtype)
+
+
+def _plane(frame: av.VideoFrame, plane: av.video.plane.VideoPlane, bits: int) -> Plane:
+    dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
+    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
+    samples = rows[:, : plane.width]
+    return Plane(
+        samples,
+        step_x=_step(frame.width, plane.width),
+        step_y=_step(frame.height, plane.height),
+    )
+
+
+def _step(pixels: int, samples: int) -> int:
+    """1, 2 or 4: chroma sizes are rounded up, so a plain quotient would not do."""
+    return next(step for step in (1, 2, 4) if -(-pixels // step) == samples)
+
+
+def subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> npt.NDArray[np.float32]:
+    """Average what falls into one sample of the plane; the edges repeat beyond the picture."""
+    if plane.step_x == plane.step_y == 1:
+        return samples
+    height, width = samples.shape
+    below = -height % plane.step_y
+    right = -width % plane.step_x
+    whole = samples
+    if below or right:
+        whole = np.pad(samples, ((0, below), (0, right)), mode="edge")
+    size = (whole.shape[1] // plane.step_x, whole.shape[0] // plane.step_y)
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)

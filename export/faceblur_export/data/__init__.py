@@ -1,0 +1,1 @@
+"""Labelled images and the formats that they come in."""

@@ -1,0 +1,1 @@
+"""How well a model finds faces, and what is good enough."""

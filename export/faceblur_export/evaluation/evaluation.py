@@ -1,0 +1,229 @@
+"""AP50, and precision and recall at the shipped threshold by face height, with intervals.
+
+Conventions, the same for every figure of this project:
+
+* Every label is a face, whatever its name; labels smaller than one pixel are dropped on reading.
+* A detection matches a face at IoU ≥ 0.5. Detections choose by falling score, each takes the free
+  face that it overlaps most, and what is left over is a miss or an extra.
+* AP50 counts every label, however small, and every detection above `MIN_SCORE`.
+* Height bins are in pixels of the frame given to the network. A detection that matches a face is
+  in the bin of the face, any other in the bin of its own height.
+* Intervals are 95 % percentile bootstraps over pictures, because the faces of one picture are not
+  independent (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). They are seeded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.errors import InputError
+from faceblur_export.evaluation.matching import BoolArray, Findings
+from faceblur_export.evaluation.metrics import UNMATCHED, Float64Array, average_precision, ratio
+
+HEIGHT_BINS: tuple[tuple[float, float], ...] = ((8, 16), (16, 32), (32, 64), (64, np.inf))
+"""Face heights reported apart: from, and up to but without, pixels of the canvas."""
+
+IDENTIFIABLE_HEIGHT = 24.0
+"""Face height in picture pixels from which the bar asks for recall."""
+
+RESAMPLES = 1000
+SEED = 20_25
+PERCENTILES = (2.5, 97.5)
+_CHUNK = 50
+
+Weights = npt.NDArray[np.float64]
+"""(resamples, pictures) how often each picture counts."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; all None where there is nothing to measure."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def named(self, name: str) -> dict[str, float | None]:
+        """As three entries of a report."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def resample(pictures: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
+    """Draw pictures with replacement, as often as there are; (resamples, pictures) counts."""
+    draw = np.random.default_rng(seed)
+    chances = np.full(pictures, 1 / pictures)
+    return draw.multinomial(pictures, chances, size=resamples).astype(np.float64)
+
+
+def precision_recall(findings: Findings) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """(D,) precision, recall and score of falling thresholds, one per detection."""
+    order, precision, recall = _curves(findings, np.ones((1, len(findings.pictures))))
+    return precision[0], recall[0], findings.det_score[order]
+
+
+def ap50(findings: Findings, weights: Weights | None = None) -> Float64Array:
+    """Average precision, for the data set or for each row of weights."""
+    rows = np.ones((1, len(findings.pictures))) if weights is None else weights
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        _, precision, recall = _curves(findings, rows[start : start + _CHUNK])
+        parts.append(average_precision(precision, recall))
+    return np.concatenate(parts)
+
+
+def _curves(
+    findings: Findings, weights: Weights
+) -> tuple[npt.NDArray[np.intp], Float64Array, Float64Array]:
+    order = np.argsort(-findings.det_score, kind="stable")
+    counts = weights[:, findings.det_picture[order]]
+    hits = np.cumsum(counts * (findings.det_face[order] != UNMATCHED), axis=1)
+    faces = weights[:, findings.face_picture].sum(axis=1, keepdims=True)
+    return order, ratio(hits, np.cumsum(counts, axis=1)), ratio(hits, faces)
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """How many of a whole, per picture: the numerator and denominator of a rate."""
+
+    part: Float64Array
+    whole: Float64Array
+
+    def over(self, weights: Weights) -> Float64Array:
+        """The rate for each row of weights; NaN where the whole is nothing."""
+        whole = weights @ self.whole
+        return np.where(whole > 0, ratio(weights @ self.part, whole), np.nan)
+
+    def value(self) -> float | None:
+        """The rate of all pictures, None where the whole is nothing."""
+        return float(self.part.sum() / self.whole.sum()) if self.whole.sum() else None
+
+
+def recall_share(findings: Findings, threshold: float, chosen: BoolArray) -> Share:
+    """Faces found, of the chosen (F,) ones."""
+    pictures = len(findings.pictures)
+    whole = np.bincount(findings.face_picture[chosen], minlength=pictures)
+    found = chosen & findings.is_found(threshold)
+    part = np.bincount(findings.face_picture[found], minlength=pictures)
+    return Share(part.astype(np.float64), whole.astype(np.float64))
+
+
+def precision_share(findings: Findings, threshold: float, chosen: BoolArray) -> Share:
+    """Detections that match a face, of the chosen (D,) ones above the threshold."""
+    pictures = len(findings.pictures)
+    kept = chosen & (findings.det_score > threshold)
+    right = kept & (findings.det_face != UNMATCHED)
+    whole = np.bincount(findings.det_picture[kept], minlength=pictures)
+    part = np.bincount(findings.det_picture[right], minlength=pictures)
+    return Share(part.astype(np.float64), whole.astype(np.float64))
+
+
+def interval(samples: Float64Array) -> tuple[float | None, float | None]:
+    """The percentiles of what the resamples gave, those without a value left out."""
+    valid = samples[~np.isnan(samples)]
+    if not len(valid):
+        return None, None
+    low, high = np.percentile(valid, PERCENTILES)
+    return float(low), float(high)
+
+
+def estimate(share: Share, weights: Weights) -> Estimate:
+    """A rate with its interval."""
+    value = share.value()
+    low, high = interval(share.over(weights)) if value is not None else (None, None)
+    return Estimate(value, low, high)
+
+
+def evaluate(findings: Findings, *, threshold: float, seed: int = SEED) -> dict[str, Any]:
+    """All figures of a model on a data set.
+
+    Args:
+        findings: What it found.
+        threshold: Score above which a detection is masked.
+        seed: Of the bootstrap.
+
+    Returns:
+        `ap50` (with `_low` and `_high`, as all rates), `threshold`, `images`, `faces`,
+        `precision`, `recall`, `recall_identifiable` (faces of at least `IDENTIFIABLE_HEIGHT`
+        pixels in the picture), `faces_identifiable`, and `by_height`: for each bin `min`, `max`
+        (None: open), `faces`, `detections`, `precision` and `recall`. A rate of nothing is None.
+    """
+    weights = resample(len(findings.pictures), seed=seed)
+    every_face = np.ones(len(findings.face_score), bool)
+    every_detection = np.ones(len(findings.det_score), bool)
+    large = findings.source_height >= IDENTIFIABLE_HEIGHT
+    average = Estimate(float(ap50(findings)[0]), *interval(ap50(findings, weights)))
+    recall = {
+        name: estimate(recall_share(findings, threshold, chosen), weights).named(name)
+        for name, chosen in (("recall", every_face), ("recall_identifiable", large))
+    }
+    precision = estimate(precision_share(findings, threshold, every_detection), weights)
+    return {
+        **average.named("ap50"),
+        "threshold": threshold,
+        "images": len(findings.pictures),
+        "faces": len(findings.face_score),
+        **precision.named("precision"),
+        **recall["recall"],
+        "faces_identifiable": int(large.sum()),
+        **recall["recall_identifiable"],
+        "by_height": [_bin_figures(findings, threshold, weights, *bin_) for bin_ in HEIGHT_BINS],
+    }
+
+
+def _bin_figures(
+    findings: Findings, threshold: float, weights: Weights, low: float, high: float
+) -> dict[str, Any]:
+    faces = (findings.face_height >= low) & (findings.face_height < high)
+    detections = (findings.det_height >= low) & (findings.det_height < high)
+    right = precision_share(findings, threshold, detections)
+    return {
+        "min": low,
+        "max": high if np.isfinite(high) else None,
+        "faces": int(faces.sum()),
+        "detections": int(right.whole.sum()),
+        **estimate(right, weights).named("precision"),
+        **estimate(recall_share(findings, threshold, faces), weights).named("recall"),
+    }
+
+
+def compare(
+    candidate: Findings, other: Findings, *, threshold: float, seed: int = SEED
+) -> dict[str, Any]:
+    """Differences between two models on the same pictures, candidate minus other.
+
+    The same resamples serve both, so what the pictures have in common cancels out.
+
+    Returns:
+        `ap50_difference`, `ap50_ratio` and `recall_identifiable_difference`, each with `_low` and
+        `_high`.
+
+    Raises:
+        InputError: The two were not measured on the same faces.
+    """
+    if candidate.pictures != other.pictures or not np.array_equal(
+        candidate.face_box, other.face_box
+    ):
+        raise InputError("two models can only be compared on the same pictures and labels")
+    weights = resample(len(candidate.pictures), seed=seed)
+    both = (candidate, other)
+    average = [float(ap50(findings)[0]) for findings in both]
+    averages = [ap50(findings, weights) for findings in both]
+    large = candidate.source_height >= IDENTIFIABLE_HEIGHT
+    shares = [recall_share(findings, threshold, large) for findings in both]
+    found = [share.value() for share in shares]
+    recall = found[0] - found[1] if found[0] is not None and found[1] is not None else None
+    quotients = np.where(averages[1] > 0, ratio(*averages), np.nan)
+    differences = shares[0].over(weights) - shares[1].over(weights)
+    return {
+        **Estimate(average[0] - average[1], *interval(averages[0] - averages[1])).named(
+            "ap50_difference"
+        ),
+        **Estimate(average[0] / average[1] if average[1] else None, *interval(quotients)).named(
+            "ap50_ratio"
+        ),
+        **Estimate(recall, *interval(differences)).named("recall_identifiable_difference"),
+    }

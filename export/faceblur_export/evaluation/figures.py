@@ -1,0 +1,71 @@
+"""Measure a model on a folder of labelled pictures, and say the figures in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faceblur_export.evaluation.evaluation import evaluate
+from faceblur_export.evaluation.inference import LetterboxStyle, Progress, open_detector
+from faceblur_export.evaluation.matching import Findings, match_pictures, read_labelled
+from faceblur_export.evaluation.report import bin_name
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """How a model is measured.
+
+    Attributes:
+        size: Longest side given to the network, pixels.
+        style: How pictures are fitted to it.
+        threshold: Score above which a detection is masked.
+        progress: Wraps the pictures, to show how far it is.
+    """
+
+    size: int
+    style: LetterboxStyle
+    threshold: float
+    progress: Progress = iter
+
+    def measure(self, data: Path, model: str) -> tuple[dict[str, Any], Findings]:
+        """Detect and evaluate.
+
+        Raises:
+            FaceblurError: The data or the model cannot be used.
+        """
+        pictures = read_labelled(data)
+        with open_detector(model) as detector:
+            sha256 = detector.model.sha256
+            findings = match_pictures(
+                detector, pictures, size=self.size, style=self.style, progress=self.progress
+            )
+        content = {
+            "data": "/".join(data.resolve().parts[-2:]),
+            "model": Path(model).name,
+            "model_sha256": sha256,
+            "size": self.size,
+            "letterbox": self.style,
+            **evaluate(findings, threshold=self.threshold),
+        }
+        return content, findings
+
+
+def summary(content: Mapping[str, Any]) -> Iterator[str]:
+    """The figures as lines for a terminal."""
+    head = f"{content['model']} on {content['data']}"
+    yield f"{head}: AP50 {_rate(content, 'ap50')}, {content['faces']} faces"
+    yield f"  at {content['threshold']:g}: recall {_rate(content, 'recall')}"
+    yield f"  of faces ≥ 24 px in the picture: {_rate(content, 'recall_identifiable')}"
+    for row in content["by_height"]:
+        yield (
+            f"  {bin_name(row):>6} px: {row['faces']:5d} faces, "
+            f"recall {_rate(row, 'recall')}, precision {_rate(row, 'precision')}"
+        )
+
+
+def _rate(row: Mapping[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "–"
+    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"

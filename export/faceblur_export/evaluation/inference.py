@@ -1,0 +1,213 @@
+"""Run a detector over picture files, in either of the two ways of fitting them to the network."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, Protocol, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detection import models
+from faceblur.detection.crowds import CrowdDetector
+from faceblur.detection.detector import Detector
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detections import Detections
+from faceblur.errors import InputError, ModelError, install_line
+from faceblur_export.data.image_files import open_picture
+from faceblur_export.evaluation.metrics import Float64Array
+
+LetterboxStyle = Literal["canonical", "rectangular"]
+Item = TypeVar("Item")
+
+REFERENCE_MULTIPLE = 64
+"""The reference pads to multiples of 64 whatever the stride of the model, and published so."""
+
+MIN_SCORE = 0.02
+"""Detections that do not score more are not looked at, as in the reference's evaluation."""
+
+DETECT_TIMEOUT_S = 300.0
+"""Far more than the largest model needs for one picture on a slow machine."""
+
+
+class Progress(Protocol):
+    """Passes on what it is given, and may show how far it is."""
+
+    def __call__(self, items: Sequence[Item], /) -> Iterable[Item]:
+        """The same items."""
+
+
+def plan_letterbox(
+    width: int,
+    height: int,
+    *,
+    size: int = DEFAULT_SIZE,
+    stride: int = 32,
+    style: LetterboxStyle = "canonical",
+) -> Letterbox:
+    """Fit a picture as the client does (`canonical`) or as the reference did (`rectangular`).
+
+    In both the longer side becomes `size` and the rest is grey; they differ in the shapes that the
+    padding leads to.
+
+    Raises:
+        InputError: The size does not suit the model, or the picture has no pixels.
+    """
+    canonical = Letterbox.plan(width, height, size=size, stride=stride)
+    if style == "canonical":
+        return canonical
+    multiple = max(REFERENCE_MULTIPLE, stride)
+    if size % multiple:
+        raise InputError(
+            f"--size {size} is not a multiple of {multiple}, which --letterbox rectangular needs"
+        )
+    # The reference cuts off the fraction of a pixel where the client rounds.
+    long = max(width, height)
+    resized = (max(1, width * size // long), max(1, height * size // long))
+    columns, rows = (-(-side // multiple) * multiple for side in resized)
+    return Letterbox(
+        source=(width, height),
+        shape=(rows, columns),
+        resized=resized,
+        left=(columns - resized[0]) // 2,
+        top=(rows - resized[1]) // 2,
+    )
+
+
+def fit_picture(
+    picture: npt.NDArray[np.uint8], letterbox: Letterbox, *, style: LetterboxStyle = "canonical"
+) -> npt.NDArray[np.uint8]:
+    """Make the canvas (H, W, 3) for a picture (h, w, 3); channels as they came."""
+    if style == "rectangular" and letterbox.resized[0] < picture.shape[1]:
+        # The reference averages areas whenever it shrinks.
+        shrunk = cv2.resize(picture, letterbox.resized, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(shrunk, np.uint8)
+    return letterbox.apply(picture)
+
+
+@contextmanager
+def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
+    """Open a model for the length of a `with` block.
+
+    Args:
+        model: `bundled`, the name of a pulled model, or a file: `.onnx`, or `.pt` of official
+            weights or of a training run, which is exported to a temporary file first.
+        threads: Threads for one picture.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be used.
+    """
+    with TemporaryDirectory(prefix="faceblur-") as scratch:
+        path = _exported(Path(model), Path(scratch)) if model.endswith(".pt") else None
+        inner = InProcessDetector(path or models.find(model)[0], threads=threads)
+        detector = CrowdDetector(inner)
+        try:
+            yield detector
+        finally:
+            detector.close()
+
+
+def _exported(checkpoint: Path, scratch: Path) -> Path:
+    if not checkpoint.is_file():
+        raise ModelError(f"{checkpoint} is not a file; give a checkpoint (.pt)")
+    try:
+        # PyTorch takes seconds to load, and nothing else here needs it.
+        export = importlib.import_module("faceblur_export.onnx").export_onnx
+    except ImportError as error:
+        raise ModelError(
+            f"PyTorch and ONNX are not installed; run: {install_line('train')}"
+        ) from error
+    path = scratch / "model.onnx"
+    export(checkpoint, path, name=checkpoint.stem)
+    return path
+
+
+def detect_picture(
+    detector: Detector,
+    picture: npt.NDArray[np.uint8],
+    *,
+    size: int = DEFAULT_SIZE,
+    style: LetterboxStyle = "canonical",
+    min_score: float,
+) -> tuple[Detections, Letterbox]:
+    """Find the faces of one picture.
+
+    Args:
+        detector: The model.
+        picture: (H, W, 3) uint8 RGB.
+        size: Longest side given to the network, pixels.
+        style: How the picture is fitted.
+        min_score: Detections that do not score more are left out.
+
+    Returns:
+        The faces in canvas pixels, and how the picture was fitted to the canvas.
+
+    Raises:
+        ServerError: The detector failed.
+    """
+    height, width = picture.shape[:2]
+    letterbox = plan_letterbox(width, height, size=size, stride=detector.model.stride, style=style)
+    canvas = fit_picture(picture, letterbox, style=style)
+    return detector.submit(canvas, min_score=min_score).result(DETECT_TIMEOUT_S), letterbox
+
+
+def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The files `event/stem.jpg` of WIDER FACE pictures, by name.
+
+    Raises:
+        InputError: Some are missing.
+    """
+    files = {name: folder / f"{name}.jpg" for name in names}
+    missing = [name for name, file in files.items() if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} lacks {len(missing)} of {len(names)} pictures, such as {missing[0]}.jpg; "
+            "give the images folder of WIDER_val"
+        )
+    return files
+
+
+def predict_widerface(
+    detector: Detector,
+    pictures: Mapping[str, Path],
+    *,
+    size: int = DEFAULT_SIZE,
+    style: LetterboxStyle = "canonical",
+    progress: Progress = iter,
+) -> dict[str, Float64Array]:
+    """Find the faces of WIDER FACE pictures and put them as a submission would.
+
+    Args:
+        detector: The model.
+        pictures: What `widerface_pictures` gave.
+        size: Longest side given to the network, pixels.
+        style: How pictures are fitted to it.
+        progress: Wraps the pictures, to show how far it is.
+
+    Returns:
+        Name → (N, 5) float64 rows x y width height score: whole pixels, scores of three decimals.
+
+    Raises:
+        InputError: A picture is broken.
+        ServerError: The detector failed.
+    """
+    predictions = {}
+    for name, file in progress(list(pictures.items())):
+        found, letterbox = detect_picture(
+            detector, open_picture(file), size=size, style=style, min_score=MIN_SCORE
+        )
+        predictions[name] = _submission(letterbox.to_source(found), letterbox.source)
+    return predictions
+
+
+def _submission(found: Detections, size: tuple[int, int]) -> Float64Array:
+    corners = np.rint(np.clip(found.boxes.astype(np.float64), 0, [*size, *size]))
+    scores = np.round(found.scores.astype(np.float64), 3)
+    return np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2], scores])

@@ -1,0 +1,1 @@
+"""The accuracy gate that every faster variant of a model must pass."""

@@ -1,0 +1,212 @@
+"""Whether a model of lower precision may replace the same model in FP32.
+
+Both look at the same labelled pictures. The candidate is refused if
+
+* its AP50 is more than `AP50_LOSS` below the reference's, or
+* in any bin of face heights, its recall at the threshold is lower by more than `RECALL_LOSS` and by
+  more than one face, or
+* in any bin, the whole paired bootstrap interval of the difference in recall lies below zero: a
+  loss that is certain, however small.
+
+A bin with fewer than `MIN_FACES` faces cannot be judged, and what cannot be judged does not pass.
+Every figure is a point estimate or a seeded bootstrap, so the same files give the same judgement.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import cached_models
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import bundled_onnx
+from faceblur.errors import InputError, ModelError
+from faceblur.files import sha256_of
+from faceblur_export.data.formats import LabelledPicture
+from faceblur_export.evaluation.evaluation import (
+    HEIGHT_BINS,
+    ap50,
+    interval,
+    recall_share,
+    resample,
+)
+from faceblur_export.evaluation.inference import Progress
+from faceblur_export.evaluation.matching import BoolArray, Findings, match_pictures, read_labelled
+from faceblur_export.evaluation.metrics import Float64Array
+from faceblur_export.gate.record import GateRecord, Loss
+from faceblur_export.onnx_graph.file import read_onnx
+from faceblur_export.onnx_graph.half_precision import to_half
+
+AP50_LOSS: Final = 0.01
+"""One AP50 point."""
+
+RECALL_LOSS: Final = 0.01
+"""One face in a hundred."""
+
+MIN_FACES: Final = 20
+"""Fewer faces say nothing about a height."""
+
+
+def judge(
+    candidate: Path,
+    data: Path,
+    *,
+    reference: Path | None = None,
+    size: int = DEFAULT_SIZE,
+    threshold: float = DEFAULT_THRESHOLD,
+    progress: Progress = iter,
+) -> GateRecord:
+    """Hold a model against the same model in FP32.
+
+    Args:
+        candidate: Its ONNX file.
+        data: Folder of labelled pictures, in any format that training reads.
+        reference: ONNX file of the same weights in FP32; when None, the bundled or fetched model
+            that has them.
+        size: Longest side given to the network, pixels.
+        threshold: Score above which a face counts as found.
+        progress: Wraps the pictures, once for each model.
+
+    Raises:
+        InputError: The pictures or labels cannot be used, or are too few to judge by.
+        ModelError: A model cannot be used, or the two are not of the same weights.
+    """
+    _, metadata = read_onnx(candidate)
+    if metadata["precision"] == "fp32":
+        raise ModelError(f"{candidate} is FP32: there is nothing to judge it against")
+    reference = _checked(reference, candidate, metadata) or find_reference(candidate)
+    pictures = read_labelled(data)
+    before = _findings(reference, pictures, size=size, progress=progress)
+    _check_enough(before, data)
+    after = _findings(candidate, pictures, size=size, progress=progress)
+    return GateRecord(
+        candidate=metadata["name"],
+        candidate_sha256=sha256_of(candidate),
+        precision=metadata["precision"],
+        reference_sha256=sha256_of(reference),
+        data=data.resolve().name,
+        pictures=len(pictures),
+        size=size,
+        threshold=threshold,
+        losses=tuple(_losses(before, after, threshold=threshold)),
+    )
+
+
+def judge_half(model: Path, data: Path, *, size: int = DEFAULT_SIZE) -> GateRecord:
+    """Hold the FP16 form of an FP32 model against it; see `judge`."""
+    converted, _ = read_onnx(model)
+    to_half(converted)
+    with tempfile.TemporaryDirectory(prefix="faceblur-") as folder:
+        candidate = Path(folder, "fp16.onnx")
+        candidate.write_bytes(converted.SerializeToString(deterministic=True))
+        return judge(candidate, data, reference=model, size=size)
+
+
+def find_reference(candidate: Path) -> Path:
+    """The FP32 model on this machine that has the candidate's weights.
+
+    Raises:
+        ModelError: There is none.
+    """
+    _, wanted = read_onnx(candidate)
+    for path in (bundled_onnx(), *cached_models().values()):
+        _, found = read_onnx(path)
+        if _same_weights(found, wanted) and found["precision"] == "fp32":
+            return path
+    raise ModelError(
+        f"no FP32 model with the weights of {candidate} is on this machine; name one with "
+        "--reference"
+    )
+
+
+def _checked(reference: Path | None, candidate: Path, metadata: dict[str, str]) -> Path | None:
+    """A reference that was named, if it is one for this candidate."""
+    if reference is None:
+        return None
+    _, found = read_onnx(reference)
+    if found["precision"] != "fp32":
+        raise ModelError(f"{reference} is {found['precision']}; give an FP32 file as --reference")
+    if not _same_weights(found, metadata):
+        raise ModelError(
+            f"{reference} was made from other weights than {candidate}; export both from one "
+            "checkpoint"
+        )
+    return reference
+
+
+def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
+    weights = first.get("weights_sha256")
+    return bool(weights) and weights == second.get("weights_sha256")
+
+
+def _findings(
+    model: Path, pictures: list[LabelledPicture], *, size: int, progress: Progress
+) -> Findings:
+    with _opened(model) as detector:
+        return match_pictures(detector, pictures, size=size, progress=progress)
+
+
+@contextmanager
+def _opened(model: Path) -> Iterator[InProcessDetector]:
+    # One thread: sums are then taken in the same order every time.
+    detector = InProcessDetector(model, instances=1, threads=1)
+    try:
+        yield detector
+    finally:
+        detector.close()
+
+
+def _bins(findings: Findings) -> Iterator[tuple[str, BoolArray]]:
+    """Each bin of face heights, and which (F,) faces are in it."""
+    for bottom, top in HEIGHT_BINS:
+        name = f"{bottom:g}–{top:g} px" if np.isfinite(top) else f"{bottom:g} px and more"
+        yield name, (findings.face_height >= bottom) & (findings.face_height < top)
+
+
+def _check_enough(findings: Findings, data: Path) -> None:
+    for name, chosen in _bins(findings):
+        if chosen.sum() < MIN_FACES:
+            raise InputError(
+                f"{data} holds only {chosen.sum()} faces of {name} on the network's canvas, and a "
+                f"judgement needs {MIN_FACES}; add labelled pictures that show some"
+            )
+
+
+def _losses(reference: Findings, candidate: Findings, *, threshold: float) -> Iterator[Loss]:
+    weights = resample(len(reference.pictures))
+    averages = [float(ap50(findings)[0]) for findings in (reference, candidate)]
+    yield _loss(
+        "AP50",
+        len(reference.face_score),
+        averages,
+        AP50_LOSS,
+        ap50(candidate, weights) - ap50(reference, weights),
+    )
+    for name, chosen in _bins(reference):
+        faces = int(chosen.sum())
+        shares = [recall_share(f, threshold, chosen) for f in (reference, candidate)]
+        loss = _loss(
+            f"recall of faces of {name}",
+            faces,
+            [float(share.part.sum()) / faces for share in shares],
+            max(1, RECALL_LOSS * faces) / faces,
+            shares[1].over(weights) - shares[0].over(weights),
+        )
+        yield replace(loss, passed=loss.passed and loss.high >= 0)
+
+
+def _loss(
+    figure: str, faces: int, values: list[float], allowed: float, samples: Float64Array
+) -> Loss:
+    low, high = interval(samples)
+    reference, candidate = values
+    # A figure that is just as much lower as it may be is not refused for the last bit of it.
+    passed = reference - candidate <= allowed + 1e-9
+    return Loss(figure, faces, reference, candidate, allowed, low or 0.0, high or 0.0, passed)

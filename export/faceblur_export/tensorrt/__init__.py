@@ -1,0 +1,1 @@
+"""TensorRT plans: built, cached, checked."""

@@ -1,0 +1,103 @@
+"""The frames that an INT8 model takes its ranges from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.errors import InputError
+from faceblur.image.formats import readable_suffixes
+from faceblur.image.io import read_image
+from faceblur.image.pixels import rgb8
+from faceblur.video.frames import SourceFrame
+from faceblur.video.kinds import VIDEO_SUFFIXES
+from faceblur.video.source import VideoSource
+
+FRAMES: Final = 128
+"""Frames looked at, at most: some seconds of work, and enough to average over."""
+
+Canvas = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Frames as the network sees them.
+
+    Attributes:
+        source: Name of the folder or video they come from, without its folders.
+        canvases: Each (H, W, 3) uint8 RGB, H and W multiples of the network's stride.
+    """
+
+    source: str
+    canvases: tuple[Canvas, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the frames, hexadecimal: the same frames in the same order give the same."""
+        digest = hashlib.sha256()
+        for canvas in self.canvases:
+            digest.update(repr(canvas.shape).encode())
+            digest.update(np.ascontiguousarray(canvas).data)
+        return digest.hexdigest()
+
+
+def read_calibration(
+    source: Path, *, size: int = DEFAULT_SIZE, stride: int = 32, frames: int = FRAMES
+) -> Calibration:
+    """Take frames from a folder of pictures, with all folders in it, or from a video.
+
+    They are spread evenly over it. The same source gives the same frames.
+
+    Args:
+        source: The folder or the video.
+        size: Longest side given to the network, pixels.
+        stride: That of the network.
+        frames: How many, at most.
+
+    Raises:
+        InputError: There is no picture, or one cannot be read.
+    """
+    if source.is_dir():
+        canvases = tuple(_of_folder(source, size=size, stride=stride, frames=frames))
+    elif source.suffix.lower() in VIDEO_SUFFIXES:
+        canvases = tuple(_of_video(source, size=size, stride=stride, frames=frames))
+    else:
+        raise InputError(
+            f"cannot calibrate on {source}; give --calibration a folder of pictures or a video"
+        )
+    return Calibration(source.resolve().name, canvases)
+
+
+def _of_folder(folder: Path, *, size: int, stride: int, frames: int) -> Iterator[Canvas]:
+    suffixes = readable_suffixes()
+    pictures = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    )
+    if not pictures:
+        raise InputError(f"{folder} holds no picture to calibrate on; give frames of your cameras")
+    for index in np.linspace(0, len(pictures) - 1, min(frames, len(pictures))):
+        page = next(read_image(pictures[round(index)]).pages)
+        height, width = page.pixels.shape[:2]
+        yield Letterbox.plan(width, height, size=size, stride=stride).apply(rgb8(page.pixels))
+
+
+def _of_video(video: Path, *, size: int, stride: int, frames: int) -> Iterator[Canvas]:
+    with VideoSource(video) as source:
+        letterbox = plan_letterbox(source.properties, size=size, stride=stride)
+        canvas_of = CanvasMaker(source.properties, letterbox)
+        step = max(1, (source.frame_count or 0) // frames)
+        pictures = (frame for frame in source.read() if isinstance(frame, SourceFrame))
+        for frame in islice(pictures, 0, step * frames, step):
+            yield canvas_of(frame.image)

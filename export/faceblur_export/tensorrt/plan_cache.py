@@ -1,0 +1,70 @@
+"""A plan that is there already, in place of building it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceblur.errors import ModelError
+from faceblur.files import sha256_of
+from faceblur_export.tensorrt.builders import PlanBuilder, Profile, Progress
+from faceblur_export.tensorrt.gpu import Gpu
+from faceblur_export.tensorrt.plan import PlanOptions, check_plan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KeptPlan:
+    """A builder that has built already.
+
+    Attributes:
+        runtime: What runs the plan.
+        version: Of that.
+        plan: The plan.
+    """
+
+    runtime: str
+    version: str
+    plan: bytes
+
+    def build(
+        self,
+        onnx: bytes,  # noqa: ARG002  the interface's
+        profiles: Sequence[Profile],  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> bytes:
+        """Give the plan; see `PlanBuilder`."""
+        return self.plan
+
+
+def keep_plan(
+    plan: Path, onnx_path: Path, options: PlanOptions, *, gpus: Sequence[Gpu]
+) -> PlanOptions:
+    """Options that build nothing where a plan fits already.
+
+    Args:
+        plan: Where the plan may lie.
+        onnx_path: The detector that it has to be made of.
+        options: What it has to be for.
+        gpus: The GPUs of this machine; the plan must suit every one.
+
+    Returns:
+        Options that give the plan which is there, if it does not differ from what `options` would
+        build; else `options`.
+    """
+    try:
+        manifest = check_plan(plan, builder=options.builder, gpus=gpus)
+    except ModelError as error:
+        logger.info("%s", error)
+        return options
+    wanted = (sha256_of(onnx_path), options.precision, options.size, options.gpu)
+    gpu = Gpu(manifest.gpu, manifest.compute_capability)
+    if (manifest.onnx_sha256, manifest.precision, manifest.size, gpu) != wanted:
+        logger.info("%s was built of another model, or otherwise", plan)
+        return options
+    builder: PlanBuilder = KeptPlan(manifest.runtime, manifest.tensorrt_version, plan.read_bytes())
+    return dataclasses.replace(options, builder=builder, verdict=manifest.gate)

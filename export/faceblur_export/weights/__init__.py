@@ -1,0 +1,1 @@
+"""Weights files: known, fetched, read without running their code."""

@@ -1,0 +1,1 @@
+"""Faces that leak in whole videos."""

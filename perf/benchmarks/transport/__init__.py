@@ -1,0 +1,1 @@
+"""Ways to send images to a server."""

@@ -1,0 +1,263 @@
+"""A batch shares its detector and memory fairly, survives its server, and knows what is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from filelock import FileLock
+
+from faceblur.batch.finished import FinishedTree, Ingredients, TreeLock
+from faceblur.batch.jobs import Job, plan
+from faceblur.batch.memory import MemoryBudget, memory_bytes
+from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.shared_detector import SharedDetector, StoppedError
+from faceblur.detection.detector import ModelInfo
+from faceblur.detection.session import DetectionSession
+from faceblur.detections import Detections
+from faceblur.errors import ServerError
+from faceblur.files import claim
+
+CANVAS = np.zeros((32, 32, 3), np.uint8)
+
+
+class SlowDetector:
+    """Finds nothing, takes a moment for it, and counts how much it is asked at once."""
+
+    model = ModelInfo("slow", "ab" * 32)
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(16)
+        self._lock = threading.Lock()
+        self._now = self.most = self.asked = 0
+        self.failing = False
+
+    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        with self._lock:
+            self._now, self.asked = self._now + 1, self.asked + 1
+            self.most = max(self.most, self._now)
+        return self._pool.submit(self._answer)
+
+    def _answer(self) -> Detections:
+        time.sleep(0.01)
+        with self._lock:
+            self._now -= 1
+            if self.failing:
+                raise ServerError("the server has gone")
+        return Detections.empty()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def detector() -> Iterator[SlowDetector]:
+    slow = SlowDetector()
+    yield slow
+    slow.close()
+
+
+def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector) -> None:
+    shared = SharedDetector(detector, in_flight=3, stop=threading.Event())
+
+    def work(_: int) -> None:
+        futures = [shared.submit(CANVAS, min_score=0.5) for _ in range(8)]
+        assert [len(future.result(5)) for future in futures] == [0] * 8
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert (detector.asked, detector.most) == (32, 3)
+
+
+def test_a_group_of_frames_is_asked_as_one(detector: SlowDetector) -> None:
+    shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
+    for _ in range(3):
+        group = shared.submit_batch([CANVAS] * 4, min_score=0.5)
+    assert [len(future.result(5)) for future in group] == [0] * 4
+    assert (detector.asked, detector.most) == (12, 4)
+
+
+def test_a_frame_that_is_given_up_makes_room(detector: SlowDetector) -> None:
+    shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
+    for _ in range(3):
+        shared.submit(CANVAS, min_score=0.5).cancel()
+    assert len(shared.submit(CANVAS, min_score=0.5).result(5)) == 0
+
+
+def test_a_stopped_batch_asks_nothing_more(detector: SlowDetector) -> None:
+    stop = threading.Event()
+    shared = SharedDetector(detector, in_flight=1, stop=stop)
+    with shared.paused(), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(shared.submit, CANVAS, min_score=0.5)
+        time.sleep(0.05)
+        assert not waiting.done()
+        stop.set()
+        with pytest.raises(StoppedError):
+            waiting.result(5)
+    assert detector.asked == 0
+
+
+def test_files_wait_for_memory() -> None:
+    budget = MemoryBudget(10)
+    used: list[int] = []
+    most = []
+    lock = threading.Lock()
+
+    def work(size: int) -> None:
+        with budget.room_for(size):
+            with lock:
+                used.append(size)
+                most.append(list(used))
+            time.sleep(0.005)
+            with lock:
+                used.remove(size)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [3, 4, 5, 2, 99, 1, 6, 3, 4]))
+    assert all(sum(sizes) <= 10 or sizes == [99] for sizes in most)
+    assert max(map(len, most)) > 1
+
+
+def test_large_pictures_are_known_before_they_are_decoded(tmp_path: Path) -> None:
+    small, large, broken = (tmp_path / f"{name}.png" for name in ("small", "large", "broken"))
+    cv2.imwrite(str(small), np.zeros((10, 10, 3), np.uint8))
+    cv2.imwrite(str(large), np.zeros((3000, 4000), np.uint8))
+    broken.write_bytes(small.read_bytes()[:20])
+    jobs = [Job(path, tmp_path / "out", "image") for path in (small, large, broken)]
+    sizes = [memory_bytes(job) for job in jobs]
+    assert sizes[0] < 10_000 < 100_000_000 < sizes[1] < 1 << 30
+    assert sizes[2] == 0
+
+
+class Session:
+    """Stands for a session whose server fails and comes back, or does not."""
+
+    kind, where, in_flight = "server", "nowhere", 4
+    tools: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, detector: SlowDetector, *, comes_back: bool) -> None:
+        self.detector = detector
+        self.model = detector.model
+        self.waits = 0
+        self._comes_back = comes_back
+
+    def recovered(self, *, stop: threading.Event) -> bool:
+        self.waits += 1
+        self.detector.failing = not self._comes_back
+        return self._comes_back
+
+
+def _run(session: Session, folder: Path, **options: Any) -> list[Outcome]:
+    jobs = plan([str(folder)], folder.parent / "out")
+    return list(run(jobs, cast(DetectionSession, session), RunOptions(**options)))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(8):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), number, np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_files_wait_for_a_server_that_comes_back(
+    detector: SlowDetector, pictures: Path, workers: int
+) -> None:
+    detector.failing = True
+    session = Session(detector, comes_back=True)
+    outcomes = _run(session, pictures, workers=workers)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    assert 1 <= len(failed) <= workers
+    assert all(isinstance(outcome.error, ServerError) for outcome in failed)
+    assert 1 <= session.waits <= workers
+    assert len(_run(session, pictures, workers=workers)) == 8
+    assert len(list((pictures.parent / "out").glob("*.png"))) == 8
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_files_fail_at_once_when_the_server_is_lost(
+    detector: SlowDetector, pictures: Path, workers: int
+) -> None:
+    detector.failing = True
+    session = Session(detector, comes_back=False)
+    outcomes = _run(session, pictures, workers=workers)
+    assert [str(outcome.error) for outcome in outcomes] == ["the server has gone"] * 8
+    assert session.waits == 1
+    assert detector.asked <= workers
+    assert not list((pictures.parent / "out").glob("*.png"))
+
+
+def test_breaking_off_waits_for_the_workers(detector: SlowDetector, pictures: Path) -> None:
+    jobs = plan([str(pictures)], pictures.parent / "out")
+    session = cast(DetectionSession, Session(detector, comes_back=True))
+    outcomes = run(jobs, session, RunOptions(workers=2))
+    next(outcomes)
+    outcomes.close()
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("faceblur-file")]
+    assert not list((pictures.parent / "out").glob(".*partial*"))
+
+
+INGREDIENTS = Ingredients(
+    source_sha256="1" * 64, settings_sha256="2" * 64, model_sha256="3" * 64, version="1.0"
+)
+
+
+def _finished(tmp_path: Path, ingredients: Ingredients = INGREDIENTS) -> Path:
+    output = tmp_path / "out.png"
+    output.write_bytes(b"content")
+    sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    FinishedTree(tmp_path).add(output, ingredients, output_sha256=sha256, faces=2, frames=1)
+    return output
+
+
+def test_a_result_of_the_same_ingredients_is_finished(tmp_path: Path) -> None:
+    output = _finished(tmp_path)
+    note = FinishedTree(tmp_path).find(output, INGREDIENTS)
+    assert note is not None
+    assert (note.name, note.faces, note.frames) == ("out.png", 2, 1)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Ingredients)])
+def test_any_other_ingredient_redoes_it(tmp_path: Path, name: str) -> None:
+    output = _finished(tmp_path)
+    other = dataclasses.replace(INGREDIENTS, **{name: "4" * 64})
+    assert FinishedTree(tmp_path).find(output, other) is None
+
+
+def test_a_model_that_nobody_knows_is_never_the_same(tmp_path: Path) -> None:
+    unknown = dataclasses.replace(INGREDIENTS, model_sha256="")
+    output = _finished(tmp_path, unknown)
+    assert FinishedTree(tmp_path).find(output, unknown) is None
+
+
+def test_what_a_killed_run_left_is_swept_up_unless_somebody_works_there(tmp_path: Path) -> None:
+    left = tmp_path / ".a.partial-01234567.jpg"
+    other = tmp_path / ".b.partial-01234567.jpg"
+    for path in (left, other):
+        path.touch()
+    (tmp_path / ".faceblur").mkdir()
+    with FileLock(tmp_path / ".faceblur" / "lock"):
+        TreeLock(tmp_path).acquire([tmp_path / "a.jpg"])
+        assert left.exists()
+    lock = TreeLock(tmp_path)
+    with left.open("wb") as file:
+        claim(file.fileno())
+        lock.acquire([tmp_path / "a.jpg"])
+        lock.release()
+        assert left.exists()
+    lock.acquire([tmp_path / "a.jpg"])
+    lock.release()
+    assert not left.exists()
+    assert other.exists()

@@ -1,0 +1,92 @@
+"""The letterbox keeps a picture's shape and maps boxes back to where they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceblur.detection.letterbox import PAD_VALUE, Letterbox, canonical_shapes
+from faceblur.detections import Detections
+from faceblur.errors import InputError
+
+sides = st.integers(1, 8000)
+strides = st.sampled_from([32, 64])
+sizes = st.sampled_from([320, 640, 960, 1280])
+
+
+@pytest.mark.parametrize(
+    ("frame", "shape"),
+    [
+        ((1920, 1080), (384, 640)),
+        ((640, 480), (480, 640)),
+        ((500, 500), (640, 640)),
+        ((1080, 1920), (640, 384)),
+        ((3000, 4000), (640, 480)),
+        ((2560, 1080), (384, 640)),
+        ((3, 4000), (640, 384)),
+    ],
+)
+def test_a_frame_goes_in_with_its_own_aspect(
+    frame: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    assert Letterbox.plan(*frame).shape == shape
+
+
+def test_there_are_few_shapes_so_that_cameras_share_batches() -> None:
+    assert canonical_shapes() == ((384, 640), (480, 640), (640, 640), (640, 384), (640, 480))
+    assert all(side % 64 == 0 for shape in canonical_shapes(stride=64) for side in shape)
+
+
+@given(width=sides, height=sides, size=sizes, stride=strides)
+def test_every_frame_fits_a_canonical_shape(
+    width: int, height: int, size: int, stride: int
+) -> None:
+    box = Letterbox.plan(width, height, size=size, stride=stride)
+    assert box.shape in canonical_shapes(size=size, stride=stride)
+    assert box.left >= 0
+    assert box.top >= 0
+    assert box.left + box.resized[0] <= box.shape[1]
+    assert box.top + box.resized[1] <= box.shape[0]
+
+
+@given(
+    width=st.integers(64, 4000),
+    height=st.integers(64, 4000),
+    corner=st.tuples(st.floats(0, 0.8), st.floats(0, 0.8)),
+)
+def test_a_box_comes_back_where_it_was(
+    width: int, height: int, corner: tuple[float, float]
+) -> None:
+    x, y = corner[0] * width, corner[1] * height
+    box = np.float32([x, y, x + 0.2 * width, y + 0.2 * height])
+    plan = Letterbox.plan(width, height)
+    scale = np.float32([plan.resized[0] / width, plan.resized[1] / height])
+    shift = np.float32([plan.left, plan.top])
+    on_canvas = (box.reshape(2, 2) * scale + shift).reshape(4)
+    row = np.concatenate([on_canvas, [0.9], np.tile(on_canvas[:2], 5)])
+    back = plan.to_source(Detections.from_rows(row))
+    np.testing.assert_allclose(back.boxes[0], box, atol=0.01 * max(width, height) / 100)
+    np.testing.assert_allclose(back.landmarks[0, 4], box[:2], atol=0.01 * max(width, height) / 100)
+
+
+def test_the_picture_is_on_the_canvas_and_the_rest_is_grey() -> None:
+    plan = Letterbox.plan(200, 100, size=320)
+    canvas = plan.apply(np.full((100, 200, 3), 7, np.uint8))
+    assert canvas.shape == (*plan.shape, 3)
+    inside = np.zeros(plan.shape, bool)
+    inside[plan.top : plan.top + plan.resized[1], plan.left : plan.left + plan.resized[0]] = True
+    assert (canvas[inside] == 7).all()
+    assert (canvas[~inside] == PAD_VALUE).all()
+
+
+@pytest.mark.parametrize("frame", [(0, 10), (10, 0)])
+def test_a_picture_without_pixels_is_refused(frame: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="nothing to look at"):
+        Letterbox.plan(*frame)
+
+
+def test_a_size_below_the_stride_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 64"):
+        Letterbox.plan(10, 10, size=32, stride=64)

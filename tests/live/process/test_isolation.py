@@ -1,0 +1,269 @@
+"""What hangs, dies or floods slows nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from running import PATTERN, Run, Sightless, shown, until
+
+from faceblur.detection.triton.server import free_port
+from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
+from faceblur.live.process.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
+from faceblur.live.sources.options import SourceOptions
+from rig.faults import SilentServer
+from rig.recorder import recorder
+
+MEASURED_S = 2.0
+SLOW_FPS = 5
+SLOW_PATTERN = f"testpattern:?size=320x240&fps={SLOW_FPS}"
+FAIR_SHARE = 0.7
+"""Of its frames that a camera has to show on a machine that may be busy."""
+
+
+@pytest.fixture
+def silent() -> Iterator[SilentServer]:
+    server = SilentServer()
+    yield server
+    server.close()
+
+
+def _rates(*cameras: Camera) -> list[float]:
+    """Frames per second that cameras show."""
+    before, start_s = [camera.stats().frames_checked for camera in cameras], time.monotonic()
+    time.sleep(MEASURED_S)
+    after, elapsed_s = [camera.stats().frames_checked for camera in cameras], time.monotonic()
+    return [(b - a) / (elapsed_s - start_s) for a, b in zip(before, after, strict=True)]
+
+
+def _threads() -> set[threading.Thread]:
+    """Those that cameras start; one that is being told to end gets the time to."""
+    time.sleep(0.2)
+    return {
+        t for t in threading.enumerate() if t.name.startswith(("faceblur-ask", "faceblur-gone"))
+    }
+
+
+def _children(camera: Camera) -> list[int]:
+    """Processes that work for a camera, by what their command line ends with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        name = camera.options.name.encode()
+        if arguments[-2:-1] == [name] and arguments[2].startswith(b"from faceblur.live"):
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_pauses_between_attempts_grow_and_are_never_in_step() -> None:
+    pauses = [[backoff.pause_s() for _ in range(12)] for backoff in (Backoff(), Backoff())]
+    for number, pair in enumerate(zip(*pauses, strict=True)):
+        expected_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)
+        assert all(expected_s / 2 <= pause_s <= expected_s * 1.5 for pause_s in pair)
+        assert pair[0] != pair[1]
+    backoff = Backoff()
+    for _ in range(9):
+        backoff.pause_s()
+    assert backoff.pause_s(worked_for_s=HEALTHY_S) <= FIRST_PAUSE_S * 1.5
+
+
+def test_peers_that_accept_and_never_answer_slow_no_camera(silent: SilentServer, run: Run) -> None:
+    # What is measured is the cameras, not the detector.
+    quick = Sightless()
+    cameras = [run(SLOW_PATTERN, name=f"good {number}", detector=quick) for number in range(2)]
+    for camera in cameras:
+        until(camera, shown(3))
+    pushing = run(
+        SLOW_PATTERN,
+        name="pushing",
+        detector=quick,
+        sinks=(
+            SinkOptions(kind="rtsp", target=f"rtsp://127.0.0.1:{silent.port}/a"),
+            SinkOptions(kind="rtmp", target=f"rtmp://127.0.0.1:{silent.port}/live/a"),
+            SinkOptions(kind="null"),
+        ),
+    )
+    reading = run(f"rtsp://127.0.0.1:{silent.port}/b", name="reading", detector=quick)
+    until(pushing, lambda stats: silent.connections >= 3 and stats.sinks[2].frames > 3)
+    assert min(_rates(*cameras, pushing)) > FAIR_SHARE * SLOW_FPS
+    stats = pushing.stats()
+    assert [sink.frames for sink in stats.sinks[:2]] == [0, 0]
+    assert min(sink.dropped for sink in stats.sinks[:2]) > 0
+    assert stats.sinks[2].dropped == 0, "the sink beside it takes everything"
+    assert reading.stats().frames_in == 0
+
+
+def test_a_sink_that_gets_stuck_is_killed_and_started_anew(run: Run, tmp_path: Path) -> None:
+    sink = SinkOptions(kind="segments", target=str(tmp_path), write_timeout_s=0.5, keyframe_s=0.3)
+    camera = run(PATTERN, name="stuck", sinks=(sink, SinkOptions(kind="null")))
+    until(camera, lambda stats: all(sink.frames > 12 for sink in stats.sinks))
+    (writer, *_) = sorted(_children(camera))
+    os.kill(writer, signal.SIGSTOP)
+    stats = until(camera, lambda stats: stats.sinks[0].restarts + stats.sinks[1].restarts > 0)
+    assert "does not take frames in time" in stats.sinks[0].last_error + stats.sinks[1].last_error
+    until(camera, lambda stats: all(sink.state == "running" for sink in stats.sinks))
+    camera.stop()
+    killed, *_ = sorted(tmp_path.iterdir())
+    with av.open(str(killed)) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 5, "what was cut off can be read"
+
+
+def test_a_peer_that_stops_reading_shows_as_waiting(run: Run, tmp_path: Path) -> None:
+    url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/live/door"
+    sink = dataclasses.replace(parse_sink(url), write_timeout_s=1.0, open_timeout_s=1.0)
+    with recorder(url, tmp_path / "seen.mkv") as peer:
+        camera = run(
+            "testpattern:?size=1280x720&fps=20", name="full", sinks=(sink,), detector=Sightless()
+        )
+        until(camera, shown(5))
+        os.kill(peer._process.pid, signal.SIGSTOP)
+        try:
+            started_s = time.monotonic()
+            until(camera, lambda stats: stats.sinks[0].state == "waiting")
+            assert time.monotonic() - started_s < 10, "its buffers are full, then it is a second"
+            for _ in range(15):
+                time.sleep(0.1)
+                assert camera.stats().sinks[0].state == "waiting", "also while it is tried again"
+            camera.stop()
+        finally:
+            os.kill(peer._process.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_any_process_of_a_camera_may_die(number: signal.Signals, run: Run) -> None:
+    camera = run(
+        name=f"mortal {number}",
+        options=_replaced(parse_source(PATTERN), stall_timeout_s=0.7),
+        sinks=(SinkOptions(kind="null", write_timeout_s=0.7),),
+    )
+    until(camera, shown(3))
+    children = _children(camera)
+    assert len(children) == 2
+    for pid in children:
+        os.kill(pid, number)
+    before = camera.stats()
+    stats = until(
+        camera,
+        lambda stats: (
+            stats.frames_checked > before.frames_checked + 5
+            and stats.sinks[0].frames > before.sinks[0].frames + 5
+        ),
+    )
+    assert stats.state == "running"
+    assert stats.reconnects >= 1
+    assert stats.sinks[0].restarts >= 1
+
+
+def test_garbage_is_no_picture_and_does_no_harm(run: Run) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        generator = random.Random(3)
+        while True:
+            try:
+                client, _ = listener.accept()
+                client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mpeg\r\n\r\n")
+                for _ in range(50):
+                    client.sendall(generator.randbytes(4096))
+                client.close()
+            except OSError:
+                return
+
+    threading.Thread(target=serve, daemon=True).start()
+    good = run(name="good")
+    bad = run(f"http://127.0.0.1:{listener.getsockname()[1]}/video", name="bad")
+    until(bad, lambda stats: stats.state == "offline" and stats.frames_placeholder > 3)
+    until(good, shown(5))
+    assert bad.stats().frames_in == 0
+    listener.close()
+
+
+def test_a_camera_that_floods_slows_nobody_and_builds_no_delay(run: Run) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_flood, args=(listener,), daemon=True).start()
+    quick = Sightless()
+    good = [run(SLOW_PATTERN, name=f"good {number}", detector=quick) for number in range(2)]
+    flood = run(f"http://127.0.0.1:{listener.getsockname()[1]}/", name="flood", detector=quick)
+    for camera in (*good, flood):
+        until(camera, shown(3))
+    assert min(_rates(*good)) > FAIR_SHARE * SLOW_FPS
+    stats = flood.stats()
+    assert stats.fps > 5 * SLOW_FPS
+    assert stats.delay.p99_s < 1.0
+    listener.close()
+
+
+def _flood(listener: socket.socket) -> None:
+    """Motion JPEG as fast as it is taken."""
+    _, jpeg = cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))
+    part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg.tobytes() + b"\r\n"
+    with contextlib.suppress(OSError):
+        client, _ = listener.accept()
+        client.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+        )
+        while True:
+            client.sendall(100 * part)
+
+
+def test_a_camera_that_comes_and_goes_does_not_fill_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="faceblur")
+    camera = run(name="flaps", detector=Sightless())
+    until(camera, shown(1))
+    camera.stop()
+    for state in ("degraded", "running") * 5:
+        camera._enter(state)
+    said = [text for text in caplog.messages if text.startswith("camera flaps is")]
+    assert said == [
+        f"camera flaps is {state}" for state in ("running", "stopped", "degraded", "running")
+    ]
+
+
+def test_nothing_is_left_of_a_camera_that_was_stopped(run: Run, tmp_path: Path) -> None:
+    threads = _threads()
+    camera = run(PATTERN, "null", f"segments:{tmp_path}", name="gone")
+    until(camera, shown(5))
+    assert len(_children(camera)) == 3
+    camera.stop()
+    assert camera.stats().state == "stopped"
+    assert _children(camera) == []
+    assert _threads() <= threads
+    assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
+
+
+def _replaced(source: SourceOptions, **changes: object) -> SourceOptions:
+    return dataclasses.replace(source, **changes)
+
+
+def test_a_slow_detector_costs_frames_and_not_delay(run: Run, detector: object) -> None:
+    class Slow:
+        model = detector.model  # type: ignore[attr-defined]
+
+        def submit(self, canvas: object, *, min_score: float) -> object:
+            time.sleep(0.35)
+            return detector.submit(canvas, min_score=min_score)  # type: ignore[attr-defined]
+
+        def close(self) -> None: ...
+
+    camera = run(name="slow", detector=Slow())
+    until(camera, lambda stats: stats.frames_checked >= 8)
+    stats = camera.stats()
+    assert stats.frames_dropped > stats.frames_checked
+    assert stats.delay.p99_s < 3.0

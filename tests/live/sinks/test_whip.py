@@ -1,0 +1,56 @@
+"""WebRTC by WHIP, to a receiver that is not our own code's other half but aiortc's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flashing import FPS, flashing_clip
+from running import PATTERN, SIZE, Run, Sightless, shown, until
+
+from faceblur.detection.triton.server import free_port
+from rig.judge import Judge
+from rig.viewer import Viewer
+from rig.whip_server import whip_server
+
+pytest.importorskip("aiortc", reason='needs aiortc: pip install -e ".[whip]"')
+
+TOKEN = "s3cret"
+
+
+def test_webrtc_reaches_a_receiver_masked_and_none_without_its_token(
+    run: Run, tmp_path: Path
+) -> None:
+    port, watching = free_port("127.0.0.1"), Viewer(tmp_path / "seen", SIZE)
+    with whip_server(port, tmp_path / "seen", token=TOKEN):
+        camera = run(
+            PATTERN, *(f"whip:http://:{token}@127.0.0.1:{port}/whip" for token in (TOKEN, "wr0ng"))
+        )
+        stats = until(camera, shown(20))
+        assert watching.wait_for(10, timeout_s=20), camera.stats()
+        camera.stop()
+        judge = Judge(SIZE[1])
+        verdicts = [judge(seen.picture) for seen in watching.seen()]
+    assert not any(verdict.face or verdict.placeholder for verdict in verdicts)
+    refused = stats.sinks[1]
+    assert refused.frames == 0
+    assert "401" in refused.last_error or "nauthorized" in refused.last_error
+    assert "wr0ng" not in repr(stats)
+
+
+def test_sound_goes_along_as_opus(run: Run, tmp_path: Path) -> None:
+    clip = flashing_clip(tmp_path / "clip.mp4", "aac")
+    port, watching = free_port("127.0.0.1"), Viewer(tmp_path / "seen", SIZE)
+    with whip_server(port, tmp_path / "seen", token=TOKEN):
+        camera = run(
+            f"file:{clip}?loop=yes",
+            f"whip:http://:{TOKEN}@127.0.0.1:{port}/whip",
+            audio="keep",
+            detector=Sightless(),
+        )
+        assert watching.wait_for(3 * FPS, timeout_s=40), camera.stats()
+        camera.stop()
+    heard = np.fromfile(tmp_path / "seen.sound")
+    assert len(heard) > 100, "packets of 20 ms"
+    assert 0.02 < np.mean(heard > 0.2) < 0.4, "now and then a beep"

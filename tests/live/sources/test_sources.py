@@ -1,0 +1,211 @@
+"""Where a camera's pictures come from, and when they are shown."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media import Recording, moving_face_video, record, set_display_matrix
+from running import PATTERN, SIZE, Run, shown, until
+
+from faceblur.detection.triton.server import free_port
+from faceblur.live.sources.clock import MAX_DRIFT_S, StreamClock
+from faceblur.live.sources.testpattern import TestPattern
+from faceblur.live.sources.worker import Throttle
+from rig.clips import FPS, PORTRAIT
+from rig.judge import Judge
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames of a face."""
+    path = tmp_path_factory.mktemp("video") / "face.mp4"
+    moving_face_video(path, frames=20, width=320, height=240)
+    return path
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server for `tmp_path`."""
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_file_plays_in_real_time_and_ends(video: Path, run: Run) -> None:
+    camera = run(str(video))
+    assert camera.wait(40)
+    stats = camera.stats()
+    assert stats.state == "stopped"
+    assert stats.frames_in == 20
+    assert stats.frames_checked + stats.frames_dropped + stats.frames_held == 20
+
+
+def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
+    video: Path, run: Run
+) -> None:
+    ended = run(str(video), lookahead=6, name="ended")
+    stopped = run(lookahead=6, name="stopped")
+    until(stopped, shown(3))
+    stopped.stop()
+    stats = stopped.stats()
+    assert stats.frames_held >= 6, "what came after them was not looked at"
+
+    assert ended.wait(40)
+    stats = ended.stats()
+    assert (stats.frames_held, stats.frames_checked + stats.frames_dropped) == (0, 20)
+
+
+def _turned(path: Path) -> None:
+    """The face lies on its side, and the file says how it is to be turned."""
+    pictures = [np.ascontiguousarray(np.rot90(picture)) for picture in _pattern()]
+    record(path, pictures, Recording(rate=Fraction(FPS)))
+    set_display_matrix(path, (0, 1, -1, 0))
+
+
+def _deep(path: Path) -> None:
+    record(path, _pattern(), Recording(rate=Fraction(FPS), pixel_format="yuv420p10le"))
+
+
+def _pattern() -> list[npt.NDArray[np.uint8]]:
+    pattern = TestPattern(SIZE, face=PORTRAIT)
+    return [pattern.image(i / FPS).to_ndarray(format="bgr24") for i in range(20)]
+
+
+def test_faces_are_masked_however_pictures_are_stored(tmp_path: Path, run: Run) -> None:
+    cameras = []
+    for make in (_turned, _deep):
+        make(clip := tmp_path / f"{make.__name__}.mp4")
+        folder = tmp_path / f"masked{make.__name__}"
+        cameras.append((run(str(clip), f"segments:{folder}", name=make.__name__), folder))
+    judge = Judge(SIZE[1])
+    for camera, folder in cameras:
+        assert camera.wait(40)
+        stats = camera.stats()
+        assert (stats.width, stats.height) == SIZE
+        assert stats.frames_masked == stats.frames_checked > 10
+        (file,) = folder.glob("*.mp4")
+        with av.open(str(file)) as container:
+            pictures = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+        assert len(pictures) > 10
+        assert not any(judge(picture).face for picture in pictures)
+
+
+def test_a_picture_of_an_odd_size_keeps_its_colours(tmp_path: Path, run: Run) -> None:
+    size = (322, 242)
+    camera = run(f"testpattern:?size={size[0]}x{size[1]}&fps={FPS}", f"segments:{tmp_path}")
+    until(camera, shown(3))
+    camera.stop()
+    (file,) = tmp_path.glob("*.mp4")
+    with av.open(str(file)) as container:
+        seen = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert seen.shape == (240, 322, 3), "a multiple of 4 high"
+    shown_first = [TestPattern(size).image(i / FPS).to_ndarray(format="rgb24") for i in range(9)]
+    differences = [np.abs(seen.astype(int) - each[:240]).mean() for each in shown_first]
+    assert min(differences) < 6
+
+
+@pytest.mark.parametrize("make", [_turned, _deep])
+def test_the_judge_sees_the_face_in_them(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "face.mp4")
+    judge = Judge(SIZE[1])
+    with av.open(str(tmp_path / "face.mp4")) as container:
+        frame = next(container.decode(video=0))
+        picture = frame.to_ndarray(format="bgr24")
+    turned = np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
+    assert judge(turned).face
+
+
+def test_a_file_in_a_loop_never_ends(video: Path, run: Run) -> None:
+    camera = run(f"file:{video}?loop=yes")
+    stats = until(camera, shown(25))
+    assert stats.reconnects == 0
+
+
+def test_a_device_that_is_not_there_is_done_without_and_said_once(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving_face_video(clip := tmp_path / "short.mp4", frames=4, width=320, height=240)
+    devices = ("vaapi", "v4l2m2m")
+    cameras = [run(f"file:{clip}?loop=yes", name=d, hardware_decoding=d) for d in devices]
+    for camera, device in zip(cameras, devices, strict=True):
+        until(camera, shown(12))
+        assert caplog.text.count(f"cannot decode with {device} here; decoding on the CPU") == 1
+
+
+def test_mjpeg_over_http_is_a_source_too(run: Run) -> None:
+    port = free_port("127.0.0.1")
+    until(run(PATTERN, f"mjpeg:{port}", name="first"), shown(3))
+    stats = until(run(f"http://127.0.0.1:{port}/", name="second"), shown(8))
+    assert (stats.width, stats.height) == (320, 240)
+
+
+def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
+    run: Run, tmp_path: Path, web: str
+) -> None:
+    playlist = tmp_path / "index.m3u8"
+    first = run(PATTERN, f"hls:{tmp_path}?segment=1", name="first")
+    until(first, lambda stats: playlist.exists() and stats.frames_checked > 25)
+    assert "#EXT-X-ENDLIST" not in playlist.read_text()
+    judge = Judge(SIZE[1], detect=False)
+    with av.open(str(playlist)) as container:
+        frames = itertools.islice(container.decode(video=0), 15)
+        pictures = [frame.to_ndarray(format="bgr24") for frame in frames]
+    assert len(pictures) == 15
+    assert not any(judge(picture).face for picture in pictures)
+    stats = until(run(f"{web}/index.m3u8", name="second"), shown(15))
+    assert stats.frames_dropped < stats.frames_checked, "segments are played at their own pace"
+
+
+@given(
+    delays=st.lists(st.floats(0, 0.3), min_size=2, max_size=40),
+    start=st.floats(0, 1e5),
+)
+def test_pictures_are_shown_as_evenly_as_they_were_taken(delays: list[float], start: float) -> None:
+    clock = StreamClock(paced=False)
+    delays = [0.0, *delays]
+    times = [clock.time_s(start + i / 10, 500 + i / 10 + d) for i, d in enumerate(delays)]
+    assert times == pytest.approx([500 + i / 10 for i in range(len(delays))], abs=1e-6)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.one_of(st.none(), st.floats(-1e4, 1e4)), st.floats(0, 5)), min_size=1
+    )
+)
+def test_times_rise_and_stay_near_the_arrivals_whatever_a_stream_says(
+    steps: list[tuple[float | None, float]],
+) -> None:
+    clock, arrived_s, last_s = StreamClock(paced=False), 100.0, float("-inf")
+    for number, (own_s, pause_s) in enumerate(steps, start=1):
+        arrived_s += pause_s
+        time_s = clock.time_s(own_s, arrived_s)
+        assert time_s > last_s
+        assert abs(time_s - arrived_s) <= MAX_DRIFT_S + number * 1e-3 + 1e-6
+        last_s = time_s
+
+
+@given(st.floats(1, 60), st.floats(1, 60))
+def test_a_throttle_lets_through_no_more_than_it_is_told(fps: float, limit: float) -> None:
+    throttle = Throttle(limit)
+    count = sum(throttle.lets(number / fps) for number in range(int(10 * fps)))
+    assert count <= 10 * min(fps, limit) * 1.25 + 2
+    assert count >= 10 * min(fps, limit) * 0.5 - 2

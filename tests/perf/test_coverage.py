@@ -1,0 +1,88 @@
+"""The benchmark of leaked faces can tell a leak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker
+from benchmarks.coverage.command import _faces
+from benchmarks.coverage.labels import agree
+from benchmarks.coverage.score import MARK, Face, Mask, Score, Scorer
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (60, 80)
+
+
+def shape(x: int, width: int = 20) -> Mask:
+    inside = np.zeros(SIZE, np.bool_)
+    inside[20:40, x : x + width] = True
+    return inside
+
+
+def scored(masks: list[float], *, appearances: list[int] | None = None) -> Score:
+    """A face in each frame, of which a part is masked."""
+    scorer = Scorer()
+    for masked, appearance in zip(masks, appearances or [0] * len(masks), strict=True):
+        picture = np.full((*SIZE, 3), (90, 120, 160), np.uint8)
+        picture[shape(30, round(20 * masked))] = MARK[::-1]
+        scorer.add(picture, [Face(shape(30), shape(30), appearance)])
+    return scorer.score()
+
+
+def test_a_face_leaks_when_less_than_nine_tenths_of_it_are_masked() -> None:
+    score = scored([1, 0.95, 0.85, 0, 1, 0])
+    assert (score.face_frames, score.leaked, score.longest_leak) == (6, 3, 2)
+    assert score.per_1000 == 500
+
+
+def test_the_time_to_the_first_mask_counts_from_each_appearance() -> None:
+    score = scored([0, 0, 1, 0, 0, 1], appearances=[1, 1, 1, 2, 2, 2])
+    assert (score.first_mask, score.first_mask_mean, score.appearances) == (2, 2.0, 2)
+    assert scored([1, 0, 1]).first_mask == 0
+    assert scored([0, 0, 0]).first_mask == 3
+
+
+def test_a_leak_ends_with_the_appearance() -> None:
+    assert scored([0, 0, 0, 0], appearances=[1, 1, 2, 2]).longest_leak == 2
+
+
+def test_what_is_masked_without_a_face_is_counted() -> None:
+    picture = np.full((*SIZE, 3), MARK[::-1], np.uint8)
+    scorer = Scorer()
+    scorer.add(picture, [])
+    assert scorer.score().extra == 1.0
+
+
+def test_pseudo_labels_need_passes_that_agree() -> None:
+    boxes = np.array([[10, 10, 30, 34], [50, 10, 60, 22]], np.float32)
+    shifts = (0, 1, -1)
+    passes = [boxes[:1] + shift for shift in shifts] + [boxes]
+    assert agree(passes, at_least=4) == pytest.approx(boxes[:1])
+    assert len(agree(passes, at_least=5)) == 0
+    assert len(agree(passes, at_least=1)) == 2
+
+
+@pytest.mark.parametrize("name", ["pan", "cuts", "occlusion"])
+def test_the_truth_is_where_the_face_was_drawn(name: str) -> None:
+    maker = ClipMaker(ROOT / "docs" / "images" / "before.jpg")
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    drawn = list(maker.frames(scenario, count=60, seed=0))
+    counted = [truth.counts for _, truth in drawn]
+    assert any(counted)
+    assert not all(counted)
+    for picture, truth in drawn:
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        if truth.counts and truth.height > 30 and truth.visible.sum() > 0.95 * truth.area:
+            assert _is_skin(picture[truth.visible].mean(0))
+            assert not _is_skin(picture[~truth.ellipse].mean(0))
+    appearances = {face.appearance for faces in _faces([t for _, t in drawn]) for face in faces}
+    assert len(appearances) >= (1 if name == "occlusion" else 2)
+
+
+def _is_skin(colour: npt.NDArray[np.float64]) -> bool:
+    blue, green, red = colour
+    return bool(red > green + 25 and green > blue)

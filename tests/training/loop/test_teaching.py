@@ -1,0 +1,124 @@
+"""What a teacher gives: merged looks, labels where nobody labelled, and hints between stages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from faceblur_export.network import build
+from faceblur_training.data.pack import Entry
+from faceblur_training.loop.distillation import Hints, stage_ends
+from faceblur_training.loop.teacher_labels import Views, combine, label, merge
+
+
+def row(x: float, score: float, *, size: float = 20) -> list[float]:
+    return [x, 0, x + size, size, score, *range(10)]
+
+
+def rows(*values: list[float]) -> np.ndarray:
+    return np.asarray(values, np.float32).reshape(-1, 15)
+
+
+def test_looks_at_one_face_become_one() -> None:
+    merged = merge([rows(row(0, 0.9)), rows(row(2, 0.3))], least=0.1, overlap=0.5)
+    assert len(merged) == 1
+    # A quarter of the weight pulls it a quarter of the way.
+    assert merged[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert merged[0, 4] == pytest.approx(0.9)
+
+
+def test_a_chance_hit_in_one_of_four_looks_counts_half() -> None:
+    looks = [rows(row(0, 0.8)), *[rows()] * 3]
+    assert merge(looks, least=0.3, overlap=0.5)[0, 4] == pytest.approx(0.4)
+    assert len(merge(looks, least=0.5, overlap=0.5)) == 0
+
+
+def test_faces_apart_stay_apart() -> None:
+    merged = merge([rows(row(0, 0.9), row(30, 0.8))], least=0.1, overlap=0.5)
+    assert merged[:, 0].tolist() == [0, 30]
+
+
+def test_human_labels_rule() -> None:
+    human = rows([0, 0, 20, 20, 1, *[np.nan] * 10])
+    seen = rows(row(1, 0.9), row(60, 0.9))
+    labelled = combine(Entry("a", 99, 99, True, human), seen)
+    np.testing.assert_array_equal(labelled[:, :5], human[:, :5])
+    np.testing.assert_array_equal(labelled[0, 5:], np.arange(10))
+    unknown = combine(Entry("a", 99, 99, False, rows()), seen)
+    np.testing.assert_array_equal(unknown, seen)
+
+
+def test_official_teacher_finds_faces_in_every_look(shared) -> None:
+    from faceblur_export.data.image_files import open_picture
+    from faceblur_export.weights.checkpoint import load_model
+
+    teacher = load_model(shared / "weights" / "yolov5n-0.5-face.pt")[0].fuse()
+    picture = open_picture(shared / "golden" / "masks.png")
+    one = label(teacher, picture, Views(sides=(640,), mirrored=False))
+    four = label(teacher, picture, Views(sides=(640, 960)))
+    assert 0.5 < len(four) / len(one) < 2
+    flipped = label(teacher, np.ascontiguousarray(picture[:, ::-1]), Views(sides=(640, 960)))
+    # The looks of a picture and of its mirror are the same four.
+    width = picture.shape[1]
+    centres = np.sort((four[:, 0] + four[:, 2]) / 2)
+    mirrored = np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2)
+    np.testing.assert_allclose(centres, mirrored, atol=1.5)
+    # Eyes are above mouths, left is left: landmarks were unmirrored too.
+    marks = four[:, 5:].reshape(-1, 5, 2)
+    assert np.median(marks[:, 0, 0] - marks[:, 1, 0]) < 0
+    assert np.median(marks[:, 0, 1] - marks[:, 3, 1]) < 0
+
+
+def student_and_teacher():
+    torch.manual_seed(0)
+    student, teacher = build("yolov5n-0.5"), build("yolov5n-0.5")
+    return student.train(), teacher.eval()
+
+
+def test_a_student_equal_to_its_teacher_gets_no_hint() -> None:
+    student, _ = student_and_teacher()
+    student.eval()
+    hints = Hints(student, student, stage_ends(student))
+    pixels = torch.rand(2, 3, 64, 64)
+    hints.look(pixels)
+    student(pixels)
+    assert hints.collect().item() < 1e-6
+
+
+def test_hints_reach_every_stage_and_never_the_teacher() -> None:
+    student, teacher = student_and_teacher()
+    hints = Hints(student, teacher, stage_ends(student))
+    before = {k: v.clone() for k, v in hints.teacher.state_dict().items()}
+    pixels = torch.rand(2, 3, 64, 64)
+    hints.look(pixels)
+    student(pixels)
+    hints.collect().backward()
+    trained = {n.split(".")[1] for n, p in student.named_parameters() if p.grad is not None}
+    # Layers after the last hint are the head's business.
+    assert {str(n) for n in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11)} <= trained
+    assert all(torch.equal(before[k], v) for k, v in hints.teacher.state_dict().items())
+    assert hints.collect() is None
+
+
+def test_forced_stages_start_from_the_teachers_maps() -> None:
+    student, teacher = student_and_teacher()
+    hints = Hints(student, teacher, stage_ends(student))
+    hints.forced = True
+    pixels = torch.rand(2, 3, 64, 64)
+    hints.look(pixels)
+    student(pixels)
+    hints.collect()
+    hints.look(pixels)
+    sum(m.sum() for m in student(pixels)).backward()
+    # The head's loss stops at the last hint: earlier stages see the teacher's maps, not their own.
+    assert student.model[0].stem_1.conv.weight.grad is None
+    assert student.model[14].cv1.conv.weight.grad is not None
+
+
+def test_another_variant_gets_no_hints() -> None:
+    student, _ = student_and_teacher()
+    hints = Hints(student, build("yolov5n").eval(), stage_ends(student))
+    pixels = torch.rand(1, 3, 64, 64)
+    assert [m.shape for m in hints.look(pixels)] == [m.shape for m in student(pixels)]
+    assert hints.collect() is None

@@ -1,0 +1,241 @@
+"""Decode a data set once into one memory-mapped file, so that loading costs next to nothing.
+
+A pack is a folder: `pixels.bin` holds the pictures as raw RGB one after another, `index.npz`
+their sizes, offsets, labels and the faces a teacher found. It is read through a memory map, so
+several processes share it and the page cache holds what is in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceblur.errors import InputError, OutputError
+from faceblur_export.data.image_files import Picture, open_picture
+from faceblur_export.data.labelled_image import LabelledPicture
+
+log = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float32]
+
+FACE_WIDTH = 15
+"""Columns of a stored face: x1 y1 x2 y2, weight, five landmarks (NaN: not labelled)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One picture of a pack.
+
+    Attributes:
+        name: Where it came from.
+        width: Pixels.
+        height: Pixels.
+        labelled: Whether a person listed its faces.
+        faces: (N, 15) float32: box x1 y1 x2 y2 in pixels, weight 0–1 (1 for a human label, the
+            score of a teacher otherwise), five landmarks x y or NaN.
+    """
+
+    name: str
+    width: int
+    height: int
+    labelled: bool
+    faces: FloatArray
+
+
+class Pack:
+    """Pictures and faces, opened for reading.
+
+    Args:
+        folder: What `write` made.
+
+    Raises:
+        InputError: The folder is no pack, or its parts do not fit each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            with np.load(folder / "index.npz", allow_pickle=False) as index:
+                self._names = index["names"]
+                self._sizes = index["sizes"]
+                self._offsets = index["offsets"]
+                self._labelled = index["labelled"]
+                self._faces = index["faces"]
+                self._starts = index["starts"]
+            self._pixels: Picture = np.memmap(folder / "pixels.bin", np.uint8, "r")
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise InputError(
+                f"{folder} is not a prepared data set ({error}); make it with faceblur-train pack"
+            ) from error
+        if int(self._offsets[-1]) != len(self._pixels):
+            raise InputError(f"{folder} is incomplete; make it again with faceblur-train pack")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        """Other processes open the files again instead of receiving the pixels."""
+        return Pack, (self.folder,)
+
+    def picture(self, number: int) -> Picture:
+        """(H, W, 3) uint8 RGB, read-only."""
+        height, width = self._sizes[number]
+        start = self._offsets[number]
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    def entry(self, number: int) -> Entry:
+        """What is known about one picture."""
+        height, width = (int(v) for v in self._sizes[number])
+        faces = self._faces[self._starts[number] : self._starts[number + 1]]
+        return Entry(str(self._names[number]), width, height, bool(self._labelled[number]), faces)
+
+    def entries(self) -> list[Entry]:
+        """All entries in order."""
+        return [self.entry(number) for number in range(len(self))]
+
+    def rewrite_faces(self, faces: Sequence[FloatArray]) -> None:
+        """Replace the stored faces, e.g. by those of a teacher, without touching the pixels.
+
+        Raises:
+            OutputError: They cannot be written; the old ones stay.
+        """
+        part = self.folder / "index.part.npz"
+        try:
+            _write_index(
+                part,
+                names=[str(n) for n in self._names],
+                sizes=self._sizes,
+                offsets=self._offsets,
+                labelled=self._labelled,
+                faces=faces,
+            )
+            part.replace(self.folder / "index.npz")
+        except OSError as error:
+            raise OutputError(_sentence(self.folder, error)) from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def write(
+    folder: Path,
+    pictures: Sequence[LabelledPicture],
+    *,
+    root: Path,
+    side: int = 640,
+    progress: Callable[[Iterable[LabelledPicture]], Iterable[LabelledPicture]] = iter,
+) -> Pack:
+    """Decode pictures into a new pack, replacing an old one only when all went well.
+
+    Args:
+        folder: Where the pack goes.
+        pictures: What `formats.read_folder` gave.
+        root: Pictures are named relative to it, so that names are the same on every machine.
+        side: Longest side that is kept, pixels; larger pictures are shrunk.
+        progress: Wraps the pictures, to show how far it is.
+
+    Raises:
+        InputError: A picture or a label cannot be used.
+        OutputError: The pack cannot be written, e.g. because the disk is full.
+    """
+    return write_pack(folder, (_decoded(item, root, side) for item in progress(pictures)))
+
+
+def write_pack(folder: Path, items: Iterable[tuple[Entry, Picture]]) -> Pack:
+    """Write decoded pictures as a pack, replacing an old one only when all went well.
+
+    Args:
+        folder: Where the pack goes.
+        items: What is known about each picture, and its pixels (H, W, 3) uint8 RGB.
+
+    Raises:
+        OutputError: The pack cannot be written, e.g. because the disk is full.
+    """
+    entries: list[Entry] = []
+    part, index = folder / "pixels.bin.part", folder / "index.part.npz"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            for entry, image in items:
+                file.write(np.ascontiguousarray(image).tobytes())
+                entries.append(entry)
+            file.flush()
+            os.fsync(file.fileno())
+        sizes = np.asarray([(e.height, e.width) for e in entries], np.int64).reshape(-1, 2)
+        _write_index(
+            index,
+            names=[entry.name for entry in entries],
+            sizes=sizes,
+            offsets=np.concatenate([[0], np.cumsum(sizes.prod(1) * 3)]).astype(np.int64),
+            labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
+            faces=[entry.faces for entry in entries],
+        )
+        # First the old index goes: a kill in between must not leave it with other pixels.
+        (folder / "index.npz").unlink(missing_ok=True)
+        part.replace(folder / "pixels.bin")
+        index.replace(folder / "index.npz")
+    except OSError as error:
+        raise OutputError(_sentence(folder, error)) from error
+    finally:
+        for path in (part, index):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    return Pack(folder)
+
+
+def _sentence(folder: Path, error: OSError) -> str:
+    return f"the prepared data cannot be written to {folder}: {error.strerror or error}"
+
+
+def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, Picture]:
+    image = open_picture(item.path)
+    height, width = image.shape[:2]
+    known = item.in_pixels(width, height)
+    scale = min(1.0, side / max(width, height))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Labels may lie beside the folder of the pictures, so the way there may lead up.
+    name = Path(os.path.relpath(item.path, root)).as_posix()
+    height, width = image.shape[:2]
+    return Entry(name, width, height, item.labelled, face_rows(known, scale)), image
+
+
+def face_rows(picture: LabelledPicture, scale: float) -> FloatArray:
+    """The faces of a picture as stored rows (N, 15), scaled, each of weight 1."""
+    rows = np.full((len(picture.boxes), FACE_WIDTH), np.nan, np.float32)
+    rows[:, :4] = picture.boxes * scale
+    rows[:, 4] = 1
+    rows[:, 5:] = picture.landmarks.reshape(-1, 10) * scale
+    return rows
+
+
+def _write_index(
+    path: Path,
+    *,
+    names: Sequence[str],
+    sizes: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    labelled: npt.NDArray[np.bool_],
+    faces: Sequence[FloatArray],
+) -> None:
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in faces])]).astype(np.int64)
+    table = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces])
+    np.savez(
+        path,
+        names=np.asarray(names),
+        sizes=sizes,
+        offsets=offsets,
+        labelled=labelled,
+        faces=table,
+        starts=starts,
+    )

@@ -1,0 +1,132 @@
+"""Samples in the order of the run, put together into tensors, ahead of time where that helps."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from faceblur_training.data.pack import Pack
+from faceblur_training.loop import augment
+from faceblur_training.loop.settings import Settings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as tensors.
+
+    Attributes:
+        pixels: (B, side, side, 3) uint8 RGB.
+        faces: (N, 15) float32, faces of all samples as in a pack, sample pixels.
+        images: (N,) int64, the sample each face lies in.
+        known: (B, side/8, side/8) bool, cells where a person listed the faces.
+    """
+
+    pixels: Tensor
+    faces: Tensor
+    images: Tensor
+    known: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self._parts))
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU can fetch by itself; the loader calls this."""
+        return Batch(*(part.pin_memory() for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.pixels, self.faces, self.images, self.known
+
+
+class Batches(Dataset[Batch]):
+    """The batch, or a slice of the batch, of every step of a run.
+
+    Which samples a step has follows from its number and the seed alone.
+
+    Args:
+        pack: Pictures.
+        weights: (len(pack),) how often each picture comes, any scale.
+        settings: Seed, sizes and strength of the augmentation.
+        slices: Parts of a batch that are asked for separately.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        weights: npt.NDArray[np.float64],
+        settings: Settings,
+        *,
+        slices: int = 1,
+    ) -> None:
+        cv2.setNumThreads(1)
+        self._pack = pack
+        self._settings = settings
+        self._cumulative = np.cumsum(weights) / weights.sum()
+        self._slices = slices
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.get(step)
+
+    def get(self, step: int, index: int = 0) -> Batch:
+        """Render slice `index` of the batch of a step."""
+        size = self._settings.batch
+        places = range(index * size // self._slices, (index + 1) * size // self._slices)
+        return collate([self._render(step, place) for place in places])
+
+    def ahead(self, first: int, *, workers: int) -> Iterator[Batch]:
+        """Whole batches from step `first` on, rendered in other processes.
+
+        Args:
+            first: Step of the first batch.
+            workers: Processes.
+        """
+        yield from DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, self._settings.schedule.steps),
+            num_workers=workers,
+            prefetch_factor=2,
+            worker_init_fn=_prepare_worker,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _render(self, step: int, place: int) -> augment.Sample:
+        settings = self._settings
+        rng = np.random.default_rng([settings.seed, 1, step])
+        config = dataclasses.replace(settings.augment, side=int(rng.choice(settings.sides)))
+        plan = augment.plan_sample(
+            self._pack,
+            step * settings.batch + place,
+            seed=settings.seed,
+            config=config,
+            weights=self._cumulative,
+        )
+        return augment.render(self._pack, plan)
+
+
+def _prepare_worker(_number: int) -> None:
+    """Use one thread, and let the run end its workers: Ctrl-C reaches all processes at once."""
+    cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def collate(samples: list[augment.Sample]) -> Batch:
+    """Stack samples of one size."""
+    numbers = np.repeat(np.arange(len(samples)), [len(s.faces) for s in samples])
+    return Batch(
+        torch.from_numpy(np.stack([s.image for s in samples])),
+        torch.from_numpy(np.concatenate([s.faces for s in samples])),
+        torch.from_numpy(numbers),
+        torch.from_numpy(np.stack([s.known for s in samples])),
+    )

@@ -1,0 +1,37 @@
+"""The average of the weights over the last steps, which is what gets evaluated and exported."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+
+from faceblur_export.network import YOLOv5Face
+
+
+class WeightAverage:
+    """Exponential moving average of all floating-point weights and buffers of a model.
+
+    Args:
+        model: Copied as the start.
+        decay: Part kept per step once warmed up.
+        warmup: Steps over which the average lengthens.
+    """
+
+    def __init__(self, model: YOLOv5Face, *, decay: float = 0.998, warmup: float = 300.0) -> None:
+        self.model = copy.deepcopy(model)
+        self.model.eval().requires_grad_(False)
+        self.decay = decay
+        self.warmup = warmup
+
+    @torch.no_grad()
+    def update(self, model: YOLOv5Face, step: int) -> None:
+        """Take in the weights after a step (counted from 0)."""
+        keep = self.decay * (1 - math.exp(-(step + 1) / self.warmup))
+        source = model.state_dict()
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(source[name], 1 - keep)
+            else:
+                value.copy_(source[name])

@@ -1,0 +1,54 @@
+"""The recipe: settings that follow from what there is to learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Literal
+
+from faceblur_training.loop.augment import AugmentConfig
+from faceblur_training.loop.schedule import Schedule
+from faceblur_training.loop.settings import Settings
+
+Shape = Literal["cosine", "wsd"]
+
+
+def settings_for(
+    variant: str,
+    *,
+    steps: int,
+    batch: int = 16,
+    seed: int = 0,
+    taught: bool = False,
+    fresh: bool = True,
+    shape: Shape = "cosine",
+) -> Settings:
+    """Settings for a run.
+
+    Args:
+        variant: Name of the network.
+        steps: Length.
+        batch: Samples per step.
+        seed: Of weights and samples.
+        taught: A teacher takes part: what pictures leave empty is filled with copies of them,
+            and the first steps compare the stages one by one.
+        fresh: Weights start at random. Trained ones are moved more gently.
+        shape: Of the learning rate.
+    """
+    rate = 4e-3 if fresh else 1e-3
+    schedule = Schedule(
+        rate,
+        steps,
+        warmup=min(100, max(1, steps // 10)),
+        shape=shape,
+        decay=steps // 5 if shape == "wsd" else 0,
+    )
+    slices = max(1, min(batch // 4, os.cpu_count() or 1))
+    settings = Settings(variant, schedule, batch=batch, seed=seed, slices=slices)
+    if not taught:
+        return settings
+    return dataclasses.replace(
+        settings,
+        augment=AugmentConfig(repeat=0.85),
+        forced_steps=min(600, steps // 10) if fresh else 0,
+    )
