@@ -85,7 +85,7 @@ class Detections:
 
 
 @dataclass(frozen=True, eq=False)
-class FrameReport:
+class FrameDetections:
     """What was found in one frame, or on one page of a picture.
 
     Attributes:
@@ -118,7 +118,7 @@ class FrameReport:
 
 
 @dataclass(frozen=True, eq=False)
-class MediaReport:
+class MediaDetections:
     """What was found in one file.
 
     Attributes:
@@ -132,7 +132,7 @@ class MediaReport:
     path: Path
     width: int
     height: int
-    frames: Sequence[FrameReport]
+    frames: Sequence[FrameDetections]
     left_out: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class MediaReport:
         }
 
 
-class FrameLog(Sequence[FrameReport]):
+class FrameDetectionsLog(Sequence[FrameDetections]):
     """The frames of a long video in little memory: about 20 bytes each, and 60 for each face."""
 
     def __init__(self) -> None:
@@ -165,19 +165,19 @@ class FrameLog(Sequence[FrameReport]):
         return len(self._numerators)
 
     @overload
-    def __getitem__(self, index: int) -> FrameReport: ...
+    def __getitem__(self, index: int) -> FrameDetections: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[FrameReport]: ...
+    def __getitem__(self, index: slice) -> list[FrameDetections]: ...
 
-    def __getitem__(self, index: int | slice) -> FrameReport | list[FrameReport]:
+    def __getitem__(self, index: int | slice) -> FrameDetections | list[FrameDetections]:
         """A frame, or several."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         pts_s = Fraction(self._numerators[index], self._denominators[index])
         rows = np.array(self._rows[self._ends[index] : self._ends[index + 1]], np.float32)
-        return FrameReport(index, pts_s, Detections.from_rows(rows.reshape(-1, ROW_WIDTH)))
+        return FrameDetections(index, pts_s, Detections.from_rows(rows.reshape(-1, ROW_WIDTH)))
 
 
 def _rounded(values: Any, digits: int) -> list[float]:

@@ -29,7 +29,7 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.session import SessionOptions
 from faceblur.live.camera import Camera
-from faceblur.live.detector import LiveDetector
+from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.options import CameraOptions
 from faceblur.live.service.fleet import Fleet
@@ -98,7 +98,7 @@ def cameras(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         material = write_clip(folder / "clip.mp4", fps=FPS, frames=20 * FPS, source=clip)
         slow = write_clip(folder / "slow.mp4", fps=EIGHT_FPS, frames=20 * EIGHT_FPS)
-        detector = stack.enter_context(LiveDetector(SessionOptions(model=BUNDLED_MODEL)))
+        detector = stack.enter_context(ReconnectingDetector(SessionOptions(model=BUNDLED_MODEL)))
         if not detector.wait(START_S) or detector.session is None:
             raise click.ClickException(f"no detector: {detector.failure}")
         card |= {"model": detector.model.name, "detector": detector.session.kind}
@@ -109,7 +109,12 @@ def cameras(
 
 
 def _rounds(
-    clip: Path, folder: Path, detector: LiveDetector, rounds: int, seconds: float, number: int
+    clip: Path,
+    folder: Path,
+    detector: ReconnectingDetector,
+    rounds: int,
+    seconds: float,
+    number: int,
 ) -> tuple[list[Cost], list[dict[str, float]]]:
     """Each way in turn, several times: a machine whose speed drifts is unfair to none."""
     frames = int(seconds * FPS)
@@ -165,7 +170,9 @@ def _decode(clip: Path, frames: int) -> None:
         pass
 
 
-def _infer(canvases: Sequence[npt.NDArray[np.uint8]], detector: LiveDetector, frames: int) -> None:
+def _infer(
+    canvases: Sequence[npt.NDArray[np.uint8]], detector: ReconnectingDetector, frames: int
+) -> None:
     """As many pictures are under way as a camera has."""
     waiting: list[Any] = []
     for number in range(frames):
@@ -205,7 +212,7 @@ def _options(name: str, clip: Path, recordings: Path) -> CameraOptions:
 
 
 def _full(
-    clip: Path, recordings: Path, detector: LiveDetector, number: int, seconds: float
+    clip: Path, recordings: Path, detector: ReconnectingDetector, number: int, seconds: float
 ) -> tuple[Cost, dict[str, float]]:
     fleet = Fleet(detector, open_camera=Camera)
     fleet.apply([_options(f"camera{index}", clip, recordings) for index in range(number)])
@@ -247,7 +254,9 @@ def _checked(stats: Sequence[CameraStats]) -> int:
     return sum(camera.frames_checked for camera in stats)
 
 
-def _eight(clip: Path, recordings: Path, detector: LiveDetector, seconds: float) -> dict[str, Any]:
+def _eight(
+    clip: Path, recordings: Path, detector: ReconnectingDetector, seconds: float
+) -> dict[str, Any]:
     """Eight cameras at 5 fps: do they keep their pace, and how late are they?"""
     fleet = Fleet(detector, open_camera=Camera)
     fleet.apply([_options(f"camera{index}", clip, recordings) for index in range(EIGHT)])

@@ -17,7 +17,7 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.masks.policy import Policy
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 from harness import Contender, Row, family, interleave, machine_card, save, summarise, table
 
 MIN_SPEED: Final = 0.9
@@ -45,10 +45,10 @@ def cover_cost(*, clip: Path, model: str, rounds: int, output: Path) -> None:
             "detector": session.kind,
             "size": DEFAULT_SIZE,
             "threshold": DEFAULT_THRESHOLD,
-            "cover": asdict(CoverOptions()),
+            "cover": asdict(TrackingOptions()),
         }
         ways = {"each frame alone": None} | {
-            "cover" if every == 1 else f"cover, detect every {every}": CoverOptions(
+            "cover" if every == 1 else f"cover, detect every {every}": TrackingOptions(
                 detect_every=every
             )
             for every in EVERY
@@ -76,7 +76,7 @@ def cover_cost(*, clip: Path, model: str, rounds: int, output: Path) -> None:
 
 
 def _work(
-    clip: Path, output: Path, session: DetectionSession, cover: CoverOptions | None
+    clip: Path, output: Path, session: DetectionSession, cover: TrackingOptions | None
 ) -> Callable[[], None]:
     def once() -> None:
         blur_video(clip, output, detector=session.detector, policy=Policy(cover=cover))

@@ -15,7 +15,7 @@ from faceblur.detection import decoding as postprocess
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.triton.client import open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.shared_memory import SharedSlots
+from faceblur.detection.triton.shared_memory import SharedMemoryPool
 from faceblur.detections import Detections
 
 DEADLINE_S = 30.0
@@ -35,7 +35,7 @@ class TopologyClient:
     def __init__(self, address: str, model: str, *, batch: int = 1) -> None:
         self.batch = batch
         self._client = open_client(Connection(address=address))
-        self._slots = SharedSlots(self._client, timeout_s=DEADLINE_S)
+        self._slots = SharedMemoryPool(self._client, timeout_s=DEADLINE_S)
         self._model = model
         self._raw = model == DETECTOR_ALONE
         self._scores = np.full((batch, 1), DEFAULT_THRESHOLD, np.float32)

@@ -20,7 +20,7 @@ from benchmarks.processes import resources
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.server import free_port
 from faceblur.live.camera import Camera
-from faceblur.live.detector import LiveDetector
+from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import CameraOptions
 from faceblur.live.service.fleet import Fleet
 from faceblur.live.sinks.options import parse_sink
@@ -48,7 +48,7 @@ def soak(*, minutes: float, output: Path) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         clip = write_clip(folder / "clip.mp4", fps=5, frames=25)
-        detector = stack.enter_context(LiveDetector(SessionOptions()))
+        detector = stack.enter_context(ReconnectingDetector(SessionOptions()))
         if not detector.wait(120):
             raise click.ClickException(f"no detector: {detector.failure}")
         fleet = Fleet(detector, open_camera=Camera)

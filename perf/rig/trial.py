@@ -13,7 +13,7 @@ from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
-from faceblur.live import Camera, CameraOptions, LiveDetector, parse_sink, parse_source
+from faceblur.live import Camera, CameraOptions, ReconnectingDetector, parse_sink, parse_source
 from faceblur.masks.policy import Policy
 from rig.blindfold import Blindfold
 from rig.clips import FPS, PORTRAIT
@@ -166,7 +166,7 @@ def trial(folder: Path, setup: Setup | None = None) -> Iterator[Trial]:
         )
         url = f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/blurred"
         watching = stack.enter_context(viewer(url, folder / "seen", size=SIZE))
-        blindfold = Blindfold(stack.enter_context(LiveDetector(session)))
+        blindfold = Blindfold(stack.enter_context(ReconnectingDetector(session)))
         source = f"testpattern:?size={SIZE[0]}x{SIZE[1]}&fps={FPS}&face={PORTRAIT}"
         camera = Camera(
             CameraOptions(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from filelock import FileLock
 
-from faceblur.batch.finished import FinishedTree, Ingredients, TreeLock
+from faceblur.batch.finished import CacheKey, OutputLock, ResultCache
 from faceblur.batch.jobs import Job, plan
 from faceblur.batch.memory import MemoryBudget, memory_bytes
 from faceblur.batch.runner import Outcome, RunOptions, run
@@ -209,37 +209,37 @@ def test_breaking_off_waits_for_the_workers(detector: SlowDetector, pictures: Pa
     assert not list((pictures.parent / "out").glob(".*partial*"))
 
 
-INGREDIENTS = Ingredients(
+INGREDIENTS = CacheKey(
     source_sha256="1" * 64, settings_sha256="2" * 64, model_sha256="3" * 64, version="1.0"
 )
 
 
-def _finished(tmp_path: Path, ingredients: Ingredients = INGREDIENTS) -> Path:
+def _finished(tmp_path: Path, ingredients: CacheKey = INGREDIENTS) -> Path:
     output = tmp_path / "out.png"
     output.write_bytes(b"content")
     sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-    FinishedTree(tmp_path).add(output, ingredients, output_sha256=sha256, faces=2, frames=1)
+    ResultCache(tmp_path).add(output, ingredients, output_sha256=sha256, faces=2, frames=1)
     return output
 
 
 def test_a_result_of_the_same_ingredients_is_finished(tmp_path: Path) -> None:
     output = _finished(tmp_path)
-    note = FinishedTree(tmp_path).find(output, INGREDIENTS)
+    note = ResultCache(tmp_path).find(output, INGREDIENTS)
     assert note is not None
     assert (note.name, note.faces, note.frames) == ("out.png", 2, 1)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Ingredients)])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(CacheKey)])
 def test_any_other_ingredient_redoes_it(tmp_path: Path, name: str) -> None:
     output = _finished(tmp_path)
     other = dataclasses.replace(INGREDIENTS, **{name: "4" * 64})
-    assert FinishedTree(tmp_path).find(output, other) is None
+    assert ResultCache(tmp_path).find(output, other) is None
 
 
 def test_a_model_that_nobody_knows_is_never_the_same(tmp_path: Path) -> None:
     unknown = dataclasses.replace(INGREDIENTS, model_sha256="")
     output = _finished(tmp_path, unknown)
-    assert FinishedTree(tmp_path).find(output, unknown) is None
+    assert ResultCache(tmp_path).find(output, unknown) is None
 
 
 def test_what_a_killed_run_left_is_swept_up_unless_somebody_works_there(tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def test_what_a_killed_run_left_is_swept_up_unless_somebody_works_there(tmp_path
         path.touch()
     (tmp_path / ".faceblur").mkdir()
     with FileLock(tmp_path / ".faceblur" / "lock"):
-        TreeLock(tmp_path).acquire([tmp_path / "a.jpg"])
+        OutputLock(tmp_path).acquire([tmp_path / "a.jpg"])
         assert left.exists()
-    lock = TreeLock(tmp_path)
+    lock = OutputLock(tmp_path)
     with left.open("wb") as file:
         claim(file.fileno())
         lock.acquire([tmp_path / "a.jpg"])

@@ -29,15 +29,15 @@ from media import (
 )
 
 from faceblur.batch.video import Progress, blur_video
-from faceblur.batch.video_threads import Lane, Worker
+from faceblur.batch.video_threads import BoundedQueue, StageThread
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import PAD_VALUE, Letterbox
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
-from faceblur.detections import Detections, FrameLog, FrameReport, MediaReport
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
+from faceblur.detections import Detections, FrameDetections, FrameDetectionsLog, MediaDetections
 from faceblur.errors import DeadlineError, FaceblurError, InputError, OutputError, ServerError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
-from faceblur.tracking.options import CoverOptions
+from faceblur.tracking.options import TrackingOptions
 from faceblur.video.frames import SourceFrame, VideoProperties
 from faceblur.video.options import VideoOptions
 from faceblur.video.sink import VideoSink
@@ -112,12 +112,12 @@ def run(
     detect_every: int = 1,
     deadline_s: float = 10,
     on_progress: Callable[[Progress], None] | None = None,
-) -> MediaReport:
+) -> MediaDetections:
     return blur_video(
         source,
         output,
         detector=oracle or Oracle(answer),
-        policy=Policy(mask=BLACK, size=SIZE, cover=CoverOptions(detect_every=detect_every)),
+        policy=Policy(mask=BLACK, size=SIZE, cover=TrackingOptions(detect_every=detect_every)),
         in_flight=in_flight,
         deadline_s=deadline_s,
         on_progress=on_progress,
@@ -377,7 +377,7 @@ def test_the_canvas_has_the_colours_that_a_viewer_sees(
     properties = VideoProperties(
         width=width, height=height, pixel_format=pixel_format, time_base=Fraction(1, 25)
     )
-    canvas = CanvasMaker(properties, letterbox)(frame)
+    canvas = ModelInputMaker(properties, letterbox)(frame)
     assert canvas.shape == (192, 320, 3)
     middles = canvas[letterbox.top + 10 :: 20, 10::20][:9, :, ::-1]
     assert np.abs(middles.astype(int) - colours).max() <= 6
@@ -392,7 +392,7 @@ def test_faces_have_their_natural_shape_where_pixels_are_not_square() -> None:
         time_base=Fraction(1, 25),
         sample_aspect_ratio=Fraction(64, 45),
     )
-    letterbox = plan_letterbox(properties, size=640, stride=32)
+    letterbox = plan_model_input(properties, size=640, stride=32)
     assert letterbox.resized == (640, 360)
     whole = np.array([[*(letterbox.left, letterbox.top), 640, letterbox.top + 360]], np.float32)
     found = Detections(whole, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
@@ -414,7 +414,7 @@ def test_hdr_frames_are_shown_to_the_detector_like_ordinary_ones() -> None:
         # A bright diffuse white, 203 cd/m², is 58 % of PQ's range (ITU-R BT.2408).
         for plane, value in zip(frame.planes, (64 + 0.58 * 876, 512, 512), strict=True):
             np.frombuffer(memoryview(plane), "<u2")[:] = round(value)
-        canvases[transfer] = CanvasMaker(properties, letterbox)(frame)
+        canvases[transfer] = ModelInputMaker(properties, letterbox)(frame)
     assert np.abs(canvases[1].astype(int) - 0.58 * 255).max() < 4
     assert canvases[16].min() > 245
 
@@ -437,7 +437,7 @@ def test_memory_stays_bounded_when_the_detector_is_slow(clip: Path, tmp_path: Pa
 
 
 def test_a_lane_keeps_order_and_waits_when_it_is_full() -> None:
-    lane: Lane[int] = Lane(2)
+    lane: BoundedQueue[int] = BoundedQueue(2)
     put: list[int] = []
 
     def fill() -> None:
@@ -446,19 +446,19 @@ def test_a_lane_keeps_order_and_waits_when_it_is_full() -> None:
             put.append(number)
         lane.close()
 
-    worker = Worker(fill, lane, name="fill")
+    worker = StageThread(fill, lane, name="fill")
     assert _settles(lambda: len(put) == 2)
     assert list(lane) == list(range(10))
     worker.join()
 
 
 def test_an_error_on_one_side_of_a_lane_reaches_the_other() -> None:
-    lane: Lane[int] = Lane(1)
+    lane: BoundedQueue[int] = BoundedQueue(1)
 
     def fail() -> None:
         raise InputError("broken")
 
-    Worker(fail, lane, name="fail").join()
+    StageThread(fail, lane, name="fail").join()
     with pytest.raises(InputError, match="broken"):
         next(iter(lane))
     with pytest.raises(InputError, match="broken"):
@@ -467,14 +467,14 @@ def test_an_error_on_one_side_of_a_lane_reaches_the_other() -> None:
 
 def test_a_report_is_the_json_of_its_file() -> None:
     rows = np.arange(30, dtype=np.float32).reshape(2, 15) / 7
-    log = FrameLog()
+    log = FrameDetectionsLog()
     log.append(Fraction(0), Detections.empty())
     log.append(Fraction(1001, 30000), Detections.from_rows(rows))
     assert [len(frame.detections) for frame in log] == [0, 2]
     assert log[-1].pts_s == Fraction(1001, 30000)
     assert (log[1].detections.rows() == rows).all()
     assert [frame.index for frame in log[0:2]] == [0, 1]
-    media = MediaReport(Path("a/b.mp4"), 640, 360, log).to_json()
+    media = MediaDetections(Path("a/b.mp4"), 640, 360, log).to_json()
     assert media["frames"][0] == {"index": 0, "pts_s": 0.0, "faces": []}
     assert (media["path"], media["width"], media["height"]) == (str(Path("a/b.mp4")), 640, 360)
     second = media["frames"][1]
@@ -484,7 +484,7 @@ def test_a_report_is_the_json_of_its_file() -> None:
         "score": 0.5714,
         "landmarks": [[0.71, 0.86], [1.0, 1.14], [1.29, 1.43], [1.57, 1.71], [1.86, 2.0]],
     }
-    still = FrameReport(0, 0, Detections.empty())
+    still = FrameDetections(0, 0, Detections.empty())
     assert still.to_json() == {"index": 0, "pts_s": 0.0, "faces": []}
 
 

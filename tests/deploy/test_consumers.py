@@ -18,7 +18,7 @@ from benchmarks.analyzer import server as analyzer_server
 from faceblur.cli import main
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.repository import bundled_onnx, model_repository
-from faceblur.detection.triton.runtime import lay_out_repository
+from faceblur.detection.triton.runtime import stage_repository
 from faceblur.detection.triton.server import ServerOptions
 from faceblur.errors import InputError
 from faceblur_export.repository import fill_repository
@@ -89,7 +89,7 @@ def test_none_of_a_server_on_one_core_stalls(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     options = ServerOptions(onnx=bundled_onnx(), model=MODEL)
     assert (options.instances, options.threads) == (2, 1)
-    lay_out_repository(
+    stage_repository(
         tmp_path / "models",
         onnx=options.onnx,
         model=options.model,

@@ -16,7 +16,7 @@ from resolved_compose import ROOT, Service, command_of
 
 from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.triton.runtime import TritonRuntime, lay_out_repository
+from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
 from faceblur.detection.triton.server import SHM_FOLDER, free_port
 
 CANARY = ROOT / "deploy" / "docker" / "canary"
@@ -49,7 +49,7 @@ class Machine:
         runtime = TritonRuntime.find()
         runtime.lay_out_backends(folder / "backends")
         onnx, model = models.find(BUNDLED_MODEL)
-        lay_out_repository(
+        stage_repository(
             folder / "models", onnx=onnx, model=model, instances=2, threads=1, chained=True
         )
         return cls(folder, runtime)

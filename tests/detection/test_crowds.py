@@ -12,7 +12,7 @@ import pytest
 
 from faceblur.detection.crowds import PART_SIZE, CrowdDetector
 from faceblur.detection.detect import detect
-from faceblur.detection.detector import Canvas, ModelInfo
+from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.tiling import part_views
 from faceblur.detections import Detections
@@ -30,7 +30,7 @@ class Dots:
         self.asked: list[tuple[int, int]] = []
         self._fails_at, self._error = fails_at, error
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         self.asked.append(canvas.shape[:2])
         answer: Future[Detections] = Future()
         count, _, stats, _ = cv2.connectedComponentsWithStats((canvas[:, :, 0] > 200).astype("u1"))
@@ -50,7 +50,7 @@ class Dots:
         pass
 
 
-def dotted(places: list[tuple[int, int]]) -> Canvas:
+def dotted(places: list[tuple[int, int]]) -> ModelInput:
     canvas = np.zeros((384, 640, 3), np.uint8)
     for x, y in places:
         canvas[y : y + 12, x : x + 12] = 255

@@ -13,7 +13,7 @@ from faceblur.live import CameraOptions, parse_sink, parse_source
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame, SafeFrame, placeholder
 from faceblur.live.presenter import Presenter
-from faceblur.live.scheduler import Verdict
+from faceblur.live.scheduler import CheckedFrame
 from faceblur.live.sinks.sink import Sink
 from faceblur.masks.policy import Policy
 from faceblur.masks.zones import Zone
@@ -50,7 +50,7 @@ class Stream:
             on_release=self._released,
         )
         faces = _detections(FACE) if face else Detections.empty()
-        verdict = Verdict(frame, faces=None if error else faces, error=error)
+        verdict = CheckedFrame(frame, faces=None if error else faces, error=error)
         return list(self.presenter.present(verdict))
 
     def _released(self) -> None:

@@ -19,7 +19,7 @@ from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, DeadlineError, ReplyError
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
-from faceblur.live.scheduler import IN_FLIGHT, MAX_HUNG, PATIENCE, Checker, Verdict
+from faceblur.live.scheduler import IN_FLIGHT, MAX_HUNG, PATIENCE, CheckedFrame, DetectionScheduler
 
 DEADLINE_S = 1.0
 FORMAT = FrameFormat(width=64, height=64)
@@ -53,14 +53,14 @@ class Bench:
     def __init__(self, wrap: Callable[[Detector], Detector] = lambda detector: detector) -> None:
         self.detector = Scripted()
         self.woken = threading.Event()
-        self.checker = Checker(
+        self.checker = DetectionScheduler(
             wrap(self.detector), min_score=0.1, deadline_s=DEADLINE_S, wake=self.woken.set
         )
         self.now_s = 100.0
         self.released: list[int] = []
         self._count = 0
 
-    def arrive(self, *, canvas: bool = True) -> list[Verdict]:
+    def arrive(self, *, canvas: bool = True) -> list[CheckedFrame]:
         """One more frame; its number is in its samples."""
         self.admit(canvas=canvas)
         return self.collect()
@@ -80,7 +80,7 @@ class Bench:
         )
         self.checker.admit(frame)
 
-    def collect(self, *, after_s: float = 0.0) -> list[Verdict]:
+    def collect(self, *, after_s: float = 0.0) -> list[CheckedFrame]:
         self.now_s += after_s
         return list(self.checker.collect(self.now_s))
 
@@ -90,7 +90,7 @@ class Bench:
             time.sleep(0.001)
         assert len(self.detector.asked) >= count
 
-    def answer(self, index: int, faces: Detections = NOBODY) -> list[Verdict]:
+    def answer(self, index: int, faces: Detections = NOBODY) -> list[CheckedFrame]:
         self.answer_unseen(index, faces)
         return self.collect()
 
@@ -101,7 +101,7 @@ class Bench:
         self.detector.asked[index].set_result(faces)
         assert self.woken.wait(5)
 
-    def fail(self, index: int) -> list[Verdict]:
+    def fail(self, index: int) -> list[CheckedFrame]:
         self.until_asked(index + 1)
         self.woken.clear()
         self.detector.asked[index].set_exception(ReplyError("nonsense"))
@@ -116,11 +116,11 @@ def bench() -> Iterator[Bench]:
     made.checker.close()
 
 
-def _numbers(verdicts: list[Verdict]) -> list[int]:
+def _numbers(verdicts: list[CheckedFrame]) -> list[int]:
     return [int(verdict.frame.take()[0]) for verdict in verdicts]
 
 
-def _errors(verdicts: list[Verdict]) -> list[str]:
+def _errors(verdicts: list[CheckedFrame]) -> list[str]:
     return ["" if verdict.error is None else str(verdict.error) for verdict in verdicts]
 
 

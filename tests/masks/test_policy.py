@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceblur.detections import Detections, FrameReport
+from faceblur.detections import Detections, FrameDetections
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
 from faceblur.masks.spans import Span, TimeSpan
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 
 OTHER_SETTINGS: dict[str, list[Any]] = {
     "threshold": [0.3],
@@ -40,7 +40,7 @@ OTHER_SETTINGS: dict[str, list[Any]] = {
     "min_face": [12],
     "zones": [(Zone.parse("always", "0,0 9,0 9,9"),), (Zone.parse("never", "0,0 9,0 9,9"),)],
     "spans": [(Span("hide", TimeSpan.parse("1-2")),), (Span("spare", TimeSpan.parse("1-2")),)],
-    "cover": [None, CoverOptions(hold_s=1), CoverOptions(track_threshold=0.05)],
+    "cover": [None, TrackingOptions(hold_s=1), TrackingOptions(track_threshold=0.05)],
 }
 
 
@@ -77,7 +77,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert in_json(Policy.from_json({})) == in_json(Policy())
     assert Policy.from_json({"cover": None}).cover is None
     cover = Policy.from_json({"cover": {"hold_s": 2}}).cover
-    assert cover == CoverOptions(hold_s=2)
+    assert cover == TrackingOptions(hold_s=2)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_is_masked_is_exactly_what_is_reported(numbers: list[float]) -> Non
     x, y, width, height = numbers[:4]
     found = Detections.from_rows([[x, y, x + width, y + height, 0.5, *numbers[4:]]])
     choice = Selection(Policy(), 4000, 4000).choose(found)
-    written = json.loads(json.dumps(FrameReport(0, 0, choice.faces).to_json()))["faces"][0]
+    written = json.loads(json.dumps(FrameDetections(0, 0, choice.faces).to_json()))["faces"][0]
     np.testing.assert_array_equal(np.float32(written["box"]), choice.faces.boxes[0])
     np.testing.assert_array_equal(np.float32(written["landmarks"]), choice.faces.landmarks[0])
     assert np.abs(choice.faces.boxes - found.boxes).max() < 0.006

@@ -22,7 +22,7 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
-from faceblur.image.pixels import Picture
+from faceblur.image.pixels import RgbImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
@@ -42,7 +42,7 @@ class ByColour:
 
     name = "average colour"
 
-    def describe(self, crops: Sequence[Picture], *, aligned: bool) -> Embeddings:
+    def describe(self, crops: Sequence[RgbImage], *, aligned: bool) -> Embeddings:
         return np.stack([crop.mean(axis=(0, 1)) for crop in crops]).astype(np.float32)
 
 
@@ -183,7 +183,7 @@ def test_people_who_are_masked_alike_cannot_be_told_apart() -> None:
     assert judge(trials).passed
 
 
-def leaky(crop: Picture) -> Picture:
+def leaky(crop: RgbImage) -> RgbImage:
     """A mask that lets the average colour through."""
     return np.broadcast_to(crop.mean(axis=(0, 1)), crop.shape).astype(np.uint8)
 
@@ -246,7 +246,7 @@ def test_the_default_mask_reads_no_pixel_of_the_face(shape: str, expand: float, 
     np.testing.assert_array_equal(covered[changed], second[changed])
 
 
-def found_again(portrait: Picture, detector: InProcessDetector, **style: Any) -> list[int]:
+def found_again(portrait: RgbImage, detector: InProcessDetector, **style: Any) -> list[int]:
     """Of faces of several heights, those that are still taken for a face when masked."""
     again = []
     for height in (16, 24, 40, 64, 100, 150):
@@ -259,7 +259,7 @@ def found_again(portrait: Picture, detector: InProcessDetector, **style: Any) ->
 
 
 def test_the_default_mask_is_not_taken_for_a_face(
-    portrait: Picture, detector: InProcessDetector
+    portrait: RgbImage, detector: InProcessDetector
 ) -> None:
     assert found_again(portrait, detector) == []
     face = np.ascontiguousarray(portrait[64:214, 172:292])

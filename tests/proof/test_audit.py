@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from faceblur.detection.detector import ModelInfo
-from faceblur.detections import ROW_WIDTH, Detections, FrameReport, MediaReport
+from faceblur.detections import ROW_WIDTH, Detections, FrameDetections, MediaDetections
 from faceblur.errors import OutputError
 from faceblur.files import canonical_sha256, file_sha256
 from faceblur.proof.audit import facts as audit_facts
@@ -35,11 +35,11 @@ KEY = b"a key of the tests"
 def add(log: AuditLog, name: str = "photo.jpg", *, faces: int = 2, frames: int = 3) -> None:
     """Append the manifest of a made-up output."""
     rows = np.arange(faces * ROW_WIDTH, dtype=np.float32).reshape(faces, ROW_WIDTH)
-    found = [FrameReport(i, i / 25, Detections.from_rows(rows)) for i in range(frames)]
+    found = [FrameDetections(i, i / 25, Detections.from_rows(rows)) for i in range(frames)]
     log.append(_manifest(name, found), found)
 
 
-def _manifest(name: str, found: list[FrameReport]) -> Manifest:
+def _manifest(name: str, found: list[FrameDetections]) -> Manifest:
     facts = FileFacts(name=name, sha256=canonical_sha256({"of": name}), size_bytes=1000)
     return Manifest(
         source=facts,
@@ -51,7 +51,7 @@ def _manifest(name: str, found: list[FrameReport]) -> Manifest:
         detector="embedded",
         settings=SETTINGS,
         settings_sha256=canonical_sha256(SETTINGS),
-        frames=audit_facts.tally(MediaReport(Path(name), 640, 360, found)),
+        frames=audit_facts.tally(MediaDetections(Path(name), 640, 360, found)),
         started=NOW,
         ended=NOW,
         tools=audit_facts.tools({"onnxruntime": "1.0"}),

@@ -1,4 +1,4 @@
-"""No face flashes through: what the cover over time promises."""
+"""No face flashes through: what the fill_gaps over time promises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from faceblur.detections import Detections, FloatArray
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
-from faceblur.tracking import CoverOptions, LiveCover, cover
+from faceblur.tracking import LiveCover, TrackingOptions, fill_gaps
 from faceblur.tracking.scene_cuts import CutDetector, thumbnail
 from faceblur.tracking.window import Window
 from faceblur.video.options import VideoOptions
@@ -63,16 +63,16 @@ def detections(path: Path, count: int, *, missed: Iterable[int] = ()) -> list[De
 
 def covered(
     found: Sequence[Detections | None],
-    options: CoverOptions | None = None,
+    options: TrackingOptions | None = None,
     *,
     scenes: Sequence[int] | None = None,
 ) -> list[Detections]:
     """What is masked in each frame; frames are their numbers."""
     looks = None if scenes is None else lambda i: scene(scenes[i])
     out = list(
-        cover(
+        fill_gaps(
             enumerate(found),
-            options=options or CoverOptions(),
+            options=options or TrackingOptions(),
             threshold=THRESHOLD,
             time_s=lambda i: i / RATE,
             thumbnail=looks,
@@ -208,7 +208,7 @@ class TestFiles:
     def test_frames_between_those_looked_at_are_masked(self, every: int) -> None:
         path = Path(step=(8, 3))
         found = [faces(path.box(i)) if i % every == 0 else None for i in range(60)]
-        assert leaks(covered(found, CoverOptions(detect_every=every)), path) == []
+        assert leaks(covered(found, TrackingOptions(detect_every=every)), path) == []
 
     def test_two_faces_that_pass_each_other_are_both_masked(self) -> None:
         left, right = Path((100, 100), (6, 0)), Path((460, 110), (-6, 0))
@@ -223,12 +223,12 @@ class TestFiles:
     def test_without_the_backward_pass_the_first_frames_leak(self) -> None:
         path, found = Path(), detections(Path(), 60, missed=range(10))
         assert leaks(covered(found), path) == []
-        assert leaks(covered(found, CoverOptions(lead_s=0)), path) == list(range(10))
+        assert leaks(covered(found, TrackingOptions(lead_s=0)), path) == list(range(10))
 
     def test_without_interpolation_and_hold_gaps_leak(self) -> None:
         path, gap = Path(), range(20, 30)
         found = detections(path, 60, missed=gap)
-        broken = CoverOptions(lead_s=0, hold_s=0, gap_s=0)
+        broken = TrackingOptions(lead_s=0, hold_s=0, gap_s=0)
         assert leaks(covered(found), path) == []
         assert leaks(covered(found, broken), path) == list(gap)
 
@@ -300,9 +300,9 @@ class TestMemory:
                 found = faces(path.box(i)) if i % 7 else Detections.empty()
                 yield Frame(i), found
 
-        options = CoverOptions(max_frames=20)
+        options = TrackingOptions(max_frames=20)
         count = 0
-        for frame, _ in cover(
+        for frame, _ in fill_gaps(
             video(), options=options, threshold=THRESHOLD, time_s=lambda f: f.number / RATE
         ):
             assert frame.number == count
@@ -311,7 +311,7 @@ class TestMemory:
         assert most <= 20 + 2  # the window, and one each in the hands of source and sink
 
     def test_tracks_are_forgotten(self) -> None:
-        window: Window[int] = Window(CoverOptions(), threshold=THRESHOLD)
+        window: Window[int] = Window(TrackingOptions(), threshold=THRESHOLD)
         random = np.random.default_rng(0)
         for i in range(300):
             x, y = random.uniform(0, 5000, 2)
@@ -322,9 +322,9 @@ class TestMemory:
         assert all(len(track.frames) < 150 for track in window._tracks)
 
     def test_large_frames_shorten_the_window(self) -> None:
-        assert CoverOptions().within(1, budget=1000).max_frames == CoverOptions().max_frames
-        assert CoverOptions().within(100, budget=1000).max_frames == 10
-        assert CoverOptions().within(10_000, budget=1000).max_frames == 1
+        assert TrackingOptions().within(1, budget=1000).max_frames == TrackingOptions().max_frames
+        assert TrackingOptions().within(100, budget=1000).max_frames == 10
+        assert TrackingOptions().within(10_000, budget=1000).max_frames == 1
 
 
 class TestLive:
@@ -414,8 +414,8 @@ class TestSlowLooks:
         """What is masked in a file (no look-ahead given), or by a live camera."""
         timed = [(i, offset_s + i / SLOW) for i in range(len(found))]
         if lookahead is None:
-            options = CoverOptions(detect_every=2)
-            out = cover(
+            options = TrackingOptions(detect_every=2)
+            out = fill_gaps(
                 zip(timed, found, strict=True),
                 options=options,
                 threshold=THRESHOLD,
@@ -492,7 +492,12 @@ class TestVideoFiles:
     MISSED = (0, 1, 8, 9, 10, 11, 18, 19)
 
     def blurred(
-        self, folder: FilePath, cover: CoverOptions | None, *, missed: Iterable[int], every: int = 1
+        self,
+        folder: FilePath,
+        fill_gaps: TrackingOptions | None,
+        *,
+        missed: Iterable[int],
+        every: int = 1,
     ) -> tuple[list[int], Forgetful]:
         """Frames of a real file in which the face's middle is not black, and the detector."""
         source, output = folder / "face.mkv", folder / "out.mkv"
@@ -503,7 +508,9 @@ class TestVideoFiles:
             source,
             output,
             detector=detector,
-            policy=Policy(mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, cover=cover),
+            policy=Policy(
+                mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, fill_gaps=fill_gaps
+            ),
             options=VideoOptions(encoder="ffv1"),
         )
         leaked = []
@@ -516,9 +523,9 @@ class TestVideoFiles:
         return leaked, detector
 
     def test_what_the_detector_misses_is_masked_in_the_file(self, tmp_path: FilePath) -> None:
-        leaked, detector = self.blurred(tmp_path, CoverOptions(), missed=self.MISSED)
+        leaked, detector = self.blurred(tmp_path, TrackingOptions(), missed=self.MISSED)
         assert leaked == []
-        assert set(detector.asked) == {CoverOptions().min_score(THRESHOLD)}
+        assert set(detector.asked) == {TrackingOptions().min_score(THRESHOLD)}
 
     def test_who_walks_across_a_slow_video_is_masked_in_the_file(self, tmp_path: FilePath) -> None:
         """At 5 frames a second, with a look at every second one."""
@@ -537,7 +544,7 @@ class TestVideoFiles:
                 mask=MaskStyle(mode="solid"),
                 threshold=THRESHOLD,
                 size=640,
-                cover=CoverOptions(detect_every=2),
+                fill_gaps=TrackingOptions(detect_every=2),
             ),
             options=VideoOptions(encoder="ffv1"),
         )
@@ -554,7 +561,7 @@ class TestVideoFiles:
         assert set(detector.asked) == {THRESHOLD}
 
     def test_the_detector_is_asked_about_every_third_frame(self, tmp_path: FilePath) -> None:
-        options = CoverOptions(detect_every=3)
+        options = TrackingOptions(detect_every=3)
         leaked, detector = self.blurred(tmp_path, options, missed=(), every=3)
         assert leaked == []
         assert len(detector.asked) == 7
@@ -574,23 +581,23 @@ class TestVideoFiles:
 
 class TestOptions:
     def test_the_detector_is_asked_for_more_than_is_masked(self) -> None:
-        assert CoverOptions().min_score(0.2) == pytest.approx(0.1)
-        assert CoverOptions(track_threshold=0.05).min_score(0.2) == 0.05
-        assert CoverOptions(track_threshold=0.5).min_score(0.2) == 0.2
+        assert TrackingOptions().min_score(0.2) == pytest.approx(0.1)
+        assert TrackingOptions(track_threshold=0.05).min_score(0.2) == 0.05
+        assert TrackingOptions(track_threshold=0.5).min_score(0.2) == 0.2
 
     @pytest.mark.parametrize(
         ("given", "wanted"),
         [
-            ([], CoverOptions()),
+            ([], TrackingOptions()),
             (["--no-cover"], None),
             (
                 ["--cover-before", "0.1", "--cover-after", "2", "--cover-gap", "3"],
-                CoverOptions(lead_s=0.1, hold_s=2, gap_s=3),
+                TrackingOptions(lead_s=0.1, hold_s=2, gap_s=3),
             ),
-            (["--detect-every", "4"], CoverOptions(detect_every=4)),
+            (["--detect-every", "4"], TrackingOptions(detect_every=4)),
         ],
     )
-    def test_extents_are_options(self, given: list[str], wanted: CoverOptions | None) -> None:
+    def test_extents_are_options(self, given: list[str], wanted: TrackingOptions | None) -> None:
         assert chosen(given) == wanted
 
     @pytest.mark.parametrize("option", ["--cover-before", "--cover-gap", "--detect-every"])
@@ -611,18 +618,18 @@ class TestOptions:
     )
     def test_nonsense_is_refused(self, wrong: dict[str, float]) -> None:
         with pytest.raises(InputError):
-            CoverOptions(**wrong)  # type: ignore[arg-type]
+            TrackingOptions(**wrong)  # type: ignore[arg-type]
 
 
-def chosen(arguments: list[str]) -> CoverOptions | None:
-    """The cover that `faceblur blur` makes of its options."""
+def chosen(arguments: list[str]) -> TrackingOptions | None:
+    """The fill_gaps that `faceblur blur` makes of its options."""
 
     @click.command()
     @policy_options
     @choice_options
-    def command(*, policy: Policy) -> CoverOptions | None:
+    def command(*, policy: Policy) -> TrackingOptions | None:
         return policy.cover
 
     result = command.main(arguments, standalone_mode=False)
-    assert result is None or isinstance(result, CoverOptions)
+    assert result is None or isinstance(result, TrackingOptions)
     return result

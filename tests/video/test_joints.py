@@ -16,7 +16,7 @@ from media import Recording, TrackTimes, luma, pattern, record, timeline
 from faceblur import tracking
 from faceblur.detections import Detections
 from faceblur.errors import InputError
-from faceblur.tracking.options import CoverOptions
+from faceblur.tracking.options import TrackingOptions
 from faceblur.video.frames import SourceFrame
 from faceblur.video.joints import ClockJoiner
 from faceblur.video.packets import PacketQueue
@@ -184,9 +184,9 @@ def test_no_mask_reaches_across_a_joint() -> None:
             np.zeros((1, 5, 2), np.float32),
         )
         found = [(i, face if i < 10 else Detections.empty()) for i in range(20)]
-        frames = tracking.cover(
+        frames = tracking.fill_gaps(
             found,
-            options=CoverOptions(),
+            options=TrackingOptions(),
             threshold=0.5,
             time_s=lambda i: i / 25,
             starts_scene=lambda i: i == joint,

@@ -18,7 +18,13 @@ from typing import Any, Final
 import numpy as np
 
 from faceblur.detection.detector import ModelInfo
-from faceblur.detections import ROW_WIDTH, TIME_DIGITS, Detections, FrameLog, MediaReport
+from faceblur.detections import (
+    ROW_WIDTH,
+    TIME_DIGITS,
+    Detections,
+    FrameDetectionsLog,
+    MediaDetections,
+)
 from faceblur.errors import InputError
 from faceblur.files import atomic_path, file_sha256
 from faceblur.masks.policy import Policy
@@ -38,7 +44,7 @@ _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
 
 
-class RecordedMedia:
+class MediaAnnotations:
     """What a JSON file says of one picture or video.
 
     Attributes:
@@ -60,7 +66,7 @@ class RecordedMedia:
         self.path = read.text("path")
         self.sha256 = read.text("sha256", "")
         self._size = read.whole("width"), read.whole("height")
-        self._log = FrameLog()
+        self._log = FrameDetectionsLog()
         self._indices: list[int] = []
         for place, frame in read.values("frames"):
             self._add(frame, place)
@@ -128,7 +134,7 @@ class RecordedMedia:
 
 
 @dataclass(frozen=True, eq=False)
-class Replay:
+class AnnotationFile:
     """A JSON file of faces.
 
     Attributes:
@@ -145,7 +151,7 @@ class Replay:
     _media: Sequence[dict[str, Any]]
 
     @classmethod
-    def read(cls, path: Path) -> Replay:
+    def read(cls, path: Path) -> AnnotationFile:
         """Read a file.
 
         Raises:
@@ -166,7 +172,7 @@ class Replay:
         return cls._from_json(path, hashlib.sha256(content).hexdigest(), value)
 
     @classmethod
-    def _from_json(cls, path: Path, sha256: str, value: object) -> Replay:
+    def _from_json(cls, path: Path, sha256: str, value: object) -> AnnotationFile:
         read = JsonObject(value, str(path))
         if read.whole("version") != VERSION:
             raise InputError(
@@ -182,7 +188,7 @@ class Replay:
         model = read.any("model")
         return cls(path, sha256, None if model is None else _model(model, path), policy, media)
 
-    def media(self, source: Path) -> RecordedMedia:
+    def media(self, source: Path) -> MediaAnnotations:
         """Find what the file says of a picture or a video: by its content, else by its name.
 
         Raises:
@@ -200,7 +206,7 @@ class Replay:
             unhashed = [m for m in same_name if m.get("sha256") is None]
             found = both if same_content else unhashed
         if len(found) == 1:
-            return RecordedMedia(found[0], f"the entry of {found[0]['path']} in {self.path}")
+            return MediaAnnotations(found[0], f"the entry of {found[0]['path']} in {self.path}")
         if found or same_content:
             raise InputError(
                 f"{self.path} has several entries for {source}; leave the one that counts"
@@ -259,7 +265,7 @@ def _same_path(recorded: str, source: Path) -> bool:
 
 
 def write_findings(
-    path: Path, model: ModelInfo | None, policy: Policy, reports: Sequence[MediaReport]
+    path: Path, model: ModelInfo | None, policy: Policy, reports: Sequence[MediaDetections]
 ) -> None:
     """Write what was masked, boxes in source pixels after orientation.
 
@@ -289,7 +295,7 @@ def write_findings(
         temporary.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
 
 
-def _entry(report: MediaReport) -> dict[str, Any]:
+def _entry(report: MediaDetections) -> dict[str, Any]:
     """A file in JSON, with the hash of its content: the faces are of no other."""
     try:
         sha256 = file_sha256(report.path)

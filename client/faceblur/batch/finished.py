@@ -31,7 +31,7 @@ _LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingredients:
+class CacheKey:
     """All that decides what a result holds.
 
     Attributes:
@@ -48,7 +48,7 @@ class Ingredients:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class CachedResult:
     """A note of one result.
 
     Attributes:
@@ -60,13 +60,13 @@ class Finished:
     """
 
     name: str
-    ingredients: Ingredients
+    ingredients: CacheKey
     output_sha256: str
     faces: int
     frames: int
 
 
-class FinishedTree:
+class ResultCache:
     """The notes of one tree of results; safe to call from several threads and processes.
 
     Args:
@@ -79,7 +79,7 @@ class FinishedTree:
         self._append = threading.Lock()
         self._notes = {note.name: note for note in _read(self._file)}
 
-    def find(self, output: Path, ingredients: Ingredients) -> Finished | None:
+    def find(self, output: Path, ingredients: CacheKey) -> CachedResult | None:
         """The note of a result that is there, unchanged, and made of just this.
 
         Raises:
@@ -97,14 +97,14 @@ class FinishedTree:
     def add(
         self,
         output: Path,
-        ingredients: Ingredients,
+        ingredients: CacheKey,
         *,
         output_sha256: str,
         faces: int,
         frames: int,
     ) -> None:
         """Note a result that has appeared. Without its note it is merely made again."""
-        note = Finished(
+        note = CachedResult(
             name=self._name(output),
             ingredients=ingredients,
             output_sha256=output_sha256,
@@ -125,7 +125,7 @@ class FinishedTree:
         return output.relative_to(self._tree).as_posix()
 
 
-def _read(file: Path) -> Iterator[Finished]:
+def _read(file: Path) -> Iterator[CachedResult]:
     """All notes that can be read, in the order they were made; a later one counts."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -138,7 +138,7 @@ def _read(file: Path) -> Iterator[Finished]:
         # A run that was killed leaves half a line.
         with suppress(ValueError, TypeError, KeyError):
             fields = json.loads(line)
-            yield Finished(**{**fields, "ingredients": Ingredients(**fields["ingredients"])})
+            yield CachedResult(**{**fields, "ingredients": CacheKey(**fields["ingredients"])})
 
 
 def _ends_a_line(file: Path) -> bool:
@@ -149,7 +149,7 @@ def _ends_a_line(file: Path) -> bool:
         return content.read(1) == b"\n"
 
 
-class TreeLock:
+class OutputLock:
     """Held while a batch writes to a tree, to sweep up after one that was killed.
 
     Several batches may write to one tree at once; the first of them holds the lock.

@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from faceblur.batch.annotations import RecordedMedia
+from faceblur.batch.annotations import MediaAnnotations
 from faceblur.batch.jobs import OnComplete, completion
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
-from faceblur.detections import Detections, FrameReport, MediaReport
+from faceblur.detections import Detections, FrameDetections, MediaDetections
 from faceblur.image.io import ImageFile, Page, read_image, write_image
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -48,7 +48,7 @@ def blur_image(
     options: ImageOptions,
     deadline_s: float,
     on_complete: OnComplete | None = None,
-) -> MediaReport:
+) -> MediaDetections:
     """Mask the faces on every page of a picture file.
 
     The output appears when all of its pages were checked and masked, or not at all.
@@ -85,11 +85,11 @@ def replay_image(
     source: Path,
     output: Path,
     *,
-    recorded: RecordedMedia,
+    recorded: MediaAnnotations,
     policy: Policy,
     options: ImageOptions,
     on_complete: OnComplete | None = None,
-) -> MediaReport:
+) -> MediaDetections:
     """Mask the faces that are listed for every page of a picture file; nothing is detected.
 
     Args:
@@ -122,9 +122,9 @@ def _mask(
     policy: Policy,
     options: ImageOptions,
     on_complete: OnComplete | None,
-) -> MediaReport:
+) -> MediaDetections:
     masker = Masker(policy.mask)
-    frames: list[FrameReport] = []
+    frames: list[FrameDetections] = []
 
     @lru_cache(maxsize=1)
     def selection(width: int, height: int) -> Selection:
@@ -137,11 +137,11 @@ def _mask(
                 find(index, page), _shown(page)
             )
             masker.apply(surface, choice.faces, choice.areas)
-            frames.append(FrameReport(index, page.pts_s, choice.faces))
+            frames.append(FrameDetections(index, page.pts_s, choice.faces))
             yield page
 
     safe: ImageFile = dataclasses.replace(image, pages=masked())
-    report = MediaReport(image.path, image.width, image.height, frames)
+    report = MediaDetections(image.path, image.width, image.height, frames)
     write_image(
         output,
         safe,

@@ -10,14 +10,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from faceblur.batch.search import Search, classified, search
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.image.formats import BY_SUFFIX
 from faceblur.redaction import names
 from faceblur.video.containers import CONTAINERS
 from faceblur.video.kinds import Kind, kind_of, result_name
 
-OnComplete = Callable[[Path, MediaReport], None]
+OnComplete = Callable[[Path, MediaDetections], None]
 """Called with a result that is complete under its temporary name, and with what was found in it,
 just before it gets its own name. What it raises is passed on, and the result does not appear."""
 
@@ -252,7 +252,7 @@ def _relative(path: Path, folder: Path | None) -> str:
 
 
 def completion(
-    on_complete: OnComplete | None, report: MediaReport
+    on_complete: OnComplete | None, report: MediaDetections
 ) -> Callable[[Path], None] | None:
     """What `faceblur.files.atomic_path` calls before it commits a result."""
     if on_complete is None:

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from faceblur.batch.annotations import Replay
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.image import ImageOptions, blur_image, replay_image
 from faceblur.batch.jobs import Job, OnComplete
-from faceblur.batch.records import Finder
+from faceblur.batch.records import DetectorInfo
 from faceblur.batch.shared_detector import SharedDetector, check_going
 from faceblur.batch.video import Progress, VideoOptions, blur_video, replay_video
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.masks.policy import Policy
 from faceblur.video.kinds import Kind
 
@@ -60,14 +60,14 @@ class Masking(Protocol):
         finder: What finds the faces.
     """
 
-    finder: Finder
+    finder: DetectorInfo
 
     def settings(self) -> dict[Kind, dict[str, Any]]:
         """All that decides what a result holds, beside the source and the finder's model."""
 
     def mask(
         self, job: Job, *, on_progress: OnProgress | None, on_complete: OnComplete | None
-    ) -> MediaReport:
+    ) -> MediaDetections:
         """Mask a file.
 
         Raises:
@@ -93,7 +93,7 @@ class Detecting:
     def __init__(
         self, session: DetectionSession, options: MaskingOptions, stop: threading.Event
     ) -> None:
-        self.finder = Finder(model=session.model, kind=session.kind, tools=session.tools)
+        self.finder = DetectorInfo(model=session.model, kind=session.kind, tools=session.tools)
         self._session = session
         self._options = options
         self._stop = stop
@@ -105,7 +105,7 @@ class Detecting:
 
     def mask(
         self, job: Job, *, on_progress: OnProgress | None, on_complete: OnComplete | None
-    ) -> MediaReport:
+    ) -> MediaDetections:
         """See `Masking`."""
         options = self._options
         if job.kind == "image":
@@ -147,9 +147,11 @@ class Replaying:
         stop: When it is set, every video under way fails.
     """
 
-    def __init__(self, replay: Replay, options: MaskingOptions, stop: threading.Event) -> None:
+    def __init__(
+        self, replay: AnnotationFile, options: MaskingOptions, stop: threading.Event
+    ) -> None:
         model = replay.model or ModelInfo("unknown", "")
-        self.finder = Finder(model=model, kind="boxes", tools={})
+        self.finder = DetectorInfo(model=model, kind="boxes", tools={})
         self._replay = replay
         self._options = options
         self._stop = stop
@@ -163,7 +165,7 @@ class Replaying:
 
     def mask(
         self, job: Job, *, on_progress: OnProgress | None, on_complete: OnComplete | None
-    ) -> MediaReport:
+    ) -> MediaDetections:
         """See `Masking`."""
         recorded = self._replay.media(job.source)
         if job.kind == "image":

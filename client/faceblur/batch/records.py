@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from faceblur.batch.finished import Finished, FinishedTree, Ingredients, TreeLock
+from faceblur.batch.finished import CachedResult, CacheKey, OutputLock, ResultCache
 from faceblur.batch.jobs import Job
 from faceblur.detection.detector import ModelInfo
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.files import canonical_sha256, file_sha256
 from faceblur.proof.audit import facts as audit_facts
@@ -26,7 +26,7 @@ Settings = Mapping[Kind, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finder:
+class DetectorInfo:
     """What finds the faces, as a manifest names it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Records:
         self,
         jobs: Iterable[Job],
         *,
-        finder: Finder,
+        finder: DetectorInfo,
         settings: Settings,
         audit: AuditLog | None,
     ) -> None:
@@ -69,8 +69,8 @@ class Records:
         for job in jobs:
             if job.tree is not None:
                 self._outputs.setdefault(job.tree, []).append(job.output)
-        self._locks = [TreeLock(tree) for tree in self._outputs]
-        self._trees: dict[Path, FinishedTree] = {}
+        self._locks = [OutputLock(tree) for tree in self._outputs]
+        self._trees: dict[Path, ResultCache] = {}
         self._opening = threading.Lock()
 
     def begin(self, job: Job) -> Record | None:
@@ -83,11 +83,11 @@ class Records:
             return None
         return Record(self, job)
 
-    def tree(self, folder: Path) -> FinishedTree:
+    def tree(self, folder: Path) -> ResultCache:
         """The notes of a tree of results."""
         with self._opening:
             if folder not in self._trees:
-                self._trees[folder] = FinishedTree(folder)
+                self._trees[folder] = ResultCache(folder)
             return self._trees[folder]
 
     def __enter__(self) -> Records:
@@ -117,7 +117,7 @@ class Record:
         self._tree = None if job.tree is None else records.tree(job.tree)
         self._started = datetime.now(timezone.utc)
         self._size_and_times = self._look()
-        self._ingredients = Ingredients(
+        self._ingredients = CacheKey(
             source_sha256=self._hash(),
             settings_sha256=records.digests[job.kind],
             model_sha256=records.finder.model.sha256,
@@ -126,7 +126,7 @@ class Record:
         self._output_sha256 = ""
         self._tally = (0, 0)
 
-    def finished(self) -> Finished | None:
+    def finished(self) -> CachedResult | None:
         """The note of the result, if it needs no work.
 
         Where an audit is kept, that holds the result's manifest too.
@@ -148,7 +148,7 @@ class Record:
         )
         return note if covered else None
 
-    def seal(self, temporary: Path, report: MediaReport) -> None:
+    def seal(self, temporary: Path, report: MediaDetections) -> None:
         """Write the manifest, before the result appears: none ever stands without.
 
         A run that is killed in between leaves a manifest of a result that is not there, and

@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
-from faceblur.batch.annotations import Replay
-from faceblur.batch.finished import Finished
+from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.finished import CachedResult
 from faceblur.batch.jobs import Job
 from faceblur.batch.memory import MemoryBudget, memory_bytes
 from faceblur.batch.processing import Detecting, Masking, MaskingOptions, OnProgress, Replaying
 from faceblur.batch.records import Record, Records
 from faceblur.batch.shared_detector import check_going
 from faceblur.detection.session import DetectionSession
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
 from faceblur.masks.masker import Masker
 from faceblur.proof.audit.log import AuditLog
@@ -58,8 +58,8 @@ class Outcome:
 
     job: Job
     elapsed_s: float
-    report: MediaReport | None = None
-    finished: Finished | None = None
+    report: MediaDetections | None = None
+    finished: CachedResult | None = None
     error: FaceblurError | None = None
 
     @property
@@ -79,7 +79,7 @@ class Outcome:
 
 def run(
     jobs: Sequence[Job],
-    finder: DetectionSession | Replay,
+    finder: DetectionSession | AnnotationFile,
     options: RunOptions,
     *,
     on_progress: OnProgress | None = None,
@@ -105,7 +105,7 @@ def run(
     Masker(options.policy.mask)  # An overlay that cannot be read fails before the first file.
     stop = threading.Event()
     masking: Masking
-    if isinstance(finder, Replay):
+    if isinstance(finder, AnnotationFile):
         masking = Replaying(finder, options, stop)
     else:
         masking = Detecting(finder, options, stop)
@@ -190,7 +190,7 @@ class _Batch:
                 raise
             return outcome(error=FaceblurError(f"cannot mask {job.source}: {sentence}"))
 
-    def _mask(self, job: Job, record: Record | None) -> MediaReport:
+    def _mask(self, job: Job, record: Record | None) -> MediaDetections:
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

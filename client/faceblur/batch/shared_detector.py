@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
-from faceblur.detection.detector import Canvas, Detector, ModelInfo, submit_batch
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, submit_batch
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError
 
@@ -50,7 +50,7 @@ class SharedDetector:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         """Start looking for faces, when there is room; see `faceblur.detection.detector.Detector`.
 
         Raises:
@@ -59,7 +59,7 @@ class SharedDetector:
         return self._submit(lambda: [self._detector.submit(canvas, min_score=min_score)])[0]
 
     def submit_batch(
-        self, canvases: Sequence[Canvas], *, min_score: float
+        self, canvases: Sequence[ModelInput], *, min_score: float
     ) -> list[Future[Detections]]:
         """Start looking for faces, when there is room; see `BatchDetector`.
 

@@ -12,13 +12,13 @@ import av
 import numpy as np
 
 from faceblur import tracking
-from faceblur.batch.annotations import RecordedMedia
+from faceblur.batch.annotations import MediaAnnotations
 from faceblur.batch.jobs import OnComplete, completion
-from faceblur.batch.video_detection import IN_FLIGHT, CheckedFrame, VideoFinder
-from faceblur.batch.video_threads import UncheckedFrame, VideoJob
+from faceblur.batch.video_detection import IN_FLIGHT, DetectedFrame, DetectionStage
+from faceblur.batch.video_threads import DecodedFrame, VideoJob
 from faceblur.detection.detector import Detector
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
-from faceblur.detections import Detections, FloatArray, FrameLog, MediaReport
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
+from faceblur.detections import Detections, FloatArray, FrameDetectionsLog, MediaDetections
 from faceblur.files import atomic_path
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -58,8 +58,8 @@ class FrameFaces(NamedTuple):
 class _Plan:
     """How the faces of one video are found."""
 
-    make_canvas: CanvasMaker | None
-    find: Callable[[Iterable[UncheckedFrame]], Iterator[FrameFaces]]
+    make_canvas: ModelInputMaker | None
+    find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
 
 
 def blur_video(
@@ -73,7 +73,7 @@ def blur_video(
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,
     on_complete: OnComplete | None = None,
-) -> MediaReport:
+) -> MediaDetections:
     """Mask the faces in every frame of a video.
 
     The output appears when every frame was checked and masked, or not at all. Memory does not
@@ -101,9 +101,11 @@ def blur_video(
     """
 
     def plan(video: VideoSource) -> _Plan:
-        letterbox = plan_letterbox(video.properties, size=policy.size, stride=detector.model.stride)
+        letterbox = plan_model_input(
+            video.properties, size=policy.size, stride=detector.model.stride
+        )
         cover, threshold = policy.cover, policy.threshold
-        finder = VideoFinder(
+        finder = DetectionStage(
             detector,
             letterbox,
             min_score=threshold if cover is None else cover.min_score(threshold),
@@ -111,7 +113,7 @@ def blur_video(
             deadline_s=deadline_s,
         )
         return _Plan(
-            CanvasMaker(video.properties, letterbox),
+            ModelInputMaker(video.properties, letterbox),
             lambda frames: _covered(
                 finder.check(frames, in_flight=in_flight), policy, video.properties
             ),
@@ -124,12 +126,12 @@ def replay_video(
     source: Path,
     output: Path,
     *,
-    recorded: RecordedMedia,
+    recorded: MediaAnnotations,
     policy: Policy,
     on_progress: Callable[[Progress], None] | None = None,
     options: VideoOptions | None = None,
     on_complete: OnComplete | None = None,
-) -> MediaReport:
+) -> MediaDetections:
     """Mask the faces that are listed for every frame of a video; nothing is detected.
 
     The faces are final: they are not tracked. Zones, time spans and the smallest face of the
@@ -150,7 +152,7 @@ def replay_video(
         OutputError: The output cannot be written.
     """
 
-    def find(frames: Iterable[UncheckedFrame]) -> Iterator[FrameFaces]:
+    def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
         count = 0
         for item in frames:
             frame = item.frame
@@ -173,14 +175,14 @@ def _mask(
     options: VideoOptions | None,
     on_progress: Callable[[Progress], None] | None,
     on_complete: OnComplete | None,
-) -> MediaReport:
+) -> MediaDetections:
     container_for(output)
     masker = Masker(policy.mask)
     with VideoSource(source) as video:
         width, height = video.properties.width, video.properties.height
         planned, selection = plan(video), Selection(policy, width, height)
-        log = FrameLog()
-        report = MediaReport(source, width, height, log)
+        log = FrameDetectionsLog()
+        report = MediaDetections(source, width, height, log)
         with (
             atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
@@ -200,14 +202,14 @@ def _mask(
 
 
 def _covered(
-    checked: Iterable[CheckedFrame], policy: Policy, properties: VideoProperties
+    checked: Iterable[DetectedFrame], policy: Policy, properties: VideoProperties
 ) -> Iterator[FrameFaces]:
     """Decide where faces are in each frame."""
     if policy.cover is None:
         # Without a cover the detector was asked about every frame.
         return (FrameFaces(frame, found) for frame, found in checked if found is not None)
     size = frame_bytes(properties.width, properties.height, properties.pixel_format)
-    covered = tracking.cover(
+    covered = tracking.fill_gaps(
         checked,
         options=policy.cover.within(size),
         threshold=policy.threshold,

@@ -8,8 +8,8 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final, NamedTuple
 
-from faceblur.batch.video_threads import UncheckedFrame
-from faceblur.detection.detector import Canvas, Detector, submit_batch
+from faceblur.batch.video_threads import DecodedFrame
+from faceblur.detection.detector import Detector, ModelInput, submit_batch
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, ServerError
@@ -23,14 +23,14 @@ IN_FLIGHT: Final = 3 * BATCH
 """Frames under way: while one group is masked, two keep the detector busy."""
 
 
-class CheckedFrame(NamedTuple):
+class DetectedFrame(NamedTuple):
     """A frame and where its faces are, in its pixels; None if the detector was not asked."""
 
     frame: SourceFrame
     detections: Detections | None
 
 
-class VideoFinder:
+class DetectionStage:
     """Asks a detector about frames, several at a time."""
 
     def __init__(
@@ -48,7 +48,7 @@ class VideoFinder:
         self._every = every
         self._deadline_s = deadline_s
 
-    def check(self, frames: Iterable[UncheckedFrame], *, in_flight: int) -> Iterator[CheckedFrame]:
+    def check(self, frames: Iterable[DecodedFrame], *, in_flight: int) -> Iterator[DetectedFrame]:
         """Find the faces of each frame; frames come out in the order they went in.
 
         Frames go to the detector in groups, two groups at least where so many may be in flight.
@@ -90,10 +90,10 @@ class VideoFinder:
             each.answer, each.canvas = answer, None
         group.clear()
 
-    def _checked(self, waiting: _Waiting, size: int) -> CheckedFrame:
+    def _checked(self, waiting: _Waiting, size: int) -> DetectedFrame:
         frame, answer = waiting.frame, waiting.answer
         if not waiting.asked:
-            return CheckedFrame(frame, None)
+            return DetectedFrame(frame, None)
         if answer is None:
             raise ValueError("a frame was passed over")
         try:
@@ -106,7 +106,7 @@ class VideoFinder:
                 f"no answer within {self._deadline_s * size:g} s for the frame at "
                 f"{float(frame.pts_s):.3f} s"
             ) from error
-        return CheckedFrame(frame, self._letterbox.to_source(found))
+        return DetectedFrame(frame, self._letterbox.to_source(found))
 
 
 class _Waiting:
@@ -119,8 +119,8 @@ class _Waiting:
         answer: From then on.
     """
 
-    def __init__(self, item: UncheckedFrame, *, asked: bool) -> None:
+    def __init__(self, item: DecodedFrame, *, asked: bool) -> None:
         self.frame = item.frame
         self.asked = asked
-        self.canvas: Canvas | None = item.canvas if asked else None
+        self.canvas: ModelInput | None = item.canvas if asked else None
         self.answer: Future[Detections] | None = None

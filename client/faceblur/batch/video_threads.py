@@ -19,7 +19,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.video_input import CanvasMaker
+from faceblur.detection.video_input import ModelInputMaker
 from faceblur.video.frames import SourceFrame
 from faceblur.video.sink import VideoSink
 from faceblur.video.source import VideoSource
@@ -33,7 +33,7 @@ _PACKET_WEIGHT: Final = 1 / 64
 
 
 @dataclass(frozen=True, eq=False)
-class UncheckedFrame:
+class DecodedFrame:
     """A frame as it was read.
 
     Attributes:
@@ -55,18 +55,18 @@ class VideoJob:
     """
 
     def __init__(
-        self, video: VideoSource, sink: VideoSink, make_canvas: CanvasMaker | None
+        self, video: VideoSource, sink: VideoSink, make_canvas: ModelInputMaker | None
     ) -> None:
         self._video = video
         self._sink = sink
         self._make_canvas = make_canvas
-        self._unchecked: Lane[UncheckedFrame] = Lane(_QUEUED_FRAMES)
-        self._finished: Lane[SourceFrame | av.Packet[Any]] = Lane(_QUEUED_FRAMES)
+        self._unchecked: BoundedQueue[DecodedFrame] = BoundedQueue(_QUEUED_FRAMES)
+        self._finished: BoundedQueue[SourceFrame | av.Packet[Any]] = BoundedQueue(_QUEUED_FRAMES)
         lanes = (self._unchecked, self._finished)
-        self._reader = Worker(self._read, *lanes, name="faceblur-read")
-        self._writer = Worker(self._write, *lanes, name="faceblur-write")
+        self._reader = StageThread(self._read, *lanes, name="faceblur-read")
+        self._writer = StageThread(self._write, *lanes, name="faceblur-write")
 
-    def frames(self) -> Iterator[UncheckedFrame]:
+    def frames(self) -> Iterator[DecodedFrame]:
         """The video's frames, in order."""
         return iter(self._unchecked)
 
@@ -95,7 +95,7 @@ class VideoJob:
         for item in self._video.read():
             if isinstance(item, SourceFrame):
                 canvas = None if self._make_canvas is None else self._make_canvas(item.image)
-                self._unchecked.put(UncheckedFrame(item, canvas))
+                self._unchecked.put(DecodedFrame(item, canvas))
             else:
                 self._finished.put(item, weight=_PACKET_WEIGHT)
         self._unchecked.close()
@@ -112,7 +112,7 @@ class _StoppedError(Exception):
     """Another part of the job has failed, and says why."""
 
 
-class Lane(Generic[Item]):
+class BoundedQueue(Generic[Item]):
     """Hands items from one thread to another, in order, a few at a time.
 
     When something goes wrong on either side, `stop` makes both sides raise what it was, at
@@ -175,10 +175,10 @@ class Lane(Generic[Item]):
             yield item
 
 
-class Worker:
+class StageThread:
     """A thread that stops all lanes of its job when it fails."""
 
-    def __init__(self, work: Callable[[], None], *lanes: Lane[Any], name: str) -> None:
+    def __init__(self, work: Callable[[], None], *lanes: BoundedQueue[Any], name: str) -> None:
         """Start working."""
         self._work = work
         self._lanes = lanes

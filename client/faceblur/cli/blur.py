@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from faceblur.batch.annotations import Replay, write_findings
+from faceblur.batch.annotations import AnnotationFile, write_findings
 from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
 from faceblur.batch.memory import default_workers
@@ -32,7 +32,7 @@ from faceblur.cli.options import (
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.table import show_table
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
@@ -144,7 +144,7 @@ def blur(
         into_folder=output is not None and output.endswith(("/", os.sep)),
     )
     jobs = found.jobs
-    replay = None if boxes is None else Replay.read(boxes)
+    replay = None if boxes is None else AnnotationFile.read(boxes)
     if replay is not None:
         policy = policy_of(replay, policy)
         if json_file is not None and json_file.resolve() == replay.path.resolve():
@@ -177,8 +177,8 @@ def blur(
 
 
 def _finder(
-    session: SessionOptions, size: int, replay: Replay | None
-) -> AbstractContextManager[DetectionSession | Replay]:
+    session: SessionOptions, size: int, replay: AnnotationFile | None
+) -> AbstractContextManager[DetectionSession | AnnotationFile]:
     return open_session(session, size=size) if replay is None else nullcontext(replay)
 
 
@@ -191,7 +191,7 @@ def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
 
 
 def _run(
-    jobs: list[Job], finder: DetectionSession | Replay, options: RunOptions, *, quiet: bool
+    jobs: list[Job], finder: DetectionSession | AnnotationFile, options: RunOptions, *, quiet: bool
 ) -> list[Outcome]:
     """Mask the files; what happened to them is in the order of the jobs.
 
@@ -250,7 +250,7 @@ class _Failures:
 
 def _show(
     outcomes: list[Outcome],
-    finder: DetectionSession | Replay,
+    finder: DetectionSession | AnnotationFile,
     options: RunOptions,
     elapsed_s: float,
     *,
@@ -265,7 +265,9 @@ def _show(
         click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
 
 
-def _summary(outcomes: list[Outcome], finder: DetectionSession | Replay, elapsed_s: float) -> str:
+def _summary(
+    outcomes: list[Outcome], finder: DetectionSession | AnnotationFile, elapsed_s: float
+) -> str:
     masked = [outcome for outcome in outcomes if outcome.report is not None]
     skipped = [outcome for outcome in outcomes if outcome.finished is not None]
     what = printable(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
@@ -280,7 +282,7 @@ def _summary(outcomes: list[Outcome], finder: DetectionSession | Replay, elapsed
     return text + (f"; {_count(failed, 'file')} failed" if failed else "")
 
 
-def _left_out(reports: Sequence[MediaReport]) -> str:
+def _left_out(reports: Sequence[MediaDetections]) -> str:
     """What is not in the results; of several files only in how many."""
     lacking = [report for report in reports if report.left_out]
     if len(reports) == 1:
@@ -288,8 +290,8 @@ def _left_out(reports: Sequence[MediaReport]) -> str:
     return f"; subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
 
 
-def _source_of_faces(finder: DetectionSession | Replay) -> str:
-    if isinstance(finder, Replay):
+def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:
+    if isinstance(finder, AnnotationFile):
         return f"boxes of {finder.path}"
     return f"{finder.model.name} model, {finder.where}"
 

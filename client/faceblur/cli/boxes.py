@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from faceblur.batch.annotations import Replay
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 
@@ -28,7 +28,7 @@ _MASK: Final = {
 """Options of the mask, and what they are called in JSON."""
 
 
-def policy_of(replay: Replay, policy: Policy) -> Policy:
+def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
     """Add what the command line gives to the policy of a JSON file.
 
     A mask or a smallest face that is given counts instead of the file's; zones and time spans

@@ -14,7 +14,7 @@ from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
 from faceblur.live.camera import Camera
 from faceblur.live.config import advice
-from faceblur.live.detector import LiveDetector
+from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import Audio, CameraOptions
 from faceblur.live.service.open_files import make_room
 from faceblur.live.service.process_list import hide_credentials
@@ -99,7 +99,7 @@ def camera(
     make_room([options])
     for each in advice.of_camera(options):
         logger.warning("%s", each)
-    with LiveDetector(session, size=policy.size) as detector:
+    with ReconnectingDetector(session, size=policy.size) as detector:
         running = Camera(options, detector)
         running.start()
         try:

@@ -10,7 +10,7 @@ import click
 from faceblur.cli.run import log_options
 from faceblur.live.config.config import load_config
 from faceblur.live.service.logs import SecretFilter
-from faceblur.live.service.probe import DEADLINE_S, Finding, probe
+from faceblur.live.service.probe import DEADLINE_S, ProbeResult, probe
 
 MARKS = {True: "ok ", False: "BAD"}
 
@@ -58,7 +58,7 @@ def _names(cameras: tuple[object, ...]) -> list[str]:
     return ["server", *(str(getattr(camera, "name", "")) for camera in cameras)]
 
 
-def _line(finding: Finding, width: int) -> str:
+def _line(finding: ProbeResult, width: int) -> str:
     name = (finding.camera or "server").ljust(width)
     part = "" if finding.part == "server" else f"{finding.part} "
     return f"{MARKS[finding.good]} {name}  {part}{finding.label}: {finding.text}"

@@ -60,7 +60,7 @@ def doctor(*, server: str | None, tls: TLS | None, quiet: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One fact.
 
     Attributes:
@@ -92,20 +92,20 @@ def probe(server: str | None = None, tls: TLS | None = None) -> None:
         detector.close()
 
 
-def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Finding]:
+def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Check]:
     """Look at everything that blurring needs, one finding after the other.
 
     The last one says whether `faceblur blur` works now, after having found the face of the check
     picture the way `blur` would.
     """
-    yield Finding("Python", None, f"{platform.python_version()} on {platform.platform()}")
-    yield Finding("packages", None, ", ".join(_versions()))
+    yield Check("Python", None, f"{platform.python_version()} on {platform.platform()}")
+    yield Check("packages", None, ", ".join(_versions()))
     yield _embedded()
     yield _bundled()
     cached = models.cached_models()
     if cached:
-        yield Finding("fetched models", None, ", ".join(cached))
-    yield Finding("defaults", None, f"threshold {DEFAULT_THRESHOLD:g}, size {DEFAULT_SIZE}")
+        yield Check("fetched models", None, ", ".join(cached))
+    yield Check("defaults", None, f"threshold {DEFAULT_THRESHOLD:g}, size {DEFAULT_SIZE}")
     yield _server(server, tls)
     yield _end_to_end(server, tls)
 
@@ -118,50 +118,50 @@ def _versions() -> Iterator[str]:
             yield f"{name} missing"
 
 
-def _embedded() -> Finding:
+def _embedded() -> Check:
     try:
         runtime = TritonRuntime.find()
     except FaceblurError as error:
-        return Finding("embedded server", None, str(error), "blur detects in its own process")
+        return Check("embedded server", None, str(error), "blur detects in its own process")
     version = f"nvidia-pytriton {runtime.version}, Python {sys.version_info.minor}"
-    return Finding("embedded server", True, version.replace("Python ", "stub for Python 3."))
+    return Check("embedded server", True, version.replace("Python ", "stub for Python 3."))
 
 
-def _bundled() -> Finding:
+def _bundled() -> Check:
     try:
         path, model = models.find(BUNDLED_MODEL)
         metadata = open_onnx(path, threads=1).get_modelmeta().custom_metadata_map
     except FaceblurError as error:
-        return Finding("bundled model", False, str(error), "name a model with --model")
+        return Check("bundled model", False, str(error), "name a model with --model")
     variant, precision = metadata.get("variant", "?"), metadata.get("precision", "?")
-    return Finding("bundled model", True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
+    return Check("bundled model", True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
 
 
-def _server(server: str | None, tls: TLS | None) -> Finding:
+def _server(server: str | None, tls: TLS | None) -> Check:
     address = server or DEFAULT_SERVER
     try:
         detector = TritonDetector(Connection(address=address, tls=tls, deadline_s=5.0))
     except ServerUnavailableError as error:
         if server is None:
-            return Finding("server", None, f"none at {address}; blur starts its own")
-        return Finding("server", False, str(error), "check the address, or leave out --server")
+            return Check("server", None, f"none at {address}; blur starts its own")
+        return Check("server", False, str(error), "check the address, or leave out --server")
     except FaceblurError as error:
-        return Finding("server", False, str(error), "stop what listens there")
+        return Check("server", False, str(error), "stop what listens there")
     try:
         canary.check(detector, deadline_s=5.0)
     except FaceblurError as error:
-        return Finding("server", False, f"{address}: {error}", "start it anew: faceblur serve")
+        return Check("server", False, f"{address}: {error}", "start it anew: faceblur serve")
     finally:
         detector.close()
     model = detector.model
     text = f"{address} serves {model.name}, sha256 {model.sha256[:12]}, by {detector.transport}"
-    return Finding("server", True, text)
+    return Check("server", True, text)
 
 
-def _end_to_end(server: str | None, tls: TLS | None) -> Finding:
+def _end_to_end(server: str | None, tls: TLS | None) -> Check:
     try:
         with open_session(SessionOptions(server=server, tls=tls)) as session:
             text = f"a known face was found by {session.model.name} in the {session.where}"
-            return Finding("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
+            return Check("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
     except FaceblurError as error:
-        return Finding("blur", False, str(error), "mend the points above")
+        return Check("blur", False, str(error), "mend the points above")

@@ -21,7 +21,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.spans import Effect, Span, TimeSpan
 from faceblur.masks.style import MaskMode, MaskShape, MaskStyle
 from faceblur.masks.zones import Kind, Zone
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)
@@ -210,7 +210,7 @@ def _covered(
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not cover and chosen:
         raise InputError("--no-cover leaves nothing to --cover-… and --detect-every; leave it out")
-    return dataclasses.replace(policy, cover=CoverOptions(**chosen) if cover else None)
+    return dataclasses.replace(policy, cover=TrackingOptions(**chosen) if cover else None)
 
 
 def _seconds(option: str, default: float, text: str) -> Decorator:
@@ -230,15 +230,15 @@ _cover_options = bundle(
     ),
     _seconds(
         "--cover-before",
-        CoverOptions().lead_s,
+        TrackingOptions().lead_s,
         "For so long, at most, before it was first found.",
     ),
     _seconds(
-        "--cover-after", CoverOptions().hold_s, "For so long, at most, after it was last found."
+        "--cover-after", TrackingOptions().hold_s, "For so long, at most, after it was last found."
     ),
     _seconds(
         "--cover-gap",
-        CoverOptions().gap_s,
+        TrackingOptions().gap_s,
         "And in between, where it comes back after so long at most.",
     ),
     click.option(

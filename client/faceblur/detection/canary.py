@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detection.detector import (
-    Canvas,
     Detector,
     ModelInfo,
+    ModelInput,
     renew,
     submit_batch,
     submit_everywhere,
@@ -85,7 +85,7 @@ def check(
         _judge(future, FACE, deadline_s)
 
 
-def placed(shape: tuple[int, int]) -> tuple[Canvas, npt.NDArray[np.float32]]:
+def placed(shape: tuple[int, int]) -> tuple[ModelInput, npt.NDArray[np.float32]]:
     """The picture somewhere on a grey canvas, and where its face is there.
 
     Args:
@@ -167,14 +167,14 @@ class GuardedDetector:
         """Why frames are refused at the moment; None when they are not."""
         return self._failure
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detection.detector.Detector`."""
         if (failure := self._failure) is not None:
             return _refused(failure)
         return self._kept(self._detector.submit(canvas, min_score=min_score), canvas.shape)
 
     def submit_batch(
-        self, canvases: Sequence[Canvas], *, min_score: float
+        self, canvases: Sequence[ModelInput], *, min_score: float
     ) -> list[Future[Detections]]:
         """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
         if (failure := self._failure) is not None:

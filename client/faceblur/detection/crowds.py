@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from faceblur.detection.detector import (
-    Canvas,
     Detector,
     ModelInfo,
+    ModelInput,
     renew,
     submit_batch,
     submit_everywhere,
@@ -53,7 +53,7 @@ class CrowdDetector:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detection.detector.Detector`."""
         # The caller may use the canvas again as soon as this returns.
         kept = canvas.copy()
@@ -61,7 +61,7 @@ class CrowdDetector:
         return self._followed(first, partial(self._in_parts, kept, min_score))
 
     def submit_batch(
-        self, canvases: Sequence[Canvas], *, min_score: float
+        self, canvases: Sequence[ModelInput], *, min_score: float
     ) -> list[Future[Detections]]:
         """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
         if len(canvases) == 1:
@@ -75,7 +75,7 @@ class CrowdDetector:
         ]
 
     def submit_everywhere(
-        self, canvas: Canvas, *, min_score: float
+        self, canvas: ModelInput, *, min_score: float
     ) -> Iterator[Future[Detections]]:
         """See `faceblur.detection.detector.ManyWayDetector`."""
         return submit_everywhere(self._detector, canvas, min_score=min_score)
@@ -131,13 +131,13 @@ class CrowdDetector:
             # Closed meanwhile.
             answer.set_exception(error)
 
-    def _by_itself(self, canvas: Canvas, min_score: float) -> Detections:
+    def _by_itself(self, canvas: ModelInput, min_score: float) -> Detections:
         try:
             return self._detector.submit(canvas, min_score=min_score).result()
         except CrowdedError:
             return self._in_parts(canvas, min_score)
 
-    def _in_parts(self, canvas: Canvas, min_score: float) -> Detections:
+    def _in_parts(self, canvas: ModelInput, min_score: float) -> Detections:
         if not self._has_told:
             self._has_told = True
             logger.info("a picture has more faces than one answer holds: looking at it in parts")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from faceblur.detections import Detections
 
-Canvas = npt.NDArray[np.uint8]
+ModelInput = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, sides multiples of the model's stride."""
 
 
@@ -38,7 +38,7 @@ class Detector(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         """Start looking for faces.
 
         Args:
@@ -59,7 +59,7 @@ class BatchDetector(Detector, Protocol):
     """A detector that is asked in requests, each of which costs something of its own."""
 
     def submit_batch(
-        self, canvases: Sequence[Canvas], *, min_score: float
+        self, canvases: Sequence[ModelInput], *, min_score: float
     ) -> list[Future[Detections]]:
         """Start looking for faces on several canvases of one shape, in as few requests as can be.
 
@@ -78,7 +78,7 @@ class ManyWayDetector(Detector, Protocol):
     """A detector whose frames travel by one of several ways, each of which can be misled."""
 
     def submit_everywhere(
-        self, canvas: Canvas, *, min_score: float
+        self, canvas: ModelInput, *, min_score: float
     ) -> Iterator[Future[Detections]]:
         """Send a small canvas by each way in turn, the next when the last answer was taken."""
 
@@ -87,7 +87,7 @@ class ManyWayDetector(Detector, Protocol):
 
 
 def submit_everywhere(
-    detector: Detector, canvas: Canvas, *, min_score: float
+    detector: Detector, canvas: ModelInput, *, min_score: float
 ) -> Iterator[Future[Detections]]:
     """Ask any detector by every way that it has of its own; see `ManyWayDetector`."""
     if isinstance(detector, ManyWayDetector):
@@ -101,7 +101,7 @@ def renew(detector: Detector) -> None:
 
 
 def submit_batch(
-    detector: Detector, canvases: Sequence[Canvas], *, min_score: float
+    detector: Detector, canvases: Sequence[ModelInput], *, min_score: float
 ) -> list[Future[Detections]]:
     """Ask any detector about several canvases of one shape; see `BatchDetector`."""
     if isinstance(detector, BatchDetector):

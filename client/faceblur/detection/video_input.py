@@ -23,7 +23,7 @@ _SDR_WHITE_NITS: Final = 203.0
 """Diffuse white of an HDR picture; ITU-R BT.2408."""
 
 
-def plan_letterbox(source: VideoProperties, *, size: int, stride: int) -> Letterbox:
+def plan_model_input(source: VideoProperties, *, size: int, stride: int) -> Letterbox:
     """Plan canvases on which faces have their natural shape, whatever the pixels' shape is."""
     aspect = source.sample_aspect_ratio or 1
     shown = Letterbox.plan(
@@ -32,7 +32,7 @@ def plan_letterbox(source: VideoProperties, *, size: int, stride: int) -> Letter
     return dataclasses.replace(shown, source=(source.width, source.height))
 
 
-class CanvasMaker:
+class ModelInputMaker:
     """Makes a canvas of each frame of one video, by one thread at a time.
 
     The frame is never converted at its full size: it is reduced as it is, and what is left is

@@ -14,8 +14,11 @@ from faceblur.errors import InputError
 
 Array = npt.NDArray[Any]
 
-Picture = npt.NDArray[np.uint8]
-"""uint8 [h, w, 3], BGR."""
+BgrImage = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8, BGR."""
+
+RgbImage = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8, RGB."""
 
 _WHITE: dict[str, float] = {"uint8": 255, "uint16": 65535, "float32": 1.0}
 
@@ -64,7 +67,7 @@ def to_uint8(pixels: Array) -> Array:
     return _scaled(pixels, _white(pixels))
 
 
-def rgb8(pixels: Array, *, white: float | None = None) -> Picture:
+def rgb8(pixels: Array, *, white: float | None = None) -> RgbImage:
     """What the detector sees of a picture.
 
     16-bit and floating point pictures are scaled to 8 bits. Those that use less than a quarter
@@ -126,8 +129,8 @@ class Plane:
     Attributes:
         pixels: (H, W) or (H, W, C), uint8, uint16 or float32; need not be contiguous. Writing
             to it changes the picture.
-        step_x: Picture columns to one sample.
-        step_y: Picture rows to one sample.
+        step_x: Image columns to one sample.
+        step_y: Image rows to one sample.
     """
 
     pixels: Array

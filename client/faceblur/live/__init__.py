@@ -19,7 +19,7 @@ recovers by itself.
     options = CameraOptions(
         name="door", source=parse_source("rtsp://…"), sinks=(parse_sink("rtsp://…"),)
     )
-    with LiveDetector(SessionOptions()) as detector:
+    with ReconnectingDetector(SessionOptions()) as detector:
         camera = Camera(options, detector)
         camera.start()
         ...
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from faceblur.live.camera import Camera, CameraControl
-    from faceblur.live.detector import LiveDetector
+    from faceblur.live.detector import ReconnectingDetector
     from faceblur.live.options import CameraOptions
     from faceblur.live.sinks.options import SinkOptions, parse_sink
     from faceblur.live.sources.options import SourceOptions, parse_source
@@ -48,7 +48,7 @@ __all__ = [
     "CameraState",
     "CameraStats",
     "DelayStats",
-    "LiveDetector",
+    "ReconnectingDetector",
     "RedactingFilter",
     "SinkOptions",
     "SinkState",
@@ -66,7 +66,7 @@ _HOMES = {
     "CameraState": "faceblur.live.stats",
     "CameraStats": "faceblur.live.stats",
     "DelayStats": "faceblur.live.stats",
-    "LiveDetector": "faceblur.live.detector",
+    "ReconnectingDetector": "faceblur.live.detector",
     "RedactingFilter": "faceblur.redaction",
     "SinkOptions": "faceblur.live.sinks.options",
     "SinkState": "faceblur.live.stats",

@@ -14,9 +14,9 @@ from faceblur.errors import FaceblurError
 from faceblur.live.frames import RawFrame, SafeFrame
 from faceblur.live.options import CameraOptions
 from faceblur.live.presenter import OFFLINE, UNCHECKED, Presenter
-from faceblur.live.process.messages import Link
-from faceblur.live.process.waker import Waker
-from faceblur.live.scheduler import IN_FLIGHT, Checker
+from faceblur.live.process.messages import MessageSocket
+from faceblur.live.process.waker import Wakeup
+from faceblur.live.scheduler import IN_FLIGHT, DetectionScheduler
 from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.source import Source
 from faceblur.live.sources.worker import SourceJob
@@ -55,8 +55,8 @@ class Camera:
         self._options = options
         self._presenter = Presenter(options)
         self._counters = Counters()
-        self._waker = Waker()
-        self._checker = Checker(
+        self._waker = Wakeup()
+        self._checker = DetectionScheduler(
             detector,
             min_score=self._presenter.min_score,
             deadline_s=options.deadline_s,
@@ -281,7 +281,7 @@ class Camera:
         at_end = self._source is not None and self._source.ended
         return at_end or any(sink.quit for sink in self._sinks)
 
-    def _links(self) -> list[Link]:
+    def _links(self) -> list[MessageSocket]:
         links = [sink.link for sink in self._sinks]
         links.append(None if self._source is None else self._source.link)
         return [link for link in links if link is not None]

@@ -36,7 +36,7 @@ CANARY_PAUSE_S: Final = 0.5
 """Frames that fail ask for a canary, at most this often."""
 
 
-class LiveDetector:
+class ReconnectingDetector:
     """A detector (see `faceblur.detection.detector.Detector`) that may be absent for a while.
 
     It opens its session in the background and tries for ever, so cameras can start before their
@@ -113,7 +113,7 @@ class LiveDetector:
         # An attempt under way is not waited for; it closes what it opened by itself.
         self._thread.join(timeout=CLOSE_TIMEOUT_S if self._opened.is_set() else 1.0)
 
-    def __enter__(self) -> LiveDetector:
+    def __enter__(self) -> ReconnectingDetector:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -10,7 +10,7 @@ from faceblur.live.sinks.options import SinkOptions, named_twice
 from faceblur.live.sources.options import HardwareDecoding as HardwareDecoding
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 
 OnFailure = Literal["placeholder", "hold"]
@@ -54,7 +54,7 @@ class CameraOptions:
     detect_every: int = 1
     lookahead: int = 0
     deadline_s: float = 1.0
-    cover: CoverOptions = LIVE_OPTIONS
+    cover: TrackingOptions = LIVE_OPTIONS
     on_failure: OnFailure = "placeholder"
     audio: Audio = "drop"
     hardware_decoding: HardwareDecoding = "off"

@@ -12,7 +12,7 @@ from faceblur.live.config.advice import MAX_LOOK_S, too_far_apart
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
 from faceblur.live.options import CameraOptions
-from faceblur.live.scheduler import Verdict
+from faceblur.live.scheduler import CheckedFrame
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Selection
 from faceblur.tracking.live import LiveCover
@@ -83,7 +83,7 @@ class Presenter:
         """Width and height of what comes out, pixels."""
         return self._format.width, self._format.height
 
-    def present(self, verdict: Verdict) -> Iterator[SafeFrame]:
+    def present(self, verdict: CheckedFrame) -> Iterator[SafeFrame]:
         """Take in the next frame, and give out what is due. Each has to be released."""
         frame = verdict.frame
         if frame.format != self._format:

@@ -27,7 +27,7 @@ the detector: the connection has lost it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class CheckedFrame:
     """What became of a frame.
 
     Attributes:
@@ -42,7 +42,7 @@ class Verdict:
     error: FaceblurError | None = None
 
 
-class _Question:
+class _InFlight:
     """One frame on its way to the detector."""
 
     def __init__(self, frame: RawFrame, deadline_s: float) -> None:
@@ -68,18 +68,18 @@ class _Question:
         return letterbox.to_source(faces)
 
 
-class _Asker:
+class _SubmitThread:
     """Calls the detector from a thread of its own: a server that hangs can hang that call too."""
 
     def __init__(self, detector: Detector, min_score: float, wake: Callable[[], None]) -> None:
         self._detector = detector
         self._min_score = min_score
         self._wake = wake
-        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
+        self._questions: SimpleQueue[_InFlight | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="faceblur-ask", daemon=True)
         self._thread.start()
 
-    def ask(self, question: _Question) -> None:
+    def ask(self, question: _InFlight) -> None:
         self._questions.put(question)
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class _Asker:
         while (question := self._questions.get()) is not None:
             self._submit(question)
 
-    def _submit(self, question: _Question) -> None:
+    def _submit(self, question: _InFlight) -> None:
         canvas = question.frame.canvas
         assert canvas is not None
 
@@ -116,7 +116,7 @@ class _Asker:
         future.add_done_callback(answered)
 
 
-class Checker:
+class DetectionScheduler:
     """Decides for each frame of one camera whether it can be shown. For one thread.
 
     While it is blind (the last frames could not be checked) every frame is refused as it comes, at
@@ -140,19 +140,21 @@ class Checker:
             deadline_s: From a frame's arrival to its answer.
             wake: Called from other threads when there is something to `collect`.
         """
-        self._new_asker: Callable[[], _Asker] = lambda: _Asker(detector, min_score, wake)
+        self._new_asker: Callable[[], _SubmitThread] = lambda: _SubmitThread(
+            detector, min_score, wake
+        )
         self._asker = self._new_asker()
-        self._hung: list[_Asker] = []
+        self._hung: list[_SubmitThread] = []
         self._deadline_s = deadline_s
-        self._queue: deque[_Question | RawFrame] = deque()
+        self._queue: deque[_InFlight | RawFrame] = deque()
         """Frames in order: those that were asked about, and those between them."""
         self._waiting: RawFrame | None = None
         """The newest, while the detector is busy."""
         self._skipping = False
         """A frame that carried a canvas was dropped, so those up to the next one go too."""
-        self._asked: set[_Question] = set()
+        self._asked: set[_InFlight] = set()
         """Whatever the detector has not answered, or has not copied."""
-        self._probes: set[_Question] = set()
+        self._probes: set[_InFlight] = set()
         self.dropped = 0
         self.is_blind = False
         self.error: FaceblurError = ServerError("frames were not checked yet")
@@ -161,7 +163,7 @@ class Checker:
         """When `collect` has to be called at the latest, `time.monotonic()`."""
         if self._queue:
             head = self._queue[0]
-            return head.expires_s if isinstance(head, _Question) else 0.0
+            return head.expires_s if isinstance(head, _InFlight) else 0.0
         if self._waiting is not None:
             return self._waiting.arrived_s + self._deadline_s
         return float("inf")
@@ -180,7 +182,7 @@ class Checker:
         self._skipping = False
         self._waiting = frame
 
-    def collect(self, now_s: float) -> Iterator[Verdict]:
+    def collect(self, now_s: float) -> Iterator[CheckedFrame]:
         """All frames whose turn has come, in order."""
         self._tidy(now_s)
         while True:
@@ -201,13 +203,13 @@ class Checker:
         """Release every frame, and ask about none any more."""
         self._asker.close()
         for each in self._queue:
-            (each.frame if isinstance(each, _Question) else each).release()
+            (each.frame if isinstance(each, _InFlight) else each).release()
         self._queue.clear()
         if self._waiting is not None:
             self._waiting.release()
             self._waiting = None
 
-    def _next(self, now_s: float) -> Verdict | None:
+    def _next(self, now_s: float) -> CheckedFrame | None:
         if not self._queue:
             return self._refused(now_s)
         head = self._queue[0]
@@ -215,12 +217,12 @@ class Checker:
             # Nothing of before the failure is waited for, but it may show that it is over.
             self._queue.popleft()
             if isinstance(head, RawFrame):
-                return Verdict(head, error=self.error)
+                return CheckedFrame(head, error=self.error)
             self._probes.add(head)
-            return Verdict(head.frame, error=self.error)
+            return CheckedFrame(head.frame, error=self.error)
         if isinstance(head, RawFrame):
             self._queue.popleft()
-            return Verdict(head)
+            return CheckedFrame(head)
         if head.answer.done():
             result = head.result()
             late = now_s > head.expires_s
@@ -228,25 +230,25 @@ class Checker:
             if late:
                 result = self._late()
             if isinstance(result, FaceblurError):
-                return Verdict(head.frame, error=result)
-            return Verdict(head.frame, faces=result)
+                return CheckedFrame(head.frame, error=result)
+            return CheckedFrame(head.frame, faces=result)
         if now_s > head.expires_s:
             self._queue.popleft()
-            return Verdict(head.frame, error=self._late())
+            return CheckedFrame(head.frame, error=self._late())
         return None
 
-    def _refused(self, now_s: float) -> Verdict | None:
+    def _refused(self, now_s: float) -> CheckedFrame | None:
         """The frame that waits, if it cannot be asked about any more or we are blind."""
         frame = self._waiting
         if frame is None:
             return None
         if self.is_blind:
             self._waiting = None
-            return Verdict(frame, error=self.error)
+            return CheckedFrame(frame, error=self.error)
         if now_s <= frame.arrived_s + self._deadline_s:
             return None
         self._waiting = None
-        return Verdict(frame, error=self._late())
+        return CheckedFrame(frame, error=self._late())
 
     def _late(self) -> DeadlineError:
         return DeadlineError(f"the detector did not answer within {self._deadline_s:g} s")
@@ -255,7 +257,7 @@ class Checker:
         frame = self._waiting
         if frame is None or len(self._asked) >= IN_FLIGHT or len(self._hung) >= MAX_HUNG:
             return
-        question = _Question(frame, self._deadline_s)
+        question = _InFlight(frame, self._deadline_s)
         self._asked.add(question)
         self._asker.ask(question)
         if self.is_blind:

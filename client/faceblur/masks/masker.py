@@ -24,9 +24,9 @@ import numpy as np
 
 from faceblur.detections import Detections
 from faceblur.image.io import read_image
-from faceblur.image.pixels import Array, Picture, check_pixels, flattened, to_uint8
+from faceblur.image.pixels import Array, BgrImage, check_pixels, flattened, to_uint8
 from faceblur.masks.areas import Area
-from faceblur.masks.regions import Region, lay_out, steps
+from faceblur.masks.regions import Region, plan_regions, steps
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import Surface
 
@@ -52,7 +52,7 @@ class Masker:
             InputError: The overlay picture cannot be read.
         """
         self.style = MaskStyle() if style is None else style
-        self._overlays: list[Picture] = []
+        self._overlays: list[BgrImage] = []
         if self.style.mode == "image" and self.style.image is not None:
             self._overlays = _overlays(self.style.image, self.style.colour)
 
@@ -72,7 +72,7 @@ class Masker:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
         """
         style = self.style
-        faces = lay_out(
+        faces = plan_regions(
             surface,
             detections,
             shape=style.shape,
@@ -136,11 +136,11 @@ class Masker:
 
 
 @cache
-def _nobody() -> Picture:
+def _nobody() -> BgrImage:
     """A blurred face like everybody's and nobody's, uint8 BGR, whole samples to each cell."""
     light = np.outer(_NOBODY_DOWN, _NOBODY_ACROSS)
     cells = np.multiply.outer(light, np.array(_NOBODY_TONE))
-    picture: Picture = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)
+    picture: BgrImage = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)
     return picture
 
 
@@ -195,7 +195,7 @@ def _is_packed(view: Array) -> bool:
     return packed and (view.ndim == 2 or view.strides[2] == view.itemsize)
 
 
-def _overlays(image: Path | Array, colour: tuple[int, int, int]) -> list[Picture]:
+def _overlays(image: Path | Array, colour: tuple[int, int, int]) -> list[BgrImage]:
     """The overlay in BGR without holes, and copies of half the size each, smallest first."""
     pixels = image if isinstance(image, np.ndarray) else next(read_image(image).pages).pixels
     check_pixels(pixels)

@@ -14,7 +14,7 @@ from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.schema import JsonObject
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 
 _TILES = ", ".join(get_args(Tiles))
 
@@ -46,7 +46,7 @@ class Policy:
     min_face: float = 0.0
     zones: tuple[Zone, ...] = ()
     spans: tuple[Span, ...] = ()
-    cover: CoverOptions | None = field(default_factory=CoverOptions)
+    cover: TrackingOptions | None = field(default_factory=TrackingOptions)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -118,12 +118,12 @@ class Policy:
         return cls(**settings)
 
 
-def _cover(value: object, where: str) -> CoverOptions | None:
+def _cover(value: object, where: str) -> TrackingOptions | None:
     if value is None:
         return None
     read = JsonObject(value, where)
     settings: dict[str, Any] = {}
-    for entry in dataclasses.fields(CoverOptions):
+    for entry in dataclasses.fields(TrackingOptions):
         if entry.name not in read:
             continue
         if entry.default is None and read.any(entry.name) is None:
@@ -133,4 +133,4 @@ def _cover(value: object, where: str) -> CoverOptions | None:
         else:
             settings[entry.name] = read.number(entry.name)
     read.finish()
-    return CoverOptions(**settings)
+    return TrackingOptions(**settings)

@@ -129,7 +129,7 @@ def steps(surface: Surface) -> tuple[int, int]:
     )
 
 
-def lay_out(
+def plan_regions(
     surface: Surface,
     detections: Detections,
     *,

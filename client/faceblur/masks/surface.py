@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from faceblur.errors import InputError
-from faceblur.image.pixels import _WHITE, Array, Picture, Plane, check_pixels
+from faceblur.image.pixels import _WHITE, Array, Plane, RgbImage, check_pixels
 
 
 class Surface(Protocol):
@@ -31,7 +31,7 @@ class Surface(Protocol):
     def planes(self) -> Sequence[Plane]:
         """Everything that shows, transparency excepted, in a fixed order."""
 
-    def encode(self, picture: Picture) -> list[Array]:
+    def encode(self, picture: RgbImage) -> list[Array]:
         """Put a part of a picture into this surface's colours.
 
         Args:
@@ -93,7 +93,7 @@ class ArraySurface:
         """The colours, or the grey."""
         return (self._plane,)
 
-    def encode(self, picture: Picture) -> list[Array]:
+    def encode(self, picture: RgbImage) -> list[Array]:
         """Put a part of a picture into this array's colours (see `Surface.encode`)."""
         target = self._plane.pixels
         colours: Array = picture

@@ -5,7 +5,7 @@ that swap tracks are both masked throughout.
 """
 
 from faceblur.tracking.live import LiveCover
-from faceblur.tracking.options import CoverOptions
-from faceblur.tracking.window import cover
+from faceblur.tracking.options import TrackingOptions
+from faceblur.tracking.window import fill_gaps
 
-__all__ = ["CoverOptions", "LiveCover", "cover"]
+__all__ = ["LiveCover", "TrackingOptions", "fill_gaps"]

@@ -8,13 +8,13 @@ from typing import Final, Generic
 
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import InputError
-from faceblur.tracking.options import CoverOptions
+from faceblur.tracking.options import TrackingOptions
 from faceblur.tracking.window import Frame, Window
 
 LIVE_HOLD_S: Final = 1.0
 """Nobody knows yet whether a lost face comes back: it is held for as long as a gap may last."""
 
-LIVE_OPTIONS: Final = CoverOptions(hold_s=LIVE_HOLD_S)
+LIVE_OPTIONS: Final = TrackingOptions(hold_s=LIVE_HOLD_S)
 
 
 class LiveCover(Generic[Frame]):
@@ -28,7 +28,7 @@ class LiveCover(Generic[Frame]):
 
     def __init__(
         self,
-        options: CoverOptions = LIVE_OPTIONS,
+        options: TrackingOptions = LIVE_OPTIONS,
         *,
         threshold: float,
         lookahead: int = 0,

@@ -14,7 +14,7 @@ _TRACK_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoverOptions:
+class TrackingOptions:
     """Settings of the cover over time.
 
     Attributes:
@@ -66,7 +66,7 @@ class CoverOptions:
         """How far a face reaches, at most `limit_s`, by its `Track.evidence`."""
         return min(limit_s, self.trust_s * evidence)
 
-    def within(self, frame_bytes: int, *, budget: int = BUFFER_BYTES) -> CoverOptions:
+    def within(self, frame_bytes: int, *, budget: int = BUFFER_BYTES) -> TrackingOptions:
         """The same, with no more frames held back than fit into a budget of memory."""
         fitting = max(1, budget // max(1, frame_bytes))
         return replace(self, max_frames=min(self.max_frames, fitting))

@@ -13,7 +13,7 @@ import numpy as np
 from faceblur.detections import Detections, FloatArray
 from faceblur.tracking import motion
 from faceblur.tracking.association import ways
-from faceblur.tracking.options import CoverOptions
+from faceblur.tracking.options import TrackingOptions
 from faceblur.tracking.scene_cuts import CutDetector
 from faceblur.tracking.tracker import Track, Tracker
 
@@ -53,7 +53,7 @@ class Window(Generic[Frame]):
     the last one.
     """
 
-    def __init__(self, options: CoverOptions, *, threshold: float) -> None:
+    def __init__(self, options: TrackingOptions, *, threshold: float) -> None:
         """Start empty.
 
         Args:
@@ -91,8 +91,8 @@ class Window(Generic[Frame]):
 
         Args:
             frame: Anything; it is given back by `pop`.
-            found: What the detector found, at scores from `CoverOptions.min_score` on; None if it
-                was not asked.
+            found: What the detector found, at scores from `TrackingOptions.min_score` on; None if
+                it was not asked.
             time_s: When the frame is shown; later than the one before.
             thumbnail: As from `cuts.thumbnail`; None if cuts do not matter.
             starts_scene: It is known to begin another scene.
@@ -252,10 +252,10 @@ def _sighting(track: Track, number: int, *, leaving: bool) -> _Sighting | None:
     return _Sighting(track, track.times[at], track.rows[at])
 
 
-def cover(
+def fill_gaps(
     checked: Iterable[tuple[Frame, Detections | None]],
     *,
-    options: CoverOptions,
+    options: TrackingOptions,
     threshold: float,
     time_s: Callable[[Frame], float],
     thumbnail: Callable[[Frame], FloatArray] | None = None,

@@ -23,7 +23,7 @@ _BT601: Final = 6
 _LIMITED: Final = 1
 
 
-class FrameFitter:
+class PixelFormatConverter:
     """Fits the frames of one video to one encoder.
 
     Attributes:

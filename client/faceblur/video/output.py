@@ -19,7 +19,7 @@ import av
 
 from faceblur.errors import FaceblurError, InputError
 from faceblur.video.containers import Container
-from faceblur.video.conversion import FrameFitter
+from faceblur.video.conversion import PixelFormatConverter
 from faceblur.video.decoder import reason
 from faceblur.video.encoders import EncoderChoice
 from faceblur.video.metadata import describe, muxer_options
@@ -50,7 +50,7 @@ class OutputPlan:
     source: VideoSource
     options: VideoOptions
     choice: EncoderChoice
-    fitter: FrameFitter
+    fitter: PixelFormatConverter
     start_s: Fraction
     survey: Survey
 

@@ -12,7 +12,7 @@ import av
 
 from faceblur.errors import InputError, OutputError
 from faceblur.video.containers import container_for
-from faceblur.video.conversion import FrameFitter
+from faceblur.video.conversion import PixelFormatConverter
 from faceblur.video.decoder import reason
 from faceblur.video.encoders import choose_encoder
 from faceblur.video.frames import SourceFrame
@@ -53,7 +53,7 @@ class VideoSink:
             source,
             options,
             choice,
-            FrameFitter(source.properties, choice),
+            PixelFormatConverter(source.properties, choice),
             Fraction(0) if container.clock_starts_anywhere else source.start_s,
             survey(source, options),
         )

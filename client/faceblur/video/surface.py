@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError
-from faceblur.image.pixels import Array, Picture, Plane
+from faceblur.image.pixels import Array, Plane, RgbImage
 from faceblur.video.frames import spans_all_values
 
 # Luma weights of red and blue by AVColorSpace; ITU-T H.273, table 4.
@@ -136,7 +136,7 @@ class VideoSurface:
         """Y, U, V, or Y alone, or G, B, R."""
         return self._planes
 
-    def encode(self, picture: Picture) -> list[Array]:
+    def encode(self, picture: RgbImage) -> list[Array]:
         """Put a part of a picture into this frame's matrix, range and depth."""
         bgr = picture.astype(np.float32) / 255
         if self._frame.format.is_rgb:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from faceblur.errors import InputError
 
-Picture = npt.NDArray[np.uint8]
+RgbImage = npt.NDArray[np.uint8]
 
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -79,7 +79,7 @@ def _unique_stems(paths: Iterable[Path]) -> dict[str, Path]:
     return {path.stem: path for path in known if counts[path.stem] == 1}
 
 
-def open_picture(path: Path) -> Picture:
+def open_picture(path: Path) -> RgbImage:
     """Decode one picture file to RGB, turned upright as its EXIF tag says; alpha is dropped.
 
     Viewers and labelling tools show pictures upright, so that is what labels were drawn on.

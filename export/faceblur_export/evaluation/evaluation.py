@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError
-from faceblur_export.evaluation.matching import BoolArray, Findings
+from faceblur_export.evaluation.matching import BoolArray, MatchedFaces
 from faceblur_export.evaluation.metrics import UNMATCHED, Float64Array, average_precision, ratio
 
 HEIGHT_BINS: tuple[tuple[float, float], ...] = ((8, 16), (16, 32), (32, 64), (64, np.inf))
@@ -59,13 +59,13 @@ def resample(pictures: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> 
     return draw.multinomial(pictures, chances, size=resamples).astype(np.float64)
 
 
-def precision_recall(findings: Findings) -> tuple[Float64Array, Float64Array, Float64Array]:
+def precision_recall(findings: MatchedFaces) -> tuple[Float64Array, Float64Array, Float64Array]:
     """(D,) precision, recall and score of falling thresholds, one per detection."""
     order, precision, recall = _curves(findings, np.ones((1, len(findings.pictures))))
     return precision[0], recall[0], findings.det_score[order]
 
 
-def ap50(findings: Findings, weights: Weights | None = None) -> Float64Array:
+def ap50(findings: MatchedFaces, weights: Weights | None = None) -> Float64Array:
     """Average precision, for the data set or for each row of weights."""
     rows = np.ones((1, len(findings.pictures))) if weights is None else weights
     parts = []
@@ -76,7 +76,7 @@ def ap50(findings: Findings, weights: Weights | None = None) -> Float64Array:
 
 
 def _curves(
-    findings: Findings, weights: Weights
+    findings: MatchedFaces, weights: Weights
 ) -> tuple[npt.NDArray[np.intp], Float64Array, Float64Array]:
     order = np.argsort(-findings.det_score, kind="stable")
     counts = weights[:, findings.det_picture[order]]
@@ -102,7 +102,7 @@ class Share:
         return float(self.part.sum() / self.whole.sum()) if self.whole.sum() else None
 
 
-def recall_share(findings: Findings, threshold: float, chosen: BoolArray) -> Share:
+def recall_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Faces found, of the chosen (F,) ones."""
     pictures = len(findings.pictures)
     whole = np.bincount(findings.face_picture[chosen], minlength=pictures)
@@ -111,7 +111,7 @@ def recall_share(findings: Findings, threshold: float, chosen: BoolArray) -> Sha
     return Share(part.astype(np.float64), whole.astype(np.float64))
 
 
-def precision_share(findings: Findings, threshold: float, chosen: BoolArray) -> Share:
+def precision_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Detections that match a face, of the chosen (D,) ones above the threshold."""
     pictures = len(findings.pictures)
     kept = chosen & (findings.det_score > threshold)
@@ -137,7 +137,7 @@ def estimate(share: Share, weights: Weights) -> Estimate:
     return Estimate(value, low, high)
 
 
-def evaluate(findings: Findings, *, threshold: float, seed: int = SEED) -> dict[str, Any]:
+def evaluate(findings: MatchedFaces, *, threshold: float, seed: int = SEED) -> dict[str, Any]:
     """All figures of a model on a data set.
 
     Args:
@@ -175,7 +175,7 @@ def evaluate(findings: Findings, *, threshold: float, seed: int = SEED) -> dict[
 
 
 def _bin_figures(
-    findings: Findings, threshold: float, weights: Weights, low: float, high: float
+    findings: MatchedFaces, threshold: float, weights: Weights, low: float, high: float
 ) -> dict[str, Any]:
     faces = (findings.face_height >= low) & (findings.face_height < high)
     detections = (findings.det_height >= low) & (findings.det_height < high)
@@ -191,7 +191,7 @@ def _bin_figures(
 
 
 def compare(
-    candidate: Findings, other: Findings, *, threshold: float, seed: int = SEED
+    candidate: MatchedFaces, other: MatchedFaces, *, threshold: float, seed: int = SEED
 ) -> dict[str, Any]:
     """Differences between two models on the same pictures, candidate minus other.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from faceblur_export.evaluation.evaluation import evaluate
 from faceblur_export.evaluation.inference import LetterboxStyle, Progress, open_detector
-from faceblur_export.evaluation.matching import Findings, match_pictures, read_labelled
+from faceblur_export.evaluation.matching import MatchedFaces, match_pictures, read_labelled
 from faceblur_export.evaluation.report import bin_name
 
 
@@ -29,7 +29,7 @@ class Ruler:
     threshold: float
     progress: Progress = iter
 
-    def measure(self, data: Path, model: str) -> tuple[dict[str, Any], Findings]:
+    def measure(self, data: Path, model: str) -> tuple[dict[str, Any], MatchedFaces]:
         """Detect and evaluate.
 
         Raises:

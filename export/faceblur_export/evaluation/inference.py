@@ -44,7 +44,7 @@ class Progress(Protocol):
         """The same items."""
 
 
-def plan_letterbox(
+def plan_model_input(
     width: int,
     height: int,
     *,
@@ -153,7 +153,9 @@ def detect_picture(
         ServerError: The detector failed.
     """
     height, width = picture.shape[:2]
-    letterbox = plan_letterbox(width, height, size=size, stride=detector.model.stride, style=style)
+    letterbox = plan_model_input(
+        width, height, size=size, stride=detector.model.stride, style=style
+    )
     canvas = fit_picture(picture, letterbox, style=style)
     return detector.submit(canvas, min_score=min_score).result(DETECT_TIMEOUT_S), letterbox
 

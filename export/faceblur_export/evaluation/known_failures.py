@@ -25,8 +25,8 @@ MIN_IOU = 0.4
 
 FACE_HEIGHT = float(canary.FACE[3] - canary.FACE[1])
 
-Picture = npt.NDArray[np.uint8]
-Detect = Callable[[Picture, float], Detections]
+RgbImage = npt.NDArray[np.uint8]
+Detect = Callable[[RgbImage, float], Detections]
 """Finds the faces of a canvas that score more than a number."""
 
 
@@ -41,7 +41,7 @@ class Rendition:
     """
 
     name: str
-    canvas: Picture
+    canvas: RgbImage
     box: npt.NDArray[np.float64]
 
 
@@ -125,23 +125,23 @@ def _place(
     return Rendition(name, np.asarray(canvas, np.uint8), np.clip(box, 0, [*CANVAS[::-1]] * 2))
 
 
-def _dark(canvas: Picture) -> Picture:
+def _dark(canvas: RgbImage) -> RgbImage:
     noise = np.random.default_rng(0).normal(0, 1.5, canvas.shape)
     return np.clip(canvas * 0.02 + noise, 0, 255).astype(np.uint8)
 
 
-def _moved(canvas: Picture, pixels: int) -> Picture:
+def _moved(canvas: RgbImage, pixels: int) -> RgbImage:
     return np.asarray(cv2.blur(canvas, (pixels, 1)), np.uint8)
 
 
-def _covered(rendition: Rendition) -> Picture:
+def _covered(rendition: Rendition) -> RgbImage:
     canvas = rendition.canvas.copy()
     x1, y1, x2, y2 = (round(float(value)) for value in rendition.box)
     canvas[(y1 + y2) // 2 : y2 + 6, x1 - 6 : x2 + 6] = (60, 90, 130)
     return canvas
 
 
-def _window(rendition: Rendition) -> Picture:
+def _window(rendition: Rendition) -> RgbImage:
     """The part of the canvas around the face that is worth showing, brightened when dark."""
     x, y = (rendition.box[:2] + rendition.box[2:]) / 2
     reach = max(16.0, 1.3 * float((rendition.box[2:] - rendition.box[:2]).max()))

@@ -36,7 +36,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class MatchedFaces:
     """Detections and faces of a data set, and which found which.
 
     The canvas is what the network sees. Detections come picture by picture, best score first;
@@ -94,7 +94,7 @@ def match_pictures(
     style: LetterboxStyle = "canonical",
     min_score: float = MIN_SCORE,
     progress: Progress = iter,
-) -> Findings:
+) -> MatchedFaces:
     """Detect faces in labelled pictures and match them.
 
     Args:
@@ -162,7 +162,7 @@ def match_picture(
     )
 
 
-def join_findings(pictures: Sequence[Path], parts: Sequence[PictureFindings]) -> Findings:
+def join_findings(pictures: Sequence[Path], parts: Sequence[PictureFindings]) -> MatchedFaces:
     """Put the findings of pictures one after the other."""
     det_counts = np.array([len(part.det_score) for part in parts], np.intp)
     face_counts = np.array([len(part.face_score) for part in parts], np.intp)
@@ -175,7 +175,7 @@ def join_findings(pictures: Sequence[Path], parts: Sequence[PictureFindings]) ->
 
     det_face = stacked("det_face").astype(np.intp)
     det_face[det_face != UNMATCHED] += np.repeat(first_face, det_counts)[det_face != UNMATCHED]
-    return Findings(
+    return MatchedFaces(
         pictures=tuple(pictures),
         det_picture=np.repeat(numbers, det_counts),
         det_score=stacked("det_score"),

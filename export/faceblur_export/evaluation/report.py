@@ -16,7 +16,7 @@ from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import open_picture
 from faceblur_export.evaluation.evaluation import precision_recall
-from faceblur_export.evaluation.matching import Findings
+from faceblur_export.evaluation.matching import MatchedFaces
 
 TILE = 176
 """Side of a crop on the sheet of misses, pixels."""
@@ -56,7 +56,7 @@ def write_figure(path: Path, figure: Figure, *, facts: str | None = None) -> Non
         figure.savefig(part, format="png", dpi=110, metadata={FACTS_KEY: facts})
 
 
-def curve_figure(models: Sequence[tuple[str, Findings, Mapping[str, Any]]]) -> Figure:
+def curve_figure(models: Sequence[tuple[str, MatchedFaces, Mapping[str, Any]]]) -> Figure:
     """Precision over recall, and recall by face height, for one model or several.
 
     Args:
@@ -112,14 +112,14 @@ def bin_name(row: Mapping[str, Any]) -> str:
     return f"{row['min']:g}+" if row["max"] is None else f"{row['min']:g}–{row['max']:g}"
 
 
-def worst_misses(findings: Findings, *, threshold: float, count: int) -> npt.NDArray[np.intp]:
+def worst_misses(findings: MatchedFaces, *, threshold: float, count: int) -> npt.NDArray[np.intp]:
     """Rows of the faces that a viewer would least forgive: not found, tallest first."""
     missed = np.flatnonzero(~findings.is_found(threshold))
     order = np.argsort(-findings.face_height[missed], kind="stable")
     return missed[order][:count]
 
 
-def misses_sheet(findings: Findings, *, threshold: float) -> npt.NDArray[np.uint8]:
+def misses_sheet(findings: MatchedFaces, *, threshold: float) -> npt.NDArray[np.uint8]:
     """Crops around the tallest missed faces, each with its height and best score.
 
     Returns:

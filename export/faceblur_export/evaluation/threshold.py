@@ -38,7 +38,7 @@ import numpy as np
 from faceblur.errors import InputError
 from faceblur_export.evaluation.evaluation import SEED, resample
 from faceblur_export.evaluation.inference import MIN_SCORE
-from faceblur_export.evaluation.matching import Findings
+from faceblur_export.evaluation.matching import MatchedFaces
 from faceblur_export.evaluation.metrics import UNMATCHED, Float64Array
 
 MISS_COST: Final = 10.0
@@ -77,7 +77,7 @@ class ThresholdChoice:
 
 
 def choose_threshold(
-    findings: Findings, *, miss_cost: float = MISS_COST, seed: int = SEED
+    findings: MatchedFaces, *, miss_cost: float = MISS_COST, seed: int = SEED
 ) -> ThresholdChoice:
     """Apply the rule.
 
@@ -117,7 +117,7 @@ def choose_threshold(
     )
 
 
-def errors_per_picture(findings: Findings) -> tuple[Float64Array, Float64Array]:
+def errors_per_picture(findings: MatchedFaces) -> tuple[Float64Array, Float64Array]:
     """Misses and extras of each picture at each threshold of the grid; (pictures, grid) both."""
     grid = np.asarray(GRID)
     shape = (len(findings.pictures), len(grid))

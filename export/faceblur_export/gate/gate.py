@@ -38,7 +38,12 @@ from faceblur_export.evaluation.evaluation import (
     resample,
 )
 from faceblur_export.evaluation.inference import Progress
-from faceblur_export.evaluation.matching import BoolArray, Findings, match_pictures, read_labelled
+from faceblur_export.evaluation.matching import (
+    BoolArray,
+    MatchedFaces,
+    match_pictures,
+    read_labelled,
+)
 from faceblur_export.evaluation.metrics import Float64Array
 from faceblur_export.gate.record import GateRecord, Loss
 from faceblur_export.onnx_graph.file import read_onnx
@@ -148,7 +153,7 @@ def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
 
 def _findings(
     model: Path, pictures: list[LabelledPicture], *, size: int, progress: Progress
-) -> Findings:
+) -> MatchedFaces:
     with _opened(model) as detector:
         return match_pictures(detector, pictures, size=size, progress=progress)
 
@@ -163,14 +168,14 @@ def _opened(model: Path) -> Iterator[InProcessDetector]:
         detector.close()
 
 
-def _bins(findings: Findings) -> Iterator[tuple[str, BoolArray]]:
+def _bins(findings: MatchedFaces) -> Iterator[tuple[str, BoolArray]]:
     """Each bin of face heights, and which (F,) faces are in it."""
     for bottom, top in HEIGHT_BINS:
         name = f"{bottom:g}–{top:g} px" if np.isfinite(top) else f"{bottom:g} px and more"
         yield name, (findings.face_height >= bottom) & (findings.face_height < top)
 
 
-def _check_enough(findings: Findings, data: Path) -> None:
+def _check_enough(findings: MatchedFaces, data: Path) -> None:
     for name, chosen in _bins(findings):
         if chosen.sum() < MIN_FACES:
             raise InputError(
@@ -179,7 +184,9 @@ def _check_enough(findings: Findings, data: Path) -> None:
             )
 
 
-def _losses(reference: Findings, candidate: Findings, *, threshold: float) -> Iterator[Loss]:
+def _losses(
+    reference: MatchedFaces, candidate: MatchedFaces, *, threshold: float
+) -> Iterator[Loss]:
     weights = resample(len(reference.pictures))
     averages = [float(ap50(findings)[0]) for findings in (reference, candidate)]
     yield _loss(

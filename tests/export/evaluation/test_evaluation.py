@@ -19,8 +19,8 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.evaluation import acceptance as bar
 from faceblur_export.evaluation.evaluation import ap50, compare, evaluate, precision_recall
-from faceblur_export.evaluation.inference import fit_picture, plan_letterbox
-from faceblur_export.evaluation.matching import Findings, join_findings, match_picture
+from faceblur_export.evaluation.inference import fit_picture, plan_model_input
+from faceblur_export.evaluation.matching import MatchedFaces, join_findings, match_picture
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
     average_precision,
@@ -42,7 +42,7 @@ def detections(*scored: tuple[Box, float]) -> Detections:
     return Detections.from_rows(rows)
 
 
-def findings(*pictures: tuple[list[tuple[Box, float]], list[Box]]) -> Findings:
+def findings(*pictures: tuple[list[tuple[Box, float]], list[Box]]) -> MatchedFaces:
     """What was found in pictures of 640 × 640, each with detections and faces."""
     parts = [
         match_picture(detections(*found), np.reshape(faces, (-1, 4)), SQUARE)
@@ -99,7 +99,7 @@ class TestAveragePrecision:
     def test_between_nothing_and_the_final_recall(self, scores, hits):
         right = hits.draw(hnp.arrays(bool, len(scores)))
         count = len(scores)
-        found = Findings(
+        found = MatchedFaces(
             pictures=(Path("a"),),
             det_picture=np.zeros(count, np.intp),
             det_score=scores,
@@ -201,7 +201,7 @@ class TestByHeight:
         json.dumps(report, allow_nan=False)
 
 
-def many(hit: float, pictures: int = 60, seed: int = 0) -> Findings:
+def many(hit: float, pictures: int = 60, seed: int = 0) -> MatchedFaces:
     """Pictures with three large faces of which a share is found."""
     draw = np.random.default_rng(seed)
     made = []
@@ -258,7 +258,7 @@ class TestCompare:
 
 
 class TestBar:
-    def judged(self, candidate: Findings, other: Findings, ratio: float) -> list[bool]:
+    def judged(self, candidate: MatchedFaces, other: MatchedFaces, ratio: float) -> list[bool]:
         difference = compare(candidate, other, threshold=0.2)
         return [verdict.met for verdict in bar.judge("set", difference, ap50_ratio=ratio)]
 
@@ -284,13 +284,13 @@ class TestBar:
 
 class TestLetterboxStyles:
     def test_the_reference_pads_to_64(self):
-        plan = plan_letterbox(1024, 768, style="rectangular")
+        plan = plan_model_input(1024, 768, style="rectangular")
         assert (plan.shape, plan.resized, plan.top) == ((512, 640), (640, 480), 16)
-        assert plan_letterbox(1024, 768).shape == (480, 640)
+        assert plan_model_input(1024, 768).shape == (480, 640)
 
     @given(st.integers(1, 4000), st.integers(1, 4000))
     def test_boxes_come_back_where_they_were(self, width, height):
-        plan = plan_letterbox(width, height, style="rectangular")
+        plan = plan_model_input(width, height, style="rectangular")
         assert max(plan.resized) == 640
         assert min(plan.resized) > 0
         assert all(side % 64 == 0 for side in plan.shape)
@@ -301,7 +301,7 @@ class TestLetterboxStyles:
 
     def test_a_picture_fills_its_window(self):
         picture = np.full((300, 1000, 3), 200, np.uint8)
-        plan = plan_letterbox(1000, 300, style="rectangular")
+        plan = plan_model_input(1000, 300, style="rectangular")
         canvas = fit_picture(picture, plan, style="rectangular")
         assert canvas.shape == (*plan.shape, 3)
         assert (canvas[plan.top : plan.top + plan.resized[1]] == 200).all()
@@ -309,7 +309,7 @@ class TestLetterboxStyles:
 
     def test_a_size_that_the_reference_cannot_take(self):
         with pytest.raises(InputError, match="not a multiple of 64"):
-            plan_letterbox(100, 100, size=600, style="rectangular")
+            plan_model_input(100, 100, size=600, style="rectangular")
 
 
 def test_worst_misses_are_the_tallest():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceblur.errors import InputError
-from faceblur_export.evaluation.matching import Findings
+from faceblur_export.evaluation.matching import MatchedFaces
 from faceblur_export.evaluation.metrics import UNMATCHED
 from faceblur_export.evaluation.threshold import (
     GRID,
@@ -25,12 +25,12 @@ from faceblur_training.cli.train import main
 
 def findings(
     *, faces: list[float], extras: list[float], face_px: float = 40, extra_px: float = 40
-) -> Findings:
+) -> MatchedFaces:
     """One picture per face and per extra, each with the score of its detection (-1: none)."""
     found = np.array([score for score in faces if score >= 0])
     count, hits = len(faces) + len(extras), len(found)
     numbers = np.flatnonzero(np.array(faces) >= 0) if faces else np.zeros(0, np.intp)
-    return Findings(
+    return MatchedFaces(
         pictures=tuple(Path(str(n)) for n in range(count)),
         det_picture=np.concatenate([numbers, np.arange(len(faces), count)]).astype(np.intp),
         det_score=np.concatenate([found, extras]),

@@ -25,7 +25,7 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError, OutputError
 from faceblur.live.config.config import FleetConfig, read_config
 from faceblur.live.config.secrets import Secrets
-from faceblur.live.detector import LiveDetector
+from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.service import fleet as fleet_module
@@ -198,7 +198,7 @@ def test_nothing_in_a_changed_file_ends_a_service(
 ) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text("listen:\ncameras: {a: {source: testpattern, sinks: ['null']}}\n")
-    nobody = LiveDetector(SessionOptions(), open_=_refuses)
+    nobody = ReconnectingDetector(SessionOptions(), open_=_refuses)
     service = Service(
         file, guard=SecretFilter(), open_detector=lambda _: nobody, open_camera=opened
     )

@@ -13,7 +13,7 @@ import numpy as np
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
 from faceblur_export.data.formats import read_folder
-from faceblur_export.data.image_files import Picture, open_picture
+from faceblur_export.data.image_files import RgbImage, open_picture
 from faceblur_export.data.labelled_image import LabelledPicture
 from faceblur_training.data.pack import FloatArray
 
@@ -142,9 +142,9 @@ class _Samples:
     def __init__(self, total: int) -> None:
         wanted = min(total, SHEET_COLUMNS * SHEET_ROWS)
         self._numbers = {int(n) for n in np.linspace(0, total - 1, wanted)}
-        self._cells: list[Picture] = []
+        self._cells: list[RgbImage] = []
 
-    def offer(self, number: int, pixels: Picture, known: LabelledPicture) -> None:
+    def offer(self, number: int, pixels: RgbImage, known: LabelledPicture) -> None:
         """Keep the picture if it is one of those."""
         if number in self._numbers:
             name = known.path.name if known.labelled else f"{known.path.name}: unlabelled"
@@ -157,8 +157,8 @@ class _Samples:
 
 
 def draw_cell(
-    pixels: Picture, boxes: FloatArray, caption: str, *, side: int = SHEET_CELL
-) -> Picture:
+    pixels: RgbImage, boxes: FloatArray, caption: str, *, side: int = SHEET_CELL
+) -> RgbImage:
     """A picture (H, W, 3) fitted into a cell with red boxes around its faces, and its caption."""
     scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
@@ -175,7 +175,7 @@ def draw_cell(
     return cell
 
 
-def encode_sheet(cells: Sequence[Picture], *, columns: int) -> bytes:
+def encode_sheet(cells: Sequence[RgbImage], *, columns: int) -> bytes:
     """Equal cells row by row as one PNG.
 
     Raises:

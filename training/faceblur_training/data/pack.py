@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError, OutputError
-from faceblur_export.data.image_files import Picture, open_picture
+from faceblur_export.data.image_files import RgbImage, open_picture
 from faceblur_export.data.labelled_image import LabelledPicture
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Pack:
                 self._labelled = index["labelled"]
                 self._faces = index["faces"]
                 self._starts = index["starts"]
-            self._pixels: Picture = np.memmap(folder / "pixels.bin", np.uint8, "r")
+            self._pixels: RgbImage = np.memmap(folder / "pixels.bin", np.uint8, "r")
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(
                 f"{folder} is not a prepared data set ({error}); make it with faceblur-train pack"
@@ -86,7 +86,7 @@ class Pack:
         """Other processes open the files again instead of receiving the pixels."""
         return Pack, (self.folder,)
 
-    def picture(self, number: int) -> Picture:
+    def picture(self, number: int) -> RgbImage:
         """(H, W, 3) uint8 RGB, read-only."""
         height, width = self._sizes[number]
         start = self._offsets[number]
@@ -150,7 +150,7 @@ def write(
     return write_pack(folder, (_decoded(item, root, side) for item in progress(pictures)))
 
 
-def write_pack(folder: Path, items: Iterable[tuple[Entry, Picture]]) -> Pack:
+def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
     """Write decoded pictures as a pack, replacing an old one only when all went well.
 
     Args:
@@ -196,7 +196,7 @@ def _sentence(folder: Path, error: OSError) -> str:
     return f"the prepared data cannot be written to {folder}: {error.strerror or error}"
 
 
-def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, Picture]:
+def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, RgbImage]:
     image = open_picture(item.path)
     height, width = image.shape[:2]
     known = item.in_pixels(width, height)

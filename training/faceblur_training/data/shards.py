@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
-from faceblur_export.data.image_files import Picture
+from faceblur_export.data.image_files import RgbImage
 from faceblur_training.data.pack import Entry, FloatArray, Pack, write_pack
 
 PATTERN = "part-*.npz"
@@ -77,7 +77,7 @@ def open_bundle(folder: Path, out: Path) -> Pack:
     return write_pack(out, _items(folder))
 
 
-def _items(folder: Path) -> Iterator[tuple[Entry, Picture]]:
+def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
     for part in sorted(folder.glob(PATTERN)):
         try:
             with np.load(part, allow_pickle=False) as file:
@@ -96,7 +96,7 @@ def _items(folder: Path) -> Iterator[tuple[Entry, Picture]]:
             raise InputError(f"{part} is broken ({error}); copy it again") from error
 
 
-def _squeezed(entry: Entry, picture: Picture, side: int, quality: int) -> _Item:
+def _squeezed(entry: Entry, picture: RgbImage, side: int, quality: int) -> _Item:
     scale = min(1.0, side / max(entry.width, entry.height))
     faces = entry.faces.copy()
     if scale < 1:

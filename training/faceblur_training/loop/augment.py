@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur_export.data.image_files import Picture
+from faceblur_export.data.image_files import RgbImage
 from faceblur_training.data.pack import FACE_WIDTH, Pack
 
 FloatArray = npt.NDArray[np.float32]
@@ -142,7 +142,7 @@ class Sample:
         known: (side/8, side/8) bool, cells where a person listed the faces.
     """
 
-    image: Picture
+    image: RgbImage
     faces: FloatArray
     known: npt.NDArray[np.bool_] = field(repr=False)
 
@@ -318,7 +318,7 @@ def _plan_damage(rng: np.random.Generator, config: AugmentConfig) -> Damage:
     return Damage(gain, gamma, contrast, saturation, noise, blur, motion, shrink, jpeg)
 
 
-def _warp(image: Picture, tile: Tile) -> Picture:
+def _warp(image: RgbImage, tile: Tile) -> RgbImage:
     x1, y1, x2, y2 = tile.window
     matrix = _shift(np.asarray([-x1, -y1])) @ tile.matrix
     if tile.scale < 0.7:
@@ -344,7 +344,7 @@ def _warp(image: Picture, tile: Tile) -> Picture:
     return np.asarray(warped, np.uint8)
 
 
-def _damaged(image: Picture, plan: Plan) -> Picture:
+def _damaged(image: RgbImage, plan: Plan) -> RgbImage:
     damage = plan.damage
     if damage.shrink > 1:
         small = max(8, round(plan.side / damage.shrink))
@@ -373,7 +373,7 @@ def _damaged(image: Picture, plan: Plan) -> Picture:
 _NOISE = np.random.default_rng(0).normal(size=(520, 640, 3)).astype(np.float32)
 
 
-def _coloured(image: Picture, damage: Damage) -> Picture:
+def _coloured(image: RgbImage, damage: Damage) -> RgbImage:
     if damage.saturation != 1:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         image = np.asarray(
@@ -396,7 +396,7 @@ def _motion_kernel(length: int, angle: float) -> npt.NDArray[np.float32]:
     return np.asarray(kernel / max(float(kernel.sum()), 1e-6), np.float32)
 
 
-def _jpeg(image: Picture, quality: int) -> Picture:
+def _jpeg(image: RgbImage, quality: int) -> RgbImage:
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
     return image if decoded is None else np.asarray(decoded, np.uint8)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from faceblur.detection.letterbox import PAD_VALUE
-from faceblur_export.data.image_files import Picture
+from faceblur_export.data.image_files import RgbImage
 from faceblur_export.network import YOLOv5Face
 from faceblur_training.data.pack import FACE_WIDTH, Entry
 from faceblur_training.loop.augment import MIRROR
@@ -41,7 +41,7 @@ class Views:
     overlap: float = 0.5
 
 
-def label(teacher: YOLOv5Face, picture: Picture, views: Views) -> FloatArray:
+def label(teacher: YOLOv5Face, picture: RgbImage, views: Views) -> FloatArray:
     """Faces a teacher sees in one picture.
 
     Args:
@@ -105,7 +105,7 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def look(
-    model: YOLOv5Face, picture: Picture, side: int, *, mirrored: bool = False, least: float = 0.05
+    model: YOLOv5Face, picture: RgbImage, side: int, *, mirrored: bool = False, least: float = 0.05
 ) -> FloatArray:
     """Faces in one look, without duplicates.
 

@@ -18,20 +18,20 @@ import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
 from faceblur.detection import canary
-from faceblur.detection.detector import Canvas, ModelInfo
+from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.triton import server_token
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import hosts_of, is_loopback, proxy_for
-from faceblur.detection.triton.reply import Request
+from faceblur.detection.triton.reply import PendingRequest
 from faceblur.detection.triton.shared_memory import forget_abandoned_regions
 from faceblur.detection.triton.transports import (
     JPEG_ENSEMBLE,
     PIXELS_ENSEMBLE,
     JpegTransport,
-    Parcel,
+    Payload,
     RawTransport,
+    RequestTransport,
     SharedMemoryTransport,
-    Transporter,
     TransportName,
     compare,
 )
@@ -131,12 +131,12 @@ class TritonDetector:
         """How pictures travel."""
         return self._transporter.name
 
-    def submit(self, canvas: Canvas, *, min_score: float) -> Future[Detections]:
+    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         """Start looking for faces; see `faceblur.detection.detector.Detector`."""
         return self._submit(self._transporter, [canvas], min_score)[0]
 
     def submit_batch(
-        self, canvases: Sequence[Canvas], *, min_score: float
+        self, canvases: Sequence[ModelInput], *, min_score: float
     ) -> list[Future[Detections]]:
         """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
         if not canvases:
@@ -151,7 +151,7 @@ class TritonDetector:
         return futures
 
     def submit_everywhere(
-        self, canvas: Canvas, *, min_score: float
+        self, canvas: ModelInput, *, min_score: float
     ) -> Iterator[Future[Detections]]:
         """Send a canvas by each way that frames take; see `ManyWayDetector`."""
         if not isinstance(self._transporter, SharedMemoryTransport):
@@ -214,7 +214,7 @@ class TritonDetector:
         closing.join(CLOSE_TIMEOUT_S)
 
     def _submit(
-        self, transporter: Transporter, canvases: Sequence[Canvas], min_score: float
+        self, transporter: RequestTransport, canvases: Sequence[ModelInput], min_score: float
     ) -> list[Future[Detections]]:
         request = self._request(len(canvases))
         try:
@@ -226,10 +226,12 @@ class TritonDetector:
             request.fail(error)
         return request.futures
 
-    def _request(self, pictures: int) -> Request:
-        return Request(f"{self._token}-{next(self._numbers)}", pictures=pictures)
+    def _request(self, pictures: int) -> PendingRequest:
+        return PendingRequest(f"{self._token}-{next(self._numbers)}", pictures=pictures)
 
-    def _send(self, request: Request, ensemble: str, parcel: Parcel, min_score: float) -> None:
+    def _send(
+        self, request: PendingRequest, ensemble: str, parcel: Payload, min_score: float
+    ) -> None:
         scores = np.full((len(request.futures), 1), min_score, np.float32)
         lowest = grpcclient.InferInput("min_score", list(scores.shape), "FP32")
         lowest.set_data_from_numpy(scores)
@@ -276,7 +278,7 @@ class TritonDetector:
             stride=int(parameters.get("stride", 32)),
         )
 
-    def _choose_transporter(self) -> Transporter:
+    def _choose_transporter(self) -> RequestTransport:
         wanted, address = self.connection.transport, self.connection.address
         if wanted == "raw":
             return RawTransport()
@@ -298,7 +300,7 @@ class TritonDetector:
             logger.debug("no shared memory with %s: %s", address, error)
         return self._measure_transporters()
 
-    def _measure_transporters(self) -> Transporter:
+    def _measure_transporters(self) -> RequestTransport:
         """Pixels or JPEG, whichever brings a picture there and back sooner."""
         raw, jpeg = RawTransport(), JpegTransport()
         if not self._serves_jpeg():
@@ -309,7 +311,7 @@ class TritonDetector:
             canary.picture(),
             deadline_s=self.connection.deadline_s,
         )
-        chosen: Transporter = jpeg if times.prefers_jpeg else raw
+        chosen: RequestTransport = jpeg if times.prefers_jpeg else raw
         logger.info(
             "pictures go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
             self.connection.address,

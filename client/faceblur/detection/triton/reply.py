@@ -13,7 +13,7 @@ from faceblur.detections import ROW_WIDTH, Detections
 from faceblur.errors import ReplyError, ServerError
 
 
-class Request:
+class PendingRequest:
     """Pictures under way together.
 
     Args:

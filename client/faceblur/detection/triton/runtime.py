@@ -125,7 +125,7 @@ class TritonRuntime:
         return environment
 
 
-def lay_out_repository(
+def stage_repository(
     folder: Path,
     *,
     onnx: Path,

@@ -30,8 +30,8 @@ from faceblur.detection.triton.owners import PATTERN, is_gone, own_mark
 from faceblur.detection.triton.runtime import (
     MIN_INSTANCES,
     TritonRuntime,
-    lay_out_repository,
     server_share,
+    stage_repository,
 )
 from faceblur.detection.triton.shared_memory import (
     INSTANCE_BYTES,
@@ -181,7 +181,7 @@ class TritonServer:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{own_mark()}-"))
         try:
             self._runtime.lay_out_backends(self._folder / "backends")
-            lay_out_repository(
+            stage_repository(
                 self._folder / "models",
                 onnx=self.options.onnx,
                 model=self.options.model,

@@ -59,7 +59,7 @@ class Slot:
     is_given_up: bool = False
 
 
-class SharedSlots:
+class SharedMemoryPool:
     """A pool of regions, each used by one request at a time.
 
     Args:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur.detection.detector import Canvas
-from faceblur.detection.triton.shared_memory import SharedSlots, Slot
+from faceblur.detection.detector import ModelInput
+from faceblur.detection.triton.shared_memory import SharedMemoryPool, Slot
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError, ServerError
 
@@ -66,7 +66,7 @@ def _kept(failed: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Payload:
     """Canvases, packed for one request.
 
     Attributes:
@@ -78,7 +78,7 @@ class Parcel:
     done: Callable[[bool], None] = _kept
 
 
-class Transporter(Protocol):
+class RequestTransport(Protocol):
     """Packs canvases; safe to call from several threads."""
 
     @property
@@ -89,7 +89,7 @@ class Transporter(Protocol):
     def ensemble(self) -> str:
         """What the parcels are for."""
 
-    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
+    def pack(self, canvases: Sequence[ModelInput]) -> Payload:
         """Pack canvases of one shape, or copies of them.
 
         Raises:
@@ -106,11 +106,11 @@ class RawTransport:
     name: Final = "raw"
     ensemble: Final = PIXELS_ENSEMBLE
 
-    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
-        """See `Transporter`."""
+    def pack(self, canvases: Sequence[ModelInput]) -> Payload:
+        """See `RequestTransport`."""
         images = _images(canvases)
         images.set_data_from_numpy(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
-        return Parcel([images])
+        return Payload([images])
 
     def close(self) -> None:
         """Nothing is held."""
@@ -131,7 +131,7 @@ class SharedMemoryTransport:
     ensemble: Final = PIXELS_ENSEMBLE
 
     def __init__(self, client: Any, *, timeout_s: float) -> None:
-        self._slots = SharedSlots(client, timeout_s=timeout_s)
+        self._slots = SharedMemoryPool(client, timeout_s=timeout_s)
         try:
             self._slots.give_back(self._slots.take([np.zeros((1,), np.uint8)]))
         except InferenceServerException as error:
@@ -141,8 +141,8 @@ class SharedMemoryTransport:
         self._without = RawTransport()
         self._is_short = False
 
-    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
-        """See `Transporter`."""
+    def pack(self, canvases: Sequence[ModelInput]) -> Payload:
+        """See `RequestTransport`."""
         try:
             slot = self._slots.take(canvases)
         except OSError as error:
@@ -156,9 +156,9 @@ class SharedMemoryTransport:
             return self._without.pack(canvases)
         images = _images(canvases)
         images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
-        return Parcel([images], self._done(slot))
+        return Payload([images], self._done(slot))
 
-    def pack_each(self, canvas: Canvas, *, timeout_s: float) -> Iterator[Parcel]:
+    def pack_each(self, canvas: ModelInput, *, timeout_s: float) -> Iterator[Payload]:
         """Pack a canvas once into each region that there is, anywhere in it.
 
         Whoever has pointed the region's name at memory of his own cannot know where.
@@ -172,7 +172,7 @@ class SharedMemoryTransport:
             slot.memory[offset : offset + canvas.nbytes] = canvas.reshape(-1)
             images = _images([canvas])
             images.set_shared_memory(slot.name, canvas.nbytes, offset)
-            yield Parcel([images], self._done(slot))
+            yield Payload([images], self._done(slot))
 
     def _done(self, slot: Slot) -> Callable[[bool], None]:
         def done(failed: bool) -> None:
@@ -209,21 +209,21 @@ class JpegTransport:
     def __init__(self, *, quality: int = JPEG_QUALITY) -> None:
         self._quality = quality
 
-    def pack(self, canvases: Sequence[Canvas]) -> Parcel:
-        """See `Transporter`."""
+    def pack(self, canvases: Sequence[ModelInput]) -> Payload:
+        """See `RequestTransport`."""
         count = len(canvases)
         files = [[encode_jpeg(canvas, quality=self._quality)] for canvas in canvases]
         jpeg = grpcclient.InferInput("jpeg", [count, 1], "BYTES")
         jpeg.set_data_from_numpy(np.array(files, np.object_))
         size = grpcclient.InferInput("size", [count, 1], "INT32")
         size.set_data_from_numpy(np.full((count, 1), max(canvases[0].shape[:2]), np.int32))
-        return Parcel([jpeg, size])
+        return Payload([jpeg, size])
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _images(canvases: Sequence[Canvas]) -> Any:
+def _images(canvases: Sequence[ModelInput]) -> Any:
     """The input for pixels, without any."""
     return grpcclient.InferInput("images", [len(canvases), *canvases[0].shape], "UINT8")
 

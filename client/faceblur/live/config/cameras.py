@@ -20,7 +20,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.redaction import holds_secret
-from faceblur.tracking import CoverOptions
+from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 
 _NOT_LIVE: Final = {
@@ -43,7 +43,7 @@ _OWN: Final = {
 _COVER: Final = {
     # Set beside it, for the camera itself.
     name: hint
-    for name, hint in get_type_hints(CoverOptions).items()
+    for name, hint in get_type_hints(TrackingOptions).items()
     if name not in ("detect_every", "max_frames")
 }
 _SOURCE: Final = {
@@ -242,7 +242,7 @@ class CameraReader:
             self._problems.add(at, str(error))
             return None
 
-    def _cover(self, settings: dict[str, Located]) -> CoverOptions | None:
+    def _cover(self, settings: dict[str, Located]) -> TrackingOptions | None:
         if "cover" not in settings:
             return None
         at = settings["cover"]

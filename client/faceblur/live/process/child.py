@@ -12,8 +12,8 @@ import subprocess
 import sys
 from typing import Any, Final
 
-from faceblur.live.process.messages import Link, LinkClosedError
-from faceblur.live.process.shared_frames import FrameRing
+from faceblur.live.process.messages import LinkClosedError, MessageSocket
+from faceblur.live.process.shared_frames import SharedFrames
 
 START_S: Final = 15.0
 """What a fresh interpreter may take to start, on a busy machine, on top of the source's own
@@ -29,7 +29,7 @@ _ENVIRONMENT: Final = {
 }
 
 
-class Child:
+class WorkerProcess:
     """A running worker; see `faceblur.live.process.worker`.
 
     It is a fresh interpreter, not a fork: nothing of this process, its threads and locks least of
@@ -52,7 +52,7 @@ class Child:
         Raises:
             OSError: The system gives no more processes, files or memory.
         """
-        self.ring = FrameRing(slots)
+        self.ring = SharedFrames(slots)
         with contextlib.ExitStack() as undo, contextlib.closing(self.ring):
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
@@ -63,7 +63,7 @@ class Child:
             with self._process.stdin as pipe:
                 pipe.write(pickle.dumps(settings))
             undo.pop_all()
-        self.link = Link(ours)
+        self.link = MessageSocket(ours)
 
     def _start(self, module: str, name: str, link_fd: int) -> subprocess.Popen[bytes]:
         fds = (link_fd, self.ring.fd)
@@ -127,7 +127,7 @@ def no_child(error: OSError) -> str:
     return f"no process can be started: {error.strerror or error}"
 
 
-def send_quietly(link: Link, **message: Any) -> None:
+def send_quietly(link: MessageSocket, **message: Any) -> None:
     """Send a message to a child that may have gone."""
     try:
         link.send(**message)

@@ -15,7 +15,7 @@ class LinkClosedError(Exception):
     """The other side has gone, or does not read what it is sent."""
 
 
-class Link:
+class MessageSocket:
     """One end. JSON and not pickle: what comes from a child that reads a network is not trusted."""
 
     def __init__(self, end: socket.socket) -> None:

@@ -15,7 +15,7 @@ SLOT_BYTES: Final = 96 << 20
 as far as it is written to, so a slot costs what its frames need."""
 
 
-class FrameRing:
+class SharedFrames:
     """Slots of shared memory without a name: nothing is left behind, however its owners end.
 
     Who may touch a slot at a time is up to the messages that its two owners exchange.

@@ -7,10 +7,10 @@ import select
 import socket
 from collections.abc import Iterable
 
-from faceblur.live.process.messages import Link
+from faceblur.live.process.messages import MessageSocket
 
 
-class Waker:
+class Wakeup:
     """Something to wait on beside links, that any thread can set off."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Waker:
         with contextlib.suppress(OSError):
             self._writing.send(b".")
 
-    def wait(self, links: Iterable[Link], timeout_s: float) -> None:
+    def wait(self, links: Iterable[MessageSocket], timeout_s: float) -> None:
         """Wait for a message on any link, a wake, or the end of the time."""
         poller = select.poll()
         poller.register(self._reading, select.POLLIN)

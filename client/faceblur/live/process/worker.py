@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from faceblur.errors import FaceblurError
-from faceblur.live.process.messages import Link, LinkClosedError
-from faceblur.live.process.shared_frames import FrameRing
+from faceblur.live.process.messages import LinkClosedError, MessageSocket
+from faceblur.live.process.shared_frames import SharedFrames
 from faceblur.redaction import redact
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
-class Worker:
+class WorkerContext:
     """The child's ends of what it shares with its parent.
 
     Attributes:
@@ -31,15 +31,15 @@ class Worker:
 
     def __init__(self) -> None:
         link_fd, ring_fd, slots = map(int, sys.argv[1:4])
-        self.link = Link(socket.socket(fileno=link_fd))
-        self.ring = FrameRing(slots, fd=ring_fd)
+        self.link = MessageSocket(socket.socket(fileno=link_fd))
+        self.ring = SharedFrames(slots, fd=ring_fd)
         self.settings: Any = pickle.load(sys.stdin.buffer)
 
 
 class Warnings(logging.Handler):
     """Sends what is logged here to where there is a log."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerContext) -> None:
         super().__init__(logging.WARNING)
         self._worker = worker
 
@@ -48,7 +48,7 @@ class Warnings(logging.Handler):
         self._worker.link.send(kind="warning", text=redact(record.getMessage())[:1000])
 
 
-def run(work: Callable[[Worker], None]) -> None:
+def run(work: Callable[[WorkerContext], None]) -> None:
     """Do a child's work, and tell the parent why it ended.
 
     Ends with the parent, even while FFmpeg holds Python's lock.
@@ -61,7 +61,7 @@ def run(work: Callable[[Worker], None]) -> None:
     # The parent says when to finish; what is sent to all processes of a group is meant for it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = Worker()
+    worker = WorkerContext()
     logging.getLogger("faceblur").addHandler(Warnings(worker))
     try:
         work(worker)
@@ -73,7 +73,7 @@ def run(work: Callable[[Worker], None]) -> None:
         _report(worker, f"{type(error).__name__}: {error}")
 
 
-def _report(worker: Worker, text: str) -> None:
+def _report(worker: WorkerContext, text: str) -> None:
     try:
         worker.link.send(kind="error", text=redact(text)[:1000])
     except LinkClosedError:

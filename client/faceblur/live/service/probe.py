@@ -21,7 +21,7 @@ from faceblur.errors import FaceblurError
 from faceblur.live.addresses import parse_address, split_address
 from faceblur.live.config.config import FleetConfig
 from faceblur.live.options import CameraOptions
-from faceblur.live.process.child import Child
+from faceblur.live.process.child import WorkerProcess
 from faceblur.live.process.messages import LinkClosedError
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.stream import ROOM_BYTES
@@ -38,7 +38,7 @@ _TLS: Final = ("rtsps", "rtmps", "https")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ProbeResult:
     """One thing that was tried.
 
     Attributes:
@@ -56,14 +56,14 @@ class Finding:
     text: str
 
 
-def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[Finding]:
+def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[ProbeResult]:
     """Try everything, several at a time; the findings come in the file's order.
 
     Args:
         config: What to try.
         deadline_s: Seconds that one source or sink has.
     """
-    tasks: list[Callable[[], Finding]] = [partial(_server, config.session, config.size)]
+    tasks: list[Callable[[], ProbeResult]] = [partial(_server, config.session, config.size)]
     for camera in config.cameras:
         tasks.append(partial(_source, camera, deadline_s))
         tasks += [partial(_sink, camera, sink, deadline_s) for sink in camera.sinks]
@@ -71,29 +71,29 @@ def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[Fi
         yield from pool.map(lambda task: task(), tasks)
 
 
-def _server(options: SessionOptions, size: int) -> Finding:
+def _server(options: SessionOptions, size: int) -> ProbeResult:
     label = options.server or "this machine"
     try:
         with open_session(options, size=size) as session:
             text = f"a known face was found by the {session.model.name} model, {session.where}"
-            return Finding(camera="", part="server", label=label, good=True, text=text)
+            return ProbeResult(camera="", part="server", label=label, good=True, text=text)
     except FaceblurError as error:
         text = redact(str(error))
-        return Finding(camera="", part="server", label=label, good=False, text=text)
+        return ProbeResult(camera="", part="server", label=label, good=False, text=text)
 
 
-def _source(camera: CameraOptions, deadline_s: float) -> Finding:
+def _source(camera: CameraOptions, deadline_s: float) -> ProbeResult:
     job = (camera.source, camera.hardware_decoding)
-    child = Child("faceblur.live.service.probe_worker", job, name=camera.name, slots=1)
+    child = WorkerProcess("faceblur.live.service.probe_worker", job, name=camera.name, slots=1)
     try:
         good, text = _answer(child, deadline_s)
     finally:
         child.kill()
     label = camera.source.label
-    return Finding(camera=camera.name, part="source", label=label, good=good, text=text)
+    return ProbeResult(camera=camera.name, part="source", label=label, good=good, text=text)
 
 
-def _answer(child: Child, deadline_s: float) -> tuple[bool, str]:
+def _answer(child: WorkerProcess, deadline_s: float) -> tuple[bool, str]:
     end_s = time.monotonic() + deadline_s
     warnings = ""
     while time.monotonic() < end_s:
@@ -110,13 +110,13 @@ def _answer(child: Child, deadline_s: float) -> tuple[bool, str]:
     return False, f"no picture came within {deadline_s:g} s"
 
 
-def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> Finding:
+def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> ProbeResult:
     try:
         good, text = True, _tried(sink, deadline_s)
     except (OSError, FaceblurError) as error:
         reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
         good, text = False, redact(reason)
-    return Finding(camera=camera.name, part="sink", label=sink.label, good=good, text=text)
+    return ProbeResult(camera=camera.name, part="sink", label=sink.label, good=good, text=text)
 
 
 def _tried(sink: SinkOptions, deadline_s: float) -> str:

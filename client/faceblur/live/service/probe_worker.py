@@ -6,7 +6,7 @@ import av
 
 from faceblur.errors import InputError
 from faceblur.live.options import HardwareDecoding
-from faceblur.live.process.worker import Worker, run
+from faceblur.live.process.worker import WorkerContext, run
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import SnapshotReader, StreamReader, open_reader
 
@@ -42,7 +42,7 @@ def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
         raise InputError(str(reason)) from error
 
 
-def work(worker: Worker) -> None:
+def work(worker: WorkerContext) -> None:
     """Look, and say it."""
     source, hardware = worker.settings
     worker.link.send(kind="found", text=describe(source, hardware))

@@ -15,7 +15,7 @@ from typing import Final
 from faceblur.errors import FaceblurError
 from faceblur.live.camera import Camera
 from faceblur.live.config.config import FleetConfig, load_config
-from faceblur.live.detector import LiveDetector
+from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.service.fleet import Fleet, OpenCamera
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.open_files import make_room
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 TURN_S: Final = 0.5
 """How often failed cameras are looked for."""
 
-OpenDetector = Callable[[FleetConfig], LiveDetector]
+OpenDetector = Callable[[FleetConfig], ReconnectingDetector]
 
 
-def _detector_for(config: FleetConfig) -> LiveDetector:
-    return LiveDetector(config.session, size=config.size)
+def _detector_for(config: FleetConfig) -> ReconnectingDetector:
+    return ReconnectingDetector(config.session, size=config.size)
 
 
 class Service:

@@ -12,7 +12,7 @@ from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.video.frames import SCALER_THREADS
 
 
-class Fitter:
+class FrameScaler:
     """Fits pictures into a given format: as large as they go, with black beside them."""
 
     def __init__(self) -> None:

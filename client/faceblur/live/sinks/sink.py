@@ -12,8 +12,8 @@ from faceblur.detection.repeats import Repeats, kind_of
 from faceblur.live.audio import SoundFormat, SoundPacket, SoundQueue, put
 from faceblur.live.frames import SafeFrame
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.process.child import START_S, Child, no_child
-from faceblur.live.process.messages import Link, LinkClosedError, Message
+from faceblur.live.process.child import START_S, WorkerProcess, no_child
+from faceblur.live.process.messages import LinkClosedError, Message, MessageSocket
 from faceblur.live.sinks.audio_track import takes_sound
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
@@ -35,7 +35,7 @@ class Sink:
     def __init__(self, options: SinkOptions, *, name: str) -> None:
         self._options = options
         self._name = name
-        self._child: Child | None = None
+        self._child: WorkerProcess | None = None
         self._free: deque[int] = deque()
         self._sent: dict[int, tuple[float, float | None]] = {}
         """By slot: since when it is being written, and when its frame arrived at the source."""
@@ -57,7 +57,7 @@ class Sink:
         self.quit = False
 
     @property
-    def link(self) -> Link | None:
+    def link(self) -> MessageSocket | None:
         """What to wait on; None while there is no child."""
         return None if self._child is None else self._child.link
 
@@ -170,7 +170,7 @@ class Sink:
             last_error=self._error,
         )
 
-    def _announce_sound(self, child: Child) -> None:
+    def _announce_sound(self, child: WorkerProcess) -> None:
         """Say what the sound is like, if the child does not know."""
         sound = self._sound
         if sound is not None and sound != self._sound_sent:
@@ -180,7 +180,7 @@ class Sink:
 
     def _open(self, now_s: float) -> None:
         try:
-            self._child = Child(
+            self._child = WorkerProcess(
                 "faceblur.live.sinks.worker", self._options, name=self._name, slots=SLOTS
             )
         except OSError as error:

@@ -13,7 +13,7 @@ from faceblur.live.audio import SoundFormat, SoundQueue
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.encoder import INTERLEAVE, Encoder
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.scaling import Fitter
+from faceblur.live.sinks.scaling import FrameScaler
 from faceblur.live.sinks.stream import Output, failed
 
 
@@ -58,7 +58,7 @@ class PipeWriter:
     def __init__(self, options: SinkOptions, pipe: BinaryIO | Any) -> None:
         self._options = options
         self._pipe = pipe
-        self._fitter = Fitter()
+        self._fitter = FrameScaler()
         self._container: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None

@@ -19,7 +19,7 @@ from faceblur.live.audio import SoundFormat, SoundPacket, SoundQueue
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.sinks.encoder import INTERLEAVE, Encoder
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.scaling import Fitter
+from faceblur.live.sinks.scaling import FrameScaler
 from faceblur.live.sinks.stuck_peers import limit_silence
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class StreamWriter:
 
     def __init__(self, options: SinkOptions) -> None:
         self._options = options
-        self._fitter = Fitter()
+        self._fitter = FrameScaler()
         self._container: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None

@@ -25,7 +25,7 @@ from faceblur.live.audio import SoundFormat, SoundQueue
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.encoder import Encoder
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.scaling import Fitter
+from faceblur.live.sinks.scaling import FrameScaler
 from faceblur.live.sinks.stream import Output, failed
 
 try:
@@ -52,7 +52,7 @@ class WhipWriter:
 
     def __init__(self, options: SinkOptions) -> None:
         self._options = options
-        self._fitter = Fitter()
+        self._fitter = FrameScaler()
         self._waiting = SoundQueue()
         self._session: _Session | None = None
         self._encoder: Encoder | None = None

@@ -11,7 +11,7 @@ from faceblur.errors import OutputError
 from faceblur.live.audio import SoundFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.process.messages import Message
-from faceblur.live.process.worker import Worker, run
+from faceblur.live.process.worker import WorkerContext, run
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.segments import SegmentWriter
 from faceblur.live.sinks.stream import NullWriter, Output, StreamWriter, ViewerLeftError, Writer
@@ -50,7 +50,7 @@ def open_writer(options: SinkOptions) -> Writer:
     return StreamWriter(options)
 
 
-def work(worker: Worker) -> None:
+def work(worker: WorkerContext) -> None:
     """Write until told to finish."""
     options: SinkOptions = worker.settings
     writer = open_writer(options)
@@ -73,7 +73,7 @@ def work(worker: Worker) -> None:
             worker.link.send(kind="written", slot=message["slot"])
 
 
-def _output(worker: Worker, message: Message, sound: SoundFormat | None) -> Output:
+def _output(worker: WorkerContext, message: Message, sound: SoundFormat | None) -> Output:
     format_ = FrameFormat(
         width=message["width"],
         height=message["height"],

@@ -26,7 +26,7 @@ _NETWORK_OPTIONS: Final = {"flags": "low_delay", "analyzeduration": "500000"}
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedFrame:
     """One decoded frame.
 
     Attributes:
@@ -51,7 +51,7 @@ class Reader(Protocol):
 
     sound: SoundTap | None
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedFrame]:
         """All pictures, as they come, until the source ends.
 
         Raises:
@@ -78,14 +78,14 @@ class SnapshotReader:
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedFrame]:
         """See `Reader`."""
         # Pillow: only where it is needed.
         from faceblur.live.sources.snapshots import Snapshots
 
         for image in Snapshots(self._options).images():
             arrived_s = time.monotonic()
-            yield Picture(image, arrived_s, arrived_s)
+            yield DecodedFrame(image, arrived_s, arrived_s)
 
 
 class PatternReader:
@@ -97,7 +97,7 @@ class PatternReader:
         self._pattern = TestPattern(options.size or (640, 360), face=options.face)
         self._fps = options.fps or 15.0
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedFrame]:
         """See `Reader`."""
         start_s = time.monotonic()
         number = 0
@@ -105,7 +105,7 @@ class PatternReader:
             due_s = start_s + number / self._fps
             _sleep_until(due_s)
             image = self._pattern.image(number / self._fps)
-            yield Picture(image, time.monotonic(), due_s)
+            yield DecodedFrame(image, time.monotonic(), due_s)
             # Whoever is late leaves frames out, and does not hurry.
             number = max(number + 1, int((time.monotonic() - start_s) * self._fps))
 
@@ -121,7 +121,7 @@ class StreamReader:
         self._clock = StreamClock(paced=options.kind in _PACED)
         self.sound = SoundTap(self._clock) if listen else None
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedFrame]:
         """See `Reader`."""
         while True:
             try:
@@ -134,7 +134,7 @@ class StreamReader:
                 return
             self._clock.restart()
 
-    def _decode(self, container: Any) -> Iterator[Picture]:
+    def _decode(self, container: Any) -> Iterator[DecodedFrame]:
         if not container.streams.video:
             raise InputError(f"{self._options.label} has no pictures")
         stream = container.streams.video[0]
@@ -162,14 +162,14 @@ class StreamReader:
                 if not frame.is_corrupt:
                     yield self._timed(frame, frame_arrived_s, stream)
 
-    def _timed(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> Picture:
+    def _timed(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> DecodedFrame:
         own_s = frame.time
         time_s = self._clock.time_s(own_s, arrived_s)
         if self._clock.paced:
             _sleep_until(time_s)
             arrived_s = max(arrived_s, time_s)
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        return Picture(frame, arrived_s, time_s, Fraction(aspect))
+        return DecodedFrame(frame, arrived_s, time_s, Fraction(aspect))
 
     def open(self) -> Any:
         """Open the source with the settings that it needs.

@@ -15,8 +15,8 @@ from faceblur.live.audio import SoundFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.process.child import START_S, Child, no_child, send_quietly
-from faceblur.live.process.messages import Link, LinkClosedError, Message
+from faceblur.live.process.child import START_S, WorkerProcess, no_child, send_quietly
+from faceblur.live.process.messages import LinkClosedError, Message, MessageSocket
 from faceblur.live.sources.worker import SourceJob, canvas_offset, plan_canvas
 from faceblur.redaction import redact
 
@@ -39,7 +39,7 @@ class Source:
         self._job = job
         self._name = name
         self._slots = slots
-        self._child: Child | None = None
+        self._child: WorkerProcess | None = None
         self._backoff = Backoff()
         self._repeats = Repeats()
         self._retry_s = 0.0
@@ -53,7 +53,7 @@ class Source:
         self.sound: SoundFormat | None = None
 
     @property
-    def link(self) -> Link | None:
+    def link(self) -> MessageSocket | None:
         """What to wait on; None while there is no child."""
         return None if self._child is None else self._child.link
 
@@ -106,7 +106,7 @@ class Source:
 
     def _open(self, now_s: float) -> None:
         try:
-            self._child = Child(
+            self._child = WorkerProcess(
                 "faceblur.live.sources.worker", self._job, name=self._name, slots=self._slots
             )
         except OSError as error:
@@ -152,7 +152,7 @@ class Source:
         self._fail(text or "the source's process sent nonsense", now_s)
         return False
 
-    def _frame(self, child: Child, message: Message) -> RawFrame | None:
+    def _frame(self, child: WorkerProcess, message: Message) -> RawFrame | None:
         try:
             format_ = FrameFormat(
                 width=int(message["width"]),

@@ -13,13 +13,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.live.audio import MAX_BYTES, SoundFormat, put
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.process.shared_frames import SLOT_BYTES
-from faceblur.live.process.worker import Worker, run
+from faceblur.live.process.worker import WorkerContext, run
 from faceblur.live.sources.options import HardwareDecoding, SourceOptions
-from faceblur.live.sources.readers import Picture, open_reader
+from faceblur.live.sources.readers import DecodedFrame, open_reader
 from faceblur.video.frames import SCALER_THREADS, VideoProperties
 from faceblur.video.orientation import Orientation, Turner
 from faceblur.video.surface import color_matrix, drawable_format, is_full_range
@@ -58,7 +58,7 @@ def canvas_offset(format_: FrameFormat) -> int:
 
 def plan_canvas(format_: FrameFormat, *, size: int, stride: int) -> Letterbox:
     """How frames go into the detector's picture; the same on both sides."""
-    return plan_letterbox(_properties(format_), size=size, stride=stride)
+    return plan_model_input(_properties(format_), size=size, stride=stride)
 
 
 def _properties(format_: FrameFormat, transfer: int = 2) -> VideoProperties:
@@ -81,9 +81,9 @@ class _Preparer:
         self._orientation = Orientation()
         self._turner = Turner(self._orientation)
         self._canvas_key: tuple[FrameFormat, int] | None = None
-        self._make_canvas: CanvasMaker | None = None
+        self._make_canvas: ModelInputMaker | None = None
 
-    def upright(self, picture: Picture) -> tuple[av.VideoFrame, FrameFormat]:
+    def upright(self, picture: DecodedFrame) -> tuple[av.VideoFrame, FrameFormat]:
         """A picture the right way up in yuv420p, and what of it is handed over."""
         image = picture.image
         orientation = Orientation.of(image)
@@ -116,7 +116,7 @@ class _Preparer:
         if self._make_canvas is None or self._canvas_key != (format_, transfer):
             job = self._job
             letterbox = plan_canvas(format_, size=job.size, stride=job.stride)
-            self._make_canvas = CanvasMaker(_properties(format_, transfer), letterbox)
+            self._make_canvas = ModelInputMaker(_properties(format_, transfer), letterbox)
             self._canvas_key = (format_, transfer)
         return self._make_canvas(format_.image(samples))
 
@@ -124,7 +124,7 @@ class _Preparer:
 class _Slots:
     """The slots that are ours to write to."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerContext) -> None:
         self._worker = worker
         self._free = deque(range(worker.ring.slots))
 
@@ -151,7 +151,7 @@ class Throttle:
         return True
 
 
-def work(worker: Worker) -> None:
+def work(worker: WorkerContext) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
     slots, throttle, preparer = _Slots(worker), Throttle(job.fps), _Preparer(job)
@@ -200,7 +200,7 @@ def work(worker: Worker) -> None:
 
 
 def _announce(
-    worker: Worker, sound: SoundFormat | None, announced: SoundFormat | None
+    worker: WorkerContext, sound: SoundFormat | None, announced: SoundFormat | None
 ) -> SoundFormat | None:
     """Say what the sound is like, once for each kind."""
     if sound is not None and sound != announced:

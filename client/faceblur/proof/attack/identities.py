@@ -16,7 +16,7 @@ from faceblur.detection.detector import Detector
 from faceblur.errors import InputError
 from faceblur.image.formats import readable_suffixes
 from faceblur.image.io import read_image
-from faceblur.image.pixels import Picture, rgb8
+from faceblur.image.pixels import BgrImage, rgb8
 from faceblur.proof.attack.recognition import CHIP_PX, Recogniser
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Identity:
     """
 
     name: str
-    photo: Picture
+    photo: BgrImage
     box: Box
 
     @property
@@ -58,7 +58,7 @@ class Identity:
         """Height of the face in pixels."""
         return float(self.box[3] - self.box[1])
 
-    def crop(self, height: int) -> Picture:
+    def crop(self, height: int) -> BgrImage:
         """The face alone, cut out along its box's height.
 
         Args:
@@ -69,7 +69,7 @@ class Identity:
         """
         return _cut(self.photo, self.box, height=height, turn=0, zoom=1, shift=(0, 0))
 
-    def rendition(self, height: int, rng: np.random.Generator) -> Picture:
+    def rendition(self, height: int, rng: np.random.Generator) -> BgrImage:
         """The face in another rendition of the photo, found and cut out a little differently.
 
         Turned by up to 5°, resampled twice, with another gamma and white balance, compressed as
@@ -228,14 +228,14 @@ class _Search:
 
 
 def _cut(
-    photo: Picture,
+    photo: BgrImage,
     box: Box,
     *,
     height: int,
     turn: float,
     zoom: float,
     shift: tuple[float, float],
-) -> Picture:
+) -> BgrImage:
     """Cut a box out of a photo, turned about its centre (degrees), scaled to a height."""
     face = float(box[3] - box[1])
     x, y = (box[:2] + box[2:]) / 2 + np.multiply(shift, face)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from faceblur.detections import Detections
-from faceblur.image.pixels import Picture
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
@@ -43,10 +43,10 @@ class Disguise:
 
     name: str
     role: Role
-    cover: Callable[[Picture], Picture]
+    cover: Callable[[BgrImage], BgrImage]
     shows_landmarks: bool = False
 
-    def __call__(self, crop: Picture) -> Picture:
+    def __call__(self, crop: BgrImage) -> BgrImage:
         """The covered crop, without its rim."""
         covered = self.cover(crop)
         y, x = (int(np.ceil(side * _TRIM)) for side in crop.shape[:2])
@@ -94,10 +94,10 @@ def study() -> list[Disguise]:
     ]
 
 
-def _by_masker(style: MaskStyle) -> Callable[[Picture], Picture]:
+def _by_masker(style: MaskStyle) -> Callable[[BgrImage], BgrImage]:
     masker = Masker(style)
 
-    def cover(crop: Picture) -> Picture:
+    def cover(crop: BgrImage) -> BgrImage:
         picture = crop.copy()
         row = np.zeros((1, 15), np.float32)
         row[0, 2:4] = crop.shape[1], crop.shape[0]
@@ -107,30 +107,30 @@ def _by_masker(style: MaskStyle) -> Callable[[Picture], Picture]:
     return cover
 
 
-def _weak_gaussian(crop: Picture) -> Picture:
+def _weak_gaussian(crop: BgrImage) -> BgrImage:
     blurred = cv2.GaussianBlur(crop, (0, 0), crop.shape[1] / 16)
     return blurred.astype(np.uint8, copy=False)
 
 
-def _averages(cells: int, levels: int, noise: float) -> Callable[[Picture], Picture]:
+def _averages(cells: int, levels: int, noise: float) -> Callable[[BgrImage], BgrImage]:
     # Fresh noise in every picture, as a mask would have it.
     rng = np.random.default_rng()
 
-    def cover(crop: Picture) -> Picture:
+    def cover(crop: BgrImage) -> BgrImage:
         grid = cv2.resize(crop, (cells, cells), interpolation=cv2.INTER_AREA).astype(np.float64)
         step = 256 / levels
         grid = (np.floor(grid / step) + 0.5) * step if levels < 256 else grid
         grid += rng.normal(0, noise, grid.shape)
         drawn = np.rint(np.clip(grid, 0, 255)).astype(np.uint8).reshape(cells, cells, 3)
         size = (crop.shape[1], crop.shape[0])
-        patch: Picture = cv2.resize(drawn, size, interpolation=cv2.INTER_LINEAR)
+        patch: BgrImage = cv2.resize(drawn, size, interpolation=cv2.INTER_LINEAR)
         return patch
 
     return cover
 
 
-def _any_picture() -> Picture:
+def _any_picture() -> BgrImage:
     """Something to put over faces where no picture was given."""
     y, x = np.mgrid[0:256:4, 0:256:4]
-    picture: Picture = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
+    picture: BgrImage = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
     return picture

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import ModelError, install_line
-from faceblur.image.pixels import Picture
+from faceblur.image.pixels import BgrImage
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class Recogniser(Protocol):
     def name(self) -> str:
         """What reports call it."""
 
-    def describe(self, crops: Sequence[Picture], *, aligned: bool) -> Embeddings:
+    def describe(self, crops: Sequence[BgrImage], *, aligned: bool) -> Embeddings:
         """Describe faces.
 
         Args:
@@ -74,7 +74,7 @@ class DlibRecogniser:
         self._network = dlib.face_recognition_model_v1(str(folder / f"{self.name}.dat"))
         self._known: dict[bytes, npt.NDArray[np.float32]] = {}
 
-    def describe(self, crops: Sequence[Picture], *, aligned: bool) -> Embeddings:
+    def describe(self, crops: Sequence[BgrImage], *, aligned: bool) -> Embeddings:
         """Describe faces; see `Recogniser.describe`."""
         chips = [self._aligned(crop) if aligned else _placed(crop) for crop in crops]
         keys = [hashlib.sha256(chip.tobytes()).digest() for chip in chips]
@@ -86,7 +86,7 @@ class DlibRecogniser:
             self._known.update(zip(batch, np.asarray(vectors, np.float32), strict=True))
         return np.stack([self._known[key] for key in keys])
 
-    def _aligned(self, crop: Picture) -> Picture:
+    def _aligned(self, crop: BgrImage) -> BgrImage:
         scale = _WORKING_PX / crop.shape[0]
         width = max(1, round(crop.shape[1] * scale))
         large = cv2.resize(crop, (width, _WORKING_PX), interpolation=cv2.INTER_CUBIC)
@@ -96,7 +96,7 @@ class DlibRecogniser:
         return np.asarray(self._dlib.get_face_chip(rgb, shape, CHIP_PX, PADDING), np.uint8)
 
 
-def _placed(crop: Picture) -> Picture:
+def _placed(crop: BgrImage) -> BgrImage:
     x0, y0, x1, y1 = _BOX_ON_CHIP
     height, width = crop.shape[:2]
     # Borders are continued: how far a crop reaches must not tell one from another.

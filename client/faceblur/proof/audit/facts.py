@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import PIL
 
-from faceblur.detections import MediaReport
+from faceblur.detections import MediaDetections
 from faceblur.proof.audit.manifest import FrameTally
 
 
@@ -32,7 +32,7 @@ def system() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def tally(report: MediaReport) -> FrameTally:
+def tally(report: MediaDetections) -> FrameTally:
     """Count what was found in a file; nothing of a file is dropped or held."""
     counts = [len(frame.detections) for frame in report.frames]
     return FrameTally(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from faceblur.detections import PIXEL_DIGITS, TIME_DIGITS, FrameReport
+from faceblur.detections import PIXEL_DIGITS, TIME_DIGITS, FrameDetections
 from faceblur.errors import FaceblurError, OutputError
 from faceblur.files import atomic_path, file_sha256
 from faceblur.proof.audit.manifest import (
@@ -79,7 +79,7 @@ class AuditLog:
         """
         return (source, output, settings, model) in self._covered
 
-    def append(self, manifest: Manifest, frames: Iterable[FrameReport]) -> Entry:
+    def append(self, manifest: Manifest, frames: Iterable[FrameDetections]) -> Entry:
         """Add a manifest; when this returns it is on the disk.
 
         Args:
@@ -138,7 +138,7 @@ class AuditLog:
                 "than the head counts; begin a new one in another folder"
             )
 
-    def _write(self, head: Head, manifest: Manifest, frames: Iterable[FrameReport]) -> Entry:
+    def _write(self, head: Head, manifest: Manifest, frames: Iterable[FrameDetections]) -> Entry:
         number, digest = head.entries + 1, hashlib.sha256()
         pending, final = self.folder / PENDING, entry_path(self.folder, number)
         with pending.open("wb") as file:
@@ -197,7 +197,7 @@ def _head_text(entries: int, sha256: str, key: bytes | None) -> str:
 
 
 def _lines(
-    number: int, previous: str, manifest: Manifest, frames: Iterable[FrameReport]
+    number: int, previous: str, manifest: Manifest, frames: Iterable[FrameDetections]
 ) -> Iterator[bytes]:
     facts = {
         "format": FORMAT,

@@ -17,11 +17,11 @@ import numpy as np
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
 from faceblur.detection.tiling import Tiles
-from faceblur.detection.video_input import CanvasMaker, plan_letterbox
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError
 from faceblur.image.io import read_image
-from faceblur.image.pixels import Picture, rgb8
+from faceblur.image.pixels import BgrImage, rgb8
 from faceblur.proof.verify.evidence import Grey
 from faceblur.proof.verify.judging import settled
 from faceblur.video.frames import SourceFrame
@@ -105,7 +105,7 @@ class Media(Protocol):
     def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
         """Start looking for faces in a frame."""
 
-    def picture(self, frame: Frame) -> Picture:
+    def picture(self, frame: Frame) -> BgrImage:
         """A frame in colour, uint8 BGR."""
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class PictureMedia:
         faces = settled(find(how.min_score), lambda: find(how.threshold), how.threshold)
         return lambda: faces
 
-    def picture(self, frame: Frame) -> Picture:
+    def picture(self, frame: Frame) -> BgrImage:
         """See `Media`."""
         return np.asarray(rgb8(frame.pixels)[:, :, ::-1], np.uint8)
 
@@ -184,7 +184,7 @@ class VideoMedia:
         self.tolerance_s = properties.time_base
         if properties.rate:
             self.tolerance_s = min(self.tolerance_s, _PART_OF_INTERVAL / properties.rate)
-        self._canvas: tuple[int, CanvasMaker] | None = None
+        self._canvas: tuple[int, ModelInputMaker] | None = None
 
     def frames(self) -> Iterator[Frame]:
         """See `Media`."""
@@ -199,11 +199,11 @@ class VideoMedia:
 
     def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
         """See `Media`."""
-        letterbox = plan_letterbox(
+        letterbox = plan_model_input(
             self._source.properties, size=how.size, stride=detector.model.stride
         )
         if self._canvas is None or self._canvas[0] != how.size:
-            self._canvas = (how.size, CanvasMaker(self._source.properties, letterbox))
+            self._canvas = (how.size, ModelInputMaker(self._source.properties, letterbox))
         canvas = self._canvas[1](frame.pixels)
         future = detector.submit(canvas, min_score=how.min_score)
 
@@ -221,7 +221,7 @@ class VideoMedia:
 
         return lambda: settled(found(future), again, how.threshold)
 
-    def picture(self, frame: Frame) -> Picture:
+    def picture(self, frame: Frame) -> BgrImage:
         """See `Media`."""
         return np.asarray(frame.pixels.to_ndarray(format="bgr24"), np.uint8)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import PIXEL_DIGITS, SCORE_DIGITS, TIME_DIGITS
 from faceblur.files import atomic_path
-from faceblur.image.pixels import Picture
+from faceblur.image.pixels import BgrImage
 from faceblur.proof.verify.evidence import Box
 
 Reason = Literal["shown", "face", "not masked"]
@@ -27,7 +27,7 @@ _SHOWN_LINES: Final = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Finding:
+class Region:
     """One region of one frame.
 
     Attributes:
@@ -115,12 +115,12 @@ class VerifyReport:
     threshold: float
     frames: int
     regions: int
-    leaks: Sequence[Finding]
-    doubtful: Sequence[Finding]
-    spared: Sequence[Finding]
+    leaks: Sequence[Region]
+    doubtful: Sequence[Region]
+    spared: Sequence[Region]
     unjudged: int
     problems: Sequence[str]
-    pictures: Sequence[tuple[Finding, Picture]] = field(default=(), repr=False)
+    pictures: Sequence[tuple[Region, BgrImage]] = field(default=(), repr=False)
     strict: bool = False
     dim: Sequence[DimFrame] = ()
 

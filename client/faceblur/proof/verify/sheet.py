@@ -12,8 +12,8 @@ import numpy as np
 
 from faceblur.errors import InputError, OutputError
 from faceblur.files import atomic_path
-from faceblur.image.pixels import Picture
-from faceblur.proof.verify.report import Finding
+from faceblur.image.pixels import BgrImage
+from faceblur.proof.verify.report import Region
 
 MOST: Final = 60
 """Pictures on a sheet, at most."""
@@ -25,7 +25,7 @@ _FRAME: Final = (60, 60, 230)
 _TEXT: Final = (235, 235, 235)
 
 
-def part(picture: Picture, finding: Finding) -> Picture:
+def part(picture: BgrImage, finding: Region) -> BgrImage:
     """The surroundings of a finding, with its box drawn, fitted to a tile.
 
     Args:
@@ -46,7 +46,7 @@ def part(picture: Picture, finding: Finding) -> Picture:
     return tile
 
 
-def write_sheet(path: Path, parts: Sequence[tuple[Finding, Picture]]) -> None:
+def write_sheet(path: Path, parts: Sequence[tuple[Region, BgrImage]]) -> None:
     """Write a sheet of tiles, each with its frame and time.
 
     Raises:

@@ -13,19 +13,19 @@ import numpy as np
 
 from faceblur.detection.detector import Detector
 from faceblur.errors import InputError
-from faceblur.image.pixels import Picture
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.spans import TimeSpan
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
 from faceblur.proof.verify.media import Answer, Looking, Media, Pair, open_media, paired
-from faceblur.proof.verify.report import DimFrame, Finding, VerifyReport
+from faceblur.proof.verify.report import DimFrame, Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
 
 OnProgress = Callable[[int, int | None], None]
 """Gets frames done, and how many there are if that is known."""
 
-Part = tuple[Finding, Picture]
+Part = tuple[Region, BgrImage]
 
 _MARGIN: Final = 1.5
 
@@ -101,9 +101,9 @@ class _Verification:
     frames: int = 0
     regions: int = 0
     unjudged: int = 0
-    leaks: list[Finding] = field(default_factory=list)
-    doubtful: list[Finding] = field(default_factory=list)
-    spared: list[Finding] = field(default_factory=list)
+    leaks: list[Region] = field(default_factory=list)
+    doubtful: list[Region] = field(default_factory=list)
+    spared: list[Region] = field(default_factory=list)
     leak_parts: list[Part] = field(default_factory=list)
     doubtful_parts: list[Part] = field(default_factory=list)
     missing: list[Fraction] = field(default_factory=list)
@@ -197,7 +197,7 @@ class _Verification:
             self.unjudged += 1
         if not verdict.shows:
             return
-        finding = Finding(
+        finding = Region(
             frame=output.index,
             time_s=output.time_s,
             box=verdict.box,
