@@ -7,7 +7,7 @@ where each figure comes from, in the order in which they stand there:
     1.36 = batch.json: rows/contender=2 workers/speed_ratio
     0.97 = {tiles.json: masks/tiles=auto/cpu_s} / {tiles.json: masks/tiles=auto/canvases}
     737 = 384 * 640 * 3 / 1000
-    199 = pytest tests/export/test_candidates.py
+    199 = pytest tests/export/onnx_graph/test_candidates.py
     30 = estimate
     -->
 
