@@ -546,7 +546,7 @@ def test_a_full_disk_is_an_oserror_for_whoever_named_the_file(
         "import resource, sys\n"
         "from pathlib import Path\n"
         "sys.path.insert(0, sys.argv[3])\n"
-        "from test_video_sink import copy\n"
+        "from test_sink import copy\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "try:\n"
         "    copy(Path(sys.argv[1]), Path(sys.argv[2]))\n"
