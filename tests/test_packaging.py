@@ -139,7 +139,7 @@ def test_a_hint_that_asks_the_index_is_seen(text: str, asks: bool) -> None:
 def test_every_extra_that_a_hint_names_exists(metadata: Message) -> None:
     listing = subprocess.check_output(["git", "ls-files", *_TEXTS], cwd=ROOT, text=True)
     text = "\n".join((ROOT / name).read_text() for name in listing.split())
-    named = set(re.findall(r"install_line\(['\"](\w+)['\"]\)", text))
+    named = set(re.findall(r"(?:install_line|needing)\(['\"](\w+)['\"]\)", text))
     named |= set(re.findall(r'pip install -e "\.\[(\w+)\]"', text))
     extras = set(metadata.get_all("Provides-Extra", []))
     assert {"local", "heic", "export"} <= named <= extras

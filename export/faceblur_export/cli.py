@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -12,8 +11,12 @@ from click.core import ParameterSource
 from faceblur.cli.base import FaceblurGroup
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import bundled_onnx
-from faceblur.errors import InputError, ModelError, install_line
+from faceblur.errors import InputError
+from faceblur_export.extras import needing
 from faceblur_export.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from faceblur_export.onnx import Precision
 
 FilePath = click.Path(path_type=Path)
 
@@ -39,16 +42,6 @@ size_option = click.option(
 )
 
 
-def _load(module: str) -> Any:
-    """A module of this package, or one sentence on what to install for it."""
-    try:
-        return importlib.import_module(f"faceblur_export.{module}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("faceblur"):
-            raise
-        raise ModelError(f"{error.name} is not installed; run: {install_line('export')}") from error
-
-
 @click.group(cls=FaceblurGroup)
 @click.version_option(package_name="faceblur-triton", prog_name="faceblur-export")
 def main() -> None:
@@ -63,7 +56,9 @@ def weights() -> None:
 @weights.command("list")
 def list_weights() -> None:
     """List the official weights and what of them is on this machine."""
-    for entry in _load("pull").cached():
+    with needing("export"):
+        from faceblur_export.pull import cached
+    for entry in cached():
         state = str(entry.model) if entry.model else "not here"
         click.echo(f"{entry.known.name:18} {entry.known.licence:14} {state}")
 
@@ -79,8 +74,10 @@ def pull(name: str, source: Path | None) -> None:
     Afterwards `faceblur blur --model NAME` uses it. A fetch that was cut off goes on where it
     stopped.
     """
+    with needing("export"):
+        from faceblur_export.pull import pull as pull_weights
     with ProgressBar(f"fetching {name}") as bar:
-        model = _load("pull").pull(name, source=source, progress=bar.show_bytes)
+        model = pull_weights(name, source=source, progress=bar.show_bytes)
     click.echo(f"{model.name} is ready: {model.path}")
 
 
@@ -106,7 +103,7 @@ def onnx(
     output: Path,
     name: str | None,
     variant: str | None,
-    precision: str,
+    precision: Precision,
     calibration: Path | None,
 ) -> None:
     """Export CHECKPOINT to ONNX: official, of our own training, or an FP32 ONNX file.
@@ -114,8 +111,10 @@ def onnx(
     The word `bundled` stands for the bundled model. Batch, height and width stay free. Code in the
     checkpoint is never run.
     """
+    with needing("export"):
+        from faceblur_export.onnx import export_onnx
     with ProgressBar("calibrating") as bar:
-        model = _load("onnx").export_onnx(
+        model = export_onnx(
             checkpoint,
             output,
             name=name,
@@ -148,14 +147,14 @@ def gate(
     no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
     `repository` and `tensorrt` look for it. Exit code 5 when it is refused.
     """
-    records, gates = _load("gate.record"), _load("gate.gate")
+    with needing("export"):
+        from faceblur_export.gate.gate import judge
+        from faceblur_export.gate.record import record_path, write_record
     with ProgressBar("judging") as bar:
-        record = gates.judge(
-            candidate, data, reference=reference, size=size, progress=bar.show_items
-        )
+        record = judge(candidate, data, reference=reference, size=size, progress=bar.show_items)
     for loss in record.losses:
         click.echo(str(loss))
-    records.write_record(json_path or records.record_path(candidate), record)
+    write_record(json_path or record_path(candidate), record)
     record.raise_if_refused(candidate)
 
 
@@ -178,17 +177,18 @@ def tensorrt(
     ONNX is a file made by `faceblur-export onnx`; the bundled model when left out. The manifest
     beside the plan says what it was built from, by and for.
     """
-    plans = _load("tensorrt.plan")
-    builder, gpus = _load("tensorrt.builders").find_builder(), _load("tensorrt.gpu").gpus()
-    plan = output / plans.PLAN_NAME
+    with needing("export"):
+        from faceblur_export.tensorrt.builders import find_builder
+        from faceblur_export.tensorrt.gpu import gpus
+        from faceblur_export.tensorrt.plan import PLAN_NAME, PlanOptions, build_plan, check_plan
+    builder, present = find_builder(), gpus()
+    plan = output / PLAN_NAME
     if check:
-        made = plans.check_plan(plan, builder=builder, gpus=gpus)
+        made = check_plan(plan, builder=builder, gpus=present)
     else:
-        choice = plans.PlanOptions(builder, gpus[0], precision, size)
+        choice = PlanOptions(builder, present[0], precision, size)
         with ProgressBar("building the plan") as bar:
-            made = plans.build_plan(
-                model or bundled_onnx(), output, choice, bar.show_share, data=data
-            )
+            made = build_plan(model or bundled_onnx(), output, choice, bar.show_share, data=data)
     click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
 
 
@@ -243,17 +243,22 @@ def repository(
             f"--precision is that of a TensorRT plan; {backend} serves an ONNX file as it is: "
             "leave it out, or name a file of that precision with --onnx"
         )
+    with needing("export"):
+        from faceblur_export.choice import chosen
+        from faceblur_export.repository import fill_repository, plan_path
+        from faceblur_export.tensorrt.builders import find_builder
+        from faceblur_export.tensorrt.gpu import gpus
+        from faceblur_export.tensorrt.plan import PlanOptions
+        from faceblur_export.tensorrt.plan_cache import keep_plan as kept
     plan = None
-    with _load("choice").chosen(checkpoint, variant, model) as source:
-        repositories = _load("repository")
+    with chosen(checkpoint, variant, model) as source:
         if backend == "tensorrt":
-            builder, gpus = _load("tensorrt.builders").find_builder(), _load("tensorrt.gpu").gpus()
-            plan = _load("tensorrt.plan").PlanOptions(builder, gpus[0], precision, size)
+            builder, present = find_builder(), gpus()
+            plan = PlanOptions(builder, present[0], precision, size)
             if keep_plan:
-                place = repositories.plan_path(output)
-                plan = _load("tensorrt.plan_cache").keep_plan(place, source, plan, gpus=gpus)
+                plan = kept(plan_path(output), source, plan, gpus=present)
         with ProgressBar("building the plan") as bar:
-            info = repositories.fill_repository(
+            info = fill_repository(
                 output,
                 source,
                 name=name,

@@ -12,10 +12,11 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur.files import atomic_path, sha256_of
+from faceblur_export.extras import needing
+from faceblur_export.onnx_graph.calibration import read_calibration
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
-from faceblur_export.tensorrt.builders import Progress
-from faceblur_export.tensorrt.calibration import read_calibration
+from faceblur_export.progress import ShowShare
 from faceblur_export.weights.known import licence_of
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def export_onnx(
     precision: Precision = "fp32",
     variant: str | None = None,
     calibration: Path | None = None,
-    progress: Progress = lambda _: None,
+    progress: ShowShare = lambda _: None,
 ) -> ExportedModel:
     """Write the detector with these weights as an ONNX file.
 
@@ -112,17 +113,18 @@ def _single(weights: Path, name: str | None) -> Any:
             if entry.key == "name" and name:
                 entry.value = name
         return graph
-    # PyTorch, needed for checkpoints alone.
-    from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
-    from faceblur_export.weights.checkpoint import load_model
+    # PyTorch, for checkpoints alone.
+    with needing("export"):
+        from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
+        from faceblur_export.weights.checkpoint import load_model
 
     model, _ = load_model(path)
     sha256 = sha256_of(path)
     return detector_graph(model, ModelCard(name or path.stem, sha256, licence_of(sha256)))
 
 
-def _integer(graph: Any, calibration: Path, stride: int, progress: Progress) -> Any:
+def _integer(graph: Any, calibration: Path, stride: int, progress: ShowShare) -> Any:
     # ONNX Runtime's quantiser takes a second to load.
-    from faceblur_export.tensorrt.int8 import to_int8
+    from faceblur_export.onnx_graph.int8 import to_int8
 
     return to_int8(graph, read_calibration(calibration, stride=stride), progress)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 STEPS = 1000
 Item = TypeVar("Item")
+
+ShowShare = Callable[["float | None"], None]
+"""Called with the share that is done, 0–1, or None where nobody knows."""
+
+
+class ShowItems(Protocol):
+    """Passes on what it is given, and may show how far it is."""
+
+    def __call__(self, items: Sequence[Item], /) -> Iterable[Item]:
+        """The same items."""
 
 
 class ProgressBar:

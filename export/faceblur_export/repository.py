@@ -22,7 +22,7 @@ from faceblur.files import atomic_path, sha256_of
 from faceblur_export.gate.record import record_path, write_record
 from faceblur_export.gate.step import admit, verdict
 from faceblur_export.onnx_graph.file import read_onnx
-from faceblur_export.tensorrt.builders import Progress
+from faceblur_export.progress import ShowShare
 from faceblur_export.tensorrt.plan import (
     PLAN_NAME,
     PlanOptions,
@@ -47,7 +47,7 @@ def fill_repository(
     data: Path | None = None,
     renew: bool = False,
     jetson: bool = False,
-    progress: Progress | None = None,
+    progress: ShowShare | None = None,
 ) -> ModelInfo:
     """Put a model into a model repository, and say in its configurations which it is.
 

@@ -25,8 +25,8 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.image.formats import readable_suffixes
 from faceblur_export.evaluation.evaluation import ap50, interval, resample
 from faceblur_export.evaluation.matching import MatchedFaces, match_pictures, read_labelled
-from faceblur_export.tensorrt.calibration import FRAMES, Calibration, read_calibration
-from faceblur_export.tensorrt.int8 import OPTIONS, left_single
+from faceblur_export.onnx_graph.calibration import FRAMES, Calibration, read_calibration
+from faceblur_export.onnx_graph.int8 import OPTIONS, left_single
 from faceblur_training.data.holdout import held_out, is_held_out
 from harness import command_line, machine_card
 

@@ -23,8 +23,8 @@ from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur_export.gate import gate
 from faceblur_export.gate.record import GateRecord
 from faceblur_export.onnx import export_onnx
-from faceblur_export.tensorrt.calibration import Calibration, read_calibration
-from faceblur_export.tensorrt.int8 import left_single
+from faceblur_export.onnx_graph.calibration import Calibration, read_calibration
+from faceblur_export.onnx_graph.int8 import left_single
 from harness import Contender, Row, command_line, interleave, machine_card, summarise, table
 
 FRAMES: Final = 16

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from faceblur.detection.models import read_model_info
+from faceblur.errors import install_line
 from faceblur_export import cli
 from faceblur_export.tensorrt import builders as tensorrt_builders
 from faceblur_export.tensorrt import gpu
@@ -127,3 +130,32 @@ def test_machine_without_a_gpu_changes_nothing(
     sentence = refused(run("repository", "--weights", checkpoint, "-o", tmp_path / "r"), 5)
     assert "TensorRT" in sentence or "NVIDIA" in sentence
     assert not (tmp_path / "r").exists()
+
+
+def test_a_missing_package_is_one_sentence_wherever_it_is_needed(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    script = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+from click.testing import CliRunner
+from faceblur.errors import ModelError
+from faceblur_export.cli import main
+from faceblur_export.evaluation.inference import open_detector
+checkpoint, output = sys.argv[2:]
+for words in (["onnx", checkpoint, "-o", output], ["repository", "--weights", checkpoint,
+              "--backend", "embedded", "-o", output]):
+    sys.stderr.write(CliRunner().invoke(main, words).output)
+try:
+    open_detector(checkpoint).__enter__()
+except ModelError as error:
+    sys.stderr.write(f"{error}\\n")
+"""
+    for package in ("torch", "onnx"):
+        command = [sys.executable, "-c", script, package, str(checkpoint), str(tmp_path / "out")]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        assert len(told.splitlines()) == 3, told
+        for line, extra in zip(told.splitlines(), ("export", "export", "train"), strict=True):
+            assert f"{package} is not installed; run: " in line
+            assert package == "torch" or install_line(extra) in line
+    assert not (tmp_path / "out").exists()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from faceblur_export.evaluation.evaluation import evaluate
-from faceblur_export.evaluation.inference import LetterboxStyle, Progress, open_detector
+from faceblur_export.evaluation.inference import LetterboxStyle, open_detector
 from faceblur_export.evaluation.matching import MatchedFaces, match_pictures, read_labelled
 from faceblur_export.evaluation.report import bin_name
+from faceblur_export.progress import ShowItems
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Ruler:
     size: int
     style: LetterboxStyle
     threshold: float
-    progress: Progress = iter
+    progress: ShowItems = iter
 
     def measure(self, data: Path, model: str) -> tuple[dict[str, Any], MatchedFaces]:
         """Detect and evaluate.

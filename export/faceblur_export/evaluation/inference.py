@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,12 +19,13 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detections import Detections
-from faceblur.errors import InputError, ModelError, install_line
+from faceblur.errors import InputError, ModelError
 from faceblur_export.data.image_files import open_picture
 from faceblur_export.evaluation.metrics import Float64Array
+from faceblur_export.extras import needing
+from faceblur_export.progress import ShowItems
 
 LetterboxStyle = Literal["canonical", "rectangular"]
-Item = TypeVar("Item")
 
 REFERENCE_MULTIPLE = 64
 """The reference pads to multiples of 64 whatever the stride of the model, and published so."""
@@ -35,13 +35,6 @@ MIN_SCORE = 0.02
 
 DETECT_TIMEOUT_S = 300.0
 """Far more than the largest model needs for one picture on a slow machine."""
-
-
-class Progress(Protocol):
-    """Passes on what it is given, and may show how far it is."""
-
-    def __call__(self, items: Sequence[Item], /) -> Iterable[Item]:
-        """The same items."""
 
 
 def plan_model_input(
@@ -117,16 +110,9 @@ def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
 def _exported(checkpoint: Path, scratch: Path) -> Path:
     if not checkpoint.is_file():
         raise ModelError(f"{checkpoint} is not a file; give a checkpoint (.pt)")
-    try:
-        # PyTorch takes seconds to load, and nothing else here needs it.
-        export = importlib.import_module("faceblur_export.onnx").export_onnx
-    except ImportError as error:
-        raise ModelError(
-            f"PyTorch and ONNX are not installed; run: {install_line('train')}"
-        ) from error
-    path = scratch / "model.onnx"
-    export(checkpoint, path, name=checkpoint.stem)
-    return path
+    with needing("train"):
+        from faceblur_export.onnx import export_onnx
+    return export_onnx(checkpoint, scratch / "model.onnx", name=checkpoint.stem).path
 
 
 def detect_picture(
@@ -182,7 +168,7 @@ def predict_widerface(
     *,
     size: int = DEFAULT_SIZE,
     style: LetterboxStyle = "canonical",
-    progress: Progress = iter,
+    progress: ShowItems = iter,
 ) -> dict[str, Float64Array]:
     """Find the faces of WIDER FACE pictures and put them as a submission would.
 

@@ -21,7 +21,6 @@ from faceblur_export.data.labelled_image import LabelledPicture
 from faceblur_export.evaluation.inference import (
     MIN_SCORE,
     LetterboxStyle,
-    Progress,
     detect_picture,
 )
 from faceblur_export.evaluation.metrics import (
@@ -31,6 +30,7 @@ from faceblur_export.evaluation.metrics import (
     iou_matrix,
     match_greedily,
 )
+from faceblur_export.progress import ShowItems
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -93,7 +93,7 @@ def match_pictures(
     size: int = DEFAULT_SIZE,
     style: LetterboxStyle = "canonical",
     min_score: float = MIN_SCORE,
-    progress: Progress = iter,
+    progress: ShowItems = iter,
 ) -> MatchedFaces:
     """Detect faces in labelled pictures and match them.
 

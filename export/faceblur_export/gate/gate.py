@@ -37,7 +37,6 @@ from faceblur_export.evaluation.evaluation import (
     recall_share,
     resample,
 )
-from faceblur_export.evaluation.inference import Progress
 from faceblur_export.evaluation.matching import (
     BoolArray,
     MatchedFaces,
@@ -48,6 +47,7 @@ from faceblur_export.evaluation.metrics import Float64Array
 from faceblur_export.gate.record import GateRecord, Loss
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
+from faceblur_export.progress import ShowItems
 
 AP50_LOSS: Final = 0.01
 """One AP50 point."""
@@ -66,7 +66,7 @@ def judge(
     reference: Path | None = None,
     size: int = DEFAULT_SIZE,
     threshold: float = DEFAULT_THRESHOLD,
-    progress: Progress = iter,
+    progress: ShowItems = iter,
 ) -> GateRecord:
     """Hold a model against the same model in FP32.
 
@@ -152,7 +152,7 @@ def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
 
 
 def _findings(
-    model: Path, pictures: list[LabelledPicture], *, size: int, progress: Progress
+    model: Path, pictures: list[LabelledPicture], *, size: int, progress: ShowItems
 ) -> MatchedFaces:
     with _opened(model) as detector:
         return match_pictures(detector, pictures, size=size, progress=progress)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from faceblur.errors import ModelError, install_line
+from faceblur_export.progress import ShowShare
 from faceblur_export.tensorrt.gpu import Gpu
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,6 @@ TRTEXEC_IN_CONTAINERS: Final = "/usr/src/tensorrt/bin/trtexec"
 """Where NVIDIA's containers keep it, off PATH."""
 
 Shape = tuple[int, int, int, int]
-Progress = Callable[["float | None"], None]
-"""Called with the share that is done, 0–1, or None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class PlanBuilder(Protocol):
     def version(self) -> str:
         """Its version; a plan runs on the same version alone."""
 
-    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: Progress) -> bytes:
+    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
         """Build a plan.
 
         Args:
@@ -82,7 +81,7 @@ class PythonBuilder:
         self.runtime = runtime
         self.version = str(self._trt.__version__)
 
-    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: Progress) -> bytes:
+    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
         """Build a plan; see `PlanBuilder`."""
         trt = self._trt
         log = _logger(trt)
@@ -134,7 +133,7 @@ class TrtexecBuilder:
             raise ModelError(f"{command} does not say which TensorRT it is; update the container")
         self.version = ".".join(str(int(part)) for part in found.groups())
 
-    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: Progress) -> bytes:
+    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
         """Build a plan; see `PlanBuilder`."""
         with tempfile.TemporaryDirectory() as folder:
             model, plan = Path(folder, "model.onnx"), Path(folder, "model.plan")
@@ -219,7 +218,7 @@ class _Phase:
     done: int = 0
 
 
-def _monitor(trt: Any, progress: Progress) -> Any:
+def _monitor(trt: Any, progress: ShowShare) -> Any:
     """A TensorRT progress monitor that tells the share of the whole that is done."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]

@@ -21,7 +21,8 @@ from faceblur.files import atomic_path, sha256_of
 from faceblur_export.gate.step import admit, check_precision, verdict
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
-from faceblur_export.tensorrt.builders import PlanBuilder, Profile, Progress
+from faceblur_export.progress import ShowShare
+from faceblur_export.tensorrt.builders import PlanBuilder, Profile
 from faceblur_export.tensorrt.gpu import Gpu
 
 MAX_BATCH: Final = 8
@@ -131,7 +132,7 @@ def build_plan(
     onnx_path: Path,
     folder: Path,
     options: PlanOptions,
-    progress: Progress | None = None,
+    progress: ShowShare | None = None,
     *,
     data: Path | None = None,
 ) -> PlanManifest:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from faceblur.errors import ModelError
 from faceblur.files import sha256_of
-from faceblur_export.tensorrt.builders import PlanBuilder, Profile, Progress
+from faceblur_export.progress import ShowShare
+from faceblur_export.tensorrt.builders import PlanBuilder, Profile
 from faceblur_export.tensorrt.gpu import Gpu
 from faceblur_export.tensorrt.plan import PlanOptions, check_plan
 
@@ -35,7 +36,7 @@ class KeptPlan:
         self,
         onnx: bytes,  # noqa: ARG002  the interface's
         profiles: Sequence[Profile],  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
+        progress: ShowShare,  # noqa: ARG002
     ) -> bytes:
         """Give the plan; see `PlanBuilder`."""
         return self.plan

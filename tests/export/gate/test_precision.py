@@ -26,11 +26,11 @@ from faceblur_export.gate import gate
 from faceblur_export.gate.record import Loss, record_path, require_passed, write_record
 from faceblur_export.gate.step import admit
 from faceblur_export.onnx import export_onnx
+from faceblur_export.onnx_graph.calibration import Calibration, read_calibration
+from faceblur_export.onnx_graph.int8 import left_single, to_int8
 from faceblur_export.repository import fill_repository, plan_path
 from faceblur_export.tensorrt.builders import PythonBuilder
-from faceblur_export.tensorrt.calibration import Calibration, read_calibration
 from faceblur_export.tensorrt.gpu import Gpu
-from faceblur_export.tensorrt.int8 import left_single, to_int8
 from faceblur_export.tensorrt.plan import PlanOptions, build_plan, read_manifest
 from faceblur_export.tensorrt.plan_cache import keep_plan
 

@@ -17,7 +17,6 @@ from faceblur_export.evaluation.acceptance import judge
 from faceblur_export.evaluation.evaluation import compare
 from faceblur_export.evaluation.figures import Ruler, summary
 from faceblur_export.evaluation.inference import (
-    Item,
     LetterboxStyle,
     open_detector,
     predict_widerface,
@@ -30,6 +29,7 @@ from faceblur_export.evaluation.widerface import (
     load_ground_truth,
     load_predictions,
 )
+from faceblur_export.progress import Item
 from faceblur_training.data.holdout import held_out
 
 FilePath = click.Path(path_type=Path)

@@ -25,9 +25,10 @@ from faceblur_export.data.formats import read_folder
 from faceblur_export.evaluation import known_failures
 from faceblur_export.evaluation.acceptance import judge
 from faceblur_export.evaluation.evaluation import compare, evaluate
-from faceblur_export.evaluation.inference import Progress, detect_picture, open_detector
+from faceblur_export.evaluation.inference import detect_picture, open_detector
 from faceblur_export.evaluation.matching import match_pictures, read_labelled
 from faceblur_export.evaluation.threshold import MISS_COST, choose_threshold
+from faceblur_export.progress import ShowItems
 from faceblur_training.data.holdout import held_out
 
 RECORD = Path(__file__).with_name("bundled_model.json")
@@ -72,7 +73,7 @@ class Measurement:
     other_name: str
     held_out_of: Path
     ceiling: Path | None = None
-    progress: Progress = iter
+    progress: ShowItems = iter
 
     def fill(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Measure the bundled model and give the record anew.

@@ -9,7 +9,6 @@ as TensorRT takes them; biases and what the convolutions give stay in FP32.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -20,9 +19,10 @@ from typing import Any, Final
 import onnx
 from onnx import ModelProto, NodeProto
 
-from faceblur.errors import ModelError, install_line
-from faceblur_export.tensorrt.builders import Progress
-from faceblur_export.tensorrt.calibration import Calibration
+from faceblur.errors import ModelError
+from faceblur_export.extras import needing
+from faceblur_export.onnx_graph.calibration import Calibration
+from faceblur_export.progress import ShowShare
 
 METHOD: Final = "mean of the frames' extremes"
 """How ranges are taken. The extremes of all frames leave too few steps for the rest, and cost many
@@ -38,7 +38,7 @@ OPTIONS: Final = {
 
 
 def to_int8(
-    model: ModelProto, calibration: Calibration, progress: Progress = lambda _: None
+    model: ModelProto, calibration: Calibration, progress: ShowShare = lambda _: None
 ) -> ModelProto:
     """Make a detector whose convolutions compute in INT8.
 
@@ -57,7 +57,8 @@ def to_int8(
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if metadata.get("precision") != "fp32":
         raise ModelError("only an FP32 detector made by faceblur-export onnx can become INT8")
-    quantization = _quantization()
+    with needing("export"):
+        from onnxruntime import quantization
     with tempfile.TemporaryDirectory(prefix="faceblur-") as folder, _quiet():
         # As a file: from a message it would take the weights out.
         source, output = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
@@ -119,14 +120,7 @@ def _convolutions_before(node: NodeProto, nodes: dict[str, NodeProto]) -> set[st
     return found
 
 
-def _quantization() -> Any:
-    try:
-        return importlib.import_module("onnxruntime.quantization")
-    except ImportError as error:
-        raise ModelError(f"{error.name} is not installed; run: {install_line('export')}") from error
-
-
-def _reader(quantization: Any, calibration: Calibration, progress: Progress) -> Any:
+def _reader(quantization: Any, calibration: Calibration, progress: ShowShare) -> Any:
     """What ONNX Runtime asks for one frame after the other."""
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # found at run time
