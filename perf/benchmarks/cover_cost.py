@@ -12,7 +12,8 @@ from typing import Final
 import av
 import click
 
-from faceblur.batch.video import blur_video
+from faceblur.batch.faces import DetectedFaces
+from faceblur.batch.video import mask_video
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
@@ -78,8 +79,11 @@ def cover_cost(*, clip: Path, model: str, rounds: int, output: Path) -> None:
 def _work(
     clip: Path, output: Path, session: DetectionSession, cover: TrackingOptions | None
 ) -> Callable[[], None]:
+    policy = Policy(cover=cover)
+    find_faces = DetectedFaces(session.detector, policy)
+
     def once() -> None:
-        blur_video(clip, output, detector=session.detector, policy=Policy(cover=cover))
+        mask_video(clip, output, find_faces=find_faces, policy=policy)
 
     return once
 

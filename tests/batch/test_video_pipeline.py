@@ -28,7 +28,8 @@ from media import (
     set_display_matrix,
 )
 
-from faceblur.batch.video import Progress, blur_video
+from faceblur.batch.faces import DetectedFaces
+from faceblur.batch.video import Progress, mask_video
 from faceblur.batch.video_threads import BoundedQueue, StageThread
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import PAD_VALUE, Letterbox
@@ -113,13 +114,14 @@ def run(
     deadline_s: float = 10,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> MediaDetections:
-    return blur_video(
+    policy = Policy(mask=BLACK, size=SIZE, cover=TrackingOptions(detect_every=detect_every))
+    return mask_video(
         source,
         output,
-        detector=oracle or Oracle(answer),
-        policy=Policy(mask=BLACK, size=SIZE, cover=TrackingOptions(detect_every=detect_every)),
-        in_flight=in_flight,
-        deadline_s=deadline_s,
+        find_faces=DetectedFaces(
+            oracle or Oracle(answer), policy, deadline_s=deadline_s, in_flight=in_flight
+        ),
+        policy=policy,
         on_progress=on_progress,
         options=options,
     )

@@ -408,14 +408,12 @@ def test_a_name_with_a_dash_is_not_taken_for_options(
 def test_files_that_fail_for_one_reason_share_a_line(
     official: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from faceblur.batch.processing import Detecting
-
-    def fail(self: Any, job: Any, **_: Any) -> None:
+    def fail(job: Any, *_: Any, **__: Any) -> None:
         if job.source.name == "b.jpg":
             raise OSError(errno.EMFILE, "Too many open files")
         raise FaceblurError("it failed")
 
-    monkeypatch.setattr(Detecting, "mask", fail)
+    monkeypatch.setattr("faceblur.batch.runner.process_file", fail)
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
         shutil.copy(photo, tmp_path / name)
     files = [str(tmp_path / f"{name}.jpg") for name in "abcd"]

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import Pose, Recording, luma, moving_face_video
 
-from faceblur.batch.video import blur_video, frame_bytes
-from faceblur.batch.video import thumbnail as frame_thumbnail
+from faceblur.batch.faces import DetectedFaces
+from faceblur.batch.video import mask_video
+from faceblur.batch.video_detection import frame_bytes
+from faceblur.batch.video_detection import thumbnail as frame_thumbnail
 from faceblur.cli.options import choice_options, policy_options
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import Detections, FloatArray
@@ -494,7 +496,7 @@ class TestVideoFiles:
     def blurred(
         self,
         folder: FilePath,
-        fill_gaps: TrackingOptions | None,
+        cover: TrackingOptions | None,
         *,
         missed: Iterable[int],
         every: int = 1,
@@ -504,13 +506,12 @@ class TestVideoFiles:
         how = Recording(encoder="ffv1", options={})
         boxes = moving_face_video(source, frames=20, width=320, height=192, recording=how)
         detector = Forgetful(boxes, missed=missed).every(every)
-        blur_video(
+        policy = Policy(mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, cover=cover)
+        mask_video(
             source,
             output,
-            detector=detector,
-            policy=Policy(
-                mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, fill_gaps=fill_gaps
-            ),
+            find_faces=DetectedFaces(detector, policy),
+            policy=policy,
             options=VideoOptions(encoder="ffv1"),
         )
         leaked = []
@@ -536,16 +537,18 @@ class TestVideoFiles:
             motion=lambda progress: Pose(0.1 + 0.8 * progress, 0.5, 0.15),
         )  # fmt: skip
         assert (boxes[1] - boxes[0])[0] > 0.9 * (boxes[0][2] - boxes[0][0])
-        blur_video(
+        policy = Policy(
+            mask=MaskStyle(mode="solid"),
+            threshold=THRESHOLD,
+            size=640,
+            cover=TrackingOptions(detect_every=2),
+        )
+        detector = Forgetful([(*map(float, box),) for box in boxes], missed=()).every(2)
+        mask_video(
             source,
             output,
-            detector=Forgetful([(*map(float, box),) for box in boxes], missed=()).every(2),
-            policy=Policy(
-                mask=MaskStyle(mode="solid"),
-                threshold=THRESHOLD,
-                size=640,
-                fill_gaps=TrackingOptions(detect_every=2),
-            ),
+            find_faces=DetectedFaces(detector, policy),
+            policy=policy,
             options=VideoOptions(encoder="ffv1"),
         )
         for picture, box in zip(luma(output), boxes, strict=True):

@@ -1,20 +1,18 @@
-"""One picture file, from the source to the masked result."""
+"""One image file, from the source to the masked result."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from faceblur.batch.annotations import MediaAnnotations
+from faceblur.batch.faces import FindFaces
 from faceblur.batch.jobs import OnComplete, completion
-from faceblur.detection.detect import detect
-from faceblur.detection.detector import Detector
-from faceblur.detections import Detections, FrameDetections, MediaDetections
+from faceblur.detections import FrameDetections, MediaDetections
 from faceblur.image.io import ImageFile, Page, read_image, write_image
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -28,7 +26,7 @@ _SHORTEST_S: Final = Fraction(1, 100)
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """How pictures are written.
+    """How images are written.
 
     Attributes:
         quality: 1-100; like the source's when None.
@@ -39,90 +37,35 @@ class ImageOptions:
     keep_metadata: bool = False
 
 
-def blur_image(
+def mask_image(
     source: Path,
     output: Path,
     *,
-    detector: Detector,
+    find_faces: FindFaces,
     policy: Policy,
     options: ImageOptions,
-    deadline_s: float,
     on_complete: OnComplete | None = None,
 ) -> MediaDetections:
-    """Mask the faces on every page of a picture file.
+    """Mask the faces on every page of an image file.
 
-    The output appears when all of its pages were checked and masked, or not at all.
+    Each page is read, given its faces, masked and written before the next one is read. The output
+    appears when all of its pages were checked and masked, or not at all.
 
     Args:
-        source: The picture.
+        source: The image.
         output: Where the result goes; the suffix decides the format.
-        detector: What finds the faces.
+        find_faces: What gives the faces.
         policy: What is masked and how. What it says of times counts for animations alone.
         options: How to write.
-        deadline_s: Seconds to wait for the answer to one view of a page.
-        on_complete: See `faceblur.batch.jobs.OnComplete`.
+        on_complete: Called when the result is complete under its temporary name.
 
     Raises:
-        InputError: The source cannot be read.
+        InputError: The source cannot be read, or the listed faces are not of it.
         OutputError: The output cannot be written.
         ServerError: A page could not be checked for faces.
     """
-
-    def find(index: int, page: Page) -> Detections:  # noqa: ARG001
-        return detect(
-            detector,
-            page.pixels,
-            threshold=policy.threshold,
-            size=policy.size,
-            deadline_s=deadline_s,
-            tiles=policy.tiles,
-        )
-
-    return _mask(read_image(source), output, find, policy, options, on_complete)
-
-
-def replay_image(
-    source: Path,
-    output: Path,
-    *,
-    recorded: MediaAnnotations,
-    policy: Policy,
-    options: ImageOptions,
-    on_complete: OnComplete | None = None,
-) -> MediaDetections:
-    """Mask the faces that are listed for every page of a picture file; nothing is detected.
-
-    Args:
-        source: The picture.
-        output: Where the result goes; the suffix decides the format.
-        recorded: Where the faces are.
-        policy: What is masked and how.
-        options: How to write.
-        on_complete: See `faceblur.batch.jobs.OnComplete`.
-
-    Raises:
-        InputError: The list is not of this picture, or not of every page; the source cannot be
-            read.
-        OutputError: The output cannot be written.
-    """
     image = read_image(source)
-    recorded.check_size(image.width, image.height)
-    recorded.check_end(image.page_count)
-
-    def find(index: int, page: Page) -> Detections:
-        return recorded.faces(index, page.pts_s)
-
-    return _mask(image, output, find, policy, options, on_complete)
-
-
-def _mask(
-    image: ImageFile,
-    output: Path,
-    find: Callable[[int, Page], Detections],
-    policy: Policy,
-    options: ImageOptions,
-    on_complete: OnComplete | None,
-) -> MediaDetections:
+    found = find_faces.in_image(image)
     masker = Masker(policy.mask)
     frames: list[FrameDetections] = []
 
@@ -131,13 +74,11 @@ def _mask(
         return Selection(policy, width, height)
 
     def masked() -> Iterator[Page]:
-        for index, page in enumerate(image.pages):
+        for page, faces in found:
             surface = ArraySurface(page.pixels)
-            choice = selection(surface.width, surface.height).choose(
-                find(index, page), _shown(page)
-            )
+            choice = selection(surface.width, surface.height).choose(faces, _shown(page))
             masker.apply(surface, choice.faces, choice.areas)
-            frames.append(FrameDetections(index, page.pts_s, choice.faces))
+            frames.append(FrameDetections(len(frames), page.pts_s, choice.faces))
             yield page
 
     safe: ImageFile = dataclasses.replace(image, pages=masked())

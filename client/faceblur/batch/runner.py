@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.faces import DetectedFaces, FindFaces, RecordedFaces
 from faceblur.batch.finished import CachedResult
 from faceblur.batch.jobs import Job
 from faceblur.batch.memory import MemoryBudget, memory_bytes
-from faceblur.batch.processing import Detecting, Masking, MaskingOptions, OnProgress, Replaying
-from faceblur.batch.records import Record, Records
-from faceblur.batch.shared_detector import check_going
+from faceblur.batch.processing import MaskingOptions, process_file
+from faceblur.batch.records import DetectorInfo, Record, Records
+from faceblur.batch.shared_detector import SharedDetector, check_going
+from faceblur.batch.video import Progress
+from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
@@ -25,6 +28,8 @@ from faceblur.masks.masker import Masker
 from faceblur.proof.audit.log import AuditLog
 
 logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[Job, Progress], None]
 
 _POLL_S: Final = 0.2
 
@@ -37,11 +42,13 @@ class RunOptions(MaskingOptions):
         workers: Files that are masked at the same time, at most.
         again: Mask files too whose results are finished.
         audit: Where the manifest of each result goes; None for nowhere.
+        deadline_s: Seconds that one frame may take.
     """
 
     workers: int = 1
     again: bool = False
     audit: AuditLog | None = None
+    deadline_s: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +110,8 @@ def run(
         InputError: The overlay picture cannot be read.
     """
     Masker(options.policy.mask)  # An overlay that cannot be read fails before the first file.
-    stop = threading.Event()
-    masking: Masking
-    if isinstance(finder, AnnotationFile):
-        masking = Replaying(finder, options, stop)
-    else:
-        masking = Detecting(finder, options, stop)
-    with Records(
-        jobs, finder=masking.finder, settings=masking.settings(), audit=options.audit
-    ) as records:
-        batch = _Batch(masking, options, records, on_progress, stop)
+    batch = _Batch(jobs, finder, options, on_progress)
+    with batch.records:
         workers = min(options.workers, len(jobs))
         if workers <= 1:
             yield from map(batch.attempt, jobs)
@@ -139,25 +138,43 @@ class _Batch:
 
     Attributes:
         stop: When it is set, every file fails at its next frame.
+        records: What is kept of the results.
     """
 
     def __init__(
         self,
-        masking: Masking,
+        jobs: Sequence[Job],
+        finder: DetectionSession | AnnotationFile,
         options: RunOptions,
-        records: Records,
         on_progress: OnProgress | None,
-        stop: threading.Event,
     ) -> None:
-        self.stop = stop
-        self._masking = masking
+        self.stop = threading.Event()
         self._options = options
-        self._records = records
         self._on_progress = on_progress
         self._budget = MemoryBudget()
         self._recovering = threading.Lock()
         self._broken: ServerError | None = None
         self._lost: ServerError | None = None
+        self._find_faces: FindFaces
+        self._recovered: Callable[[], bool] = lambda: True
+        settings = options.settings()
+        if isinstance(finder, AnnotationFile):
+            self._find_faces = RecordedFaces(finder)
+            model = finder.model or ModelInfo("unknown", "")
+            info = DetectorInfo(model=model, kind="boxes", tools={})
+            for values in settings.values():
+                values["boxes"] = {"sha256": finder.sha256}
+        else:
+            shared = SharedDetector(finder.detector, in_flight=finder.in_flight, stop=self.stop)
+
+            def recovered() -> bool:
+                with shared.paused():
+                    return finder.recovered(stop=self.stop)
+
+            self._find_faces = DetectedFaces(shared, options.policy, deadline_s=options.deadline_s)
+            self._recovered = recovered
+            info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
+        self.records = Records(jobs, finder=info, settings=settings, audit=options.audit)
 
     def attempt(self, job: Job) -> Outcome:
         """Mask one file, or find that it is finished."""
@@ -169,7 +186,7 @@ class _Batch:
 
         try:
             check_going(self.stop)
-            record = self._records.begin(job)
+            record = self.records.begin(job)
             if record is not None and not self._options.again:
                 finished = record.finished()
                 if finished is not None:
@@ -197,9 +214,17 @@ class _Batch:
             raise OutputError(
                 f"cannot make the folder {job.output.parent}: {error.strerror}; choose another"
             ) from error
-        report = self._masking.mask(
+
+        def tell(progress: Progress) -> None:
+            check_going(self.stop)
+            if self._on_progress is not None:
+                self._on_progress(job, progress)
+
+        report = process_file(
             job,
-            on_progress=self._on_progress,
+            self._find_faces,
+            self._options,
+            on_progress=tell,
             on_complete=None if record is None else record.seal,
         )
         if record is not None:
@@ -218,7 +243,5 @@ class _Batch:
             if self._broken is None or self._lost is not None:
                 return
             logger.warning("waiting for the server to come back")
-            with self._masking.paused():
-                recovered = self._masking.recovered()
-            self._lost = None if recovered else self._broken
+            self._lost = None if self._recovered() else self._broken
             self._broken = None

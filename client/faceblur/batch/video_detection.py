@@ -8,11 +8,15 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final, NamedTuple
 
+import av
+import numpy as np
+
 from faceblur.batch.video_threads import DecodedFrame
 from faceblur.detection.detector import Detector, ModelInput, submit_batch
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detections import Detections
+from faceblur.detections import Detections, FloatArray
 from faceblur.errors import DeadlineError, ServerError
+from faceblur.tracking import scene_cuts
 from faceblur.video.frames import SourceFrame
 
 BATCH: Final = 4
@@ -82,12 +86,12 @@ class DetectionStage:
 
     def _ask(self, group: list[_Waiting]) -> None:
         """Send a group, and empty it."""
-        canvases = [each.canvas for each in group if each.canvas is not None]
-        if len(canvases) < len(group):
-            raise ValueError("a frame without a canvas cannot be checked")
-        answers = submit_batch(self._detector, canvases, min_score=self._min_score)
+        inputs = [each.model_input for each in group if each.model_input is not None]
+        if len(inputs) < len(group):
+            raise ValueError("a frame without an input cannot be checked")
+        answers = submit_batch(self._detector, inputs, min_score=self._min_score)
         for each, answer in zip(group, answers, strict=True):
-            each.answer, each.canvas = answer, None
+            each.answer, each.model_input = answer, None
         group.clear()
 
     def _checked(self, waiting: _Waiting, size: int) -> DetectedFrame:
@@ -115,12 +119,31 @@ class _Waiting:
     Attributes:
         frame: The frame.
         asked: Whether the detector is asked about it.
-        canvas: What it is asked about, until that is sent.
+        model_input: What it is asked about, until that is sent.
         answer: From then on.
     """
 
     def __init__(self, item: DecodedFrame, *, asked: bool) -> None:
         self.frame = item.frame
         self.asked = asked
-        self.canvas: ModelInput | None = item.canvas if asked else None
+        self.model_input: ModelInput | None = item.model_input if asked else None
         self.answer: Future[Detections] | None = None
+
+
+def thumbnail(image: av.VideoFrame) -> FloatArray:
+    """A frame's thumbnail for telling scenes apart, from its first plane: luma, grey or green.
+
+    Args:
+        image: In planes, as `VideoSurface` takes it.
+    """
+    bits = image.format.components[0].bits
+    dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
+    plane = image.planes[0]
+    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
+    return scene_cuts.thumbnail(rows[:, : plane.width], white=float((1 << bits) - 1))
+
+
+def frame_bytes(width: int, height: int, pixel_format: str) -> int:
+    """Memory that a decoded frame takes, about."""
+    bits = av.VideoFormat(pixel_format, width, height).padded_bits_per_pixel
+    return width * height * bits // 8

@@ -1,10 +1,7 @@
 """The threads that read and write one video, while another finds and masks its faces.
 
-    reader thread      decode → canvas ─┐
-    this thread              detect → mask ─┐
-    writer thread                    encode → mux
-
-FFmpeg works outside Python's lock, so the three overlap. Frames keep their order throughout.
+FFmpeg works outside Python's lock, so the three overlap. Frames keep their order throughout; see
+`faceblur.batch.video.mask_video` for what each does.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ Item = TypeVar("Item")
 
 _QUEUED_FRAMES: Final = 4
 _PACKET_WEIGHT: Final = 1 / 64
-"""What a packet of sound takes up of a queue, beside a frame."""
+"""What an audio packet takes up of a queue, beside a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +35,11 @@ class DecodedFrame:
 
     Attributes:
         frame: The frame.
-        canvas: What the detector is to see of it; None if it is not asked.
+        model_input: What the detector is to see of it; None if it is not asked.
     """
 
     frame: SourceFrame
-    canvas: npt.NDArray[np.uint8] | None
+    model_input: npt.NDArray[np.uint8] | None
 
 
 class VideoJob:
@@ -51,20 +48,20 @@ class VideoJob:
     Args:
         video: What is read.
         sink: Where it is written.
-        make_canvas: What makes canvases; None if the detector is not asked.
+        make_input: What makes the inputs of the detector; None if none is asked.
     """
 
     def __init__(
-        self, video: VideoSource, sink: VideoSink, make_canvas: ModelInputMaker | None
+        self, video: VideoSource, sink: VideoSink, make_input: ModelInputMaker | None
     ) -> None:
         self._video = video
         self._sink = sink
-        self._make_canvas = make_canvas
+        self._make_input = make_input
         self._unchecked: BoundedQueue[DecodedFrame] = BoundedQueue(_QUEUED_FRAMES)
         self._finished: BoundedQueue[SourceFrame | av.Packet[Any]] = BoundedQueue(_QUEUED_FRAMES)
-        lanes = (self._unchecked, self._finished)
-        self._reader = StageThread(self._read, *lanes, name="faceblur-read")
-        self._writer = StageThread(self._write, *lanes, name="faceblur-write")
+        queues = (self._unchecked, self._finished)
+        self._reader = StageThread(self._read, *queues, name="faceblur-read")
+        self._writer = StageThread(self._write, *queues, name="faceblur-write")
 
     def frames(self) -> Iterator[DecodedFrame]:
         """The video's frames, in order."""
@@ -94,8 +91,8 @@ class VideoJob:
     def _read(self) -> None:
         for item in self._video.read():
             if isinstance(item, SourceFrame):
-                canvas = None if self._make_canvas is None else self._make_canvas(item.image)
-                self._unchecked.put(DecodedFrame(item, canvas))
+                model_input = None if self._make_input is None else self._make_input(item.image)
+                self._unchecked.put(DecodedFrame(item, model_input))
             else:
                 self._finished.put(item, weight=_PACKET_WEIGHT)
         self._unchecked.close()
@@ -120,7 +117,7 @@ class BoundedQueue(Generic[Item]):
     """
 
     def __init__(self, capacity: float) -> None:
-        """Make an empty lane in which `put` waits while what is there weighs so much."""
+        """Make an empty queue in which `put` waits while what is there weighs so much."""
         self._capacity = capacity
         self._load = 0.0
         self._items: deque[tuple[Item, float]] = deque()
@@ -176,12 +173,12 @@ class BoundedQueue(Generic[Item]):
 
 
 class StageThread:
-    """A thread that stops all lanes of its job when it fails."""
+    """A thread that stops all queues of its job when it fails."""
 
-    def __init__(self, work: Callable[[], None], *lanes: BoundedQueue[Any], name: str) -> None:
+    def __init__(self, work: Callable[[], None], *queues: BoundedQueue[Any], name: str) -> None:
         """Start working."""
         self._work = work
-        self._lanes = lanes
+        self._queues = queues
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -193,5 +190,5 @@ class StageThread:
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001 - it is raised again on the other side
-            for lane in self._lanes:
-                lane.stop(error)
+            for queue in self._queues:
+                queue.stop(error)

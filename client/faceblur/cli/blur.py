@@ -19,7 +19,7 @@ from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
 from faceblur.batch.memory import default_workers
 from faceblur.batch.runner import Outcome, RunOptions, run
-from faceblur.batch.video import Progress, VideoOptions
+from faceblur.batch.video import Progress
 from faceblur.cli.boxes import policy_of
 from faceblur.cli.options import (
     FilePath,
@@ -39,6 +39,7 @@ from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import environment_key
 from faceblur.redaction import names, printable
+from faceblur.video.options import VideoOptions
 
 logger = logging.getLogger(__name__)
 

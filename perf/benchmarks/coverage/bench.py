@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.score import MARK, Face, Picture, Score, Scorer
-from faceblur.batch.video import blur_video, thumbnail
+from faceblur.batch.faces import DetectedFaces
+from faceblur.batch.video import mask_video
+from faceblur.batch.video_detection import thumbnail
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
@@ -108,15 +110,15 @@ class Bench:
 
     def _file(self, cover: TrackingOptions | None) -> Mask:
         """As `faceblur blur` does."""
+        policy = Policy(mask=_STYLE, cover=cover)
 
         def mask(source: Path) -> Iterator[Picture]:
             output = self._folder / "masked.mkv"
-            blur_video(
+            mask_video(
                 source,
                 output,
-                detector=self._detector,
-                policy=Policy(mask=_STYLE, cover=cover),
-                deadline_s=_DEADLINE_S,
+                find_faces=DetectedFaces(self._detector, policy, deadline_s=_DEADLINE_S),
+                policy=policy,
                 options=VideoOptions(encoder="ffv1"),
             )
             return read_clip(output)

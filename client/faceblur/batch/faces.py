@@ -1,0 +1,175 @@
+"""Who gives the faces of a file: a detector that is asked, or a list that was made before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from faceblur import tracking
+from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.video_detection import (
+    IN_FLIGHT,
+    DetectedFrame,
+    DetectionStage,
+    frame_bytes,
+    thumbnail,
+)
+from faceblur.batch.video_threads import DecodedFrame
+from faceblur.detection.detect import detect
+from faceblur.detection.detector import Detector
+from faceblur.detection.video_input import ModelInputMaker, plan_model_input
+from faceblur.detections import Detections
+from faceblur.image.io import ImageFile, Page
+from faceblur.masks.policy import Policy
+from faceblur.video.frames import SourceFrame, VideoProperties
+
+
+class FrameFaces(NamedTuple):
+    """A frame and its faces, in its pixels."""
+
+    frame: SourceFrame
+    faces: Detections
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFaces:
+    """How the faces of one video are found.
+
+    Attributes:
+        make_input: What makes the detector's input of a frame; None if none is asked.
+        find: Gives the frames back in order, each with its faces.
+    """
+
+    make_input: ModelInputMaker | None
+    find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
+
+
+class FindFaces(Protocol):
+    """Gives the faces of files; safe to call from several threads."""
+
+    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+        """Every page of an image file with its faces.
+
+        Raises:
+            InputError: The faces are not of this file, or a page cannot be read.
+            ServerError: A page could not be checked.
+        """
+
+    def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
+        """Plan how the faces of a video are found.
+
+        Raises:
+            InputError: The faces are not of this file.
+        """
+
+
+class DetectedFaces:
+    """The faces that a detector finds.
+
+    Args:
+        detector: The detector.
+        policy: What counts as a face, and how far faces reach beyond the frames they were found in.
+        deadline_s: Seconds to wait for the answer to one frame, or one view of a page.
+        in_flight: Frames of one video that the detector is given at once.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        policy: Policy,
+        *,
+        deadline_s: float = 10.0,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self._detector = detector
+        self._policy = policy
+        self._deadline_s = deadline_s
+        self._in_flight = in_flight
+
+    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+        """Detect the faces of every page."""
+        policy = self._policy
+        for page in image.pages:
+            yield (
+                page,
+                detect(
+                    self._detector,
+                    page.pixels,
+                    threshold=policy.threshold,
+                    size=policy.size,
+                    deadline_s=self._deadline_s,
+                    tiles=policy.tiles,
+                ),
+            )
+
+    def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:  # noqa: ARG002
+        """Detect the faces of every frame, or of some, and track them between."""
+        policy, cover = self._policy, self._policy.cover
+        letterbox = plan_model_input(
+            properties, size=policy.size, stride=self._detector.model.stride
+        )
+        stage = DetectionStage(
+            self._detector,
+            letterbox,
+            min_score=policy.threshold if cover is None else cover.min_score(policy.threshold),
+            every=1 if cover is None else cover.detect_every,
+            deadline_s=self._deadline_s,
+        )
+
+        def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
+            return self._tracked(stage.check(frames, in_flight=self._in_flight), properties)
+
+        return VideoFaces(ModelInputMaker(properties, letterbox), find)
+
+    def _tracked(
+        self, checked: Iterable[DetectedFrame], properties: VideoProperties
+    ) -> Iterator[FrameFaces]:
+        policy = self._policy
+        if policy.cover is None:
+            # Without a cover the detector was asked about every frame.
+            return (FrameFaces(frame, found) for frame, found in checked if found is not None)
+        size = frame_bytes(properties.width, properties.height, properties.pixel_format)
+        tracked = tracking.fill_gaps(
+            checked,
+            options=policy.cover.within(size),
+            threshold=policy.threshold,
+            time_s=lambda frame: float(frame.pts_s),
+            thumbnail=lambda frame: thumbnail(frame.image),
+            starts_scene=lambda frame: frame.starts_scene,
+        )
+        return (FrameFaces(frame, faces) for frame, faces in tracked)
+
+
+class RecordedFaces:
+    """The faces that a JSON file lists. They are final: nothing is detected, and nothing tracked.
+
+    Args:
+        annotations: The file.
+    """
+
+    def __init__(self, annotations: AnnotationFile) -> None:
+        self._annotations = annotations
+
+    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+        """Look up the faces of every page."""
+        recorded = self._annotations.media(image.path)
+        recorded.check_size(image.width, image.height)
+        recorded.check_end(image.page_count)
+        return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
+
+    def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
+        """Look up the faces of every frame."""
+        recorded = self._annotations.media(source)
+        recorded.check_size(properties.width, properties.height)
+
+        def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
+            count = 0
+            for item in frames:
+                frame = item.frame
+                yield FrameFaces(frame, recorded.faces(frame.index, frame.pts_s))
+                count += 1
+            recorded.check_end(count)
+
+        return VideoFaces(None, find)
