@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from faceblur.cli.base import FaceblurGroup
+from faceblur.cli.sections import sectioned
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError
@@ -192,7 +193,16 @@ def tensorrt(
     click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
 
 
-@main.command()
+@main.command(
+    cls=sectioned(
+        "Repository",
+        "--output --backend --name --jetson --keep-plan",
+        {
+            "Which model": "--weights --onnx --variant",
+            "TensorRT plan": "--precision --size --data --help",
+        },
+    )
+)
 @click.option(
     "-o", "--output", type=FilePath, required=True, help="The repository; made if need be."
 )

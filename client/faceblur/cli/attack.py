@@ -10,6 +10,7 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, policy_options, session_options
 from faceblur.cli.progress import ProgressLine
+from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
@@ -45,7 +46,7 @@ attack_options = bundle(
 )
 
 
-@click.command()
+@click.command(cls=sectioned("The attack", "--sizes --people --all-modes --weaker --json"))
 @click.argument("pictures", nargs=-1, required=True, type=FilePath, metavar="PICTURES...")
 @click.option("--sizes", default="24,48,96,192", show_default=True, help="Face heights, pixels.")
 @click.option("--people", type=click.IntRange(10), default=150, show_default=True, help="At most.")

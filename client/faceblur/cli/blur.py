@@ -30,6 +30,7 @@ from faceblur.cli.options import (
     session_options,
 )
 from faceblur.cli.progress import ProgressLine
+from faceblur.cli.sections import sectioned
 from faceblur.cli.table import show_table
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.detections import MediaDetections
@@ -75,9 +76,17 @@ def _run_options(
 run_options = bundle(
     "options",
     _run_options,
-    click.option("--quality", type=click.IntRange(1, 100), help="1-100. [like the source]"),
+    click.option(
+        "--quality", type=click.IntRange(1, 100), show_default="like the source", help="1-100."
+    ),
     click.option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
-    click.option("--audio", type=click.Choice(["keep", "drop"]), default="keep", show_default=True),
+    click.option(
+        "--audio",
+        type=click.Choice(["keep", "drop"]),
+        default="keep",
+        show_default=True,
+        help="Keep the sound; voices are not masked.",
+    ),
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
     click.option(
         "--keep-subtitles",
@@ -88,7 +97,8 @@ run_options = bundle(
         "--workers",
         type=click.IntRange(1, 64),
         metavar="N",
-        help="Of several files, mask so many at the same time. [two for each core]",
+        show_default="two for each core",
+        help="Of several files, mask so many at the same time.",
     ),
     click.option("--again", is_flag=True, help="Redo results of a batch that are finished."),
     click.option(
@@ -100,7 +110,12 @@ run_options = bundle(
 )
 
 
-@click.command()
+@click.command(
+    cls=sectioned(
+        "Most used",
+        "--output --mask --shape --expand --threshold --size --always --never --audio --server",
+    )
+)
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
 @click.option(
     "-o",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import click
-from click.core import ParameterSource
-
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.cli.options import given
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 
@@ -42,14 +40,14 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
         InputError: An option is given that says how to find faces, or the file's policy makes no
             sense.
     """
-    given = _given()
+    chosen = given()
     for name in _FINDING:
-        if name in given:
+        if name in chosen:
             option = "--" + name.replace("_", "-")
             raise InputError(f"with --boxes no faces are looked for; leave out {option}")
     merged: dict[str, Any] = dict(replay.policy)
     own = policy.to_json()
-    if "min_face" in given:
+    if "min_face" in chosen:
         merged["min_face"] = own["min_face"]
     for name in ("zones", "spans"):
         recorded = merged.get(name, [])
@@ -57,16 +55,10 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
             merged[name] = own[name] + recorded
     mask = merged.get("mask", {})
     if isinstance(mask, dict):
-        changes = {field: own["mask"][field] for name, field in _MASK.items() if name in given}
+        changes = {field: own["mask"][field] for name, field in _MASK.items() if name in chosen}
         mask = {**mask, **changes}
         if mask.get("mode") != "image":
             # A picture that is not drawn need not be there any more.
             mask["image"] = None
         merged["mask"] = mask
     return Policy.from_json(merged, f"the policy in {replay.path}")
-
-
-def _given() -> set[str]:
-    context = click.get_current_context()
-    defaults = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None)
-    return {name for name in context.params if context.get_parameter_source(name) not in defaults}

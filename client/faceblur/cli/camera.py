@@ -9,7 +9,8 @@ from typing import Any, Final, get_args
 import click
 
 from faceblur.cli.live_options import live_options, live_session_options, zone_options
-from faceblur.cli.options import logging_options, policy_options
+from faceblur.cli.options import given, logging_options, policy_options
+from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
 from faceblur.live.camera import Camera
@@ -30,7 +31,9 @@ FLUSH_S = 5.0
 _POLL_S: Final = 0.2
 
 
-@click.command()
+@click.command(
+    cls=sectioned("Most used", "--to --name --audio --mask --size --always --never --server")
+)
 @click.argument("source")
 @click.option(
     "--to",
@@ -50,7 +53,9 @@ _POLL_S: Final = 0.2
     "interval_s",
     type=click.FloatRange(0.05, 3600),
     metavar="SECONDS",
-    help="For single pictures: how often one is asked for. [1]",
+    default=1.0,
+    show_default=True,
+    help="For single pictures: how often one is asked for.",
 )
 @click.option(
     "--audio",
@@ -62,7 +67,8 @@ _POLL_S: Final = 0.2
 @click.option(
     "--encoder",
     metavar="NAME",
-    help="Video encoder of FFmpeg, such as h264_nvenc; x264 where it does not work. [x264]",
+    show_default="x264",
+    help="Video encoder of FFmpeg, such as h264_nvenc; x264 where it does not work.",
 )
 @live_session_options
 @logging_options
@@ -73,7 +79,7 @@ def camera(
     name: str,
     policy: Policy,
     live: dict[str, Any],
-    interval_s: float | None,
+    interval_s: float,
     audio: Audio,
     encoder: str | None,
     session: SessionOptions,
@@ -115,13 +121,13 @@ def camera(
         raise FaceblurError(stats.last_error)
 
 
-def _asked_every(source: SourceOptions, interval_s: float | None) -> SourceOptions:
+def _asked_every(source: SourceOptions, interval_s: float) -> SourceOptions:
     """A source of single pictures that is asked so often.
 
     Raises:
         InputError: It is another kind of source.
     """
-    if interval_s is None:
+    if "interval_s" not in given():
         return source
     if source.kind != "snapshot":
         raise InputError(f"{source.label} is not asked for single pictures; leave out --interval")

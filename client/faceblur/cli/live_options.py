@@ -50,7 +50,8 @@ zone_options = bundle(
         type=click.FloatRange(0),
         default=0.0,
         metavar="PX",
-        help="Leave faces alone that are less high than this, pixels. [all are masked]",
+        show_default="all are masked",
+        help="Leave faces alone that are less high than this, pixels.",
     ),
 )
 """Zones and the smallest face, put into the policy; after `policy_options`."""
@@ -78,7 +79,8 @@ live_options = bundle(
     click.option(
         "--fps",
         type=click.FloatRange(0, 240, min_open=True),
-        help="Frames per second that are used, at most. [all]",
+        show_default="all",
+        help="Frames per second that are used, at most.",
     ),
     click.option(
         "--detect-every",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from faceblur.cli.base import configure_logging
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
@@ -49,6 +50,13 @@ def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorat
         return decorated
 
     return decorate
+
+
+def given() -> set[str]:
+    """The parameters of the running command that were given, not left at their defaults."""
+    context = click.get_current_context()
+    defaults = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None)
+    return {name for name in context.params if context.get_parameter_source(name) not in defaults}
 
 
 def _policy(
@@ -113,7 +121,11 @@ policy_options = bundle(
     ),
     click.option("--mask-image", type=FilePath, help="The picture for --mask image."),
     click.option(
-        "--shape", type=click.Choice(["ellipse", "box"]), default="ellipse", show_default=True
+        "--shape",
+        type=click.Choice(["ellipse", "box"]),
+        default="ellipse",
+        show_default=True,
+        help="The outline of a mask.",
     ),
     click.option(
         "--expand",
@@ -129,7 +141,9 @@ policy_options = bundle(
         show_default=True,
         help="Width of a soft edge, added outside, as a part of half the mask's size.",
     ),
-    click.option("--colour", "--color", default="000000", help="For --mask solid. [000000]"),
+    click.option(
+        "--colour", "--color", default="000000", show_default=True, help="For --mask solid."
+    ),
 )
 """--threshold, --size, --tiles, --mask, --shape, --expand, --feather, as a `Policy`."""
 
@@ -162,7 +176,8 @@ _choice_options = bundle(
         type=click.FloatRange(0),
         default=0.0,
         metavar="PX",
-        help="Leave faces alone that are less high than this, pixels. [all are masked]",
+        show_default="all are masked",
+        help="Leave faces alone that are less high than this, pixels.",
     ),
     click.option(
         "--always",
@@ -196,26 +211,28 @@ _choice_options = bundle(
 def _covered(
     policy: Policy,
     cover: bool,
-    cover_before: float | None,
-    cover_after: float | None,
-    cover_gap: float | None,
-    detect_every: int | None,
+    cover_before: float,
+    cover_after: float,
+    cover_gap: float,
+    detect_every: int,
 ) -> Policy:
-    given = {
-        "lead_s": cover_before,
-        "hold_s": cover_after,
-        "gap_s": cover_gap,
-        "detect_every": detect_every,
-    }
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if not cover and chosen:
+    finer = {"cover_before", "cover_after", "cover_gap", "detect_every"}
+    if not cover and finer & given():
         raise InputError("--no-cover leaves nothing to --cover-… and --detect-every; leave it out")
-    return dataclasses.replace(policy, cover=TrackingOptions(**chosen) if cover else None)
+    tracking = TrackingOptions(
+        lead_s=cover_before, hold_s=cover_after, gap_s=cover_gap, detect_every=detect_every
+    )
+    return dataclasses.replace(policy, cover=tracking if cover else None)
 
 
 def _seconds(option: str, default: float, text: str) -> Decorator:
     return click.option(
-        option, type=click.FloatRange(0, 60), metavar="SECONDS", help=f"{text} [{default:g}]"
+        option,
+        type=click.FloatRange(0, 60),
+        metavar="SECONDS",
+        default=default,
+        show_default=True,
+        help=text,
     )
 
 
@@ -245,7 +262,9 @@ _cover_options = bundle(
         "--detect-every",
         type=click.IntRange(1, 30),
         metavar="N",
-        help="Look for faces in every Nth frame and follow them between; faster, less sure. [1]",
+        default=1,
+        show_default=True,
+        help="Look for faces in every Nth frame and follow them between; faster, less sure.",
     ),
 )
 
@@ -271,7 +290,8 @@ TLS_OPTIONS = (
 SERVER_OPTION = click.option(
     "--server",
     metavar="HOST:PORT",
-    help=f"A Triton server. [default: {DEFAULT_SERVER} if it answers, else an embedded one]",
+    show_default=f"{DEFAULT_SERVER} if it answers, else an embedded one",
+    help="A Triton server.",
 )
 
 tls_options = bundle("tls", _tls, *TLS_OPTIONS)
@@ -310,7 +330,7 @@ def session_options_with(deadline_s: float) -> Decorator:
         "session",
         _session,
         SERVER_OPTION,
-        click.option("--model", help="Name of a model, or an ONNX file. [default: bundled]"),
+        click.option("--model", show_default="bundled", help="Name of a model, or an ONNX file."),
         click.option(
             "--deadline",
             "deadline_s",

@@ -23,18 +23,19 @@ def reference() -> str:
     for program, module in PROGRAMS.items():
         command: click.Command = importlib.import_module(module).main
         parts += [
-            f"## {name}\n\n```\n{_help(each, name)}\n```" for name, each in _walk(command, program)
+            f"## {name}\n\n```\n{_help(each, name)}\n```" for name, each in walk(command, program)
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """A command and all below it, with the names that are typed."""
     yield name, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for each in sorted(command.list_commands(context)):
             if (known := command.get_command(context, each)) is not None:
-                yield from _walk(known, f"{name} {each}")
+                yield from walk(known, f"{name} {each}")
 
 
 def _help(command: click.Command, name: str) -> str:

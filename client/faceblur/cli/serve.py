@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options
+from faceblur.cli.sections import SECTIONS, sectioned
 from faceblur.detection import models
 from faceblur.detection.canary import GuardedDetector
 from faceblur.detection.models import BUNDLED_MODEL
@@ -114,7 +115,13 @@ serving_options = bundle(
 )
 
 
-@click.command()
+@click.command(
+    cls=sectioned(
+        "Where it listens",
+        "--host --port --metrics-port --tls-cert --tls-key --tls-ca --insecure",
+        {"What it runs": "--model --instances --threads --max-side", "Output": SECTIONS["Output"]},
+    )
+)
 @serving_options
 @logging_options
 def serve(*, options: ServerOptions, quiet: bool) -> None:

@@ -13,6 +13,7 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, session_options
 from faceblur.cli.progress import ProgressLine
+from faceblur.cli.sections import sectioned
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.tiling import Tiles
@@ -75,7 +76,9 @@ def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-@click.command()
+@click.command(
+    cls=sectioned("What to check", "--source --audit --sheet --strict --threshold --size --tiles")
+)
 @_exits_with_2
 @click.argument("output", type=FilePath)
 @click.option("--source", type=FilePath, help="What it was made from: finds far more, and surely.")
