@@ -64,6 +64,16 @@ def session(official: str) -> Iterator[DetectionSession]:
 
 
 @pytest.fixture(scope="session")
+def bundled_server() -> Iterator[str]:
+    """host:port of a Triton server with the bundled model; do not break it."""
+    if not _has_triton():
+        pytest.skip('needs the embedded Triton server: pip install -e ".[local]"')
+    with open_session(SessionOptions()) as opened:
+        assert opened.server is not None
+        yield opened.server.address
+
+
+@pytest.fixture(scope="session")
 def portrait() -> npt.NDArray[np.uint8]:
     """NASA's public-domain portrait of Eileen Collins, 512 × 512 BGR, one face."""
     picture = cv2.imread(str(ROOT / "docs" / "images" / "before.jpg"))

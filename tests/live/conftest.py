@@ -12,9 +12,6 @@ from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.session import SessionOptions, open_session
-from faceblur.detection.triton.runtime import TritonRuntime
-from faceblur.errors import ServerStartError
 from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
 from faceblur.masks.policy import Policy
 from rig.clips import encode_clip
@@ -73,15 +70,3 @@ def rtsp() -> None:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight seconds of a moving face, encoded."""
     return encode_clip(tmp_path_factory.mktemp("clip") / "face.h264", size=SIZE, frames=80)
-
-
-@pytest.fixture(scope="session")
-def bundled_server() -> Iterator[str]:
-    """host:port of a Triton server with the bundled model; do not break it."""
-    try:
-        TritonRuntime.find()
-    except ServerStartError as error:
-        pytest.skip(str(error))
-    with open_session(SessionOptions()) as opened:
-        assert opened.server is not None
-        yield opened.server.address
