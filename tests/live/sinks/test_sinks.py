@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -19,7 +20,8 @@ from faceblur.detection.triton.server import free_port
 from faceblur.errors import OutputError
 from faceblur.live import SinkOptions, parse_sink
 from faceblur.live.frame_format import FrameFormat
-from faceblur.live.sinks.stream import Output, StreamWriter
+from faceblur.live.sinks.stream import StreamWriter
+from faceblur.live.sinks.writer import EncodedWriter, Output
 from rig.judge import Judge
 from rig.recorder import recorder
 
@@ -81,7 +83,7 @@ from faceblur.errors import OutputError
 from faceblur.live import parse_sink
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.segments import SegmentWriter
-from faceblur.live.sinks.stream import Output
+from faceblur.live.sinks.writer import Output
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 format_ = FrameFormat(width=320, height=240)
@@ -121,6 +123,37 @@ def test_a_playlist_on_a_full_disk_is_a_failure(
     with pytest.raises(OutputError, match="No space left on device"):
         writer.write(Output(format_, picture, 1.0, 1.0))
     writer.close()
+
+
+class MemoryWriter(EncodedWriter):
+    """Opens a transport stream in memory for each target."""
+
+    def __init__(self) -> None:
+        super().__init__(parse_sink("srt://127.0.0.1:9"))
+        self.files: list[io.BytesIO] = []
+
+    def open_target(self) -> av.container.OutputContainer:
+        self.files.append(io.BytesIO())
+        return av.open(self.files[-1], "w", format="mpegts")
+
+
+def test_a_stream_takes_its_size_from_the_camera_and_not_from_a_placeholder() -> None:
+    small, large = FrameFormat(width=64, height=48), FrameFormat(width=128, height=96)
+    writer = MemoryWriter()
+    for time_s, format_, arrived_s in (
+        (0.0, small, None),
+        (0.1, large, 0.1),
+        (0.2, small, None),
+        (0.3, small, 0.3),
+        (0.4, large, 0.4),
+    ):
+        writer.write(Output(format_, np.zeros(format_.size_bytes, np.uint8), time_s, arrived_s))
+    writer.close()
+    sizes = []
+    for file in writer.files:
+        with av.open(io.BytesIO(file.getvalue())) as container:
+            sizes.append([(frame.width, frame.height) for frame in container.decode(video=0)])
+    assert sizes == [[(64, 48)], [(128, 96)] * 4]
 
 
 def test_mjpeg_shows_in_any_browser_and_only_on_this_machine(run: Run) -> None:

@@ -43,7 +43,6 @@ class Encoder:
         container: To add the stream to.
         format_: Of the pictures to come.
         options: Which encoder, and how.
-        raw: Write samples as they are, for devices.
         sound: Of the camera; goes into a stream of its own.
     """
 
@@ -53,7 +52,6 @@ class Encoder:
         format_: FrameFormat,
         options: SinkOptions,
         *,
-        raw: bool = False,
         sound: SoundFormat | None = None,
     ) -> None:
         self._container = container
@@ -61,6 +59,8 @@ class Encoder:
         self._start_s: float | None = None
         self._pts = -1
         self._key_s = float("-inf")
+        # A device takes samples as they are.
+        raw = options.kind == "v4l2"
         self._stream = (
             container.add_stream("rawvideo", rate=30)
             if raw

@@ -12,7 +12,7 @@ import numpy as np
 
 from faceblur.errors import OutputError
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.stream import Output
+from faceblur.live.sinks.writer import Output
 
 _BOUNDARY: Final = "frame"
 _QUALITY: Final = 80
@@ -50,7 +50,7 @@ class MjpegWriter:
         self._thread.start()
 
     def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
+        """See `faceblur.live.sinks.writer.Writer`."""
         if not self._newest.viewers:
             return
         format_ = output.format
@@ -61,7 +61,7 @@ class MjpegWriter:
             self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
 
     def close(self) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
+        """See `faceblur.live.sinks.writer.Writer`."""
         self._newest.put(None)
         self._server.shutdown()
         self._server.server_close()

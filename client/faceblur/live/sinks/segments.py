@@ -11,11 +11,9 @@ from typing import Any, Final
 
 import av
 
-from faceblur.live.audio import SoundFormat, SoundQueue
-from faceblur.live.frame_format import FrameFormat
-from faceblur.live.sinks.encoder import INTERLEAVE, Encoder
+from faceblur.live.sinks.encoder import INTERLEAVE
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.stream import Output, failed
+from faceblur.live.sinks.writer import EncodedWriter, Output
 
 logger = logging.getLogger(__name__)
 
@@ -30,70 +28,45 @@ _BEGINNING_S: Final = 60.0
 """A file that is empty for longer was left so."""
 
 
-class SegmentWriter:
+class SegmentWriter(EncodedWriter):
     """Writes files named by the time they begin. A change of size begins a new one."""
 
     def __init__(self, options: SinkOptions) -> None:
-        self._options = options
+        super().__init__(options)
         self._folder = Path(options.target)
         self._part: Path | None = None
-        self._container: Any = None
-        self._encoder: Encoder | None = None
-        self._format: FrameFormat | None = None
-        self._sound: SoundFormat | None = None
-        self._waiting = SoundQueue()
 
-    def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
-        self._waiting.add(output.packets)
-        is_full = self._encoder is not None and self._encoder.duration_s >= self._options.segment_s
-        if is_full or (output.format, output.sound) != (self._format, self._sound):
-            self.close()
-        try:
-            if self._encoder is None:
-                self._open(output)
-            assert self._encoder is not None
-            self._encoder.write(output.format.image(output.samples), output.time_s)
-            self._encoder.write_sound(self._waiting.until(output.time_s))
-        except (av.error.FFmpegError, OSError) as error:
-            self._give_up()
-            raise failed(self._options, error) from error
-
-    def close(self) -> None:
-        """Finish the file that is being written; it appears now."""
-        container, encoder, part = self._container, self._encoder, self._part
-        self._container = self._encoder = self._part = self._format = None
-        if container is None or encoder is None or part is None:
-            return
-        try:
-            encoder.flush()
-            container.close()
-            part.rename(part.with_suffix(""))
-        except (av.error.FFmpegError, OSError) as error:
-            _delete_empty(part)
-            raise failed(self._options, error) from error
-        self._delete_old()
-
-    def _give_up(self) -> None:
-        """Leave what is written as far as it can be played, and nothing where it cannot."""
-        container, part = self._container, self._part
-        self._container = self._encoder = self._part = self._format = None
-        if container is not None:
-            with contextlib.suppress(av.error.FFmpegError, OSError):
-                container.close()
-        if part is not None:
-            _delete_empty(part)
-
-    def _open(self, output: Output) -> None:
+    def open_target(self) -> Any:
+        """Begin a file, under a name that says that it is not finished."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._part = self._folder / f"{_now()}{SUFFIX}{_UNFINISHED}"
         # Readable up to the last key frame even if this process is killed.
         settings = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        settings |= INTERLEAVE
-        self._container = av.open(str(self._part), "w", format="mp4", options=settings)
-        self._encoder = Encoder(self._container, output.format, self._options, sound=output.sound)
-        self._format, self._sound = output.format, output.sound
+        container = av.open(str(self._part), "w", format="mp4", options=settings | INTERLEAVE)
         self._delete_old()
+        return container
+
+    def _must_reopen(self, output: Output) -> bool:
+        assert self._encoder is not None
+        is_full = self._encoder.duration_s >= self._options.segment_s
+        return is_full or (output.format, output.sound) != (self._format, self._sound)
+
+    def _finish_target(self) -> None:
+        """Let the file appear."""
+        if self._part is not None:
+            self._part.rename(self._part.with_suffix(""))
+            self._part = None
+        self._delete_old()
+
+    def _abandon_target(self) -> None:
+        """Leave what is written as far as it can be played, and nothing where it cannot."""
+        target, part = self._target, self._part
+        self._target = self._encoder = self._part = None
+        if target is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                target.close()
+        if part is not None:
+            _delete_empty(part)
 
     def _delete_old(self) -> None:
         """Keep what may be kept; files left unfinished when their process was killed count too."""

@@ -21,12 +21,8 @@ import av
 
 from faceblur.detection.triton.loopback import open_url
 from faceblur.errors import OutputError, install_line
-from faceblur.live.audio import SoundFormat, SoundQueue
-from faceblur.live.frame_format import FrameFormat
-from faceblur.live.sinks.encoder import Encoder
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.scaling import FrameScaler
-from faceblur.live.sinks.stream import Output, failed
+from faceblur.live.sinks.writer import EncodedWriter
 
 try:
     from aiortc import (
@@ -47,44 +43,16 @@ WAITING: Final = 64
 CLOSE_S: Final = 2.0
 
 
-class WhipWriter:
-    """Publishes to a server; see `faceblur.live.sinks.stream.StreamWriter`."""
+class WhipWriter(EncodedWriter):
+    """Publishes to a media server, which passes the stream on to browsers."""
 
-    def __init__(self, options: SinkOptions) -> None:
-        self._options = options
-        self._fitter = FrameScaler()
-        self._waiting = SoundQueue()
-        self._session: _Session | None = None
-        self._encoder: Encoder | None = None
-        self._format: FrameFormat | None = None
-        self._sound: SoundFormat | None = None
+    def open_target(self) -> _Session:
+        """Connect to the server."""
+        return _Session(self._options, with_sound=self._sound is not None)
 
-    def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
-        self._waiting.add(output.packets)
-        if self._session is not None and output.sound != self._sound:
-            self.close()
-        if self._session is None or self._encoder is None or self._format is None:
-            # Unlike in a container, pictures may change their size: but not for a viewer's player.
-            self._format, self._sound = output.format, output.sound
-            session = _Session(self._options, with_sound=output.sound is not None)
-            self._session = session
-            self._encoder = Encoder(session, output.format, self._options, sound=output.sound)
-        if self._session.has_failed:
+    def _check_target(self) -> None:
+        if self._target is not None and self._target.has_failed:
             raise OutputError(f"{self._options.label}: the other side has gone")
-        try:
-            self._encoder.write(
-                self._fitter.fit(output.samples, output.format, self._format), output.time_s
-            )
-            self._encoder.write_sound(self._waiting.until(output.time_s))
-        except (av.error.FFmpegError, OSError) as error:
-            raise failed(self._options, error) from error
-
-    def close(self) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
-        session, self._session, self._encoder = self._session, None, None
-        if session is not None:
-            session.close()
 
 
 class _Stream:

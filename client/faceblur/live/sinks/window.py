@@ -9,7 +9,7 @@ from typing import Any, Final
 import cv2
 
 from faceblur.errors import OutputError
-from faceblur.live.sinks.stream import Output, ViewerLeftError
+from faceblur.live.sinks.writer import Output, ViewerLeftError
 
 _TITLE: Final = "faceblur (q quits)"
 _QUIT_KEYS: Final = (ord("q"), ord("Q"), 27)
@@ -23,7 +23,7 @@ class WindowWriter:
         self._meter = _Meter()
 
     def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.stream.Writer`.
+        """See `faceblur.live.sinks.writer.Writer`.
 
         Raises:
             OutputError: There is no screen, or this OpenCV cannot show windows.
@@ -50,7 +50,7 @@ class WindowWriter:
             raise ViewerLeftError
 
     def close(self) -> None:
-        """See `faceblur.live.sinks.stream.Writer`."""
+        """See `faceblur.live.sinks.writer.Writer`."""
         if self._is_open:
             cv2.destroyAllWindows()
 

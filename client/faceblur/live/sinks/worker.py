@@ -14,7 +14,8 @@ from faceblur.live.process.messages import Message
 from faceblur.live.process.worker import WorkerContext, run
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.segments import SegmentWriter
-from faceblur.live.sinks.stream import NullWriter, Output, StreamWriter, ViewerLeftError, Writer
+from faceblur.live.sinks.stream import StreamWriter
+from faceblur.live.sinks.writer import NullWriter, Output, ViewerLeftError, Writer
 
 
 def open_writer(options: SinkOptions) -> Writer:
