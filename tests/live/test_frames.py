@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -73,6 +75,15 @@ def _shows_face(frame: SafeFrame) -> bool:
         for each in (frame.samples, NOISE)
     )
     return bool((luma == source).mean() > 0.2)
+
+
+def test_a_format_passes_through_a_message_and_nonsense_is_refused() -> None:
+    format_ = FrameFormat(width=96, height=64, matrix=1, full_range=True, aspect=Fraction(4, 3))
+    message = json.loads(json.dumps({"kind": "frame", **format_.to_message()}))
+    assert FrameFormat.from_message(message) == format_
+    for change in ({"width": 7}, {"height": "tall"}, {"aspect": [1, 0]}, {"matrix": None}):
+        with pytest.raises((TypeError, ValueError, ZeroDivisionError)):
+            FrameFormat.from_message(message | change)
 
 
 def test_a_safe_frame_cannot_be_made_by_hand() -> None:

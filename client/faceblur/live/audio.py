@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,6 +59,21 @@ class SoundFormat:
         if len(header) > MAX_HEADER_BYTES:
             raise ValueError("this stream's description is too long")
         return cls(stream.codec_context.codec.canonical_name, header)
+
+    def to_message(self) -> dict[str, str]:
+        """For a message to another process."""
+        return {"codec": self.codec, "header": base64.b64encode(self.header).decode()}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> SoundFormat:
+        """What `to_message` has put into a message; other entries are left alone.
+
+        Raises:
+            KeyError: It is not there.
+            ValueError: It is something else.
+        """
+        header = base64.b64decode(str(message["header"]), validate=True)
+        return cls(str(message["codec"]), header)
 
     @contextmanager
     def opened(self) -> Iterator[Any]:

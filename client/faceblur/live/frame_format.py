@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -38,6 +40,26 @@ class FrameFormat:
         """
         if self.width < 2 or self.width % 2 or self.height < 4 or self.height % 4:
             raise ValueError(f"no frame is {self.width} × {self.height}")
+
+    def to_message(self) -> dict[str, Any]:
+        """For a message to another process."""
+        return {**vars(self), "aspect": [self.aspect.numerator, self.aspect.denominator]}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> FrameFormat:
+        """What `to_message` has put into a message; other entries are left alone.
+
+        Raises:
+            KeyError: There is none.
+            TypeError, ValueError, ZeroDivisionError: It describes no frame.
+        """
+        return cls(
+            width=int(message["width"]),
+            height=int(message["height"]),
+            matrix=int(message["matrix"]),
+            full_range=bool(message["full_range"]),
+            aspect=Fraction(*map(int, message["aspect"])),
+        )
 
     @property
     def size_bytes(self) -> int:

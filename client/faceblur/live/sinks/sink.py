@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -91,11 +90,7 @@ class Sink:
             child.link.send(
                 kind="frame",
                 slot=slot,
-                width=format_.width,
-                height=format_.height,
-                matrix=format_.matrix,
-                full_range=format_.full_range,
-                aspect=[format_.aspect.numerator, format_.aspect.denominator],
+                **format_.to_message(),
                 time_s=frame.time_s,
                 arrived_s=frame.arrived_s,
                 sound=sound,
@@ -174,8 +169,7 @@ class Sink:
         """Say what the sound is like, if the child does not know."""
         sound = self._sound
         if sound is not None and sound != self._sound_sent:
-            header = base64.b64encode(sound.header).decode()
-            child.link.send(kind="sound", codec=sound.codec, header=header)
+            child.link.send(kind="sound", **sound.to_message())
             self._sound_sent = sound
 
     def _open(self, now_s: float) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
-from fractions import Fraction
 
 from faceblur.errors import OutputError
 from faceblur.live.audio import SoundFormat, get
@@ -64,7 +62,7 @@ def work(worker: WorkerContext) -> None:
                 worker.link.send(kind="finished")
                 return
             if message["kind"] == "sound":
-                sound = SoundFormat(message["codec"], base64.b64decode(message["header"]))
+                sound = SoundFormat.from_message(message)
                 continue
             try:
                 writer.write(_output(worker, message, sound))
@@ -75,13 +73,7 @@ def work(worker: WorkerContext) -> None:
 
 
 def _output(worker: WorkerContext, message: Message, sound: SoundFormat | None) -> Output:
-    format_ = FrameFormat(
-        width=message["width"],
-        height=message["height"],
-        matrix=message["matrix"],
-        full_range=message["full_range"],
-        aspect=Fraction(*message["aspect"]),
-    )
+    format_ = FrameFormat.from_message(message)
     memory = worker.ring.slot(message["slot"])
     return Output(
         format_,

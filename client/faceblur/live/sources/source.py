@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from fractions import Fraction
 from functools import lru_cache
 
 from faceblur.detection.letterbox import Letterbox
@@ -139,9 +137,8 @@ class Source:
                 logger.warning("camera %s: %s", self._name, redact(text))
             return True
         if kind == "sound":
-            codec, header = str(message.get("codec")), str(message.get("header"))
-            with suppress(ValueError):
-                self.sound = SoundFormat(codec, base64.b64decode(header, validate=True))
+            with suppress(KeyError, ValueError):
+                self.sound = SoundFormat.from_message(message)
             return True
         if kind == "ended" and self._job.source.ends:
             self.ended = True
@@ -154,13 +151,7 @@ class Source:
 
     def _frame(self, child: WorkerProcess, message: Message) -> RawFrame | None:
         try:
-            format_ = FrameFormat(
-                width=int(message["width"]),
-                height=int(message["height"]),
-                matrix=int(message["matrix"]),
-                full_range=bool(message["full_range"]),
-                aspect=Fraction(*map(int, message["aspect"])),
-            )
+            format_ = FrameFormat.from_message(message)
             slot = int(message["slot"])
             memory = child.ring.slot(slot)
             arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])

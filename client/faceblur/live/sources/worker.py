@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -184,11 +183,7 @@ def work(worker: WorkerContext) -> None:
         worker.link.send(
             kind="frame",
             slot=slot,
-            width=format_.width,
-            height=format_.height,
-            matrix=format_.matrix,
-            full_range=format_.full_range,
-            aspect=[format_.aspect.numerator, format_.aspect.denominator],
+            **format_.to_message(),
             arrived_s=picture.arrived_s,
             time_s=picture.time_s,
             canvas=looks,
@@ -204,8 +199,7 @@ def _announce(
 ) -> SoundFormat | None:
     """Say what the sound is like, once for each kind."""
     if sound is not None and sound != announced:
-        header = base64.b64encode(sound.header).decode()
-        worker.link.send(kind="sound", codec=sound.codec, header=header)
+        worker.link.send(kind="sound", **sound.to_message())
     return sound
 
 
