@@ -4,7 +4,7 @@ PyTorch's own exporter needs several seconds for the smallest variant, gives oth
 every release, and leaves a copy in the graph for every cat, chunk and shuffle. The network has
 only a handful of operations, so they are written here one by one: the nodes know nothing of
 batch, height or width, the same weights always give the same bytes, and moving channels around
-costs nothing until a layer needs them side by side.
+costs nothing until a layer needs them side by side. What that gains: perf/run exporting.
 """
 
 from __future__ import annotations

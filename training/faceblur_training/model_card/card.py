@@ -71,8 +71,8 @@ def check_card(record: Mapping[str, Any], root: Path, *, model: Path | None = No
         if threshold != DEFAULT_THRESHOLD:
             raise InputError(
                 f"DEFAULT_THRESHOLD is {DEFAULT_THRESHOLD:g}, the record of the bundled model says "
-                f"{threshold:g}; set it in faceblur/defaults.py to what faceblur-train threshold "
-                "gives and run: faceblur-train measure-bundled"
+                f"{threshold:g}; set it in faceblur/detection/options.py to what faceblur-train "
+                "threshold gives and run: faceblur-train measure-bundled"
             )
     card = root / CARD
     if not card.is_file() or card.read_text(encoding="utf-8") != render(record):
