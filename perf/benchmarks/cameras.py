@@ -177,7 +177,7 @@ def _infer(
     waiting: list[Any] = []
     for number in range(frames):
         canvas = canvases[number % len(canvases)]
-        waiting.append(detector.submit(canvas, min_score=DEFAULT_THRESHOLD))
+        waiting.append(detector.submit([canvas], min_score=DEFAULT_THRESHOLD)[0])
         if len(waiting) == IN_FLIGHT:
             waiting.pop(0).result()
     for future in waiting:

@@ -17,7 +17,7 @@ from benchmarks.analyzer.server import TOPOLOGIES, topology_server
 from benchmarks.serving_clients import TopologyClient
 from faceblur.batch.video_detection import BATCH
 from faceblur.detection import models
-from faceblur.detection.detector import Detector, submit_batch
+from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
@@ -157,7 +157,7 @@ def check_same_faces(work: dict[str, _Work], *, frames: int = 2 * BATCH) -> None
 
 def _asking(detector: Detector) -> Send:
     def send(pictures: list[Canvas]) -> Future[list[Detections]]:
-        answers = submit_batch(detector, pictures, min_score=DEFAULT_THRESHOLD)
+        answers = detector.submit(pictures, min_score=DEFAULT_THRESHOLD)
         listed: Future[list[Detections]] = Future()
 
         def answered(_: Future[Detections]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 
-import numpy as np
-import numpy.typing as npt
-
-from faceblur.detection.detector import Detector, ModelInfo
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput
 from faceblur.detections import Detections
 
 
@@ -32,13 +30,13 @@ class Blindfold:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
         if not self.is_on:
-            return self._detector.submit(canvas, min_score=min_score)
+            return self._detector.submit(inputs, min_score=min_score)
         nothing: Future[Detections] = Future()
         nothing.set_result(Detections.empty())
-        return nothing
+        return [nothing] * len(inputs)
 
     def close(self) -> None:
         """Close the detector."""

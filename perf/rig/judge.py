@@ -97,7 +97,7 @@ class Judge:
         height, width = picture.shape[:2]
         letterbox = Letterbox.plan(width, height)
         canvas = letterbox.apply(np.ascontiguousarray(picture[:, :, ::-1]))
-        found = letterbox.to_source(self._detector.submit(canvas, min_score=0.05).result(30))
+        found = letterbox.to_source(self._detector.submit([canvas], min_score=0.05)[0].result(30))
         best = float(found.scores.max(initial=0.0))
         if best < SCORE:
             return best

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 from filelock import FileLock
 
 from faceblur.batch.finished import CacheKey, OutputLock, ResultCache
@@ -30,7 +31,7 @@ from faceblur.files import claim
 CANVAS = np.zeros((32, 32, 3), np.uint8)
 
 
-class SlowDetector:
+class SlowDetector(OneByOne):
     """Finds nothing, takes a moment for it, and counts how much it is asked at once."""
 
     model = ModelInfo("slow", "ab" * 32)
@@ -41,7 +42,7 @@ class SlowDetector:
         self._now = self.most = self.asked = 0
         self.failing = False
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         with self._lock:
             self._now, self.asked = self._now + 1, self.asked + 1
             self.most = max(self.most, self._now)
@@ -70,7 +71,7 @@ def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector)
     shared = SharedDetector(detector, in_flight=3, stop=threading.Event())
 
     def work(_: int) -> None:
-        futures = [shared.submit(CANVAS, min_score=0.5) for _ in range(8)]
+        futures = [shared.submit([CANVAS], min_score=0.5)[0] for _ in range(8)]
         assert [len(future.result(5)) for future in futures] == [0] * 8
 
     with ThreadPoolExecutor(4) as pool:
@@ -81,7 +82,7 @@ def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector)
 def test_a_group_of_frames_is_asked_as_one(detector: SlowDetector) -> None:
     shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
     for _ in range(3):
-        group = shared.submit_batch([CANVAS] * 4, min_score=0.5)
+        group = shared.submit([CANVAS] * 4, min_score=0.5)
     assert [len(future.result(5)) for future in group] == [0] * 4
     assert (detector.asked, detector.most) == (12, 4)
 
@@ -89,15 +90,15 @@ def test_a_group_of_frames_is_asked_as_one(detector: SlowDetector) -> None:
 def test_a_frame_that_is_given_up_makes_room(detector: SlowDetector) -> None:
     shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
     for _ in range(3):
-        shared.submit(CANVAS, min_score=0.5).cancel()
-    assert len(shared.submit(CANVAS, min_score=0.5).result(5)) == 0
+        shared.submit([CANVAS], min_score=0.5)[0].cancel()
+    assert len(shared.submit([CANVAS], min_score=0.5)[0].result(5)) == 0
 
 
 def test_a_stopped_batch_asks_nothing_more(detector: SlowDetector) -> None:
     stop = threading.Event()
     shared = SharedDetector(detector, in_flight=1, stop=stop)
     with shared.paused(), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(shared.submit, CANVAS, min_score=0.5)
+        waiting = pool.submit(shared.submit, [CANVAS], min_score=0.5)
         time.sleep(0.05)
         assert not waiting.done()
         stop.set()

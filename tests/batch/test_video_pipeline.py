@@ -14,6 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 from media import (
     Box,
     Pose,
@@ -50,7 +51,7 @@ LOSSLESS = VideoOptions(encoder="ffv1")
 Answer = Callable[[int], Detections]
 
 
-class Oracle:
+class Oracle(OneByOne):
     """Answers with what it is told for each frame, after a while, on threads of its own."""
 
     model = ModelInfo("oracle", "0" * 64)
@@ -63,7 +64,7 @@ class Oracle:
         self._pool = ThreadPoolExecutor(8)
         self._lock = threading.Lock()
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         with self._lock:
             index = len(self.seen)
             self.seen.append(canvas)
@@ -200,11 +201,11 @@ def test_frames_of_a_file_are_asked_about_in_groups(
     groups = []
 
     class Grouping(Oracle):
-        def submit_batch(
-            self, canvases: Sequence[npt.NDArray[np.uint8]], *, min_score: float
+        def submit(
+            self, inputs: Sequence[npt.NDArray[np.uint8]], *, min_score: float
         ) -> list[Future[Detections]]:
-            groups.append(len(canvases))
-            return [self.submit(canvas, min_score=min_score) for canvas in canvases]
+            groups.append(len(inputs))
+            return super().submit(inputs, min_score=min_score)
 
     oracle = Grouping(nothing)
     report = run(clip, tmp_path / "out.mkv", oracle=oracle, in_flight=8, detect_every=detect_every)

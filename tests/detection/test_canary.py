@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 
 from faceblur.detection import canary
 from faceblur.detection.detector import ModelInfo
@@ -20,7 +21,7 @@ ELSEWHERE = Detections.from_rows([[0, 0, 20, 20, 0.9, *[0.0] * 10]])
 CANVAS = np.zeros((384, 640, 3), np.uint8)
 
 
-class ScriptedDetector:
+class ScriptedDetector(OneByOne):
     """Answers what it is told to."""
 
     model = ModelInfo("scripted", "0" * 64)
@@ -30,7 +31,7 @@ class ScriptedDetector:
         self.closed = False
         self.asked: list[tuple[int, ...]] = []
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         self.asked.append(canvas.shape[:2])
         if self.answer is FACE:
@@ -78,19 +79,19 @@ def test_frames_are_refused_while_the_canary_is_dead_and_answered_again_after() 
     detector = ScriptedDetector(FACE)
     guarded = canary.GuardedDetector(detector, deadline_s=1, interval_s=0.02)
     try:
-        assert len(guarded.submit(CANVAS, min_score=0.5).result(1)) == 1
+        assert len(guarded.submit([CANVAS], min_score=0.5)[0].result(1)) == 1
         # The server lives and answers, but is blind: an empty street would go out unmasked.
         detector.answer = Detections.empty()
         _wait(lambda: guarded.failure is not None)
         for refused in (
-            guarded.submit(CANVAS, min_score=0.5),
-            *guarded.submit_batch([CANVAS] * 2, min_score=0.5),
+            guarded.submit([CANVAS], min_score=0.5)[0],
+            *guarded.submit([CANVAS] * 2, min_score=0.5),
         ):
             with pytest.raises(CanaryError, match="without its face"):
                 refused.result(1)
         detector.answer = FACE
         _wait(lambda: guarded.failure is None)
-        assert len(guarded.submit(CANVAS, min_score=0.5).result(1)) == 1
+        assert len(guarded.submit([CANVAS], min_score=0.5)[0].result(1)) == 1
     finally:
         guarded.close()
     assert detector.closed
@@ -120,7 +121,7 @@ def test_a_server_that_stays_away_is_said_to_be_away() -> None:
         detector.answer = ServerError("gone")
         assert not guarded.recovered(timeout_s=0.5)
         with pytest.raises(CanaryError):
-            guarded.submit(CANVAS, min_score=0.5).result(1)
+            guarded.submit([CANVAS], min_score=0.5)[0].result(1)
     finally:
         guarded.close()
 
@@ -139,9 +140,9 @@ def test_the_check_picture_is_sent_in_the_shapes_of_the_frames_anywhere_in_them(
     try:
         assert set(detector.asked) == {(128, 128)}
         detector.asked.clear()
-        guarded.submit(CANVAS, min_score=0.5).result(1)
-        guarded.submit_batch([np.zeros((160, 320, 3), np.uint8)] * 2, min_score=0.5)[1].result(1)
-        guarded.submit(np.zeros((64, 64, 3), np.uint8), min_score=0.5)  # too small for it
+        guarded.submit([CANVAS], min_score=0.5)[0].result(1)
+        guarded.submit([np.zeros((160, 320, 3), np.uint8)] * 2, min_score=0.5)[1].result(1)
+        guarded.submit([np.zeros((64, 64, 3), np.uint8)], min_score=0.5)[0]  # too small for it
         frames = {(384, 640): 1, (160, 320): 2}
         for shape, sent in frames.items():
             _wait(lambda shape=shape, sent=sent: detector.asked.count(shape) > sent)  # type: ignore[misc]
@@ -163,10 +164,12 @@ def test_canaries_are_an_interval_apart_however_long_they_take() -> None:
     looks: list[float] = []
 
     class Slow(ScriptedDetector):
-        def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+        def submit_one(
+            self, canvas: npt.NDArray[np.uint8], *, min_score: float
+        ) -> Future[Detections]:
             looks.append(time.monotonic())
             time.sleep(0.1)
-            return super().submit(canvas, min_score=min_score)
+            return super().submit_one(canvas, min_score=min_score)
 
     guarded = canary.GuardedDetector(Slow(FACE), deadline_s=1, interval_s=0.2)
     _wait(lambda: len(looks) > 5)
@@ -180,20 +183,20 @@ def test_a_frame_that_is_under_way_when_the_canary_dies_is_refused() -> None:
     try:
         detector.answer = None
         sent: list[Future[Detections]] = []
-        submit = detector.submit
+        submit = detector.submit_one
 
         def late(canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
             sent.append(submit(canvas, min_score=min_score))
             return sent[-1]
 
-        detector.submit = late  # type: ignore[method-assign]
-        frame = guarded.submit(CANVAS, min_score=0.5)
+        detector.submit_one = late  # type: ignore[method-assign]
+        frame = guarded.submit([CANVAS], min_score=0.5)[0]
         guarded.look()
         _wait(lambda: guarded.failure is not None)
         sent[0].set_result(Detections.empty())
         with pytest.raises(CanaryError):
             frame.result(1)
-        given_up = guarded.submit(CANVAS, min_score=0.5)
+        given_up = guarded.submit([CANVAS], min_score=0.5)[0]
         given_up.cancel()
     finally:
         guarded.close()

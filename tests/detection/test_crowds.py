@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 
 from faceblur.detection.crowds import PART_SIZE, CrowdDetector
 from faceblur.detection.detect import detect
@@ -21,7 +22,7 @@ from faceblur.errors import CrowdedError, DeadlineError, ServerError
 COLUMNS, ROWS, CELL = 60, 40, 40
 
 
-class Dots:
+class Dots(OneByOne):
     """Finds white dots, at most four on a large canvas, and may fail at the nth question."""
 
     model = ModelInfo("dots", "")
@@ -30,7 +31,7 @@ class Dots:
         self.asked: list[tuple[int, int]] = []
         self._fails_at, self._error = fails_at, error
 
-    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
         self.asked.append(canvas.shape[:2])
         answer: Future[Detections] = Future()
         count, _, stats, _ = cv2.connectedComponentsWithStats((canvas[:, :, 0] > 200).astype("u1"))
@@ -64,7 +65,7 @@ def test_a_crowd_is_found_in_parts_and_each_face_once(caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO)
     dots, canvas = Dots(), dotted(CROWD)
     detector = CrowdDetector(dots)
-    futures = [detector.submit(canvas, min_score=0.3) for _ in range(2)]
+    futures = [detector.submit([canvas], min_score=0.3)[0] for _ in range(2)]
     # The caller may use the canvas for the next picture at once.
     canvas[:] = 0
     for future in futures:
@@ -80,7 +81,7 @@ def test_a_crowd_is_found_in_parts_and_each_face_once(caplog: pytest.LogCaptureF
 def test_a_few_faces_cost_one_question() -> None:
     dots = Dots()
     detector = CrowdDetector(dots)
-    assert len(detector.submit(dotted(CROWD[:4]), min_score=0.3).result(10)) == 4
+    assert len(detector.submit([dotted(CROWD[:4])], min_score=0.3)[0].result(10)) == 4
     assert len(dots.asked) == 1
 
 
@@ -90,23 +91,23 @@ def test_one_part_without_an_answer_is_no_answer(error: type[ServerError]) -> No
     for number in range(2, parts + 2):
         detector = CrowdDetector(Dots(fails_at=number, error=error))
         with pytest.raises(ServerError, match="no answer"):
-            detector.submit(dotted(CROWD), min_score=0.3).result(10)
+            detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
 
 
 def test_a_crowd_fails_no_other_picture_of_its_request() -> None:
     detector = CrowdDetector(Dots())
     canvases = [dotted(CROWD[:2]), dotted(CROWD), dotted([])]
-    answers = detector.submit_batch(canvases, min_score=0.3)
+    answers = detector.submit(canvases, min_score=0.3)
     assert [len(answer.result(10)) for answer in answers] == [2, 7, 0]
 
 
 def test_an_error_of_another_kind_is_passed_on_and_a_close_ends_all() -> None:
     detector = CrowdDetector(Dots(fails_at=1))
     with pytest.raises(DeadlineError):
-        detector.submit(dotted(CROWD), min_score=0.3).result(10)
+        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
     detector.close()
     with pytest.raises(ServerError):
-        detector.submit(dotted(CROWD), min_score=0.3).result(10)
+        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
 
 
 def test_2400_faces_in_one_picture_are_found(

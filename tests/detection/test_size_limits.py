@@ -71,10 +71,10 @@ def test_too_large_a_picture_is_refused_and_alone(
 ) -> None:
     detector = TritonDetector(Connection(address=server.address, transport="raw"))
     canvas = Letterbox.plan(512, 512).apply(portrait[:, :, ::-1])
-    around = [detector.submit(canvas, min_score=0.5) for _ in range(3)]
+    around = [detector.submit([canvas], min_score=0.5)[0] for _ in range(3)]
     with pytest.raises(InferenceServerException, match=reason):
         _ask(server, *shape)
-    around += [detector.submit(canvas, min_score=0.5) for _ in range(3)]
+    around += [detector.submit([canvas], min_score=0.5)[0] for _ in range(3)]
     assert [len(future.result(20)) for future in around] == [1] * 6
     detector.close()
     assert _held_mb(server, "RssAnon") < 200
@@ -115,8 +115,8 @@ def test_our_clients_never_ask_for_more(server: TritonServer, tmp_path: Path) ->
     detector = TritonDetector(Connection(address=server.address))
     wide = np.zeros((64, MAX_SIDE + 32, 3), np.uint8)
     for future in [
-        detector.submit(wide, min_score=0.5),
-        *detector.submit_batch([wide] * 2, min_score=0.5),
+        detector.submit([wide], min_score=0.5)[0],
+        *detector.submit([wide] * 2, min_score=0.5),
     ]:
         with pytest.raises(ServerError, match=f"faceblur serve --max-side {MAX_SIDE + 32}"):
             future.result(1)
@@ -135,7 +135,7 @@ def test_our_clients_never_ask_for_more(server: TritonServer, tmp_path: Path) ->
 def test_a_server_of_ones_own_takes_what_one_asks_for(official: str) -> None:
     with open_session(SessionOptions(model=official), size=MAX_SIDE + 500) as session:
         wide = np.zeros((64, MAX_SIDE + 512, 3), np.uint8)
-        assert len(session.detector.submit(wide, min_score=0.5).result(20)) == 0
+        assert len(session.detector.submit([wide], min_score=0.5)[0].result(20)) == 0
 
 
 def test_the_limit_can_be_set_and_cameras_say_what_they_need(

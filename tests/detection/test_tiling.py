@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,7 +214,7 @@ def test_deep_pictures_are_seen_alike_in_every_tile(
     assert _share_found(found, middles[near]) > 0.9
 
 
-class _FailsOnce:
+class _FailsOnce(OneByOne):
     """A detector of which one answer of many fails."""
 
     model = ModelInfo(name="fake", sha256="")
@@ -223,7 +224,7 @@ class _FailsOnce:
         self.pending: list[Future[Detections]] = []
         self._failing, self._error = failing, error
 
-    def submit(self, canvas: Picture, *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: Picture, *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         self.asked += 1
         if self.asked != self._failing:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from doubles import OneByOne
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import Detections
@@ -42,12 +43,12 @@ def shown(count: int) -> Callable[[CameraStats], bool]:
     return lambda stats: stats.sinks[0].frames >= count and stats.frames_checked >= count
 
 
-class Sightless:
+class Sightless(OneByOne):
     """A detector that answers, and never finds anything: what every mask protects from."""
 
     model = ModelInfo("sightless", "")
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_result(Detections.empty())
         return future

@@ -25,7 +25,7 @@ IN_SYNC_S = 0.12
 class Unsighted(Sightless):
     """Answers each question with an error."""
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_exception(ServerUnavailableError("gone"))
         return future

@@ -102,7 +102,7 @@ class _Finds(Sightless):
         scale = np.array([width / (x2 - x1), height / (y2 - y1)] * 2)
         self._box = (np.array(box) - (x1, y1, x1, y1)) * scale
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_result(_at(*self._box))
         return future

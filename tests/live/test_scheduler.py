@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 
 from faceblur.detection import crowds
 from faceblur.detection.detector import Detector, ModelInfo
@@ -26,7 +27,7 @@ FORMAT = FrameFormat(width=64, height=64)
 NOBODY = Detections.empty()
 
 
-class Scripted:
+class Scripted(OneByOne):
     """A detector whose answers the test gives."""
 
     model = ModelInfo("scripted", "")
@@ -36,7 +37,7 @@ class Scripted:
         self.hangs: threading.Event | None = None
         self.entered = threading.Event()
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         if self.hangs is not None:
             self.entered.set()
             self.hangs.wait(10)

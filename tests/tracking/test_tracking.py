@@ -13,6 +13,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import Pose, Recording, luma, moving_face_video
@@ -463,7 +464,7 @@ class TestSlowLooks:
         assert [len(m) for m in self.masks(found, None)[7:]] == [5] * 13
 
 
-class Forgetful:
+class Forgetful(OneByOne):
     """A detector that knows where the face is, but misses it in some frames."""
 
     model = ModelInfo("forgetful", "0" * 64)
@@ -474,7 +475,7 @@ class Forgetful:
         self._missed = set(missed)
         self._every = 1
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         index = len(self.asked) * self._every
         self.asked.append(min_score)
         answer: Future[Detections] = Future()

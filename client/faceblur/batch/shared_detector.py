@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
-from faceblur.detection.detector import Detector, ModelInfo, ModelInput, submit_batch
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError
 
@@ -50,25 +50,12 @@ class SharedDetector:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
-        """Start looking for faces, when there is room; see `faceblur.detection.detector.Detector`.
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection, when there is room; see `faceblur.detection.detector.Detector`.
 
         Raises:
             StoppedError: The batch was broken off.
         """
-        return self._submit(lambda: [self._detector.submit(canvas, min_score=min_score)])[0]
-
-    def submit_batch(
-        self, canvases: Sequence[ModelInput], *, min_score: float
-    ) -> list[Future[Detections]]:
-        """Start looking for faces, when there is room; see `BatchDetector`.
-
-        Raises:
-            StoppedError: The batch was broken off.
-        """
-        return self._submit(lambda: submit_batch(self._detector, canvases, min_score=min_score))
-
-    def _submit(self, ask: Callable[[], list[Future[Detections]]]) -> list[Future[Detections]]:
         with self._changed:
             # Each request under way has its deadline, so there will be room.
             while self._paused or self._room == 0:
@@ -77,7 +64,7 @@ class SharedDetector:
             check_going(self._stop)
             self._room -= 1
         try:
-            answers = ask()
+            answers = self._detector.submit(inputs, min_score=min_score)
         except BaseException:
             self._give_room()
             raise

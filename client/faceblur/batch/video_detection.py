@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from faceblur.batch.video_threads import DecodedFrame
-from faceblur.detection.detector import Detector, ModelInput, submit_batch
+from faceblur.detection.detector import Detector, ModelInput
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import DeadlineError, ServerError
@@ -89,7 +89,7 @@ class DetectionStage:
         inputs = [each.model_input for each in group if each.model_input is not None]
         if len(inputs) < len(group):
             raise ValueError("a frame without an input cannot be checked")
-        answers = submit_batch(self._detector, inputs, min_score=self._min_score)
+        answers = self._detector.submit(inputs, min_score=self._min_score)
         for each, answer in zip(group, answers, strict=True):
             each.answer, each.model_input = answer, None
         group.clear()

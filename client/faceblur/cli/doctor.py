@@ -148,7 +148,7 @@ def _server(server: str | None, tls: TLS | None) -> Check:
     except FaceblurError as error:
         return Check("server", False, str(error), "stop what listens there")
     try:
-        canary.check(detector, deadline_s=5.0)
+        canary.check(detector, deadline_s=5.0, routes=detector)
     except FaceblurError as error:
         return Check("server", False, f"{address}: {error}", "start it anew: faceblur serve")
     finally:

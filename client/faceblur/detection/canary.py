@@ -12,25 +12,19 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.detector import (
-    Detector,
-    ModelInfo,
-    ModelInput,
-    renew,
-    submit_batch,
-    submit_everywhere,
-)
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, refused
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.detection.repeats import kind_of
 from faceblur.detections import Detections
@@ -56,14 +50,27 @@ RECONNECTION_S = 5.0
 """How long a server that was started anew has to come into reach."""
 
 
+class Routes(Protocol):
+    """The several routes by which frames reach a detector, each of which can be misled."""
+
+    def submit_by_each(
+        self, model_input: ModelInput, *, min_score: float
+    ) -> Iterator[Future[Detections]]:
+        """Send a small input by each route in turn, the next when the last answer was taken."""
+
+    def renew(self) -> None:
+        """Use none of the routes again: one of them brought the answer to something else."""
+
+
 def check(
     detector: Detector,
     *,
     deadline_s: float,
     copies: int = 1,
     shape: tuple[int, int] | None = None,
+    routes: Routes | None = None,
 ) -> None:
-    """Send the picture and look for the face: as it is, as a frame, and by every way of frames.
+    """Send the picture and expect its face: as it is, as a frame, and by every route of frames.
 
     Args:
         detector: What has to find it.
@@ -71,6 +78,7 @@ def check(
         copies: How many to send at once; a server with several instances of a model can have
             lost one of them.
         shape: Height and width of frames. The picture is sent somewhere on one of that shape too.
+        routes: Those by which frames reach the detector, where there are several.
 
     Raises:
         CanaryError: It did not come back with its face in time.
@@ -78,10 +86,10 @@ def check(
     sheets = [(picture(), FACE)] * copies
     if shape is not None and min(shape) >= min(picture().shape[:2]):
         sheets.append(placed(shape))
-    sent = [(detector.submit(sheet, min_score=MIN_SCORE), face) for sheet, face in sheets]
+    sent = [(detector.submit([sheet], min_score=MIN_SCORE)[0], face) for sheet, face in sheets]
     for future, face in sent:
         _judge(future, face, deadline_s)
-    for future in submit_everywhere(detector, picture(), min_score=MIN_SCORE):
+    for future in routes.submit_by_each(picture(), min_score=MIN_SCORE) if routes else ():
         _judge(future, FACE, deadline_s)
 
 
@@ -119,7 +127,7 @@ def _judge(future: Future[Detections], face: npt.NDArray[np.float32], deadline_s
 class GuardedDetector:
     """A detector that answers only while its canary lives.
 
-    One canary is sent before the first frame and one every few seconds after, by the ways and in
+    One canary is sent before the first frame and one every few seconds after, by the routes and in
     the shapes of the frames; while the last one failed, every frame fails with its `CanaryError`,
     also one that is under way.
 
@@ -129,6 +137,7 @@ class GuardedDetector:
         interval_s: Seconds from one canary to the next.
         copies: How many are sent at once; see `check`.
         revive: Called when a canary failed, to bring the server back; it may take its time.
+        routes: Those of the frames; see `check`.
 
     Raises:
         CanaryError: The first canary failed.
@@ -142,8 +151,10 @@ class GuardedDetector:
         interval_s: float = INTERVAL_S,
         copies: int = 1,
         revive: Callable[[], None] | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._detector = detector
+        self._routes = routes
         self._deadline_s = deadline_s
         self._interval_s = interval_s
         self._copies = copies
@@ -153,7 +164,7 @@ class GuardedDetector:
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._looked = threading.Condition()
-        check(detector, deadline_s=deadline_s, copies=copies)
+        check(detector, deadline_s=deadline_s, copies=copies, routes=routes)
         self._thread = threading.Thread(target=self._watch, name="faceblur-canary", daemon=True)
         self._thread.start()
 
@@ -167,22 +178,13 @@ class GuardedDetector:
         """Why frames are refused at the moment; None when they are not."""
         return self._failure
 
-    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
         if (failure := self._failure) is not None:
-            return _refused(failure)
-        return self._kept(self._detector.submit(canvas, min_score=min_score), canvas.shape)
-
-    def submit_batch(
-        self, canvases: Sequence[ModelInput], *, min_score: float
-    ) -> list[Future[Detections]]:
-        """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
-        if (failure := self._failure) is not None:
-            return [_refused(failure) for _ in canvases]
-        answers = submit_batch(self._detector, canvases, min_score=min_score)
+            return refused(failure, len(inputs))
+        answers = self._detector.submit(inputs, min_score=min_score)
         return [
-            self._kept(answer, canvas.shape)
-            for answer, canvas in zip(answers, canvases, strict=True)
+            self._kept(answer, each.shape) for answer, each in zip(answers, inputs, strict=True)
         ]
 
     def look(self) -> None:
@@ -240,8 +242,8 @@ class GuardedDetector:
                     logger.warning("%s", failure)
                 self._failure = failure
                 self._looked.notify_all()
-            if failure is not None:
-                renew(self._detector)
+            if failure is not None and self._routes is not None:
+                self._routes.renew()
 
     def _look(self) -> CanaryError | None:
         try:
@@ -250,6 +252,7 @@ class GuardedDetector:
                 deadline_s=self._deadline_s,
                 copies=self._copies,
                 shape=random.choice(self._shapes) if self._shapes else None,
+                routes=self._routes,
             )
         except CanaryError as error:
             return error
@@ -270,12 +273,6 @@ class GuardedDetector:
             revive()
         except FaceblurError as error:
             logger.warning("%s", error)
-
-
-def _refused(failure: CanaryError) -> Future[Detections]:
-    refused: Future[Detections] = Future()
-    refused.set_exception(failure)
-    return refused
 
 
 @lru_cache(maxsize=1)

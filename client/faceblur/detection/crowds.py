@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -11,14 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detection.detector import (
-    Detector,
-    ModelInfo,
-    ModelInput,
-    renew,
-    submit_batch,
-    submit_everywhere,
-)
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.tiling import CONFIRMING_PART, View, merge, part_views
 from faceblur.detections import Detections
@@ -53,36 +46,17 @@ class CrowdDetector:
         """The model that answers."""
         return self._detector.model
 
-    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
-        # The caller may use the canvas again as soon as this returns.
-        kept = canvas.copy()
-        first = self._detector.submit(canvas, min_score=min_score)
-        return self._followed(first, partial(self._in_parts, kept, min_score))
-
-    def submit_batch(
-        self, canvases: Sequence[ModelInput], *, min_score: float
-    ) -> list[Future[Detections]]:
-        """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
-        if len(canvases) == 1:
-            return [self.submit(canvases[0], min_score=min_score)]
-        kept = [canvas.copy() for canvas in canvases]
-        answers = submit_batch(self._detector, canvases, min_score=min_score)
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
+        # The caller may use the inputs again as soon as this returns.
+        kept = [each.copy() for each in inputs]
+        answers = self._detector.submit(inputs, min_score=min_score)
         # A crowd in one of them fails all of a request.
+        again = self._in_parts if len(kept) == 1 else self._by_itself
         return [
-            self._followed(answer, partial(self._by_itself, canvas, min_score))
-            for answer, canvas in zip(answers, kept, strict=True)
+            self._followed(answer, partial(again, each, min_score))
+            for answer, each in zip(answers, kept, strict=True)
         ]
-
-    def submit_everywhere(
-        self, canvas: ModelInput, *, min_score: float
-    ) -> Iterator[Future[Detections]]:
-        """See `faceblur.detection.detector.ManyWayDetector`."""
-        return submit_everywhere(self._detector, canvas, min_score=min_score)
-
-    def renew(self) -> None:
-        """See `faceblur.detection.detector.ManyWayDetector`."""
-        renew(self._detector)
 
     def close(self) -> None:
         """Close the detector; what is being looked at in parts fails."""
@@ -133,7 +107,7 @@ class CrowdDetector:
 
     def _by_itself(self, canvas: ModelInput, min_score: float) -> Detections:
         try:
-            return self._detector.submit(canvas, min_score=min_score).result()
+            return self._detector.submit([canvas], min_score=min_score)[0].result()
         except CrowdedError:
             return self._in_parts(canvas, min_score)
 
@@ -150,7 +124,7 @@ class CrowdDetector:
             )
             part = canvas[view.y : view.y + view.height, view.x : view.x + view.width]
             fitted = letterbox.apply(np.ascontiguousarray(part))
-            asked.append((view, letterbox, self._detector.submit(fitted, min_score=lowest)))
+            asked.append((view, letterbox, self._detector.submit([fitted], min_score=lowest)[0]))
         found = [
             (view, box.to_source(future.result()).mapped(scale=1, offset=(view.x, view.y)))
             for view, box, future in asked

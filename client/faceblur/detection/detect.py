@@ -76,7 +76,7 @@ def _answers(
                 # One pixel that is not a number would spread while the part is reduced.
                 part = np.nan_to_num(part)
             canvas = letterbox.apply(rgb8(letterbox.resize(part), white=white))
-            waiting.append((view, letterbox, detector.submit(canvas, min_score=min_score)))
+            waiting.append((view, letterbox, detector.submit([canvas], min_score=min_score)[0]))
             if len(waiting) >= IN_FLIGHT:
                 yield _answer(*waiting.popleft(), deadline_s)
         while waiting:

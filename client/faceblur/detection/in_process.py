@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from faceblur.detection import decoding as postprocess
-from faceblur.detection.detector import ModelInfo
+from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.models import INPUT, OUTPUTS, describe, open_onnx
 from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, ServerError
@@ -55,13 +55,13 @@ class InProcessDetector:
         self.model = model or describe(self._session, path)
         self._pool = ThreadPoolExecutor(instances or share[0], thread_name_prefix="faceblur-detect")
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
-        return self._pool.submit(self._detect, canvas, min_score)
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
+        return [self._pool.submit(self._detect, each, min_score) for each in inputs]
 
-    def _detect(self, canvas: npt.NDArray[np.uint8], min_score: float) -> Detections:
+    def _detect(self, model_input: ModelInput, min_score: float) -> Detections:
         try:
-            candidates, priors = self._session.run(OUTPUTS, {INPUT: canvas[None]})
+            candidates, priors = self._session.run(OUTPUTS, {INPUT: model_input[None]})
             faces = postprocess.find_faces(candidates, priors, np.array([min_score]))
         except ValueError as error:
             kind = CrowdedError if CrowdedError.MARK in str(error) else ServerError

@@ -184,7 +184,9 @@ def _remote(options: SessionOptions, address: str, size: int) -> DetectionSessio
             )
         detector.check_size(rounded_size(size, stride=detector.model.stride))
         tools = {"tritonserver": detector.server_version()}
-        guarded = GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s)
+        guarded = GuardedDetector(
+            CrowdDetector(detector), deadline_s=options.deadline_s, routes=detector
+        )
         undo.pop_all()
     return DetectionSession(
         guarded, kind="server", where=f"server {address}", server=None, tools=tools
@@ -230,6 +232,7 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
             deadline_s=options.deadline_s,
             copies=2 * server_options.instances,
             revive=server.restart,
+            routes=detector,
         )
         undo.pop_all()
     return DetectionSession(

@@ -6,15 +6,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from faceblur.detection.detector import ModelInfo
+from faceblur.detection.detector import ModelInfo, ModelInput, refused
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repeats import Repeats, kind_of
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
@@ -96,16 +93,15 @@ class ReconnectingDetector:
         """Wait until a session was opened for the first time; whether it was."""
         return self._opened.wait(timeout_s)
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
         session = self._session
         if session is None:
-            refused: Future[Detections] = Future()
-            refused.set_exception(ServerUnavailableError(str(self._failure)))
-            return refused
-        future = session.detector.submit(canvas, min_score=min_score)
-        future.add_done_callback(self._judge)
-        return future
+            return refused(ServerUnavailableError(str(self._failure)), len(inputs))
+        answers = session.detector.submit(inputs, min_score=min_score)
+        for answer in answers:
+            answer.add_done_callback(self._judge)
+        return answers
 
     def close(self) -> None:
         """Close the session, and stop trying to open one."""

@@ -106,7 +106,7 @@ class _SubmitThread:
             self._wake()
 
         try:
-            future = self._detector.submit(canvas, min_score=self._min_score)
+            future = self._detector.submit([canvas], min_score=self._min_score)[0]
         except Exception as error:  # noqa: BLE001  it must not end this thread
             question.answer.set_exception(error)
             question.is_sent = True

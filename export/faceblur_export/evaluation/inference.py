@@ -143,7 +143,7 @@ def detect_picture(
         width, height, size=size, stride=detector.model.stride, style=style
     )
     canvas = fit_picture(picture, letterbox, style=style)
-    return detector.submit(canvas, min_score=min_score).result(DETECT_TIMEOUT_S), letterbox
+    return detector.submit([canvas], min_score=min_score)[0].result(DETECT_TIMEOUT_S), letterbox
 
 
 def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -159,7 +159,7 @@ def measure_in_process(
     def send(number: int) -> None:
         canvas = pictures[number % len(pictures)]
         sent = time.perf_counter()
-        future = detector.submit(canvas, min_score=min_score)
+        future = detector.submit([canvas], min_score=min_score)[0]
         future.add_done_callback(lambda _: latencies.append(time.perf_counter() - sent))
         waiting.append((sent, future))
 

@@ -155,7 +155,7 @@ class Bench:
             make_canvas = ModelInputMaker(source.properties, plan)
             for item in source.read():
                 if isinstance(item, SourceFrame):
-                    answer = self._detector.submit(make_canvas(item.image), min_score=low)
+                    answer = self._detector.submit([make_canvas(item.image)], min_score=low)[0]
                     yield item, plan.to_source(answer.result(_DEADLINE_S))
 
     def _defaced(self, deface: Path) -> Mask:
@@ -187,11 +187,16 @@ class _Remembering:
         )
         self._answers: dict[bytes, Future[Detections]] = {}
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit(
+        self, inputs: Sequence[npt.NDArray[np.uint8]], *, min_score: float
+    ) -> list[Future[Detections]]:
         """What was answered before; fewer with a higher score are a part of it."""
+        return [self._one(each, min_score) for each in inputs]
+
+    def _one(self, canvas: npt.NDArray[np.uint8], min_score: float) -> Future[Detections]:
         key = hashlib.sha256(canvas.tobytes()).digest()
         if key not in self._answers:
-            self._answers[key] = self._detector.submit(canvas, min_score=self._low)
+            self._answers[key] = self._detector.submit([canvas], min_score=self._low)[0]
         chosen: Future[Detections] = Future()
 
         def answer(whole: Future[Detections]) -> None:

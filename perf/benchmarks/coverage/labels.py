@@ -104,7 +104,7 @@ def detect(
     plan = Letterbox.plan(width, height, size=size)
     rgb = picture[:, ::-1, ::-1] if flip else picture[:, :, ::-1]
     canvas = plan.apply(np.ascontiguousarray(rgb))
-    found = judge.submit(canvas, min_score=min_score).result(60)
+    found = judge.submit([canvas], min_score=min_score)[0].result(60)
     boxes = plan.to_source(found).boxes
     if flip:
         boxes = (boxes * [-1, 1, -1, 1] + [width, 0, width, 0])[:, [2, 1, 0, 3]]

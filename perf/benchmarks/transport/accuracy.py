@@ -92,7 +92,7 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
         for way in ways:
             seen, size = through(way, canvas)
             sent_bytes[way] += size
-            answers[way] = detector.submit(seen, min_score=MIN_SCORE)
+            answers[way] = detector.submit([seen], min_score=MIN_SCORE)[0]
         for way, answer in answers.items():
             parts[way].append(match_picture(answer.result(TIMEOUT_S), faces, letterbox))
     paths = [picture.path for picture in pictures]

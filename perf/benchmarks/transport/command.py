@@ -59,7 +59,7 @@ class Delays:
         """One round."""
         for canvas in self.canvases:
             begun = time.perf_counter()
-            self.detector.submit(canvas, min_score=DEFAULT_THRESHOLD).result(TIMEOUT_S)
+            self.detector.submit([canvas], min_score=DEFAULT_THRESHOLD)[0].result(TIMEOUT_S)
             self.seconds.append(time.perf_counter() - begun)
 
 

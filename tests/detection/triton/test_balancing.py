@@ -59,7 +59,7 @@ def test_frames_go_on_when_one_of_two_servers_is_killed_or_broken(
         used = [_cpu_s(server) - start for server, start in zip(servers, before, strict=True)]
         assert min(used) > 0.3 * max(used), f"both should work, they took {used} s of CPU"
 
-        under_way = [detector.submit(canvas, min_score=0.5) for _ in range(6)]
+        under_way = [detector.submit([canvas], min_score=0.5)[0] for _ in range(6)]
         assert servers[0].pid is not None
         os.killpg(servers[0].pid, signal.SIGKILL)
         for future in under_way:
@@ -86,7 +86,7 @@ def _kill_python_backend(server: TritonServer) -> None:
 def _all_found(detector: TritonDetector, canvas: npt.NDArray[np.uint8], *, frames: int) -> None:
     futures: list[Future[Detections]] = []
     for _ in range(frames):
-        futures.append(detector.submit(canvas, min_score=0.5))
+        futures.append(detector.submit([canvas], min_score=0.5)[0])
         if len(futures) == 2:
             assert len(futures.pop(0).result(DEADLINE_S)) == 1
     assert len(futures.pop().result(DEADLINE_S)) == 1

@@ -81,7 +81,7 @@ def _golden(shared: Path, name: str) -> npt.NDArray[np.uint8]:
 def test_it_finds_what_the_reference_finds(
     detector: TritonDetector, shared: Path, name: str, threshold: float
 ) -> None:
-    faces = detector.submit(_golden(shared, name), min_score=threshold).result(30)
+    faces = detector.submit([_golden(shared, name)], min_score=threshold)[0].result(30)
     expected = np.load(shared / "golden" / f"{name}.npz")[f"nms_conf{threshold:g}"]
     # A score within 0.005 of the threshold may fall on either side of it.
     certain = expected[expected[:, 4] > threshold + 0.005]
@@ -100,7 +100,7 @@ def test_many_frames_in_flight_come_back_to_their_own_request(
 ) -> None:
     empty = np.full((384, 640, 3), 114, np.uint8)
     canvas = Letterbox.plan(512, 512, size=640).apply(portrait[:, :, ::-1])
-    futures = [detector.submit(canvas if i % 3 else empty, min_score=0.5) for i in range(24)]
+    futures = [detector.submit([canvas if i % 3 else empty], min_score=0.5)[0] for i in range(24)]
     counts = [len(future.result(30)) for future in futures]
     assert counts == [1 if i % 3 else 0 for i in range(24)]
 
@@ -111,14 +111,14 @@ def test_pictures_of_one_request_are_answered_each_for_itself(
     crowd = _golden(shared, "crowd")
     # More of them than the server takes at once.
     pictures = [crowd, np.ascontiguousarray(crowd[:, ::-1]), np.zeros_like(crowd)] * 3
-    alone = [detector.submit(picture, min_score=0.3) for picture in pictures]
-    together = detector.submit_batch(pictures, min_score=0.3)
+    alone = [detector.submit([picture], min_score=0.3)[0] for picture in pictures]
+    together = detector.submit(pictures, min_score=0.3)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(other.result(30).rows(), one.result(30).rows(), atol=1e-3)
 
 
 def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> None:
-    futures = detector.submit_batch([np.zeros((100, 640, 3), np.uint8)] * 3, min_score=0.3)
+    futures = detector.submit([np.zeros((100, 640, 3), np.uint8)] * 3, min_score=0.3)
     # Whoever gives one up takes the answer from nobody else.
     futures[0].cancel()
     for future in futures[1:]:
@@ -129,12 +129,12 @@ def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> No
 def test_pictures_of_several_shapes_are_no_request(detector: TritonDetector) -> None:
     pictures = [np.zeros((height, 640, 3), np.uint8) for height in (384, 480)]
     with pytest.raises(ValueError, match="shapes"):
-        detector.submit_batch(pictures, min_score=0.3)
+        detector.submit(pictures, min_score=0.3)
 
 
 def test_every_request_has_its_own_threshold(detector: TritonDetector, shared: Path) -> None:
     picture = _golden(shared, "crowd")
-    futures = {score: detector.submit(picture, min_score=score) for score in (0.05, 0.3, 0.6)}
+    futures = {score: detector.submit([picture], min_score=score)[0] for score in (0.05, 0.3, 0.6)}
     counts = {score: len(future.result(30)) for score, future in futures.items()}
     assert counts[0.05] > counts[0.3] > counts[0.6] > 0
     for score, future in futures.items():
@@ -158,9 +158,9 @@ def test_a_bad_request_fails_alone(
     reason: str,
 ) -> None:
     good = _golden(shared, "masks")
-    before = [detector.submit(good, min_score=0.3) for _ in range(3)]
-    bad = detector.submit(canvas, min_score=min_score)
-    after = [detector.submit(good, min_score=0.3) for _ in range(3)]
+    before = [detector.submit([good], min_score=0.3)[0] for _ in range(3)]
+    bad = detector.submit([canvas], min_score=min_score)[0]
+    after = [detector.submit([good], min_score=0.3)[0] for _ in range(3)]
     with pytest.raises(ServerError, match=reason):
         bad.result(30)
     assert len({len(future.result(30)) for future in before + after}) == 1
@@ -173,8 +173,8 @@ def test_the_server_and_this_process_find_the_same(
     try:
         for name in GOLDENS:
             picture = _golden(shared, name)
-            here = local.submit(picture, min_score=0.05).result(30)
-            there = detector.submit(picture, min_score=0.05).result(30)
+            here = local.submit([picture], min_score=0.05)[0].result(30)
+            there = detector.submit([picture], min_score=0.05)[0].result(30)
             np.testing.assert_allclose(here.rows(), there.rows(), atol=1e-3)
     finally:
         local.close()
@@ -217,7 +217,7 @@ def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
     )
     try:
         canvas = Letterbox.plan(512, 512).apply(portrait[:, :, ::-1])
-        assert len(guarded.submit(canvas, min_score=0.5).result(10)) == 1
+        assert len(guarded.submit([canvas], min_score=0.5)[0].result(10)) == 1
         _kill_stubs(own_server)
         with grpcclient.InferenceServerClient(own_server.address) as client:
             assert client.is_server_ready(client_timeout=5)
@@ -225,7 +225,7 @@ def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
         with pytest.raises(CanaryError):
             canary.check(detector, deadline_s=5)
         assert guarded.recovered(timeout_s=60)
-        assert len(guarded.submit(canvas, min_score=0.5).result(10)) == 1
+        assert len(guarded.submit([canvas], min_score=0.5)[0].result(10)) == 1
     finally:
         guarded.close()
 
@@ -254,9 +254,9 @@ def test_a_server_that_hangs_is_a_missed_deadline(
     try:
         started = time.monotonic()
         # Each picture of a request may take as long as one alone.
-        together = raw.submit_batch([canvas] * 2, min_score=0.5)
+        together = raw.submit([canvas] * 2, min_score=0.5)
         with pytest.raises(ServerError, match="within 1 s"):
-            detector.submit(canvas, min_score=0.5).result(30)
+            detector.submit([canvas], min_score=0.5)[0].result(30)
         for future in together:
             with pytest.raises(ServerError, match="within 2 s"):
                 future.result(30)

@@ -125,7 +125,7 @@ def test_a_stranger_cannot_move_regions_or_turn_on_traces(
             stranger.register_plugin(server_token.Opener(token))
         for name, attack in _attacks(stranger).items():
             assert "protocol is restricted" in _refusal(attack), name
-            assert len(detector.submit(canvas, min_score=0.5).result(10)) == 1
+            assert len(detector.submit([canvas], min_score=0.5)[0].result(10)) == 1
         # What he can do is ask for faces.
         assert stranger.is_model_ready(ENSEMBLE, client_timeout=5)
     assert detector.transport == "shm"

@@ -54,7 +54,7 @@ def canvas(portrait: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 @pytest.fixture
 def guarded(server: TritonServer) -> Iterator[canary.GuardedDetector]:
     detector = TritonDetector(Connection(address=server.address, transport="shm"))
-    opened = canary.GuardedDetector(detector, deadline_s=5, interval_s=INTERVAL_S)
+    opened = canary.GuardedDetector(detector, deadline_s=5, interval_s=INTERVAL_S, routes=detector)
     yield opened
     opened.close()
 
@@ -77,7 +77,7 @@ def _point_elsewhere(server: TritonServer, target: str, *, at_large: int) -> Non
 
 def _faces(guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8]) -> list[int]:
     """How many are found in each of several frames at once; a refusal ends it."""
-    sent = [guarded.submit(canvas, min_score=0.5) for _ in range(IN_FLIGHT)]
+    sent = [guarded.submit([canvas], min_score=0.5)[0] for _ in range(IN_FLIGHT)]
     wait(sent, 10)
     return [len(future.result()) for future in sent]
 
@@ -118,7 +118,7 @@ def test_a_canary_in_a_region_of_its_own_would_not_see_it(
     empty_street: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(canary, "submit_everywhere", lambda *_, **__: [])
+    monkeypatch.setattr(TritonDetector, "submit_by_each", lambda *_, **__: [])
     monkeypatch.setattr(random, "choice", lambda _: None)  # nor one in the shape of frames
     assert _faces(guarded, canvas) == [1] * IN_FLIGHT
     _point_elsewhere(server, empty_street, at_large=0)

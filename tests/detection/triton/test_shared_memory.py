@@ -141,7 +141,7 @@ def test_no_other_user_ever_opens_a_region_of_the_server(
         with server:
             detector = TritonDetector(Connection(address=server.address))
             canary.check(detector, deadline_s=20)
-            detector.submit(np.zeros((1280, 1280, 3), np.uint8), min_score=0.5).result(20)
+            detector.submit([np.zeros((1280, 1280, 3), np.uint8)], min_score=0.5)[0].result(20)
             assert _named(own_mark()) == [], "a picture lies under a name"
             detector.close()
             for pid in _group(server.pid):

@@ -94,7 +94,7 @@ def test_the_right_certificate_is_let_in(address: str, ours: Party) -> None:
     try:
         check(detector, deadline_s=10)
         empty = np.full((384, 640, 3), 114, np.uint8)
-        assert len(detector.submit(empty, min_score=0.5).result(10)) == 0
+        assert len(detector.submit([empty], min_score=0.5)[0].result(10)) == 0
     finally:
         detector.close()
 

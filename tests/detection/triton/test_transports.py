@@ -108,7 +108,7 @@ def test_jpeg_finds_what_pixels_do(
     for size in (320, 640, 1280):
         canvas = Letterbox.plan(512, 512, size=size).apply(portrait[:, :, ::-1])
         raw, jpeg = (
-            detectors[name].submit(canvas, min_score=MIN_SCORE).result(20)
+            detectors[name].submit([canvas], min_score=MIN_SCORE)[0].result(20)
             for name in ("raw", "jpeg")
         )
         _assert_same(jpeg, raw, tolerance=BOX_TOLERANCE)
@@ -120,7 +120,7 @@ def test_frames_of_all_shapes_in_flight_come_back_to_their_own_request(
     whole = portrait[:, :, ::-1]
     pictures = [whole, whole[:, 100:388], whole[60:348], np.full_like(whole, 90)]
     canvases = [Letterbox.plan(*p.shape[1::-1]).apply(p) for p in pictures]
-    futures = [detectors["jpeg"].submit(canvases[i % 4], min_score=0.5) for i in range(24)]
+    futures = [detectors["jpeg"].submit([canvases[i % 4]], min_score=0.5)[0] for i in range(24)]
     assert [len(future.result(30)) for future in futures] == [1, 1, 1, 0] * 6
 
 
@@ -130,8 +130,8 @@ def test_several_canvases_travel_in_one_request(
 ) -> None:
     whole = Letterbox.plan(512, 512).apply(portrait[:, :, ::-1])
     canvases = [whole, np.full_like(whole, 90), np.ascontiguousarray(whole[:, ::-1])]
-    alone = [detectors[name].submit(canvas, min_score=0.5).result(30) for canvas in canvases]
-    together = detectors[name].submit_batch(canvases, min_score=0.5)
+    alone = [detectors[name].submit([canvas], min_score=0.5)[0].result(30) for canvas in canvases]
+    together = detectors[name].submit(canvases, min_score=0.5)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(other.result(30).rows(), one.rows(), atol=1e-3)
     assert [len(faces) for faces in alone] == [1, 0, 1]
@@ -148,7 +148,7 @@ def test_any_picture_is_answered_in_its_own_pixels(
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
         letterbox = Letterbox.plan(width, height)
         canvas = letterbox.apply(np.ascontiguousarray(pixels))
-        here = detectors["raw"].submit(canvas, min_score=MIN_SCORE).result(20)
+        here = detectors["raw"].submit([canvas], min_score=MIN_SCORE)[0].result(20)
         (there,) = _ask(client, [data])
         expected = letterbox.to_source(here).rows()
         np.testing.assert_allclose(there.rows(), expected, rtol=1e-4, atol=1e-3)
@@ -304,14 +304,14 @@ def test_a_way_that_brings_no_faces_is_never_chosen(
     def jpeg(canvas: npt.NDArray[np.uint8]) -> object:
         if way == "fails":
             canvas = np.zeros((384, 640, 3), np.uint8)
-            return detectors["jpeg"].submit(canvas, min_score=2.0)
+            return detectors["jpeg"].submit([canvas], min_score=2.0)[0]
         if way == "is blind":
-            return detectors["jpeg"].submit(np.zeros_like(canvas), min_score=MIN_SCORE)
-        late: object = type(detectors["raw"].submit(canvas, min_score=MIN_SCORE))()
+            return detectors["jpeg"].submit([np.zeros_like(canvas)], min_score=MIN_SCORE)[0]
+        late: object = type(detectors["raw"].submit([canvas], min_score=MIN_SCORE)[0])()
         return late
 
     def raw(canvas: npt.NDArray[np.uint8]) -> object:
-        return detectors["raw"].submit(canvas, min_score=MIN_SCORE)
+        return detectors["raw"].submit([canvas], min_score=MIN_SCORE)[0]
 
     compared = compare(raw, jpeg, canary.picture(), deadline_s=BUDGET_S)  # type: ignore[arg-type]
     assert compared.raw_s < BUDGET_S

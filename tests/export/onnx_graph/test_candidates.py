@@ -40,7 +40,7 @@ def test_suppression_of_the_candidates_equals_that_of_the_full_head(
             full = _full_head(network, canvas)
             passing = full[full[:, 4] > MIN_SCORE]
             expected = face_decoding.suppress(passing)
-            found = detector.submit(canvas, min_score=MIN_SCORE).result(30).rows()
+            found = detector.submit([canvas], min_score=MIN_SCORE)[0].result(30).rows()
             if len(passing) <= CANDIDATES:
                 _assert_same(found, expected, path.name)
             else:

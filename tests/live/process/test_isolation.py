@@ -11,15 +11,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from doubles import OneByOne
 from running import PATTERN, Run, Sightless, shown, until
 
+from faceblur.detection.detector import ModelInput
 from faceblur.detection.triton.server import free_port
+from faceblur.detections import Detections
 from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
 from faceblur.live.process.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
 from faceblur.live.sources.options import SourceOptions
@@ -253,12 +257,12 @@ def _replaced(source: SourceOptions, **changes: object) -> SourceOptions:
 
 
 def test_a_slow_detector_costs_frames_and_not_delay(run: Run, detector: object) -> None:
-    class Slow:
+    class Slow(OneByOne):
         model = detector.model  # type: ignore[attr-defined]
 
-        def submit(self, canvas: object, *, min_score: float) -> object:
+        def submit_one(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
             time.sleep(0.35)
-            return detector.submit(canvas, min_score=min_score)  # type: ignore[attr-defined]
+            return detector.submit([canvas], min_score=min_score)[0]  # type: ignore[attr-defined]
 
         def close(self) -> None: ...
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession, SessionOptions
@@ -41,12 +42,12 @@ from faceblur.live.sources.options import parse_source
 from faceblur.live.stats import HUNG_S, CameraState, CameraStats, DelayMeter, SinkStats
 
 
-class Detector:
+class Detector(OneByOne):
     """Never asked: the cameras here look at nothing."""
 
     model = ModelInfo("none", "")
 
-    def submit(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         raise AssertionError
 
     def close(self) -> None:

@@ -96,7 +96,7 @@ class Measurement:
                 "threshold_choice": self._threshold(detector),
                 "figures": [self._side_by_side(detector, other, bar) for bar in record["bar"]],
                 "failures": known_failures.measure(
-                    lambda canvas, score: detector.submit(canvas, min_score=score).result()
+                    lambda canvas, score: detector.submit([canvas], min_score=score)[0].result()
                 ),
                 "ceiling": self._ceiling({"bundled": detector, self.other_name: other}),
             }

@@ -131,33 +131,27 @@ class TritonDetector:
         """How pictures travel."""
         return self._transporter.name
 
-    def submit(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
-        """Start looking for faces; see `faceblur.detection.detector.Detector`."""
-        return self._submit(self._transporter, [canvas], min_score)[0]
-
-    def submit_batch(
-        self, canvases: Sequence[ModelInput], *, min_score: float
-    ) -> list[Future[Detections]]:
-        """Start looking for faces; see `faceblur.detection.detector.BatchDetector`."""
-        if not canvases:
+    def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
+        """Start the detection; see `faceblur.detection.detector.Detector`."""
+        if not inputs:
             return []
-        if len({canvas.shape for canvas in canvases}) > 1:
+        if len({each.shape for each in inputs}) > 1:
             raise ValueError("canvases of several shapes do not go into one request")
-        fitting = REQUEST_BYTES // max(1, canvases[0].nbytes)
+        fitting = REQUEST_BYTES // max(1, inputs[0].nbytes)
         room = max(1, min(self._max_batch, fitting))
         futures: list[Future[Detections]] = []
-        for start in range(0, len(canvases), room):
-            futures += self._submit(self._transporter, canvases[start : start + room], min_score)
+        for start in range(0, len(inputs), room):
+            futures += self._submit(self._transporter, inputs[start : start + room], min_score)
         return futures
 
-    def submit_everywhere(
-        self, canvas: ModelInput, *, min_score: float
+    def submit_by_each(
+        self, model_input: ModelInput, *, min_score: float
     ) -> Iterator[Future[Detections]]:
-        """Send a canvas by each way that frames take; see `ManyWayDetector`."""
+        """Send an input by each region that frames take; see `faceblur.detection.canary.Routes`."""
         if not isinstance(self._transporter, SharedMemoryTransport):
             return
         timeout_s = self.connection.deadline_s
-        for parcel in self._transporter.pack_each(canvas, timeout_s=timeout_s):
+        for parcel in self._transporter.pack_each(model_input, timeout_s=timeout_s):
             request = self._request(1)
             try:
                 self._send(request, self._transporter.ensemble, parcel, min_score)
@@ -166,7 +160,7 @@ class TritonDetector:
             yield request.futures[0]
 
     def renew(self) -> None:
-        """Use none of the ways again; see `faceblur.detection.detector.ManyWayDetector`."""
+        """Use none of the regions again; see `faceblur.detection.canary.Routes`."""
         if isinstance(self._transporter, SharedMemoryTransport):
             # A server that hangs takes its time to let go of them.
             threading.Thread(target=self._transporter.renew, daemon=True).start()

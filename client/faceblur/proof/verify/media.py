@@ -205,7 +205,7 @@ class VideoMedia:
         if self._canvas is None or self._canvas[0] != how.size:
             self._canvas = (how.size, ModelInputMaker(self._source.properties, letterbox))
         canvas = self._canvas[1](frame.pixels)
-        future = detector.submit(canvas, min_score=how.min_score)
+        future = detector.submit([canvas], min_score=how.min_score)[0]
 
         def found(asked: Future[Detections]) -> Detections:
             try:
@@ -217,7 +217,7 @@ class VideoMedia:
                 ) from error
 
         def again() -> Detections:
-            return found(detector.submit(canvas, min_score=how.threshold))
+            return found(detector.submit([canvas], min_score=how.threshold)[0])
 
         return lambda: settled(found(future), again, how.threshold)
 
