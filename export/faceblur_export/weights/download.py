@@ -1,4 +1,7 @@
-"""Fetch a file whose hash is known, and go on where an earlier attempt stopped."""
+"""Fetch a file whose hash is known, and go on where an earlier attempt stopped.
+
+`pooch` fetches by hash as well, but begins a file that was cut off from its first byte.
+"""
 
 from __future__ import annotations
 

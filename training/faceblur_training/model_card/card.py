@@ -17,7 +17,7 @@ from faceblur.errors import InputError
 from faceblur.files import atomic_path
 from faceblur_export.evaluation import known_failures
 from faceblur_export.evaluation.report import FACTS_KEY, draw_recall_by_height, write_figure
-from faceblur_training.model_card.text import FAILURES_PICTURE, RECALL_PICTURE, render
+from faceblur_training.model_card.text import FAILURES_IMAGE, RECALL_IMAGE, render
 
 CARD: Final = Path("docs/model-card.md")
 
@@ -99,10 +99,10 @@ def _pictures(record: Mapping[str, Any]) -> Iterator[tuple[PurePosixPath, Figure
         other = f"official {measured['other']['name']}"
         draw_recall_by_height(axes, [("bundled", one["bundled"]), (other, one["other"])])
         axes.set_title(one["data"])
-    yield RECALL_PICTURE, bars, [measured["other"]["name"], sets]
+    yield RECALL_IMAGE, bars, [measured["other"]["name"], sets]
 
     rows, threshold = measured["failures"], measured["threshold"]
-    yield FAILURES_PICTURE, known_failures.figure(rows, threshold), [rows, threshold]
+    yield FAILURES_IMAGE, known_failures.figure(rows, threshold), [rows, threshold]
 
 
 def _digest(facts: Any) -> str:
