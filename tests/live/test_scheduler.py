@@ -20,7 +20,8 @@ from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, DeadlineError, ReplyError
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
-from faceblur.live.scheduler import IN_FLIGHT, MAX_HUNG, PATIENCE, CheckedFrame, DetectionScheduler
+from faceblur.live.scheduler import IN_FLIGHT, CheckedFrame, DetectionScheduler
+from faceblur.live.submission import MAX_HUNG, PATIENCE
 
 DEADLINE_S = 1.0
 FORMAT = FrameFormat(width=64, height=64)

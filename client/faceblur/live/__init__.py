@@ -33,7 +33,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faceblur.live.camera import Camera, CameraControl
+    from faceblur.live.camera import Camera
     from faceblur.live.detector import ReconnectingDetector
     from faceblur.live.options import CameraOptions
     from faceblur.live.sinks.options import SinkOptions, parse_sink
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Camera",
-    "CameraControl",
     "CameraOptions",
     "CameraState",
     "CameraStats",
@@ -61,7 +60,6 @@ __all__ = [
 
 _HOMES = {
     "Camera": "faceblur.live.camera",
-    "CameraControl": "faceblur.live.camera",
     "CameraOptions": "faceblur.live.options",
     "CameraState": "faceblur.live.stats",
     "CameraStats": "faceblur.live.stats",

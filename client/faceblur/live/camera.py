@@ -6,10 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from faceblur.detection.detector import Detector
-from faceblur.detection.repeats import Repeats
 from faceblur.errors import FaceblurError
 from faceblur.live.frames import RawFrame, SafeFrame
 from faceblur.live.options import CameraOptions
@@ -20,7 +19,7 @@ from faceblur.live.scheduler import IN_FLIGHT, DetectionScheduler
 from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.source import Source
 from faceblur.live.sources.worker import SourceJob
-from faceblur.live.stats import CameraState, CameraStats, Counters
+from faceblur.live.stats import CameraState, CameraStats, Counters, Status
 from faceblur.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -40,19 +39,26 @@ SPARE_SLOTS: Final = 3
 
 
 class Camera:
-    """See `faceblur.live.camera.CameraControl`.
+    """A camera that runs until it is stopped, or until its file or its window ends.
+
+    Nothing that happens to the source, the sinks or the detector raises here: it shows in `state`
+    and `stats`.
 
     Args:
         options: What to do.
         detector: Shared by all cameras of a process; outlives them. It may be absent at first:
             as long as its `model` raises, the source is not opened and placeholders go out.
 
+    Attributes:
+        options: As given.
+        failed: It has ended by an error of its own.
+
     Raises:
         InputError: The mask's picture cannot be read.
     """
 
     def __init__(self, options: CameraOptions, detector: Detector) -> None:
-        self._options = options
+        self.options = options
         self._presenter = Presenter(options)
         self._counters = Counters()
         self._waker = Wakeup()
@@ -65,14 +71,11 @@ class Camera:
         self._detector = detector
         self._source: Source | None = None
         self._sinks = tuple(Sink(sink, name=options.name) for sink in options.sinks)
-        self._state: CameraState = "starting"
-        self._state_s = time.monotonic()
-        self._repeats, self._is_muted = Repeats(), False
+        self._status = Status(options.name)
         self._placeholder_s = 0.0
         self._retry_s = 0.0
-        self._error = ""
         self._opened = 0
-        self._failed = False
+        self.failed = False
         self._turned_s = time.monotonic()
         self._stopping = threading.Event()
         self._flush_s = 5.0
@@ -82,32 +85,28 @@ class Camera:
         )
 
     @property
-    def options(self) -> CameraOptions:
-        """As given."""
-        return self._options
-
-    @property
     def state(self) -> CameraState:
         """What it is doing."""
-        return self._state
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended by an error; see `CameraControl`."""
-        return self._failed
+        return self._status.state
 
     @property
     def idle_s(self) -> float:
-        """Since its loop last turned; see `CameraControl`."""
+        """Seconds since its loop last turned; about one at most while it is well."""
         return 0.0 if self._done.is_set() else time.monotonic() - self._turned_s
 
     def start(self) -> None:
-        """Begin; see `CameraControl`."""
+        """Begin, and return at once."""
         self._turned_s = time.monotonic()
         self._thread.start()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """End; see `CameraControl`."""
+        """Flush and close the sinks, and end the child processes; kill what does not end in time.
+
+        Returns when nothing of the camera is left. Calling it again does nothing.
+
+        Args:
+            timeout_s: Seconds that the sinks have to write what they hold.
+        """
         self._flush_s = timeout_s
         self._stopping.set()
         self._waker.wake()
@@ -117,17 +116,17 @@ class Camera:
             self._close()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; see `CameraControl`."""
+        """Wait until it has ended, by itself or by `stop`; whether it has."""
         return self._done.wait(timeout_s)
 
     def stats(self) -> CameraStats:
-        """Counters at this moment; see `CameraControl`."""
+        """Counters and state at this moment; from any thread, at any time."""
         count, source = self._counters, self._source
         width, height = self._presenter.size if count.frames_in else (0, 0)
         return CameraStats(
-            name=self._options.name,
-            state=self._state,
-            source=self._options.source.label,
+            name=self.options.name,
+            state=self.state,
+            source=self.options.source.label,
             width=width,
             height=height,
             fps=count.fps(),
@@ -142,8 +141,8 @@ class Camera:
             reconnects=0 if source is None else max(0, source.opened - 1),
             delay=count.delay.stats(),
             sinks=tuple(sink.stats() for sink in self._sinks),
-            last_error=self._error,
-            state_since_s=time.monotonic() - self._state_s,
+            last_error=self._status.error,
+            state_since_s=time.monotonic() - self._status.since_s,
         )
 
     def _run(self) -> None:
@@ -154,8 +153,8 @@ class Camera:
             self._drain()
         except Exception:
             # Nothing of this camera leaves any more; the others go on.
-            self._failed = True
-            logger.exception("camera %s has failed", self._options.name)
+            self.failed = True
+            logger.exception("camera %s has failed", self.options.name)
         finally:
             self._close()
 
@@ -179,11 +178,11 @@ class Camera:
             stride = self._detector.model.stride
         except FaceblurError as error:
             self._retry_s = now_s + DETECTOR_RETRY_S
-            self._error = redact(str(error))
-            if now_s - self._state_s > GRACE_S or self._state != "starting":
-                self._enter("degraded")
+            self._status.error = redact(str(error))
+            if now_s - self._status.since_s > GRACE_S or self.state != "starting":
+                self._status.enter("degraded")
             return
-        options = self._options
+        options = self.options
         job = SourceJob(
             source=options.source,
             hardware=options.hardware_decoding,
@@ -208,8 +207,8 @@ class Camera:
                 sink.hear(source.sound, frame.sound)
             self._arrived(frame)
         if source.error and not source.online:
-            self._error = source.error
-            self._enter("offline")
+            self._status.error = source.error
+            self._status.enter("offline")
 
     def _arrived(self, frame: RawFrame) -> None:
         self._counters.arrived(frame.arrived_s)
@@ -219,22 +218,22 @@ class Camera:
         """Hand over the frames that were decided."""
         for verdict in self._checker.collect(now_s):
             if verdict.error is not None:
-                self._error = redact(str(verdict.error))
+                self._status.error = redact(str(verdict.error))
             self._hand_over(self._presenter.present(verdict), now_s)
         online = self._source is not None and self._source.online
         if online and self._counters.frames_in:
             if self._checker.is_blind:
-                self._enter("degraded")
+                self._status.enter("degraded")
             elif self._counters.frames_checked:
-                self._enter("running")
+                self._status.enter("running")
 
     def _fill_in(self, now_s: float) -> None:
         """While no frames come, show that at a steady pace."""
-        if self._state not in ("offline", "degraded") or now_s < self._placeholder_s:
+        if self.state not in ("offline", "degraded") or now_s < self._placeholder_s:
             return
         if self._source is not None and self._source.online:
             return
-        notice = OFFLINE if self._state == "offline" else UNCHECKED
+        notice = OFFLINE if self.state == "offline" else UNCHECKED
         self._hand_over([self._presenter.stand_in(notice, time_s=now_s)], now_s)
         self._placeholder_s = now_s + 1 / PLACEHOLDER_FPS
 
@@ -247,7 +246,7 @@ class Camera:
 
     def _drain(self) -> None:
         """Show what is still being checked, then have the sinks write what they hold."""
-        deadline_s = time.monotonic() + self._options.deadline_s
+        deadline_s = time.monotonic() + self.options.deadline_s
         while not self._checker.is_empty and time.monotonic() < deadline_s:
             self._waker.wait(self._links(), min(0.1, self._due_s() - time.monotonic()))
             for sink in self._sinks:
@@ -274,7 +273,7 @@ class Camera:
         self._checker.close()
         self._presenter.close()
         self._waker.close()
-        self._enter("stopped")
+        self._status.enter("stopped")
         self._done.set()
 
     def _has_ended(self) -> bool:
@@ -294,59 +293,3 @@ class Camera:
         if self._source is None or not self._source.online:
             due_s.append(self._placeholder_s)
         return min(*due_s, time.monotonic() + 1.0)
-
-    def _enter(self, state: CameraState) -> None:
-        if state == self._state:
-            return
-        self._state_s = time.monotonic()
-        self._state = state
-        text, level = f"camera {self._options.name} is {state}", logging.INFO
-        if state in ("degraded", "offline"):
-            text, level = f"{text}: {self._error}" if self._error else text, logging.WARNING
-            # One that comes and goes says so, but not each time.
-            self._is_muted = not self._repeats.is_new(text)
-        muted = self._is_muted and state != "stopped"
-        logger.log(logging.DEBUG if muted else level, "%s", text)
-
-
-class CameraControl(Protocol):
-    """What can be done with a camera; `Camera` is one.
-
-    Nothing that happens to the source, the sinks or the detector raises here: it shows in `state`
-    and `stats`.
-    """
-
-    @property
-    def options(self) -> CameraOptions:
-        """As given."""
-
-    @property
-    def state(self) -> CameraState:
-        """What it is doing."""
-
-    def start(self) -> None:
-        """Begin, and return at once."""
-
-    def stop(self, *, timeout_s: float = 5.0) -> None:
-        """End: flush and close the sinks, end the child processes; kill what does not end in time.
-
-        Returns when nothing of the camera is left. Calling it again does nothing.
-        """
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the camera has ended by itself (a file's end, a closed window) or by `stop`.
-
-        Returns:
-            Whether it has.
-        """
-
-    def stats(self) -> CameraStats:
-        """Counters and state at this moment; from any thread, at any time."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended by an error of its own."""
-
-    @property
-    def idle_s(self) -> float:
-        """Seconds since its loop last turned; about one at most while it is well."""

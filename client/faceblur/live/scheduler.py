@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Final
 
 from faceblur.detection.detector import Detector
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, FaceblurError, ServerError
 from faceblur.live.frames import RawFrame
+from faceblur.live.submission import InFlight, Submitter
 
 IN_FLIGHT: Final = 2
 """Frames of one camera that are with the detector at once: one travels while one is looked at."""
-
-MAX_HUNG: Final = 4
-"""So many threads at most hang in a call of the detector; then it is not called any more."""
-
-PATIENCE: Final = 3.0
-"""After so many deadlines a frame without any answer, not even a refusal, no longer counts as with
-the detector: the connection has lost it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,80 +31,6 @@ class CheckedFrame:
     frame: RawFrame
     faces: Detections | None = None
     error: FaceblurError | None = None
-
-
-class _InFlight:
-    """One frame on its way to the detector."""
-
-    def __init__(self, frame: RawFrame, deadline_s: float) -> None:
-        # Its memory is needed until the detector has a copy, whatever becomes of the frame.
-        frame.hold()
-        self.frame = frame
-        self.expires_s = frame.arrived_s + deadline_s
-        self.lost_s = frame.arrived_s + PATIENCE * deadline_s
-        self.answer: Future[Detections] = Future()
-        self.is_sent = False
-        """The detector has its own copy of the canvas."""
-
-    def result(self) -> Detections | FaceblurError:
-        """The answer that has come."""
-        try:
-            faces = self.answer.result(0)
-        except FaceblurError as error:
-            return error
-        except Exception as error:  # noqa: BLE001  no answer, whatever it is
-            return ServerError(f"the detector failed: {error or type(error).__name__}")
-        letterbox = self.frame.letterbox
-        assert letterbox is not None
-        return letterbox.to_source(faces)
-
-
-class _SubmitThread:
-    """Calls the detector from a thread of its own: a server that hangs can hang that call too."""
-
-    def __init__(self, detector: Detector, min_score: float, wake: Callable[[], None]) -> None:
-        self._detector = detector
-        self._min_score = min_score
-        self._wake = wake
-        self._questions: SimpleQueue[_InFlight | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="faceblur-ask", daemon=True)
-        self._thread.start()
-
-    def ask(self, question: _InFlight) -> None:
-        self._questions.put(question)
-
-    def close(self) -> None:
-        self._questions.put(None)
-
-    @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        while (question := self._questions.get()) is not None:
-            self._submit(question)
-
-    def _submit(self, question: _InFlight) -> None:
-        canvas = question.frame.canvas
-        assert canvas is not None
-
-        def answered(inner: Future[Detections]) -> None:
-            error = inner.exception() if not inner.cancelled() else CancelledError()
-            if error is not None:
-                question.answer.set_exception(error)
-            else:
-                question.answer.set_result(inner.result())
-            self._wake()
-
-        try:
-            future = self._detector.submit([canvas], min_score=self._min_score)[0]
-        except Exception as error:  # noqa: BLE001  it must not end this thread
-            question.answer.set_exception(error)
-            question.is_sent = True
-            self._wake()
-            return
-        question.is_sent = True
-        future.add_done_callback(answered)
 
 
 class DetectionScheduler:
@@ -140,21 +57,17 @@ class DetectionScheduler:
             deadline_s: From a frame's arrival to its answer.
             wake: Called from other threads when there is something to `collect`.
         """
-        self._new_asker: Callable[[], _SubmitThread] = lambda: _SubmitThread(
-            detector, min_score, wake
-        )
-        self._asker = self._new_asker()
-        self._hung: list[_SubmitThread] = []
+        self._submitter = Submitter(detector, min_score=min_score, wake=wake)
         self._deadline_s = deadline_s
-        self._queue: deque[_InFlight | RawFrame] = deque()
+        self._queue: deque[InFlight | RawFrame] = deque()
         """Frames in order: those that were asked about, and those between them."""
         self._waiting: RawFrame | None = None
         """The newest, while the detector is busy."""
         self._skipping = False
         """A frame that carried a canvas was dropped, so those up to the next one go too."""
-        self._asked: set[_InFlight] = set()
+        self._asked: set[InFlight] = set()
         """Whatever the detector has not answered, or has not copied."""
-        self._probes: set[_InFlight] = set()
+        self._probes: set[InFlight] = set()
         self.dropped = 0
         self.is_blind = False
         self.error: FaceblurError = ServerError("frames were not checked yet")
@@ -163,7 +76,7 @@ class DetectionScheduler:
         """When `collect` has to be called at the latest, `time.monotonic()`."""
         if self._queue:
             head = self._queue[0]
-            return head.expires_s if isinstance(head, _InFlight) else 0.0
+            return head.expires_s if isinstance(head, InFlight) else 0.0
         if self._waiting is not None:
             return self._waiting.arrived_s + self._deadline_s
         return float("inf")
@@ -201,9 +114,9 @@ class DetectionScheduler:
 
     def close(self) -> None:
         """Release every frame, and ask about none any more."""
-        self._asker.close()
+        self._submitter.close()
         for each in self._queue:
-            (each.frame if isinstance(each, _InFlight) else each).release()
+            (each.frame if isinstance(each, InFlight) else each).release()
         self._queue.clear()
         if self._waiting is not None:
             self._waiting.release()
@@ -255,29 +168,29 @@ class DetectionScheduler:
 
     def _ask_waiting(self) -> None:
         frame = self._waiting
-        if frame is None or len(self._asked) >= IN_FLIGHT or len(self._hung) >= MAX_HUNG:
+        if frame is None or len(self._asked) >= IN_FLIGHT or self._submitter.is_stuck:
             return
-        question = _InFlight(frame, self._deadline_s)
-        self._asked.add(question)
-        self._asker.ask(question)
+        request = InFlight(frame, self._deadline_s)
+        self._asked.add(request)
+        self._submitter.submit(request)
         if self.is_blind:
             # Only to find out: the frame itself is refused at once.
-            self._probes.add(question)
+            self._probes.add(request)
         else:
             self._waiting = None
-            self._queue.append(question)
+            self._queue.append(request)
 
     def _tidy(self, now_s: float) -> None:
         """Forget what was answered; see whether the detector answers again."""
         done = {q for q in self._asked if q.answer.done() and q.is_sent}
         self._asked -= done
-        for question in done:
-            question.frame.release()
-        for question in self._probes & done:
-            result = question.result()
+        for request in done:
+            request.frame.release()
+        for request in self._probes & done:
+            result = request.result()
             if isinstance(result, FaceblurError):
                 self.error = result
-            elif now_s <= question.expires_s and self.is_blind:
+            elif now_s <= request.expires_s and self.is_blind:
                 self._see_again()
         self._probes -= done
         self._give_up(now_s)
@@ -294,15 +207,12 @@ class DetectionScheduler:
 
     def _give_up(self, now_s: float) -> None:
         """Forget frames that the detector has lost."""
-        self._hung = [asker for asker in self._hung if asker.is_alive]
-        lost = {question for question in self._asked if now_s > question.lost_s}
-        if any(not question.is_sent for question in lost):
-            # The call itself hangs. Its thread is left to it.
-            self._asker.close()
-            self._hung.append(self._asker)
-            self._asker = self._new_asker()
-        for question in lost:
-            question.frame.release()
+        lost = {request for request in self._asked if now_s > request.lost_s}
+        if any(not request.is_sent for request in lost):
+            # The call itself hangs.
+            self._submitter.abandon_call()
+        for request in lost:
+            request.frame.release()
         self._asked -= lost
         self._probes -= lost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -9,6 +10,10 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from faceblur.detection.repeats import Repeats
+
+logger = logging.getLogger(__name__)
 
 CameraState = Literal["starting", "running", "degraded", "offline", "hung", "stopped"]
 """starting: no frame yet. running: frames are checked and masked. degraded: frames come, but are
@@ -194,6 +199,39 @@ class Counters:
             return 0.0
         span_s = max(time.monotonic(), arrivals[-1]) - arrivals[0]
         return (len(arrivals) - 1) / span_s if span_s > 0 else 0.0
+
+
+class Status:
+    """What a camera is doing, since when and why; each change is logged.
+
+    Args:
+        name: The camera's.
+
+    Attributes:
+        state: What it is doing.
+        since_s: Since when, `time.monotonic()`.
+        error: Why frames were last not checked or did not come, without credentials.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.state: CameraState = "starting"
+        self.since_s = time.monotonic()
+        self.error = ""
+        self._name = name
+        self._repeats, self._is_muted = Repeats(), False
+
+    def enter(self, state: CameraState) -> None:
+        """Change the state; does nothing if it is that already."""
+        if state == self.state:
+            return
+        self.since_s, self.state = time.monotonic(), state
+        text, level = f"camera {self._name} is {state}", logging.INFO
+        if state in ("degraded", "offline"):
+            text, level = f"{text}: {self.error}" if self.error else text, logging.WARNING
+            # One that comes and goes says so, but not each time.
+            self._is_muted = not self._repeats.is_new(text)
+        muted = self._is_muted and state != "stopped"
+        logger.log(logging.DEBUG if muted else level, "%s", text)
 
 
 def unstarted(name: str, source: str, error: str) -> CameraStats:

@@ -56,7 +56,7 @@ def _threads() -> set[threading.Thread]:
     """Those that cameras start; one that is being told to end gets the time to."""
     time.sleep(0.2)
     return {
-        t for t in threading.enumerate() if t.name.startswith(("faceblur-ask", "faceblur-gone"))
+        t for t in threading.enumerate() if t.name.startswith(("faceblur-submit", "faceblur-gone"))
     }
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError
-from faceblur.live.camera import Camera, CameraControl
+from faceblur.live.camera import Camera
 from faceblur.live.config.config import _ANY
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
@@ -28,7 +28,7 @@ STOP_MARGIN_S: Final = 2.0
 CHANGE_S: Final = 5.0
 """What a camera that is changed or removed gets to flush its sinks."""
 
-OpenCamera = Callable[[CameraOptions, Detector], CameraControl]
+OpenCamera = Callable[[CameraOptions, Detector], Camera]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class _Member:
 
     options: CameraOptions
     mark: tuple[object, ...]
-    camera: CameraControl | None = None
+    camera: Camera | None = None
     backoff: Backoff = field(default_factory=Backoff)
     started_s: float = 0.0
     retry_s: float | None = None
@@ -181,7 +181,7 @@ class Fleet:
         member.camera, member.error = camera, ""
 
 
-def _seen(camera: CameraControl) -> CameraStats:
+def _seen(camera: Camera) -> CameraStats:
     """What a camera says of itself, and what it cannot say: that it hangs."""
     stats, idle_s = camera.stats(), camera.idle_s
     if idle_s <= HUNG_S:

@@ -1,4 +1,8 @@
-"""Hide credentials on the command line from the process list."""
+"""Hide credentials on the command line from the process list.
+
+Not by setproctitle: it renames the process after its interpreter, so that nobody finds `faceblur`
+by name any more, and joins all arguments into one.
+"""
 
 from __future__ import annotations
 
