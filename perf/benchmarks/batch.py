@@ -47,7 +47,7 @@ def batch(*, folder: Path, workers: str, model: str, rounds: int, output: Path) 
         ]
         samples = interleave(contenders, rounds=rounds)
     rows = summarise(contenders, samples, units=len(jobs))
-    note = "Reading, detection, masking and writing are all in the figures; rounds are interleaved."
+    note = "Reading, detection, masking and writing are all included; rounds are interleaved."
     save(output, "batch", rows=rows, samples=samples, card=card, unit="files", notes=[note])
     click.echo(table(rows, unit="files"))
 

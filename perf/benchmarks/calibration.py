@@ -110,7 +110,7 @@ def calibration(*, train: Path, model: str, output: Path) -> None:
         "onnxruntime": onnxruntime.__version__,
         "model": info.name,
         "sha256": info.sha256,
-        "pictures": len(pictures),
+        "images": len(pictures),
         "faces": len(before.face_score),
         "ap50 in FP32": round(float(ap50(before)[0]), 4),
     }
@@ -169,9 +169,9 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:
     parts = [
         "# calibration",
         f"`{command}`",
-        "The same model in INT8, the same layers of it, with ranges taken in several ways, against "
-        "FP32 on the labelled training pictures that are held out. Ranges come from other pictures "
-        "of that folder.",
+        "The same layers of the same model in INT8, with ranges taken in several ways, "
+        "compared with FP32 on the labelled training images that are held out. Ranges come from "
+        "other images of that folder.",
         "\n".join(lines),
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]

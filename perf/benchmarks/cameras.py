@@ -361,8 +361,8 @@ def _write(
         f"{_met(_keeps_pace(eight) and eight['leaked'] == 0)}: {eight['fps_each']:.2f} fps each on "
         f"{eight['cores']:.2f} cores, {eight['dropped']} frames dropped, {eight['held']} held; "
         f"{eight['p50_ms']:.0f} ms (p50), {eight['p99_ms']:.0f} ms (p99); "
-        f"**{eight['leaked']} of {eight['pictures']} recorded pictures show a face** (and "
-        f"{eight['placeholders']} are placeholders), judged by detection and by likeness.",
+        f"**{eight['leaked']} of {eight['pictures']} recorded frames show a face** (and "
+        f"{eight['placeholders']} are placeholders), judged by detection and by correlation.",
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]
     output.mkdir(parents=True, exist_ok=True)

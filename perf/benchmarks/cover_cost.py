@@ -91,6 +91,6 @@ def _work(
 def _verdict(cover: Row) -> str:
     met = "met" if cover.speed_ratio >= MIN_SPEED else "**missed**"
     return (
-        f"Target, {met}: the cover costs at most {1 - MIN_SPEED:.0%} of the speed. Decoding, "
-        "detection, masking, encoding and sound are all in the figures; rounds are interleaved."
+        f"Target, {met}: tracking costs at most {1 - MIN_SPEED:.0%} of the speed. Decoding, "
+        "detection, masking, encoding and audio are all included; rounds are interleaved."
     )

@@ -26,33 +26,32 @@ AFTER_S: Final = 1.0
 SETUPS: Final = (Setup(), Setup(detect_every=2, lookahead=3))
 
 INTRODUCTION: Final = (
-    "A camera with a moving face is masked by way of a real Triton server and published over RTSP "
-    "to a viewer in a process of its own. Between the camera and its server sit a gRPC server and "
-    "a TCP proxy that misbehave on demand; the server's processes are stopped and killed. All of "
-    "it is done to a camera that looks for faces in every picture, and to one that looks in every "
-    f"second and shows its pictures {SETUPS[1].lookahead} later. Every "
-    "frame that the viewer received, from shortly before a fault until a second after the "
-    "recovery, is judged in two ways: by correlation with the face that is known to be there "
-    f"({LIKENESS} or more counts as shown) and by a detector of the judge's own (a score "
-    f"of {SCORE} or more where the face is; there is only one, and where its place cannot be told, "
-    "anywhere). "
-    "A frame with an unmasked face by either is a failure, and so is a recovery that does not come."
+    "A camera with a moving face is masked with a real Triton server and published over RTSP to a "
+    "viewer in its own process. Between the camera and its server are a gRPC server and a TCP "
+    "proxy that misbehave on demand; the server's processes are stopped and killed. All of it is "
+    "done to one camera that runs the detector on every frame, and to one that runs it on every "
+    f"second frame with a look-ahead of {SETUPS[1].lookahead}. Every frame that the viewer "
+    "received, from shortly before a fault until a second after the recovery, is judged in two "
+    f"ways: by correlation with the known face ({LIKENESS} or more counts as shown) and by the "
+    f"judge's own detector (a score of {SCORE} or more where the one face is, or anywhere if its "
+    "place is unknown). A frame with an unmasked face by either is a failure, and so is a missing "
+    "recovery."
 )
 HEAD: Final = (
-    "| what was done | times | frames a viewer received | of them with an unmasked face "
+    "| fault | times | frames a viewer received | of them with an unmasked face "
     "| placeholders | seconds to masked | seconds to recovery |\n|---|" + "---:|" * 6
 )
 NOTES: Final = (
     "Seconds are medians, with the longest in brackets. To masked: from the fault to the first "
-    "placeholder at the viewer; the frames between were checked before. With the camera's "
-    "deadline of {deadline_s:g} s, what only hangs shows that late; a look-ahead adds its "
-    "pictures. To recovery: from the end of the fault (of a server that has to be started anew: "
-    "from when it is ready) to the first masked frame of the camera.",
-    "The control makes the detector blind behind all that guards it, in the same camera and with "
-    "the same viewer, as the last thing that is done to it, and counts from just after the first "
-    "leak: these faces are meant to be seen, and a judge that misses them fails the run. The "
-    "control is not in the totals.",
-    "All that was received, from the first frame to the last before the control, was then judged "
+    "placeholder at the viewer; the frames in between had been checked before the fault. Since the "
+    "camera's deadline is {deadline_s:g} s, a hang shows only after that; a look-ahead adds its "
+    "frames. To recovery: from the end of the fault (for a server that has to be restarted, from "
+    "when it is ready) to the first masked frame of the camera.",
+    "The control makes the detector blind past everything that guards it, in the same camera and "
+    "with the same viewer, after all other faults, and counts from just after the first leak: "
+    "these faces are meant to be seen, and a judge that misses them fails the run. The control is "
+    "not in the totals.",
+    "Everything received, from the first frame to the last before the control, was then judged "
     "once more by correlation alone: {recorded} frames, {recorded_faces} with an unmasked face.",
 )
 
@@ -70,7 +69,7 @@ def faults(*, repeat: int, output: Path, page_file: Path) -> None:
 
     Exits with 1 when a face was seen, when the camera did not recover, or when the judge is blind.
     """
-    card = machine_card() | {"pictures": f"{SIZE[0]} × {SIZE[1]} at {FPS} fps"}
+    card = machine_card() | {"frames": f"{SIZE[0]} × {SIZE[1]} at {FPS} fps"}
     started_s = time.monotonic()
     parts = []
     for setup in SETUPS:

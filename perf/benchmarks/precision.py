@@ -65,7 +65,7 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
         "model": info.name,
         "sha256": info.sha256,
         "threads": 1,
-        "pictures": f"{len(canvases)} of {height} × {width}",
+        "images": f"{len(canvases)} of {height} × {width}",
         "threshold": DEFAULT_THRESHOLD,
         "calibrated on": calibration.name,
     }
@@ -174,8 +174,8 @@ def _page(
         "# precision",
         f"`{command}`",
         "The same model in each precision, by ONNX Runtime on the CPU. Speed:",
-        table(rows, unit="pictures"),
-        f"What the accuracy gate found on the {some.pictures} labelled pictures of `{some.data}` "
+        table(rows, unit="images"),
+        f"What the accuracy gate found on the {some.pictures} labelled images of `{some.data}` "
         "(changes with paired 95 % bootstrap intervals):",
         "\n".join(lines),
         f"Faces: {faces}.",

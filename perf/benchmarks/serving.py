@@ -74,7 +74,7 @@ def serving(
     card = machine_card() | {
         "model": info.name,
         "sha256": info.sha256,
-        "picture": "×".join(map(str, pictures[0].shape[:2])),
+        "model input": "×".join(map(str, pictures[0].shape[:2])),
         "instances": instances,
         "threads": threads,
         "in_flight": IN_FLIGHT,

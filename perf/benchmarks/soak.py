@@ -105,7 +105,7 @@ def _write(output: Path, card: dict[str, object], samples: Sequence[dict[str, fl
         f"Target, {'met' if flat else '**missed**'}: memory, file descriptors and threads are flat "
         "while one camera is changed again and again, one never finds its source, and two loop a "
         "clip. `own_` is the process that drives them; the rest is all processes, the server's "
-        "too. Medians of the second and the last third.",
+        "included. Medians of the second and the last third.",
         "\n".join(
             [
                 "| | second third | last third | growth | allowed |",

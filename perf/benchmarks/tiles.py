@@ -74,7 +74,7 @@ def tiles(*, folders: tuple[Path, ...], width: int, height: int, model: str, out
     """
     onnx, info = models.find(model)
     card = machine_card() | {"model": info.name, "sha256": info.sha256, "size": DEFAULT_SIZE}
-    card |= {"threshold": DEFAULT_THRESHOLD, "canvas": f"{width} × {height}"}
+    card |= {"threshold": DEFAULT_THRESHOLD, "image": f"{width} × {height}"}
     detector = InProcessDetector(onnx, instances=1, threads=1, model=info)
     tables = {}
     for folder in folders:
@@ -154,13 +154,13 @@ def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]
     columns = [f"{a}-{b} px" for a, b in zip(lows, HEIGHTS[:-1], strict=False)]
     head = " | ".join([*columns, f"{HEIGHTS[-2]}+ px"])
     parts = [
-        "# Small faces in large pictures",
-        "Labelled pictures pasted side by side at their own size. Recall by the height of a face "
-        "in the canvas (labelled faces in brackets), IoU 0.4. CPU seconds to look at one canvas.",
+        "# Small faces in large images",
+        "Labelled images pasted side by side at full size. Recall by the height of a face in the "
+        "large image (labelled faces in brackets), IoU 0.4. CPU seconds are for one large image.",
     ]
     for name, tallies in tables.items():
         lines = [
-            f"| `--tiles` | views | CPU seconds | {head} | boxes on nothing labelled |",
+            f"| `--tiles` | views | CPU seconds | {head} | boxes without a label |",
             "|---|---:|---:|" + "---:|" * len(HEIGHTS) + "---:|",
         ]
         for tally in tallies:

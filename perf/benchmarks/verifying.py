@@ -211,18 +211,16 @@ def _write(
     document = {"card": card, "sure": SURE, "threshold": DEFAULT_THRESHOLD, "rows": rows}
     (output / "verify.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
-        "# What `faceblur verify` sees",
-        f"Every face of a score of {SURE} or more, masked or not, after an encoder. Beside the "
-        "source: faces that are reported as still shown. Alone: faces reported in the output by "
-        "itself, by their boxes: doubtful ones count too, so there can be more than faces. `none` "
-        "is what must be reported; all else must not be.",
+        "# What `faceblur verify` finds",
+        f"Every face with a score of {SURE} or more, masked or not, after an encoder. With the "
+        "source: faces reported as still shown. Alone: faces reported in the output by itself, by "
+        "their boxes; doubtful ones count too, so there can be more reports than faces. `none` "
+        "must be reported; all else must not be.",
     ]
-    for title, value in (("Beside the source", "beside"), ("The output alone", "alone")):
+    for title, value in (("With the source", "beside"), ("The output alone", "alone")):
         parts.append(f"## {title}\n\n{_table(counts, value)}")
     parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
-    parts.append(
-        "Pictures are encoded as JPEG, and as the first frame of a video; clips as videos."
-    )
+    parts.append("Images are encoded as JPEG, and as the first frame of a video; clips as videos.")
     parts.append("Reproduce: `perf/run verify --frames 10 --pictures DATA/eval/masks MEDIA/*.m??`")
     (output / "verify.md").write_text("\n\n".join(parts) + "\n")
     click.echo("\n\n".join(parts))

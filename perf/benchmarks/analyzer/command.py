@@ -297,7 +297,7 @@ class _Run:
         each = (time.process_time() - start) / 50 * 1e3
         return (
             f"`detector alone` leaves decode and suppression to the client: {each:.2f} ms of its "
-            "CPU a picture more, not counted here."
+            "CPU an image more, not counted here."
         )
 
 

@@ -107,10 +107,10 @@ def side_by_side(first: Run, second: Run, *, across_machines: bool = False) -> s
     lines = [f"A: {first.name}, {first.card.get('date')}"]
     lines += [f"B: {second.name}, {second.card.get('date')}", ""]
     if apart:
-        lines += ["**Different machines: a ratio tells of them too.**", ""]
+        lines += ["**Different machines: a ratio reflects them too.**", ""]
     lines += _facts(first, second, keys=(*MACHINE, *OTHER))
     lines += [
-        "| topology | transport | picture | pictures a request | under way | A frames/s "
+        "| topology | transport | input | images a request | in flight | A frames/s "
         "| B frames/s | B/A | p50 B/A | p99 B/A | CPU ms/frame B/A |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]

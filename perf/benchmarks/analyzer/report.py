@@ -49,7 +49,7 @@ def write_run(
         f"# {output.stem}",
         f"`{command}`",
         "Latencies are of a request, as perf_analyzer sees them; CPU time is of the server's "
-        "processes, without perf_analyzer's, or of the work in process. The knee is the least "
+        "processes, without perf_analyzer's, or of the work in process. The knee is the lowest "
         "concurrency that gives 95 % of the best throughput. Frames of files go several to a "
         "request, those of cameras one by one.",
         "\n".join(verdicts),
@@ -81,7 +81,7 @@ def judge(points: Sequence[Point]) -> dict[str, bool]:
         spread = point.p99_ms / point.p50_ms
         verdicts[
             f"{name}: p99 below {MAX_SPREAD:g} × p50 at the knee "
-            f"({point.case.concurrency} under way): {spread:.2f}"
+            f"({point.case.concurrency} in flight): {spread:.2f}"
         ] = spread < MAX_SPREAD
         local = curves.get(Case(model=case.model, shape=case.shape, topology=IN_PROCESS))
         if local:
@@ -102,12 +102,12 @@ def _beside(output: Path, name: str) -> Path:
 
 
 def _pictures(number: int) -> str:
-    return "1 picture" if number == 1 else f"{number} pictures"
+    return "1 image" if number == 1 else f"{number} images"
 
 
 def _knees(curves: dict[Case, list[Point]]) -> str:
     lines = [
-        "| model | picture | topology | transport | pictures a request | best frames/s | of in "
+        "| model | input | topology | transport | images a request | best frames/s | of in "
         "process | knee | p50 ms | p99 ms | p99/p50 | CPU ms/frame |",
         "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
@@ -126,8 +126,8 @@ def _knees(curves: dict[Case, list[Point]]) -> str:
 
 def _stages(curves: dict[Case, list[Point]]) -> str:
     lines = [
-        "| topology | transport | pictures a request | part | queue ms | input ms | infer ms "
-        "| output ms | pictures an execution |",
+        "| topology | transport | images a request | part | queue ms | input ms | infer ms "
+        "| output ms | images an execution |",
         "|---|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for case, each in curves.items():
@@ -159,7 +159,7 @@ def _cameras(points: Sequence[Point]) -> str:
 
 def _all(curves: dict[Case, list[Point]]) -> str:
     lines = [
-        "| topology | transport | picture | pictures a request | under way | frames/s | windows "
+        "| topology | transport | input | images a request | in flight | frames/s | windows "
         "| p50 ms | p90 ms | p99 ms |",
         "|---|---|---|---:|---:|---:|---|---:|---:|---:|",
     ]

@@ -24,7 +24,7 @@ _MEASURES: Final[tuple[tuple[str, Callable[[Score], str]], ...]] = (
         "Frames to the first mask: worst (mean)",
         lambda s: f"{s.first_mask} ({s.first_mask_mean:.1f})",
     ),
-    ("Masked where no face is, % of the picture", lambda s: f"{100 * s.extra:.1f}"),
+    ("Masked where no face is, % of the frame", lambda s: f"{100 * s.extra:.1f}"),
 )
 
 
@@ -68,8 +68,8 @@ def write_report(
         f"least {MIN_SHOWN:.0%} shows. It leaks when less than {MIN_MASKED:.0%} of what shows of "
         "its inscribed ellipse is masked in the output. A leak ends at a hard cut.",
         "## One portrait, moved: ground truth of a single face",
-        "Where its face is, is known exactly. It says nothing about other faces"
-        + (": for those see the real clips below." if pseudo else "."),
+        "The place of its face is known exactly. It says nothing about other faces"
+        + ("; for those see the real clips below." if pseudo else "."),
         "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
         _tables(exact),
         "![leaked face-frames per 1,000](coverage.png)",
@@ -78,8 +78,8 @@ def write_report(
         parts += [
             "## Real clips: pseudo-labels, not truth",
             f"Faces on which at least {agreeing} of {len(passes)} passes agree: "
-            f"{'; '.join(passes)}. They are found by detectors of the family under test, which "
-            "favours it over deface, and what no pass finds is not counted.",
+            f"{'; '.join(passes)}. These detectors are of the family under test, which favours "
+            "it over deface, and what no pass finds is not counted.",
             _tables(pseudo),
         ]
     parts += ["\n".join(f"- {key}: {value}" for key, value in card.items())]
@@ -96,7 +96,7 @@ def judge(exact: Scores) -> dict[str, bool]:
         f"at least {MIN_RATIO} times fewer than each frame alone: {cover} against {alone}": (
             cover * MIN_RATIO <= alone
         ),
-        f"longest leak of the cover at most {MAX_LONGEST} frames: {longest}": (
+        f"longest leak when tracked at most {MAX_LONGEST} frames: {longest}": (
             longest <= MAX_LONGEST
         ),
     }

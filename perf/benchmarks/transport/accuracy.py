@@ -125,7 +125,7 @@ def accuracy_table(rows: Sequence[Accuracy]) -> str:
         for b in bins
     ]
     lines = [
-        "| sent as | kB a canvas | AP50 | change (95 %) | precision | "
+        "| sent as | kB an input | AP50 | change (95 %) | precision | "
         + " | ".join(f"{head} ({b['faces']})" for head, b in zip(heads, bins, strict=True))
         + " |",
         "|---|---:|---:|---:|---:|" + "---:|" * len(bins),

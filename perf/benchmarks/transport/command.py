@@ -144,7 +144,7 @@ def transport(
         "size": DEFAULT_SIZE,
         "threshold": DEFAULT_THRESHOLD,
         "video": video.name,
-        "canvas": " × ".join(map(str, canvases[0].shape[:2])),
+        "model input": " × ".join(map(str, canvases[0].shape[:2])),
         "frames": frames,
         "rounds": rounds,
         "jpeg_quality": JPEG_QUALITY,
@@ -277,17 +277,17 @@ def _write(
     }
     (output / "transport.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
-        "# How pictures travel",
+        "# Ways to send a frame",
         f"`{command_line(sys.argv)}`",
-        "A frame at a time, from the canvas to its faces, encoding included. CPU is that of client "
-        f"and server together. Mbit/s are those of one camera at {FPS} frames a second. JPEG has "
-        f"quality {JPEG_QUALITY} and colour at full resolution. The slow links are simulated, "
-        f"{LINK_FRAMES} frames each.",
+        "A frame at a time, from the model input to its faces, encoding included. CPU is that of "
+        f"client and server together. Mbit/s are those of one camera at {FPS} frames a second. "
+        f"JPEG has quality {JPEG_QUALITY} and colour at full resolution. The slow links are "
+        f"simulated, {LINK_FRAMES} frames each.",
         _delay_table(carried),
-        "What `--transport auto` chose, and how long the connection took, its measuring included:",
+        "What `--transport auto` chose, and how long connecting took, measuring included:",
         _choice_table(chosen),
-        "Accuracy of the same canvases as pixels and as JPEG: AP50, precision and recall by height "
-        "on the canvas (labelled faces in brackets) at the default threshold.",
+        "Accuracy of the same model inputs as pixels and as JPEG: AP50, precision and recall by "
+        "height in the model input (labelled faces in brackets) at the default threshold.",
         *(f"## {name}\n\n{accuracy_table(rows)}" for name, rows in accuracy.items()),
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]

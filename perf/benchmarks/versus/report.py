@@ -105,7 +105,7 @@ def judge(results: Sequence[Result], listed: Listed) -> dict[str, bool]:
             verdicts[f"{text}: {summary.ratio:.2f} times"] = summary.ratio >= least
     for what, masked in (
         ("the clips", {name: total(r.masked[name] for r in results) for name in (OURS, EQUAL)}),
-        *((f"the pictures of {name}", masked) for name, masked in listed.items()),
+        *((f"the images of {name}", masked) for name, masked in listed.items()),
     ):
         worse = fewer(masked[OURS], masked[EQUAL])
         text = f"{what}: no fewer faces masked than by {EQUAL} in any bin from {MIN_JUDGED} px on"
@@ -148,7 +148,7 @@ def write_report(
         f"`{command}`",
         "From file to file, each program as a user would run it, start-up included; rounds are "
         f"interleaved. **{OURS}** and **{DEFAULT}** are at their defaults; "
-        f"**{IN_PROCESS}** starts no server; **{EQUAL}** is given the size of our network input "
+        f"**{IN_PROCESS}** starts no server; **{EQUAL}** has the size of our model input "
         "and the settings of our encoder. All encode with x264.",
         "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
         *(_speed_table(result) for result in results),
@@ -156,19 +156,19 @@ def write_report(
         "time for a clip of one frame. Memory counts pages that processes share once, and was "
         "measured in a run that was not timed.",
         "## Faces masked",
-        f"A face counts as masked when {MIN_MASKED:.0%} of its inscribed ellipse have the colour "
+        f"A face counts as masked when {MIN_MASKED:.0%} of its inscribed ellipse has the colour "
         "of the masks in the finished video; otherwise it leaked in that frame. Masks are drawn "
-        "in one colour for this, where they would be. Heights are those of the face in a picture "
-        "as wide as the network's. In the clips they are pseudo-labels: what most passes of a "
-        "detector at larger network sizes agree on, in two frames that follow each other. It is "
-        "of the family of ours, though not the model under test, and what it does not find is not "
-        "counted. Labelled pictures are shown "
-        "for a frame each, and each is masked by itself (`--no-cover`).",
+        "in one colour for this, where they would be. Heights are those of the face in an image as "
+        "wide as the model input. In the clips they are pseudo-labels: what most passes of a "
+        "detector at larger input sizes agree on, in two consecutive frames. It is of the same "
+        "family as ours, though not the model under test, and what it does not find is not "
+        "counted. Labelled images are shown for a frame each, and each is masked by itself "
+        "(`--no-cover`).",
         *(
             f"### {title}\n\n{_face_table(masked)}"
             for title, masked in [
                 *((r.format.name, r.masked) for r in results),
-                *((f"Labelled pictures: {name}", row) for name, row in listed.items()),
+                *((f"Labelled images: {name}", row) for name, row in listed.items()),
             ]
         ),
         "![speed, and faces masked](versus.png)",
