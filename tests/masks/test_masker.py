@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -412,7 +413,24 @@ def test_a_style_that_cannot_be_drawn_does_not_exist(values: dict[str, Any], rea
 
 def test_an_overlay_that_cannot_be_read_is_an_error_before_any_frame(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no file .*missing\.png"):
-        Masker(MaskStyle(mode="image", image=tmp_path / "missing.png"))
+        MaskStyle(mode="image", image=tmp_path / "missing.png")
+
+
+def test_an_overlay_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "sticker.png"
+    cv2.imwrite(str(file), OVERLAY)
+    style = MaskStyle(mode="image", image=file)
+    file.unlink()
+    again = dataclasses.replace(style, shape="box")
+    assert again.overlay is style.overlay is not None
+    assert style.overlay.path == file
+    box: Box = (30, 30, 90, 90)
+    assert (masked(noise(120, 120), box, mode="image", image=again.image) != noise(120, 120)).any()
+    own = OVERLAY.copy()
+    held = MaskStyle(mode="image", image=own).overlay
+    own[:] = 9
+    assert held is not None
+    np.testing.assert_array_equal(held.pixels, OVERLAY)
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,7 @@ class MaskingOptions:
     video: VideoOptions = field(default_factory=VideoOptions)
 
     def settings(self) -> dict[Kind, dict[str, Any]]:
-        """All that decides what is masked and how it is written, in values that JSON has.
-
-        Raises:
-            InputError: The overlay image cannot be read.
-        """
+        """All that decides what is masked and how it is written, in values that JSON has."""
         policy = self.policy.to_json()
         return {
             "image": {"policy": policy, "writing": dataclasses.asdict(self.image)},

@@ -24,7 +24,6 @@ from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
-from faceblur.masks.masker import Masker
 from faceblur.proof.audit.log import AuditLog
 
 logger = logging.getLogger(__name__)
@@ -105,11 +104,7 @@ def run(
     Returns:
         What happened to each, as soon as it is known; with several workers not in the order of
         the jobs. Close it to break off: whatever is not finished then does not appear.
-
-    Raises:
-        InputError: The overlay picture cannot be read.
     """
-    Masker(options.policy.mask)  # An overlay that cannot be read fails before the first file.
     batch = _Batch(jobs, finder, options, on_progress)
     with batch.records:
         workers = min(options.workers, len(jobs))

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from faceblur.detections import Detections
-from faceblur.image.io import read_image
-from faceblur.image.pixels import Array, BgrImage, check_pixels, flattened, to_uint8
+from faceblur.image.pixels import Array, BgrImage, flattened, to_uint8
 from faceblur.masks.areas import Area
 from faceblur.masks.regions import Region, plan_regions, steps
 from faceblur.masks.style import MaskStyle
@@ -47,14 +45,11 @@ class Masker:
 
         Args:
             style: How to cover faces; `veil` when not given.
-
-        Raises:
-            InputError: The overlay picture cannot be read.
         """
         self.style = MaskStyle() if style is None else style
         self._overlays: list[BgrImage] = []
-        if self.style.mode == "image" and self.style.image is not None:
-            self._overlays = _overlays(self.style.image, self.style.colour)
+        if self.style.mode == "image" and self.style.overlay is not None:
+            self._overlays = _overlays(self.style.overlay.pixels, self.style.colour)
 
     def apply(self, surface: Surface, detections: Detections, areas: Sequence[Area] = ()) -> None:
         """Cover all detections and areas on a surface, in place.
@@ -195,10 +190,8 @@ def _is_packed(view: Array) -> bool:
     return packed and (view.ndim == 2 or view.strides[2] == view.itemsize)
 
 
-def _overlays(image: Path | Array, colour: tuple[int, int, int]) -> list[BgrImage]:
+def _overlays(pixels: Array, colour: tuple[int, int, int]) -> list[BgrImage]:
     """The overlay in BGR without holes, and copies of half the size each, smallest first."""
-    pixels = image if isinstance(image, np.ndarray) else next(read_image(image).pages).pixels
-    check_pixels(pixels)
     solid = to_uint8(flattened(pixels, colour))
     if solid.ndim == 2:
         solid = cv2.cvtColor(solid, cv2.COLOR_GRAY2BGR)

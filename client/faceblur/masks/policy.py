@@ -73,10 +73,7 @@ class Policy:
     def to_json(self) -> dict[str, Any]:
         """Every setting, in values that JSON has; the same for equal policies.
 
-        An overlay picture is named by its path and the SHA-256 of what it holds now.
-
-        Raises:
-            InputError: The overlay picture cannot be read.
+        An overlay is named by its path and SHA-256.
         """
         return {
             "threshold": float(self.threshold),

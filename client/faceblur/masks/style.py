@@ -1,16 +1,14 @@
-"""TODO client/faceblur/masks/style.py."""
+"""How faces are covered."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Any, Literal, cast, get_args
 
 from faceblur.errors import InputError
 from faceblur.image.pixels import Array
+from faceblur.masks.overlay import Overlay
 from faceblur.schema import JsonObject, finite
 
 MaskShape = Literal["ellipse", "box"]
@@ -35,11 +33,12 @@ class MaskStyle:
         feather: Width of a soft edge as a fraction of half the expanded box. It is added outside
             the shape: inside, the mask is always complete.
         colour: Red, green, blue, 0–255, for "solid" and behind an image with transparency.
-        image: The picture for "image", stretched over each face: a file or an array, uint8 BGR,
-            BGRA or grey.
+        image: The image for "image", stretched over each face: an `Overlay`, a file or an array,
+            uint8 BGR, BGRA or grey. A file is read at once; see `overlay`.
 
     Raises:
-        InputError: A value out of its range, or mode "image" without an image.
+        InputError: A value out of its range, mode "image" without an image, or one that cannot
+            be read.
     """
 
     mode: MaskMode = "veil"
@@ -48,7 +47,7 @@ class MaskStyle:
     cells: int = MAX_CELLS
     feather: float = 0.0
     colour: tuple[int, int, int] = (0, 0, 0)
-    image: Path | Array | None = None
+    image: Overlay | Path | Array | None = None
 
     def __post_init__(self) -> None:
         """Check every value: a style that exists can be drawn."""
@@ -69,13 +68,18 @@ class MaskStyle:
             raise InputError(f"{self.colour} is no colour: use red, green and blue, 0 to 255 each")
         if self.mode == "image" and self.image is None:
             raise InputError("mask mode image needs a picture to put over the faces")
+        if isinstance(self.image, str | Path):
+            object.__setattr__(self, "image", Overlay.load(self.image))
+        elif not isinstance(self.image, Overlay | None):
+            object.__setattr__(self, "image", Overlay.of_array(self.image))
+
+    @property
+    def overlay(self) -> Overlay | None:
+        """The image, as it was read when the style was made."""
+        return cast("Overlay | None", self.image)
 
     def to_json(self) -> dict[str, Any]:
-        """Every setting, in values that JSON has; a picture by its path and SHA-256.
-
-        Raises:
-            InputError: The picture cannot be read.
-        """
+        """Every setting, in values that JSON has; an image by its path and SHA-256."""
         return {
             "mode": self.mode,
             "shape": self.shape,
@@ -83,7 +87,7 @@ class MaskStyle:
             "cells": self.cells,
             "feather": float(self.feather),
             "colour": list(self.colour),
-            "image": None if self.image is None else _named(self.image),
+            "image": None if self.overlay is None else self.overlay.to_json(),
         }
 
     @classmethod
@@ -110,35 +114,10 @@ class MaskStyle:
             cells=read.whole("cells", default.cells),
             feather=read.number("feather", default.feather),
             colour=tuple(int(value) for value in colour),  # type: ignore[arg-type]
-            image=None if image is None else _found(image, f"the picture of {where}"),
+            image=None if image is None else Overlay.from_json(image, f"the picture of {where}"),
         )
         read.finish()
         return style
-
-
-def _named(image: Path | Array) -> dict[str, Any]:
-    """What tells a picture from any other."""
-    if isinstance(image, np.ndarray):
-        head = f"{image.dtype.str} {image.shape}".encode()
-        content = head + np.ascontiguousarray(image).tobytes()
-        return {"path": None, "sha256": hashlib.sha256(content).hexdigest()}
-    try:
-        content = Path(image).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {image}: {error.strerror}") from error
-    return {"path": str(image), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _found(value: object, where: str) -> Path:
-    """The inverse of `_named`."""
-    read = JsonObject(value, where)
-    if read.any("path") is None:
-        raise InputError(f"{where} was no file; give one with --mask-image")
-    path, sha256 = Path(read.text("path")), read.text("sha256")
-    read.finish()
-    if _named(path)["sha256"] != sha256:
-        raise InputError(f"{path} is not {where} any more: it has changed; give another")
-    return path
 
 
 def _choices(literal: object) -> str:

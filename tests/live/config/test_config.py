@@ -67,7 +67,7 @@ def one(camera: str, **environment: str) -> CameraOptions:
         ("audio: yes", "audio: must be drop or keep, not 'yes'"),
         ("mask: {mode: fog}", "mask.mode: no mask is called 'fog'"),
         ("mask: {mode: image}", "mask.mode: mask mode image needs a picture"),
-        ("mask: {image: no.png}", "mask.image: cannot read no.png: No such file"),
+        ("mask: {image: no.png}", "mask.image: there is no file no.png"),
         (f"mask: {{mode: image, image: {__file__}}}", "mask.image: "),
         ("mask: {fether: 1}", "mask.fether: no such setting; did you mean feather?"),
         ("mask: [veil]", "mask: must hold the settings of the mask, each as name: value"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from faceblur.errors import InputError
@@ -15,7 +13,7 @@ from faceblur.live.config.yaml_tree import Located, Problems
 from faceblur.live.options import CameraOptions
 from faceblur.live.sinks.options import SinkOptions, named_twice, parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
-from faceblur.masks.masker import Masker
+from faceblur.masks.overlay import Overlay
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
@@ -278,22 +276,12 @@ class CameraReader:
         values = {key: section[key].plain() for key in MASK_KEYS if key in section}
         if isinstance(values.get("image"), str):
             try:
-                content = Path(values["image"]).read_bytes()
-            except OSError as error:
-                reason = error.strerror
-                self._problems.add(section["image"], f"cannot read {values['image']}: {reason}")
+                values["image"] = Overlay.load(values["image"]).to_json()
+            except InputError as error:
+                self._problems.add(section["image"], str(error))
                 return None
-            digest = hashlib.sha256(content).hexdigest()
-            values["image"] = {"path": values["image"], "sha256": digest}
         made = build(_mask_of, values, section, at, self._problems)
-        if made is None:
-            return None
-        try:
-            Masker(made)
-        except InputError as error:
-            self._problems.add(section.get("image", at), str(error))
-            return None
-        return values
+        return None if made is None else values
 
     def _zone(self, at: Located) -> dict[str, Any] | None:
         section = members(at, "kind and corners", self._problems)
