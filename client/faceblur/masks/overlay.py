@@ -37,7 +37,7 @@ class Overlay:
             InputError: It cannot be read, or holds no image.
         """
         # Masks are made by commands and cameras that never need a reader of image files.
-        from faceblur.image.io import read_image  # noqa: PLC0415
+        from faceblur.image.io import read_image
 
         path = Path(path)
         pixels = next(read_image(path).pages).pixels
