@@ -439,6 +439,41 @@ def test_memory_stays_bounded_when_the_detector_is_slow(clip: Path, tmp_path: Pa
     assert ahead <= 6
 
 
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("name", ["faceblur-read", "faceblur-write"])
+def test_an_interrupt_while_threads_start_stops_them_before_the_video_is_closed(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, runs: bool
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name != name or runs:
+            start(thread)
+        if thread.name == name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(clip, tmp_path / "out.mkv")
+    assert _settles(
+        lambda: (
+            not any(t.name in ("faceblur-read", "faceblur-write") for t in threading.enumerate())
+        )
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [clip.name]
+
+
+def test_looks_that_are_too_far_apart_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = tmp_path / "slow.mkv"
+    record(slow, pattern(6), Recording(rate=Fraction(5)))
+    for detect_every in (1, 2, 8):
+        run(slow, tmp_path / "out.mkv", detect_every=detect_every)
+    (record_,) = caplog.records
+    assert "slow.mkv: faces are looked for every 1.6 s only" in record_.getMessage()
+
+
 def test_a_lane_keeps_order_and_waits_when_it_is_full() -> None:
     lane: BoundedQueue[int] = BoundedQueue(2)
     put: list[int] = []
@@ -450,6 +485,7 @@ def test_a_lane_keeps_order_and_waits_when_it_is_full() -> None:
         lane.close()
 
     worker = StageThread(fill, lane, name="fill")
+    worker.start()
     assert _settles(lambda: len(put) == 2)
     assert list(lane) == list(range(10))
     worker.join()
@@ -461,7 +497,9 @@ def test_an_error_on_one_side_of_a_lane_reaches_the_other() -> None:
     def fail() -> None:
         raise InputError("broken")
 
-    StageThread(fail, lane, name="fail").join()
+    worker = StageThread(fail, lane, name="fail")
+    worker.start()
+    worker.join()
     with pytest.raises(InputError, match="broken"):
         next(iter(lane))
     with pytest.raises(InputError, match="broken"):

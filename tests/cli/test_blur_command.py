@@ -438,7 +438,7 @@ def test_files_that_fail_for_one_reason_share_a_line(
 def test_a_machine_that_has_no_more_is_one_sentence(
     photo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(_: object, *, size: int) -> None:
         raise error
 
     monkeypatch.setattr("faceblur.cli.blur.open_session", fail)
@@ -446,8 +446,25 @@ def test_a_machine_that_has_no_more_is_one_sentence(
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert said in line
-    monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _: int("x"))
+    monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _, *, size: int("x"))
     assert isinstance(CliRunner().invoke(main, ["blur", str(photo)]).exception, ValueError)
+
+
+@pytest.mark.parametrize("signalled", [KeyboardInterrupt(), SystemExit(143)])
+def test_what_fails_on_the_way_out_is_no_error_of_its_own(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, signalled: BaseException
+) -> None:
+    def fail(_: object, *, size: int) -> None:
+        try:
+            raise signalled
+        finally:
+            raise ValueError("generator already executing")
+
+    monkeypatch.setattr("faceblur.cli.blur.open_session", fail)
+    result = CliRunner().invoke(main, ["blur", str(photo)], prog_name="faceblur")
+    interrupted = isinstance(signalled, KeyboardInterrupt)
+    assert result.exit_code == (130 if interrupted else 143)
+    assert result.stderr == ("faceblur: interrupted\n" if interrupted else "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are those of Unix")

@@ -349,6 +349,20 @@ def test_draws_on_views_of_arrays(view: Any) -> None:
         np.testing.assert_array_equal(pixels[view], expected)
 
 
+@pytest.mark.parametrize("mode", EVERY_MODE)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_no_transparency_shows_in_a_mask(mode: str, dtype: Any) -> None:
+    # The face of a stencil is in its transparency alone.
+    white = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    stencil = np.zeros((300, 400, 4), dtype)
+    stencil[:, :, 3] = cv2.cvtColor(photo()[:300, :400], cv2.COLOR_BGR2GRAY) / 255 * white
+    image = {"image": OVERLAY} if mode == "image" else {}
+    after = masked(stencil, FACE, mode=mode, **image)
+    assert (after[inside_ellipse(300, 400, FACE), 3] == white).all()
+    outside = outside_box(300, 400, FACE, expand=MaskStyle().expand)
+    assert (after[outside] == stencil[outside]).all()
+
+
 def test_the_colour_is_given_as_red_green_blue() -> None:
     after = masked(noise(50, 50), (10, 10, 40, 40), mode="solid", colour=(255, 128, 0))
     assert after[25, 25].tolist() == [0, 128, 255]

@@ -145,6 +145,21 @@ SOUND = SimpleNamespace(index=1, type="audio")
 TEXT = SimpleNamespace(index=2, type="subtitle")
 
 
+@pytest.mark.parametrize("name", ["part.mp4", "part.flv"])
+def test_recordings_of_which_only_the_first_can_be_read_are_said(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    record(path, pattern(3))
+    with VideoSource(path):
+        pass
+    assert not caplog.records
+    path.write_bytes(2 * path.read_bytes())
+    with VideoSource(path) as video:
+        assert sum(isinstance(item, SourceFrame) for item in video.read()) == 3
+    assert f"{name} holds several recordings" in caplog.text
+
+
 def renewed(packets: Sequence[Packet]) -> Iterator[int]:
     queue = PacketQueue(iter(packets))
     joiner = ClockJoiner(queue, broadcast=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
+from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
 from faceblur.video.frames import SourceFrame, VideoProperties
+
+logger = logging.getLogger(__name__)
 
 
 class FrameFaces(NamedTuple):
@@ -104,9 +108,14 @@ class DetectedFaces:
                 ),
             )
 
-    def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:  # noqa: ARG002
+    def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Detect the faces of every frame, or of some, and track them between."""
         policy, cover = self._policy, self._policy.cover
+        every = 1 if cover is None else cover.detect_every
+        look_s = every / properties.rate if properties.rate and every > 1 else 0
+        if look_s > MAX_LOOK_S:
+            # Whoever walks past may show between two looks.
+            logger.warning("%s: %s", source, too_far_apart(float(look_s)))
         letterbox = plan_model_input(
             properties, size=policy.size, stride=self._detector.model.stride
         )
@@ -114,7 +123,7 @@ class DetectedFaces:
             self._detector,
             letterbox,
             min_score=policy.threshold if cover is None else cover.min_score(policy.threshold),
-            every=1 if cover is None else cover.detect_every,
+            every=every,
             deadline_s=self._deadline_s,
         )
 

@@ -72,6 +72,13 @@ class VideoJob:
         self._finished.put(frame)
 
     def __enter__(self) -> VideoJob:
+        try:
+            self._reader.start()
+            self._writer.start()
+        except BaseException:
+            # Nobody calls __exit__ now, and what the threads work on is about to be closed.
+            self._stop()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
@@ -83,10 +90,13 @@ class VideoJob:
                 self._writer.join()
                 self._finished.check()
         finally:
-            self._unchecked.stop(_StoppedError())
-            self._finished.stop(_StoppedError())
-            self._reader.join()
-            self._writer.join()
+            self._stop()
+
+    def _stop(self) -> None:
+        self._unchecked.stop(_StoppedError())
+        self._finished.stop(_StoppedError())
+        self._reader.join()
+        self._writer.join()
 
     def _read(self) -> None:
         for item in self._video.read():
@@ -176,19 +186,28 @@ class StageThread:
     """A thread that stops all queues of its job when it fails."""
 
     def __init__(self, work: Callable[[], None], *queues: BoundedQueue[Any], name: str) -> None:
-        """Start working."""
+        """Prepare it."""
         self._work = work
         self._queues = queues
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start working; a signal may end the call while the thread comes up all the same."""
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until it is done, or has stopped."""
-        self._thread.join()
+        """Wait until it is done, or has stopped; one that comes up later finds its queues so."""
+        if self._thread.ident is not None:
+            self._done.wait()
 
     def _run(self) -> None:
         try:
+            for queue in self._queues:
+                queue.check()
             self._work()
         except BaseException as error:  # noqa: BLE001 - it is raised again on the other side
             for queue in self._queues:
                 queue.stop(error)
+        finally:
+            self._done.set()

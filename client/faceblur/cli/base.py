@@ -18,6 +18,8 @@ from faceblur.detection.triton.loopback import keep_proxies_away
 from faceblur.errors import FaceblurError, exhaustion
 from faceblur.redaction import RedactingFilter, printable
 
+logger = logging.getLogger(__name__)
+
 
 class FaceblurGroup(click.Group):
     """A click group that ends with one sentence on stderr and the error's exit code.
@@ -35,7 +37,7 @@ class FaceblurGroup(click.Group):
         keep_proxies_away()
         arguments = [*ctx._protected_args, *ctx.args]
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except click.NoSuchOption as error:
             raise _hinting(error, arguments) from error
         except FaceblurError as error:
@@ -55,6 +57,19 @@ class FaceblurGroup(click.Group):
                 raise
             click.echo(f"{ctx.info_name}: {sentence}", err=True)
             sys.exit(FaceblurError.exit_code)
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what fails on the way out after a signal is no error of its own."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            behind: BaseException | None = error
+            while behind is not None and not isinstance(behind, (KeyboardInterrupt, SystemExit)):
+                behind = behind.__context__
+            if behind is None:
+                raise
+            logger.debug("failed while it was interrupted", exc_info=error)
+            raise behind from None
 
 
 def configure_logging(*, verbose: bool, quiet: bool) -> None:

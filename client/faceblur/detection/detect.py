@@ -15,7 +15,7 @@ from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.tiling import CONFIRMING_PART, Tiles, View, merge, plan_views
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, ServerError
-from faceblur.image.pixels import Array, check_pixels, rgb8, used_white
+from faceblur.image.pixels import Array, appearances, check_pixels, rgb8, used_white
 
 IN_FLIGHT = 4
 """Views that the detector is given at once."""
@@ -75,10 +75,12 @@ def _answers(
             if part.dtype == np.float32:
                 # One pixel that is not a number would spread while the part is reduced.
                 part = np.nan_to_num(part)
-            canvas = letterbox.apply(rgb8(letterbox.resize(part), white=white))
-            waiting.append((view, letterbox, detector.submit([canvas], min_score=min_score)[0]))
-            if len(waiting) >= IN_FLIGHT:
-                yield _answer(*waiting.popleft(), deadline_s)
+            for shown in appearances(letterbox.resize(part)):
+                canvas = letterbox.apply(rgb8(shown, white=white))
+                (answer,) = detector.submit([canvas], min_score=min_score)
+                waiting.append((view, letterbox, answer))
+                if len(waiting) >= IN_FLIGHT:
+                    yield _answer(*waiting.popleft(), deadline_s)
         while waiting:
             yield _answer(*waiting.popleft(), deadline_s)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ BgrImage = npt.NDArray[np.uint8]
 RgbImage = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 
+_GREY = (128, 128, 128)
 _WHITE: dict[str, float] = {"uint8": 255, "uint16": 65535, "float32": 1.0}
 
 
@@ -58,6 +60,17 @@ def flattened(pixels: Array, colour: tuple[int, int, int]) -> Array:
     mixed = behind + (pixels[:, :, :3] - behind) * alpha
     flat: Array = mixed if pixels.dtype == np.float32 else np.rint(mixed)
     return flat.astype(pixels.dtype)
+
+
+def appearances(pixels: Array) -> Iterator[Array]:
+    """What a picture may look like: its colours, and what its transparency draws.
+
+    A face may be in either alone: hidden under what barely shows, or drawn in one colour by
+    transparency, as stencils and halftones are. Over grey both dark and light ones show.
+    """
+    yield pixels
+    if has_alpha(pixels) and (alpha := pixels[:, :, 3]).min() != alpha.max():
+        yield flattened(pixels, _GREY)
 
 
 def to_uint8(pixels: Array) -> Array:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 from faceblur.detections import Detections
-from faceblur.live.config.advice import MAX_LOOK_S, too_far_apart
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame, SafeFrame, mask, placeholder
 from faceblur.live.options import CameraOptions
@@ -16,6 +15,7 @@ from faceblur.live.scheduler import CheckedFrame
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Selection
 from faceblur.tracking.live import LiveCover
+from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
 
 logger = logging.getLogger(__name__)
 

@@ -79,11 +79,12 @@ class Masker:
         # coarser one is drawn from pixels already masked, and never the other way round.
         reads = style.mode in ("blur", "pixelate")
         self._draw(surface, faces, reads=reads)
-        if surface.masks_are_opaque:
-            for face in faces:
-                cover = face.cover(surface.planes[0])
-                rows, columns = slice(face.y0, face.y1), slice(face.x0, face.x1)
-                surface.make_opaque(rows, columns, None if cover is None else cover > 0)
+        # A face may be drawn by transparency alone; and where that is encoded with loss, it would
+        # let a mask shine through.
+        for face in faces:
+            cover = face.cover(surface.planes[0])
+            rows, columns = slice(face.y0, face.y1), slice(face.x0, face.x1)
+            surface.make_opaque(rows, columns, None if cover is None else cover > 0)
         # Areas come last: nothing that is made of the picture may lie over them.
         self._draw(surface, areas, reads=False)
         for area in areas:

@@ -24,10 +24,6 @@ class Surface(Protocol):
         """Pixels down."""
 
     @property
-    def masks_are_opaque(self) -> bool:
-        """Whether masks take transparency away."""
-
-    @property
     def planes(self) -> Sequence[Plane]:
         """Everything that shows, transparency excepted, in a fixed order."""
 
@@ -54,7 +50,7 @@ class Surface(Protocol):
 
 
 class ArraySurface:
-    """A BGR, BGRA or greyscale array, masked in place; alpha stays as it is."""
+    """A BGR, BGRA or greyscale array, masked in place."""
 
     def __init__(self, pixels: Array, *, white: float | None = None) -> None:
         """Wrap an array.
@@ -82,11 +78,6 @@ class ArraySurface:
     def height(self) -> int:
         """Pixels down."""
         return int(self._plane.pixels.shape[0])
-
-    @property
-    def masks_are_opaque(self) -> bool:
-        """No: a picture that is cut out stays so."""
-        return False
 
     @property
     def planes(self) -> Sequence[Plane]:

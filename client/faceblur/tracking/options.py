@@ -10,6 +10,10 @@ from faceblur.errors import InputError
 BUFFER_BYTES: Final = 512 * 1024 * 1024
 """Memory that the frames held back may take."""
 
+MAX_LOOK_S: Final = 0.5
+"""Looks that are further apart do not promise that whoever walks past is masked between them: at
+2 m/s somebody goes six widths of their face in that time, as far as two sightings are joined."""
+
 _TRACK_SHARE: Final = 0.5
 
 
@@ -70,3 +74,11 @@ class TrackingOptions:
         """The same, with no more frames held back than fit into a budget of memory."""
         fitting = max(1, budget // max(1, frame_bytes))
         return replace(self, max_frames=min(self.max_frames, fitting))
+
+
+def too_far_apart(look_s: float) -> str:
+    """What to say of looks that are so far apart."""
+    return (
+        f"faces are looked for every {look_s:.2g} s only, and whoever walks past may show between; "
+        f"use a lower detect_every or a higher fps, at most {MAX_LOOK_S:g} s apart"
+    )

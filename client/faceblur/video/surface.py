@@ -127,11 +127,6 @@ class VideoSurface:
         return self._frame.height
 
     @property
-    def masks_are_opaque(self) -> bool:
-        """Yes: transparency is encoded with loss, and would let a mask shine through."""
-        return self.alpha is not None
-
-    @property
     def planes(self) -> Sequence[Plane]:
         """Y, U, V, or Y alone, or G, B, R."""
         return self._planes

@@ -6,13 +6,15 @@ say how long they should be, so that is compared before anything is decoded.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import struct
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from faceblur.errors import InputError
-from faceblur.video import truncation as video_matroska
+
+logger = logging.getLogger(__name__)
 
 MAGIC: Final = b"\x1a\x45\xdf\xa3"
 
@@ -35,6 +37,9 @@ _MASTERS: Final = frozenset((_CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP))
 
 _UNKNOWN: Final = -1
 
+
+_FLV_MAGIC: Final = b"FLV"
+_FLV_TAGS: Final = (b"\x08", b"\x09", b"\x12")
 
 _BOX_HEADER = 8
 _LARGE_BOX_HEADER = 16
@@ -61,8 +66,10 @@ def check_complete(path: Path) -> None:
             head = file.read(12)
             if head[4:8] in _TOP_BOXES:
                 _check_boxes(path, file, size)
-            elif head.startswith(video_matroska.MAGIC):
+            elif head.startswith(MAGIC):
                 _check_elements(path, file)
+            elif head.startswith(_FLV_MAGIC):
+                _check_tags(path, file)
             elif head.startswith(b"RIFF"):
                 _check_form(path, head, size)
     except IsADirectoryError as error:
@@ -74,12 +81,12 @@ def check_complete(path: Path) -> None:
 def _check_boxes(path: Path, file: BinaryIO, size: int) -> None:
     """ISO/IEC 14496-12, section 4.2: size, kind, and a 64-bit size where the first is 1."""
     position = 0
-    kinds = set()
+    kinds: list[bytes] = []
     while position + _BOX_HEADER <= size:
         file.seek(position)
         header = file.read(_LARGE_BOX_HEADER)
         length = int.from_bytes(header[:4], "big")
-        kinds.add(header[4:8])
+        kinds.append(header[4:8])
         if length == 1 and len(header) == _LARGE_BOX_HEADER:
             length = struct.unpack(">Q", header[8:])[0]
         elif length == 0:
@@ -90,18 +97,38 @@ def _check_boxes(path: Path, file: BinaryIO, size: int) -> None:
         position += length
     if position > size and header[4:8] in _TOP_BOXES:
         raise InputError(_cut_off(path, position - size))
-    if not kinds & {b"moov", b"moof"}:
+    if not {b"moov", b"moof"} & {*kinds}:
         raise InputError(
             f"{path} has no index (moov): the recording or the copy was cut off before its end; "
             "get the whole file"
         )
+    if kinds.count(b"moov") > 1 and b"moof" not in kinds:
+        _tell_joined(path)
+
+
+def _check_tags(path: Path, file: BinaryIO) -> None:
+    """FLV: a header, then tags, each with its length before and behind it."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = int.from_bytes(data[5:9], "big") + 4
+        while data[position : position + 1] in _FLV_TAGS:
+            position += 11 + int.from_bytes(data[position + 1 : position + 4], "big") + 4
+        if data[position : position + 3] == _FLV_MAGIC:
+            _tell_joined(path)
+
+
+def _tell_joined(path: Path) -> None:
+    logger.warning(
+        "%s holds several recordings, joined byte by byte: only the first can be read, and the "
+        "others are missing in the result; mask each by itself, before they are joined",
+        path,
+    )
 
 
 def _check_elements(path: Path, file: BinaryIO) -> None:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            video_matroska.follow(data)
-        except (video_matroska.ChainError, IndexError) as error:
+            follow(data)
+        except (ChainError, IndexError) as error:
             missing = getattr(error, "missing", 0)
             if missing:
                 raise InputError(_cut_off(path, missing)) from error

@@ -17,10 +17,7 @@ from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.polygons import holds
 from faceblur.masks.zones import Kind, Zone
-
-MAX_LOOK_S: Final = 0.5
-"""Looks that are further apart do not promise that whoever walks past is masked between them: at
-2 m/s somebody goes six widths of their face in that time, as far as two sightings are joined."""
+from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
 
 _LOW_DEADLINE_S: Final = 0.1
 _HIGH_THRESHOLD: Final = 0.5
@@ -194,14 +191,6 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
             f"whoever comes in shows for up to {look_s - 1 / fps:.2g} s before the next look; use "
             f"{camera.detect_every} or more, or detect_every: 1",
         )
-
-
-def too_far_apart(look_s: float) -> str:
-    """What to say of looks that are so far apart."""
-    return (
-        f"faces are looked for every {look_s:.2g} s only, and whoever walks past may show between; "
-        f"use a lower detect_every or a higher fps, at most {MAX_LOOK_S:g} s apart"
-    )
 
 
 def _zones(camera: CameraOptions) -> Iterator[Advice]:
