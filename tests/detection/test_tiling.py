@@ -314,15 +314,15 @@ def _share_found(faces: Detections, middles: npt.NDArray[np.float64]) -> float:
 
 @pytest.mark.parametrize("ink", [0, 255])
 def test_faces_that_transparency_draws_are_found(
-    session: DetectionSession, portrait: Picture, ink: int
+    bundled: InProcessDetector, portrait: Picture, ink: int
 ) -> None:
     grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     stencil = np.full((512, 512, 4), ink, np.uint8)
     stencil[:, :, 3] = grey if ink else 255 - grey
-    (box,) = detect(session.detector, stencil).boxes
-    (expected,) = detect(session.detector, portrait).boxes
+    (box,) = detect(bundled, stencil).boxes
+    (expected,) = detect(bundled, portrait).boxes
     assert np.abs(box - expected).max() < 60
     # What barely shows is found like any other.
     faint = np.dstack([portrait, np.full_like(grey, 2)])
     faint[0, 0, 3] = 255
-    assert len(detect(session.detector, faint)) == 1
+    assert len(detect(bundled, faint)) == 1
