@@ -54,7 +54,12 @@ def test_the_wheel_carries_the_whole_model_repository(wheel: zipfile.ZipFile) ->
 def test_the_wheel_carries_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     top = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert top == {"faceblur", "faceblur_export", "faceblur_training"}
-    assert {"faceblur/detection/canary.png", "faceblur/py.typed"} <= set(wheel.namelist())
+    assert {
+        "faceblur/detection/canary.png",
+        "faceblur/py.typed",
+        "faceblur_training/loop/bundled.pt",
+        "faceblur_training/model_card/card.md.j2",
+    } <= set(wheel.namelist())
 
 
 def test_the_base_is_thin(metadata: Message) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from faceblur.batch.jobs import Job
+from faceblur.detection.in_process import usable_cores
 from faceblur.errors import InputError
 from faceblur.image.decoding import opened, reading
 
@@ -27,8 +27,7 @@ MAX_WORKERS: Final = 8
 
 def default_workers() -> int:
     """How many files to mask at the same time: two for each core, as they wait for the disk too."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(2 * (cores or 1), MAX_WORKERS)
+    return min(2 * usable_cores(), MAX_WORKERS)
 
 
 class MemoryBudget:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Literal
 
+from faceblur.detection.in_process import usable_cores
 from faceblur_training.loop.augment import AugmentConfig
 from faceblur_training.loop.schedule import Schedule
 from faceblur_training.loop.settings import Settings
@@ -43,7 +43,7 @@ def settings_for(
         shape=shape,
         decay=steps // 5 if shape == "wsd" else 0,
     )
-    slices = max(1, min(batch // 4, os.cpu_count() or 1))
+    slices = max(1, min(batch // 4, usable_cores()))
     settings = Settings(variant, schedule, batch=batch, seed=seed, slices=slices)
     if not taught:
         return settings

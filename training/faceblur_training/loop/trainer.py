@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from faceblur.detection.in_process import usable_cores
 from faceblur_export.network import YOLOv5Face, build
 from faceblur_training.data.pack import Pack
 from faceblur_training.loop.batches import Batch, Batches
@@ -158,7 +158,7 @@ class Trainer:
             # Rendering takes a tenth of the time of a step: its own thread does it best.
             return self._batches.get(self.step, index)
         if self._coming is None:
-            self._coming = self._batches.ahead(self.step, workers=os.cpu_count() or 1)
+            self._coming = self._batches.ahead(self.step, workers=usable_cores())
         return next(self._coming).to(self.device)
 
     def _slice(self, index: int, replica: YOLOv5Face) -> dict[str, float]:
