@@ -48,7 +48,9 @@ class Sightless(OneByOne):
 
     model = ModelInfo("sightless", "")
 
-    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(
+        self, model_input: npt.NDArray[np.uint8], *, min_score: float
+    ) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_result(Detections.empty())
         return future

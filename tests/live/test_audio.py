@@ -15,7 +15,7 @@ from running import Run, Sightless, until
 from faceblur.detection.triton.server import free_port
 from faceblur.detections import Detections
 from faceblur.errors import ServerUnavailableError
-from faceblur.live.audio import MAX_BYTES, MAX_PACKETS, SoundPacket, SoundQueue, get, put
+from faceblur.live.audio import MAX_BYTES, MAX_PACKETS, AudioPacket, AudioQueue, get, put
 from rig.recorder import recorder
 
 IN_SYNC_S = 0.12
@@ -25,7 +25,9 @@ IN_SYNC_S = 0.12
 class Unsighted(Sightless):
     """Answers each question with an error."""
 
-    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(
+        self, model_input: npt.NDArray[np.uint8], *, min_score: float
+    ) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_exception(ServerUnavailableError("gone"))
         return future
@@ -130,7 +132,7 @@ def test_sound_is_encoded_anew_or_left_out_or_goes_on_alone(run: Run, tmp_path: 
 
 
 def test_packets_pass_through_memory_unchanged() -> None:
-    packets = [SoundPacket(1.5, 0.02, b"abc"), SoundPacket(1.52, 0.0, b""), SoundPacket(2, 1, b"d")]
+    packets = [AudioPacket(1.5, 0.02, b"abc"), AudioPacket(1.52, 0.0, b""), AudioPacket(2, 1, b"d")]
     memory = np.zeros(100, np.uint8)
     found = get(put(packets, memory), memory)
     assert [(p.time_s, p.duration_s, p.data) for p in found] == [
@@ -145,9 +147,9 @@ def test_sound_outside_of_its_memory_is_refused(entries: list[list[float]]) -> N
 
 
 def test_sound_that_nobody_takes_does_not_pile_up() -> None:
-    queue = SoundQueue()
-    queue.add(SoundPacket(number, 0.0, bytes(MAX_BYTES // 4)) for number in range(100))
+    queue = AudioQueue()
+    queue.add(AudioPacket(number, 0.0, bytes(MAX_BYTES // 4)) for number in range(100))
     assert [packet.time_s for packet in queue.take()] == [96, 97, 98, 99]
-    queue.add(SoundPacket(number, 0.0, b"x") for number in range(2 * MAX_PACKETS))
+    queue.add(AudioPacket(number, 0.0, b"x") for number in range(2 * MAX_PACKETS))
     assert [packet.time_s for packet in queue.until(MAX_PACKETS + 1)] == [500, 501, 502]
     assert len(queue.take()) == MAX_PACKETS - 3

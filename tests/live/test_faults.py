@@ -96,13 +96,15 @@ class _Finds(Sightless):
 
     def __init__(self, box: tuple[int, int, int, int]) -> None:
         letterbox = Letterbox.plan(*SIZE)
-        # The canvas is the picture, enlarged and centred.
+        # The model input is the frame, enlarged and centred.
         x1, y1, x2, y2 = letterbox.to_source(_at(0, 0, *letterbox.shape[::-1])).boxes[0]
         height, width = letterbox.shape
         scale = np.array([width / (x2 - x1), height / (y2 - y1)] * 2)
         self._box = (np.array(box) - (x1, y1, x1, y1)) * scale
 
-    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(
+        self, model_input: npt.NDArray[np.uint8], *, min_score: float
+    ) -> Future[Detections]:
         future: Future[Detections] = Future()
         future.set_result(_at(*self._box))
         return future

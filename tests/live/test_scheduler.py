@@ -38,7 +38,9 @@ class Scripted(OneByOne):
         self.hangs: threading.Event | None = None
         self.entered = threading.Event()
 
-    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(
+        self, model_input: npt.NDArray[np.uint8], *, min_score: float
+    ) -> Future[Detections]:
         if self.hangs is not None:
             self.entered.set()
             self.hangs.wait(10)
@@ -62,12 +64,12 @@ class Bench:
         self.released: list[int] = []
         self._count = 0
 
-    def arrive(self, *, canvas: bool = True) -> list[CheckedFrame]:
+    def arrive(self, *, model_input: bool = True) -> list[CheckedFrame]:
         """One more frame; its number is in its samples."""
-        self.admit(canvas=canvas)
+        self.admit(model_input=model_input)
         return self.collect()
 
-    def admit(self, *, canvas: bool = True) -> None:
+    def admit(self, *, model_input: bool = True) -> None:
         """A frame that comes before anybody collects."""
         number = self._count
         self._count += 1
@@ -76,8 +78,8 @@ class Bench:
             np.full(FORMAT.size_bytes, number, np.uint8),
             arrived_s=self.now_s,
             time_s=self.now_s,
-            canvas=np.zeros((64, 64, 3), np.uint8) if canvas else None,
-            letterbox=Letterbox.plan(64, 64, size=64) if canvas else None,
+            model_input=np.zeros((64, 64, 3), np.uint8) if model_input else None,
+            letterbox=Letterbox.plan(64, 64, size=64) if model_input else None,
             on_release=lambda: self.released.append(number),
         )
         self.checker.admit(frame)
@@ -195,15 +197,15 @@ def test_what_was_asked_before_a_failure_is_not_waited_for(bench: Bench) -> None
 
 def test_frames_between_looks_follow_the_look_before_them(bench: Bench) -> None:
     bench.arrive()
-    assert bench.arrive(canvas=False) == []
+    assert bench.arrive(model_input=False) == []
     verdicts = bench.answer(0)
     assert [verdict.faces is None for verdict in verdicts] == [False, True]
-    assert _errors(bench.arrive(canvas=False)) == [""]
+    assert _errors(bench.arrive(model_input=False)) == [""]
 
 
 def test_frames_between_looks_are_refused_after_a_look_that_failed(bench: Bench) -> None:
     bench.arrive()
-    bench.arrive(canvas=False)
+    bench.arrive(model_input=False)
     assert _errors(bench.fail(0)) == ["nonsense", "nonsense"]
 
 
@@ -212,11 +214,11 @@ def test_frames_between_looks_wait_for_a_look_of_their_own_after_a_recovery(benc
     bench.fail(0)
     bench.arrive()
     bench.answer(1)
-    assert bench.arrive(canvas=False) == []
+    assert bench.arrive(model_input=False) == []
     assert bench.checker.dropped == 1, "nobody knows where faces are now"
     bench.arrive()
     assert _errors(bench.answer(2)) == [""]
-    assert _errors(bench.arrive(canvas=False)) == [""]
+    assert _errors(bench.arrive(model_input=False)) == [""]
 
 
 @pytest.mark.parametrize("look_too", [False, True])
@@ -227,30 +229,30 @@ def test_a_frame_between_looks_that_comes_with_the_recovery_waits_too(
     bench.fail(0)
     bench.arrive()
     bench.answer_unseen(1)
-    bench.admit(canvas=False)
+    bench.admit(model_input=False)
     if look_too:
         bench.admit()
     assert bench.collect() == [], "the look before it was refused, and what it found is lost"
     assert bench.checker.dropped == 1
     if look_too:
         bench.until_asked(3)
-        bench.admit(canvas=False)
+        bench.admit(model_input=False)
         assert _numbers(bench.answer(2)) == [3, 4]
 
 
 def test_frames_between_looks_follow_the_newest_look(bench: Bench) -> None:
-    for canvas in (True, True, True, True):
-        bench.arrive(canvas=canvas)
+    for model_input in (True, True, True, True):
+        bench.arrive(model_input=model_input)
     assert bench.checker.dropped == 1
     bench.answer(0)
     bench.until_asked(3)
-    bench.arrive(canvas=False)
+    bench.arrive(model_input=False)
     assert _numbers(bench.answer(1) + bench.answer(2)) == [1, 3, 4]
 
 
 def test_frames_between_looks_go_with_the_look_that_was_dropped(bench: Bench) -> None:
-    for canvas in (True, True, True, False, True, False):
-        bench.arrive(canvas=canvas)
+    for model_input in (True, True, True, False, True, False):
+        bench.arrive(model_input=model_input)
     assert bench.checker.dropped == 3
     assert _numbers(bench.answer(0) + bench.answer(1) + bench.answer(2)) == [0, 1, 4]
 

@@ -1,4 +1,4 @@
-"""Live cameras: pictures come in, masked pictures go out, for ever, and nothing else does.
+"""Live cameras: frames come in, masked frames go out, for ever, and nothing else does.
 
     source process      read → decode → reduce for the detector ─┐ shared memory
     camera's thread         ask the detector → cover over time → mask in place ─┐ shared memory

@@ -1,4 +1,4 @@
-"""The sound of a camera: packets that go along as they came, and are not looked into."""
+"""The audio of a camera: packets that go along as they came, and are not looked into."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import av
 from faceblur.live.frame_format import Bytes
 
 MAX_BYTES: Final = 1 << 20
-"""Of sound that waits anywhere; what is older is dropped."""
+"""Of audio that waits anywhere; what is older is dropped."""
 
 MAX_PACKETS: Final = 500
 """Likewise. One message describes so many without filling a socket."""
@@ -27,8 +27,8 @@ _CARRIER: Final = "nut"
 
 
 @dataclass(frozen=True)
-class SoundFormat:
-    """What a stream of sound is, as text and bytes that can be sent to another process.
+class AudioFormat:
+    """What a stream of audio is, as text and bytes that can be sent to another process.
 
     Attributes:
         codec: FFmpeg's name of it, such as aac or pcm_alaw.
@@ -40,7 +40,7 @@ class SoundFormat:
     header: bytes
 
     @classmethod
-    def of(cls, stream: Any) -> SoundFormat:
+    def of(cls, stream: Any) -> AudioFormat:
         """The format of an open stream.
 
         Raises:
@@ -65,7 +65,7 @@ class SoundFormat:
         return {"codec": self.codec, "header": base64.b64encode(self.header).decode()}
 
     @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> SoundFormat:
+    def from_message(cls, message: Mapping[str, Any]) -> AudioFormat:
         """What `to_message` has put into a message; other entries are left alone.
 
         Raises:
@@ -76,7 +76,7 @@ class SoundFormat:
         return cls(str(message["codec"]), header)
 
     @contextmanager
-    def opened(self) -> Iterator[Any]:
+    def open(self) -> Iterator[Any]:
         """A stream of this format, as a template and for its decoder.
 
         Raises:
@@ -87,11 +87,11 @@ class SoundFormat:
 
 
 @dataclass(frozen=True, eq=False)
-class SoundPacket:
-    """A piece of sound, encoded.
+class AudioPacket:
+    """A piece of audio, encoded.
 
     Attributes:
-        time_s: When it is to be heard, on the clock of the pictures (`time.monotonic()`).
+        time_s: When it is to be heard, on the clock of the frames (`time.monotonic()`).
         duration_s: How long it lasts; 0 if that is not known.
         data: As it came.
     """
@@ -101,14 +101,14 @@ class SoundPacket:
     data: bytes
 
 
-class SoundQueue:
-    """Packets that wait for the pictures that they belong to; bounded, the newest win."""
+class AudioQueue:
+    """Packets that wait for the frames that they belong to; bounded, the newest win."""
 
     def __init__(self) -> None:
-        self._packets: deque[SoundPacket] = deque()
+        self._packets: deque[AudioPacket] = deque()
         self._bytes = 0
 
-    def add(self, packets: Iterable[SoundPacket]) -> None:
+    def add(self, packets: Iterable[AudioPacket]) -> None:
         """Append packets, and drop the oldest where they are too many."""
         for packet in packets:
             if len(packet.data) > MAX_BYTES:
@@ -118,16 +118,16 @@ class SoundQueue:
             while self._bytes > MAX_BYTES or len(self._packets) > MAX_PACKETS:
                 self._pop()
 
-    def take(self) -> list[SoundPacket]:
+    def take(self) -> list[AudioPacket]:
         """All of them."""
         packets = list(self._packets)
         self.clear()
         return packets
 
-    def until(self, time_s: float) -> list[SoundPacket]:
+    def until(self, time_s: float) -> list[AudioPacket]:
         """Those up to a time, and one more.
 
-        A muxer that has later sound knows that none comes before a picture of this time.
+        A muxer that has later audio knows that none comes before a frame of this time.
         """
         packets = []
         while self._packets:
@@ -141,13 +141,13 @@ class SoundQueue:
         self._packets.clear()
         self._bytes = 0
 
-    def _pop(self) -> SoundPacket:
+    def _pop(self) -> AudioPacket:
         packet = self._packets.popleft()
         self._bytes -= len(packet.data)
         return packet
 
 
-def put(packets: Sequence[SoundPacket], memory: Bytes) -> list[list[float]]:
+def put(packets: Sequence[AudioPacket], memory: Bytes) -> list[list[float]]:
     """Write packets one after the other into memory; returns what `get` needs to find them."""
     entries, start = [], 0
     for packet in packets:
@@ -158,7 +158,7 @@ def put(packets: Sequence[SoundPacket], memory: Bytes) -> list[list[float]]:
     return entries
 
 
-def get(entries: Iterable[Sequence[float]], memory: Bytes) -> list[SoundPacket]:
+def get(entries: Iterable[Sequence[float]], memory: Bytes) -> list[AudioPacket]:
     """Copy packets out of memory.
 
     Raises:
@@ -169,6 +169,6 @@ def get(entries: Iterable[Sequence[float]], memory: Bytes) -> list[SoundPacket]:
         end = start + int(size)
         if not start <= end <= min(len(memory), MAX_BYTES):
             raise ValueError("sound outside of its memory")
-        packets.append(SoundPacket(float(time_s), float(duration_s), memory[start:end].tobytes()))
+        packets.append(AudioPacket(float(time_s), float(duration_s), memory[start:end].tobytes()))
         start = end
     return packets

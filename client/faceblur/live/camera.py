@@ -32,7 +32,7 @@ DETECTOR_RETRY_S: Final = 0.5
 
 GRACE_S: Final = 2.0
 """Nothing is shown for so long while a detector is being reached at the start: sinks that open for
-a notice have to open again for pictures of another size."""
+a notice have to open again for frames of another size."""
 
 SPARE_SLOTS: Final = 3
 """Of the source: one being written, one waiting, one being masked."""
@@ -54,19 +54,19 @@ class Camera:
         failed: It has ended by an error of its own.
 
     Raises:
-        InputError: The mask's picture cannot be read.
+        InputError: The mask's image cannot be read.
     """
 
     def __init__(self, options: CameraOptions, detector: Detector) -> None:
         self.options = options
         self._presenter = Presenter(options)
         self._counters = Counters()
-        self._waker = Wakeup()
-        self._checker = DetectionScheduler(
+        self._wakeup = Wakeup()
+        self._scheduler = DetectionScheduler(
             detector,
             min_score=self._presenter.min_score,
             deadline_s=options.deadline_s,
-            wake=self._waker.wake,
+            wake=self._wakeup.wake,
         )
         self._detector = detector
         self._source: Source | None = None
@@ -109,7 +109,7 @@ class Camera:
         """
         self._flush_s = timeout_s
         self._stopping.set()
-        self._waker.wake()
+        self._wakeup.wake()
         if self._thread.ident is not None:
             self._thread.join()
         elif not self._done.is_set():
@@ -133,7 +133,7 @@ class Camera:
             frames_in=count.frames_in,
             frames_checked=count.frames_checked,
             frames_masked=count.frames_masked,
-            frames_dropped=self._checker.dropped + (0 if source is None else source.lost),
+            frames_dropped=self._scheduler.dropped + (0 if source is None else source.lost),
             frames_held=self._presenter.held,
             frames_placeholder=count.frames_placeholder,
             frames_out=count.frames_checked + count.frames_placeholder,
@@ -148,7 +148,7 @@ class Camera:
     def _run(self) -> None:
         try:
             while not (self._stopping.is_set() or self._has_ended()):
-                self._waker.wait(self._links(), self._due_s() - time.monotonic())
+                self._wakeup.wait(self._links(), self._due_s() - time.monotonic())
                 self._turn()
             self._drain()
         except Exception:
@@ -190,7 +190,7 @@ class Camera:
             size=options.policy.size,
             stride=stride,
             detect_every=options.detect_every,
-            listen=options.audio == "keep",
+            capture_audio=options.audio == "keep",
         )
         slots = IN_FLIGHT * options.detect_every + options.lookahead + 1 + SPARE_SLOTS
         self._source = Source(job, name=options.name, slots=slots)
@@ -204,25 +204,25 @@ class Camera:
                 self._hand_over(self._presenter.restart(), now_s)
             # It goes along whatever becomes of the frame, and when it is due.
             for sink in self._sinks:
-                sink.hear(source.sound, frame.sound)
-            self._arrived(frame)
+                sink.add_audio(source.audio, frame.audio)
+            self._admit(frame)
         if source.error and not source.online:
             self._status.error = source.error
             self._status.enter("offline")
 
-    def _arrived(self, frame: RawFrame) -> None:
-        self._counters.arrived(frame.arrived_s)
-        self._checker.admit(frame)
+    def _admit(self, frame: RawFrame) -> None:
+        self._counters.count_arrival(frame.arrived_s)
+        self._scheduler.admit(frame)
 
     def _show(self, now_s: float) -> None:
         """Hand over the frames that were decided."""
-        for verdict in self._checker.collect(now_s):
+        for verdict in self._scheduler.collect(now_s):
             if verdict.error is not None:
                 self._status.error = redact(str(verdict.error))
             self._hand_over(self._presenter.present(verdict), now_s)
         online = self._source is not None and self._source.online
         if online and self._counters.frames_in:
-            if self._checker.is_blind:
+            if self._scheduler.is_blind:
                 self._status.enter("degraded")
             elif self._counters.frames_checked:
                 self._status.enter("running")
@@ -241,18 +241,18 @@ class Camera:
         for frame in frames:
             for sink in self._sinks:
                 sink.offer(frame, now_s)
-            self._counters.handed_over(frame.faces, frame.arrived_s)
+            self._counters.count_output(frame.faces, frame.arrived_s)
             frame.release()
 
     def _drain(self) -> None:
         """Show what is still being checked, then have the sinks write what they hold."""
         deadline_s = time.monotonic() + self.options.deadline_s
-        while not self._checker.is_empty and time.monotonic() < deadline_s:
-            self._waker.wait(self._links(), min(0.1, self._due_s() - time.monotonic()))
+        while not self._scheduler.is_empty and time.monotonic() < deadline_s:
+            self._wakeup.wait(self._links(), min(0.1, self._due_s() - time.monotonic()))
             for sink in self._sinks:
                 sink.poll(time.monotonic())
             self._show(time.monotonic())
-        if self._source is not None and self._source.ended and self._checker.is_empty:
+        if self._source is not None and self._source.ended and self._scheduler.is_empty:
             # Else something followed that nobody looked at, and masks may reach back from there.
             self._hand_over(self._presenter.finish(), time.monotonic())
         if self._source is not None:
@@ -270,9 +270,9 @@ class Camera:
             sink.close()
         if self._source is not None:
             self._source.close()
-        self._checker.close()
+        self._scheduler.close()
         self._presenter.close()
-        self._waker.close()
+        self._wakeup.close()
         self._status.enter("stopped")
         self._done.set()
 
@@ -288,7 +288,7 @@ class Camera:
     def _due_s(self) -> float:
         """When there is something to do even if nothing happens."""
         due_s = [sink.due_s() for sink in self._sinks]
-        due_s.append(self._checker.due_s())
+        due_s.append(self._scheduler.due_s())
         due_s.append(self._retry_s if self._source is None else self._source.due_s())
         if self._source is None or not self._source.online:
             due_s.append(self._placeholder_s)

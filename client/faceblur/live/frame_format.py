@@ -36,7 +36,7 @@ class FrameFormat:
         """Check the size.
 
         Raises:
-            ValueError: There is no such picture.
+            ValueError: There is no such frame.
         """
         if self.width < 2 or self.width % 2 or self.height < 4 or self.height % 4:
             raise ValueError(f"no frame is {self.width} × {self.height}")

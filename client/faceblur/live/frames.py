@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from faceblur.detection.letterbox import Letterbox
-from faceblur.live.audio import SoundPacket
+from faceblur.live.audio import AudioPacket
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Choice
@@ -19,9 +19,9 @@ from faceblur.video.surface import VideoSurface
 _GREY: Final = (56, 56, 56)
 _WHITE: Final = (200, 200, 200)
 _BAR: Final = 1 / 12
-"""Height of the bar in which a notice is put on a picture, as a part of the picture's."""
+"""Height of the bar in which a notice is put on a frame, as a part of the frame's."""
 _IN_BAR: Final = 1 / 2
-_IN_PICTURE: Final = 1 / 16
+_IN_FRAME: Final = 1 / 16
 """Height of the letters of a notice, as a part of what they are in."""
 _KEY: Final = object()
 """Only this module has it; without it no `SafeFrame` can be made."""
@@ -34,9 +34,9 @@ class RawFrame:
         format: Of its samples.
         arrived_s: When it arrived at the source, `time.monotonic()`.
         time_s: When it is shown, on the same clock: even where arrivals are not.
-        canvas: What the detector is shown; None if it need not look.
-        letterbox: How canvas and frame lie to each other; None without a canvas.
-        sound: What was heard since the frame before.
+        model_input: What the detector is given; None if it is not asked about this frame.
+        letterbox: How the model input and the frame lie to each other; None without a model input.
+        audio: Packets that came since the frame before.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class RawFrame:
         *,
         arrived_s: float,
         time_s: float,
-        canvas: Bytes | None = None,
+        model_input: Bytes | None = None,
         letterbox: Letterbox | None = None,
-        sound: Sequence[SoundPacket] = (),
+        audio: Sequence[AudioPacket] = (),
         on_release: Callable[[], None] | None = None,
     ) -> None:
         self.format = format_
         self.arrived_s = arrived_s
         self.time_s = time_s
-        self.canvas = canvas
+        self.model_input = model_input
         self.letterbox = letterbox
-        self.sound = sound
+        self.audio = audio
         self._samples: Bytes | None = samples
         self._on_release = on_release
         self._holders = 1
@@ -118,9 +118,9 @@ class SafeFrame:
         """Whether it stands for frames that were not shown."""
         return self.arrived_s is None
 
-    def repeated(self, notice: str, *, time_s: float) -> SafeFrame:
-        """The same picture later, with a notice, instead of frames that cannot be shown."""
-        samples = _noted(self.format, self.samples, notice)
+    def repeat(self, notice: str, *, time_s: float) -> SafeFrame:
+        """The same frame later, with a notice, instead of frames that cannot be shown."""
+        samples = _add_notice(self.format, self.samples, notice)
         return SafeFrame(_KEY, self.format, samples, arrived_s=None, time_s=time_s)
 
     def release(self) -> None:
@@ -156,19 +156,19 @@ def mask(frame: RawFrame, choice: Choice, masker: Masker) -> SafeFrame:
 
 
 def placeholder(format_: FrameFormat, notice: str, *, time_s: float) -> SafeFrame:
-    """A flat picture with a notice, in which there is nothing of any source."""
+    """A flat image with a notice, in which there is nothing of any source."""
     return SafeFrame(
-        _KEY, format_, _drawn(format_, notice, _IN_PICTURE), arrived_s=None, time_s=time_s
+        _KEY, format_, _draw_notice(format_, notice, _IN_FRAME), arrived_s=None, time_s=time_s
     )
 
 
-def _noted(format_: FrameFormat, samples: Bytes, notice: str) -> Bytes:
+def _add_notice(format_: FrameFormat, samples: Bytes, notice: str) -> Bytes:
     """A copy with a notice in a grey bar at its foot."""
     width, height = format_.width, format_.height
     bar = max(4, round(_BAR * height) & ~3)
     noted = samples[: format_.size_bytes].copy()
     brightness = noted[: width * height].reshape(height, width)
-    strip = _drawn(FrameFormat(width=width, height=bar), notice, _IN_BAR)
+    strip = _draw_notice(FrameFormat(width=width, height=bar), notice, _IN_BAR)
     brightness[-bar:] = strip[: width * bar].reshape(bar, width)
     colours = noted[width * height :].reshape(2, height // 2, width // 2)
     colours[:, -(bar // 2) :] = 128
@@ -176,16 +176,16 @@ def _noted(format_: FrameFormat, samples: Bytes, notice: str) -> Bytes:
 
 
 @lru_cache(maxsize=32)
-def _drawn(format_: FrameFormat, notice: str, share: float) -> Bytes:
+def _draw_notice(format_: FrameFormat, notice: str, share: float) -> Bytes:
     width, height = format_.width, format_.height
-    picture = np.full((height, width, 3), _GREY, np.uint8)
+    image = np.full((height, width, 3), _GREY, np.uint8)
     text = notice.encode("ascii", "replace").decode()
     scale, font = 1.0, cv2.FONT_HERSHEY_SIMPLEX
     (across, down), _ = cv2.getTextSize(text, font, scale, 1)
     scale = min(share * height / max(down, 1), 0.9 * width / max(across, 1))
     place = (round((width - across * scale) / 2), round((height + down * scale) / 2))
-    cv2.putText(picture, text, place, font, scale, _WHITE, 1, cv2.LINE_AA)
-    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+    cv2.putText(image, text, place, font, scale, _WHITE, 1, cv2.LINE_AA)
+    planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
     drawn: Bytes = np.ascontiguousarray(planes, np.uint8).reshape(-1)
     drawn.flags.writeable = False
     return drawn

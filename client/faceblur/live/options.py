@@ -22,12 +22,12 @@ MAX_DETECT_EVERY = 30
 
 @dataclass(frozen=True, kw_only=True)
 class CameraOptions:
-    """One camera: a source, what is done to its pictures, and where they go.
+    """One camera: a source, what is done to its frames, and where they go.
 
     Attributes:
         name: Unique among the cameras of a process; in logs, metrics and on placeholders.
-        source: Where pictures come from.
-        sinks: Where masked pictures go; at least one.
+        source: Where frames come from.
+        sinks: Where masked frames go; at least one.
         policy: What counts as a face and how it is covered. Its cover is for files: `cover` counts
             here; neither are tiles used.
         fps: Frames per second that are looked at, at most; all when None.
@@ -39,10 +39,10 @@ class CameraOptions:
             answer by then is not shown.
         cover: How long faces stay masked that the detector lost. `detect_every` and the
             look-ahead of the camera count, not those in here.
-        on_failure: What is shown in place of frames that could not be checked: a flat picture
+        on_failure: What is shown in place of frames that could not be checked: a flat image
             with a notice, or the last checked and masked frame.
-        audio: Whether the sound goes along, in sinks that have a place for it. Voices are not
-            masked.
+        audio: Whether the camera's audio goes along, in sinks that have a place for it. Voices are
+            not masked.
         hardware_decoding: Decode on a device, where it can; falls back with a warning.
     """
 

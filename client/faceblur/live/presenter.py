@@ -27,7 +27,7 @@ _FAR_LOOKS: Final = 5
 _LOOK_JITTER_S: Final = 0.1
 
 _DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
-"""Of placeholders, until it is known how large the camera's pictures are."""
+"""Of placeholders, until it is known how large the camera's frames are."""
 
 
 class _Held:
@@ -58,7 +58,7 @@ class Presenter:
         """Start without any frame.
 
         Raises:
-            InputError: The mask's picture cannot be read.
+            InputError: The mask's image cannot be read.
         """
         self._options = options
         self._masker = Masker(options.policy.mask)
@@ -101,26 +101,26 @@ class Presenter:
         self._window.append(held)
         due = self._cover.push(held, verdict.faces, time_s=self._clock_s)
         if due is not None:
-            yield self._shown(*due)
+            yield self._present(*due)
 
     def restart(self) -> Iterator[SafeFrame]:
-        """Forget all tracks: what comes next is another picture. Gives out what is left."""
+        """Forget all tracks: what comes next is another scene. Gives out what is left."""
         # What would have followed is not known, so what is left was not fully checked.
         self._void()
         for held, faces in self._cover.flush():
-            yield self._shown(held, faces)
+            yield self._present(held, faces)
         self._cover = self._new_cover()
         self._looked_s = None
 
     def finish(self) -> Iterator[SafeFrame]:
         """Give out what is left: the source has come to its end, and nothing follows."""
         for held, faces in self._cover.flush():
-            yield self._shown(held, faces)
+            yield self._present(held, faces)
 
     def stand_in(self, notice: str, *, time_s: float) -> SafeFrame:
         """What is shown instead of frames that cannot be shown, at any time."""
         self._clock_s = max(self._clock_s + 1e-3, time_s)
-        return self._instead(notice, self._clock_s)
+        return self._replacement(notice, self._clock_s)
 
     def close(self) -> None:
         """Release every frame."""
@@ -129,11 +129,11 @@ class Presenter:
             self._last_frame.release()
         self._last = self._last_frame = None
 
-    def _shown(self, held: _Held, faces: Detections) -> SafeFrame:
+    def _present(self, held: _Held, faces: Detections) -> SafeFrame:
         self._window.remove(held)
         frame, held.frame = held.frame, None
         if frame is None:
-            return self._instead(UNCHECKED, held.time_s)
+            return self._replacement(UNCHECKED, held.time_s)
         try:
             if self._selection is None:
                 self._selection = Selection(self._options.policy, *self.size)
@@ -143,7 +143,7 @@ class Presenter:
             logger.exception("camera %s: a frame could not be masked", self._options.name)
             frame.release()
             self.held += 1
-            return self._instead(UNCHECKED, held.time_s)
+            return self._replacement(UNCHECKED, held.time_s)
         if self._options.on_failure == "hold":
             self._keep(safe, frame)
         return safe
@@ -155,10 +155,10 @@ class Presenter:
             self._last_frame.release()
         self._last, self._last_frame = safe, frame
 
-    def _instead(self, notice: str, time_s: float) -> SafeFrame:
+    def _replacement(self, notice: str, time_s: float) -> SafeFrame:
         text = f"{self._options.name}: {notice}"
         if self._last is not None:
-            return self._last.repeated(text, time_s=time_s)
+            return self._last.repeat(text, time_s=time_s)
         return placeholder(self._format, text, time_s=time_s)
 
     def _watch_looks(self) -> None:

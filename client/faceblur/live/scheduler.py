@@ -64,8 +64,8 @@ class DetectionScheduler:
         self._waiting: RawFrame | None = None
         """The newest, while the detector is busy."""
         self._skipping = False
-        """A frame that carried a canvas was dropped, so those up to the next one go too."""
-        self._asked: set[InFlight] = set()
+        """A frame that carried a model input was dropped, so those up to the next one go too."""
+        self._in_flight: set[InFlight] = set()
         """Whatever the detector has not answered, or has not copied."""
         self._probes: set[InFlight] = set()
         self.dropped = 0
@@ -83,7 +83,7 @@ class DetectionScheduler:
 
     def admit(self, frame: RawFrame) -> None:
         """Take in the next frame."""
-        if frame.canvas is None:
+        if frame.model_input is None:
             if self._waiting is not None or self._skipping:
                 self._drop(frame)
             else:
@@ -99,7 +99,7 @@ class DetectionScheduler:
         """All frames whose turn has come, in order."""
         self._tidy(now_s)
         while True:
-            self._ask_waiting()
+            self._submit_waiting()
             verdict = self._next(now_s)
             if verdict is None:
                 return
@@ -124,7 +124,7 @@ class DetectionScheduler:
 
     def _next(self, now_s: float) -> CheckedFrame | None:
         if not self._queue:
-            return self._refused(now_s)
+            return self._refuse_waiting(now_s)
         head = self._queue[0]
         if self.is_blind:
             # Nothing of before the failure is waited for, but it may show that it is over.
@@ -141,16 +141,16 @@ class DetectionScheduler:
             late = now_s > head.expires_s
             self._queue.popleft()
             if late:
-                result = self._late()
+                result = self._deadline_error()
             if isinstance(result, FaceblurError):
                 return CheckedFrame(head.frame, error=result)
             return CheckedFrame(head.frame, faces=result)
         if now_s > head.expires_s:
             self._queue.popleft()
-            return CheckedFrame(head.frame, error=self._late())
+            return CheckedFrame(head.frame, error=self._deadline_error())
         return None
 
-    def _refused(self, now_s: float) -> CheckedFrame | None:
+    def _refuse_waiting(self, now_s: float) -> CheckedFrame | None:
         """The frame that waits, if it cannot be asked about any more or we are blind."""
         frame = self._waiting
         if frame is None:
@@ -161,17 +161,17 @@ class DetectionScheduler:
         if now_s <= frame.arrived_s + self._deadline_s:
             return None
         self._waiting = None
-        return CheckedFrame(frame, error=self._late())
+        return CheckedFrame(frame, error=self._deadline_error())
 
-    def _late(self) -> DeadlineError:
+    def _deadline_error(self) -> DeadlineError:
         return DeadlineError(f"the detector did not answer within {self._deadline_s:g} s")
 
-    def _ask_waiting(self) -> None:
+    def _submit_waiting(self) -> None:
         frame = self._waiting
-        if frame is None or len(self._asked) >= IN_FLIGHT or self._submitter.is_stuck:
+        if frame is None or len(self._in_flight) >= IN_FLIGHT or self._submitter.is_stuck:
             return
         request = InFlight(frame, self._deadline_s)
-        self._asked.add(request)
+        self._in_flight.add(request)
         self._submitter.submit(request)
         if self.is_blind:
             # Only to find out: the frame itself is refused at once.
@@ -182,8 +182,8 @@ class DetectionScheduler:
 
     def _tidy(self, now_s: float) -> None:
         """Forget what was answered; see whether the detector answers again."""
-        done = {q for q in self._asked if q.answer.done() and q.is_sent}
-        self._asked -= done
+        done = {q for q in self._in_flight if q.answer.done() and q.is_sent}
+        self._in_flight -= done
         for request in done:
             request.frame.release()
         for request in self._probes & done:
@@ -191,11 +191,11 @@ class DetectionScheduler:
             if isinstance(result, FaceblurError):
                 self.error = result
             elif now_s <= request.expires_s and self.is_blind:
-                self._see_again()
+                self._resume()
         self._probes -= done
         self._give_up(now_s)
 
-    def _see_again(self) -> None:
+    def _resume(self) -> None:
         """What the detector found is lost, so frames without a look of their own wait for one."""
         self.is_blind = False
         # While blind nothing stays here, so these have come after the look that was refused.
@@ -207,16 +207,16 @@ class DetectionScheduler:
 
     def _give_up(self, now_s: float) -> None:
         """Forget frames that the detector has lost."""
-        lost = {request for request in self._asked if now_s > request.lost_s}
+        lost = {request for request in self._in_flight if now_s > request.lost_s}
         if any(not request.is_sent for request in lost):
             # The call itself hangs.
             self._submitter.abandon_call()
         for request in lost:
             request.frame.release()
-        self._asked -= lost
+        self._in_flight -= lost
         self._probes -= lost
 
     def _drop(self, frame: RawFrame) -> None:
         self.dropped += 1
-        self._skipping = self._skipping or frame.canvas is not None
+        self._skipping = self._skipping or frame.model_input is not None
         frame.release()

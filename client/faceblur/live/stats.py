@@ -101,7 +101,7 @@ class CameraStats:
         frames_masked: Of these, how many have at least one face masked.
         frames_dropped: Frames left out since newer ones had come.
         frames_held: Frames that could not be checked and were therefore not shown.
-        frames_placeholder: Pictures without anything of the source (or repeats of a masked
+        frames_placeholder: Frames without anything of the source (or repeats of a masked
             frame) that were handed to the sinks instead.
         frames_out: All that was handed to the sinks: checked ones and placeholders.
         faces: Masks drawn, over all frames.
@@ -177,12 +177,12 @@ class Counters:
         self.delay = DelayMeter()
         self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
 
-    def arrived(self, arrived_s: float) -> None:
+    def count_arrival(self, arrived_s: float) -> None:
         """Count a frame that came."""
         self.frames_in += 1
         self._arrivals.append(arrived_s)
 
-    def handed_over(self, faces: int, arrived_s: float | None) -> None:
+    def count_output(self, faces: int, arrived_s: float | None) -> None:
         """Count a frame that went to the sinks, with so many masks; a placeholder never arrived."""
         if arrived_s is None:
             self.frames_placeholder += 1
@@ -234,7 +234,7 @@ class Status:
         logger.log(logging.DEBUG if muted else level, "%s", text)
 
 
-def unstarted(name: str, source: str, error: str) -> CameraStats:
+def unstarted_stats(name: str, source: str, error: str) -> CameraStats:
     """Of a camera that could not be started, and is tried again."""
     return CameraStats(
         name=name, state="starting", source=source, width=0, height=0, fps=0.0, frames_in=0,

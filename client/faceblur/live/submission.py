@@ -99,10 +99,10 @@ class _SubmitThread(threading.Thread):
             self._submit(request)
 
     def _submit(self, request: InFlight) -> None:
-        canvas = request.frame.canvas
-        assert canvas is not None
+        model_input = request.frame.model_input
+        assert model_input is not None
 
-        def answered(inner: Future[Detections]) -> None:
+        def pass_on(inner: Future[Detections]) -> None:
             error = inner.exception() if not inner.cancelled() else CancelledError()
             if error is not None:
                 request.answer.set_exception(error)
@@ -111,11 +111,11 @@ class _SubmitThread(threading.Thread):
             self._wake()
 
         try:
-            future = self._detector.submit([canvas], min_score=self._min_score)[0]
+            future = self._detector.submit([model_input], min_score=self._min_score)[0]
         except Exception as error:  # noqa: BLE001  it must not end this thread
             request.answer.set_exception(error)
             request.is_sent = True
             self._wake()
             return
         request.is_sent = True
-        future.add_done_callback(answered)
+        future.add_done_callback(pass_on)

@@ -233,7 +233,7 @@ def test_a_camera_that_comes_and_goes_does_not_fill_the_log(
     until(camera, shown(1))
     camera.stop()
     for state in ("degraded", "running") * 5:
-        camera._enter(state)
+        camera._status.enter(state)
     said = [text for text in caplog.messages if text.startswith("camera flaps is")]
     assert said == [
         f"camera flaps is {state}" for state in ("running", "stopped", "degraded", "running")
@@ -260,9 +260,9 @@ def test_a_slow_detector_costs_frames_and_not_delay(run: Run, detector: object) 
     class Slow(OneByOne):
         model = detector.model  # type: ignore[attr-defined]
 
-        def submit_one(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
+        def submit_one(self, model_input: ModelInput, *, min_score: float) -> Future[Detections]:
             time.sleep(0.35)
-            return detector.submit([canvas], min_score=min_score)[0]  # type: ignore[attr-defined]
+            return detector.submit([model_input], min_score=min_score)[0]  # type: ignore[attr-defined]
 
         def close(self) -> None: ...
 

@@ -47,7 +47,9 @@ class Detector(OneByOne):
 
     model = ModelInfo("none", "")
 
-    def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
+    def submit_one(
+        self, model_input: npt.NDArray[np.uint8], *, min_score: float
+    ) -> Future[Detections]:
         raise AssertionError
 
     def close(self) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 SLOT_BYTES: Final = 96 << 20
-"""What one slot can hold: an 8K frame in 4:2:0 and the canvas made of it. Memory is taken up only
-as far as it is written to, so a slot costs what its frames need."""
+"""What one slot can hold: an 8K frame in 4:2:0 and its model input. Memory is taken up only as far
+as it is written to, so a slot costs what its frames need."""
 
 
 class SharedFrames:

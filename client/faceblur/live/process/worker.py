@@ -44,7 +44,7 @@ class Warnings(logging.Handler):
         self._worker = worker
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`."""
+        """Send a record, without credentials and not longer than a line should be."""
         self._worker.link.send(kind="warning", text=redact(record.getMessage())[:1000])
 
 

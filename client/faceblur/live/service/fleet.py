@@ -17,7 +17,7 @@ from faceblur.live.camera import Camera
 from faceblur.live.config.config import _ANY
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.stats import HUNG_S, CameraStats, unstarted
+from faceblur.live.stats import HUNG_S, CameraStats, unstarted_stats
 from faceblur.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class _Member:
     def stats(self) -> CameraStats:
         """How it is, also when it could not even be started."""
         if self.camera is None or self.error:
-            return unstarted(self.options.name, self.options.source.label, self.error)
-        return _seen(self.camera)
+            return unstarted_stats(self.options.name, self.options.source.label, self.error)
+        return _stats_of(self.camera)
 
 
 class Fleet:
@@ -181,7 +181,7 @@ class Fleet:
         member.camera, member.error = camera, ""
 
 
-def _seen(camera: Camera) -> CameraStats:
+def _stats_of(camera: Camera) -> CameraStats:
     """What a camera says of itself, and what it cannot say: that it hangs."""
     stats, idle_s = camera.stats(), camera.idle_s
     if idle_s <= HUNG_S:
@@ -212,7 +212,7 @@ def _stop(members: Iterable[_Member], *, timeout_s: float) -> None:
 
 
 def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
-    """Equal for cameras that are set the same, down to the content of overlay pictures."""
+    """Equal for cameras that are set the same, down to the content of overlay images."""
     return (
         dataclasses.replace(camera, policy=_ANY),
         json.dumps(camera.policy.to_json(), sort_keys=True),

@@ -54,7 +54,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, thread, message and, if any, the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter`."""
+        """A record as one line of JSON."""
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         entry: dict[str, Any] = {
             "time": f"{seconds}.{int(record.msecs):03d}Z",

@@ -112,15 +112,15 @@ def _answer(child: WorkerProcess, deadline_s: float) -> tuple[bool, str]:
 
 def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> ProbeResult:
     try:
-        good, text = True, _tried(sink, deadline_s)
+        good, text = True, _try_target(sink, deadline_s)
     except (OSError, FaceblurError) as error:
         reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
         good, text = False, redact(reason)
     return ProbeResult(camera=camera.name, part="sink", label=sink.label, good=good, text=text)
 
 
-def _tried(sink: SinkOptions, deadline_s: float) -> str:
-    """What is known of a target without sending it a picture.
+def _try_target(sink: SinkOptions, deadline_s: float) -> str:
+    """What is known of a target without sending it a frame.
 
     Raises:
         OSError: It cannot work.

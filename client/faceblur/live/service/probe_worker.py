@@ -1,4 +1,4 @@
-"""Open one source, in a process of its own, and say what it is; it hands over no picture."""
+"""Open one source, in a process of its own, and say what it is; it hands over no frame."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from faceblur.live.sources.readers import SnapshotReader, StreamReader, open_rea
 
 
 def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
-    """Codec, size and rate of a source, after its first picture was decoded.
+    """Codec, size and rate of a source, after its first frame was decoded.
 
     Raises:
         InputError: It has none, or does not open.
     """
     reader = open_reader(options, hardware)
     if isinstance(reader, SnapshotReader):
-        first = next(iter(reader.pictures())).image
+        first = next(iter(reader.frames())).image
         return f"pictures of {first.width}x{first.height}, asked for every {options.interval_s:g} s"
     if not isinstance(reader, StreamReader):
-        picture = next(iter(reader.pictures()))
-        return f"test pattern, {picture.image.width}x{picture.image.height}, {options.fps:g} fps"
+        first = next(iter(reader.frames())).image
+        return f"test pattern, {first.width}x{first.height}, {options.fps:g} fps"
     try:
         with reader.open() as container:
             if not container.streams.video:
@@ -34,9 +34,9 @@ def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
                 raise InputError("it has no pictures that can be decoded")
             rate = stream.average_rate or stream.guessed_rate
             shown = f"{float(rate):.4g} fps" if rate else "fps unknown"
-            sound = ", with sound" if container.streams.audio else ""
+            audio = ", with sound" if container.streams.audio else ""
             codec = stream.codec_context.name
-            return f"{codec}, {image.width}x{image.height}, {shown}{sound}"
+            return f"{codec}, {image.width}x{image.height}, {shown}{audio}"
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError(str(reason)) from error

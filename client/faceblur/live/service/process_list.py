@@ -37,13 +37,13 @@ def hide_credentials() -> None:
     except (OSError, ValueError, IndexError) as error:
         logger.debug("cannot hide arguments: %s", error)
         return
-    shown = b"\0".join(_shown(text) for text in arguments.split(b"\0"))
+    shown = b"\0".join(_redact_argument(text) for text in arguments.split(b"\0"))
     size = end - start
     if shown != arguments and 0 < size == len(arguments):
         ctypes.memmove(start, shown.ljust(size, b"\0")[:size], size)
 
 
-def _shown(argument: bytes) -> bytes:
+def _redact_argument(argument: bytes) -> bytes:
     text = argument.decode(errors="replace")
     # An argument holds one address at most, so what is odd in a password does not end it.
     return redact(redact_address(text) if "://" in text else text).encode()

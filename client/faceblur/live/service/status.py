@@ -87,7 +87,7 @@ class ServiceStatus:
         return reasons
 
     def unready(self) -> list[str]:
-        """Why not every camera shows checked pictures."""
+        """Why not every camera shows checked frames."""
         reasons = []
         if self.detector_failure:
             reasons.append(f"detector: {self.detector_failure}")
@@ -141,10 +141,10 @@ def table(status: Mapping[str, Any], *, width: int = 160) -> str:
     ]
     if status["reload_error"]:
         head.append(f"the changed file was not taken: {' '.join(status['reload_error'].split())}")
-    return "\n".join(line[:width].rstrip() for line in [*head, *_aligned(rows)])
+    return "\n".join(line[:width].rstrip() for line in [*head, *_align(rows)])
 
 
-def _aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
+def _align(rows: Sequence[Mapping[str, str]]) -> list[str]:
     widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in HEADINGS}
 
     def line(cells: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Write a camera's sound beside its pictures: as it came, or encoded anew where it has to be."""
+"""Write a camera's audio beside its frames: as it came, or transcoded where it has to be."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 
 import av
 
-from faceblur.live.audio import SoundFormat, SoundPacket
+from faceblur.live.audio import AudioFormat, AudioPacket
 from faceblur.live.sinks.options import SinkOptions
 
 logger = logging.getLogger(__name__)
 
 RATE: Final = 48_000
-"""Samples a second of what is encoded anew."""
+"""Samples a second of what is transcoded."""
 
 _TRANSPORT_STREAM: Final = frozenset({"aac", "mp3", "ac3", "eac3"})
 _TAKES: Final = {
@@ -36,37 +36,37 @@ _ENCODERS: Final = {"whip": "libopus"}
 _ENCODER: Final = "aac"
 _BITS: Final = {1: 64_000, 2: 128_000}
 _MAX_DRIFT_S: Final = 0.1
-"""Sound that is encoded anew is counted in samples, as long as it is no further from its time."""
+"""Transcoded audio is counted in samples, as long as it is no further from its time."""
 
 
-class SoundTrack(Protocol):
-    """The sound of one open container."""
+class AudioTrack(Protocol):
+    """The audio of one open container."""
 
-    def write(self, packet: SoundPacket, start_s: float) -> None:
-        """Write a packet; `start_s` is the time of the container's first picture."""
+    def write(self, packet: AudioPacket, start_s: float) -> None:
+        """Write a packet; `start_s` is the time of the container's first frame."""
 
     def close(self) -> None:
         """Write what is left."""
 
 
-def takes_sound(options: SinkOptions) -> bool:
-    """Whether a sink has a place for sound at all."""
+def takes_audio(options: SinkOptions) -> bool:
+    """Whether a sink has a place for audio at all."""
     return options.kind in _TAKES
 
 
-def open_track(container: Any, format_: SoundFormat, options: SinkOptions) -> SoundTrack | None:
-    """Add a stream of sound to a container that is not yet written to.
+def open_track(container: Any, format_: AudioFormat, options: SinkOptions) -> AudioTrack | None:
+    """Add a stream of audio to a container that is not yet written to.
 
     Returns:
-        None, with a warning, if this sound cannot go there.
+        None, with a warning, if this audio cannot go there.
     """
     stack = ExitStack()
     try:
-        stream = stack.enter_context(format_.opened())
+        stream = stack.enter_context(format_.open())
         if _goes_as_it_is(stream, format_.codec, options):
-            return _Copied(container, stream, stack.pop_all(), options.label)
+            return _CopyTrack(container, stream, stack.pop_all(), options.label)
         name = _ENCODERS.get(options.kind, _ENCODER)
-        return _Recoded(container, stream, stack.pop_all(), name, options.label)
+        return _TranscodeTrack(container, stream, stack.pop_all(), name, options.label)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         stack.close()
         logger.warning("%s: goes without sound: %s: %s", options.label, format_.codec, error)
@@ -82,7 +82,7 @@ def _goes_as_it_is(stream: Any, codec: str, options: SinkOptions) -> bool:
     return True
 
 
-class _Copied:
+class _CopyTrack:
     """Packets as they came."""
 
     def __init__(self, container: Any, template: Any, opened: ExitStack, label: str) -> None:
@@ -93,8 +93,8 @@ class _Copied:
         self._pts = -1
         self._works = True
 
-    def write(self, packet: SoundPacket, start_s: float) -> None:
-        """See `SoundTrack`."""
+    def write(self, packet: AudioPacket, start_s: float) -> None:
+        """Write a packet, in the muxer's own steps of time."""
         if not self._works or packet.time_s < start_s:
             return
         # In the muxer's own steps, in which times have to rise.
@@ -108,17 +108,17 @@ class _Copied:
         try:
             self._container.mux(copy)
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-            # Sound that a muxer refuses must not hold up the pictures.
+            # Audio that a muxer refuses must not hold up the frames.
             self._works = False
             logger.warning("%s: goes on without sound: %s", self._label, error.strerror)
 
     def close(self) -> None:
-        """See `SoundTrack`."""
+        """Close the description of the stream."""
         self._opened.close()
 
 
-class _Recoded:
-    """Packets decoded and encoded anew."""
+class _TranscodeTrack:
+    """Packets decoded and encoded again."""
 
     def __init__(
         self, container: Any, template: Any, opened: ExitStack, name: str, label: str
@@ -138,8 +138,8 @@ class _Recoded:
         self._shift: int | None = None
         self._works = True
 
-    def write(self, packet: SoundPacket, start_s: float) -> None:
-        """See `SoundTrack`."""
+    def write(self, packet: AudioPacket, start_s: float) -> None:
+        """Decode a packet, and write what the encoder makes of it."""
         time_s = packet.time_s - start_s
         if not self._works or time_s < 0:
             return
@@ -156,14 +156,14 @@ class _Recoded:
             self._container.mux(each)
 
     def close(self) -> None:
-        """See `SoundTrack`."""
+        """Write what the encoder still holds."""
         if self._shift is not None and self._works:
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
         self._opened.close()
 
     def _encode(self, data: bytes, start: int) -> Iterator[Any]:
-        """Encode a packet whose sound begins at a sample, counted from the first picture."""
+        """Encode a packet whose audio begins at a sample, counted from the first frame."""
         frames = self._decoder.decode(av.Packet(data))
         expected = self._taken + self._fifo.samples + (self._shift or 0)
         if self._shift is None or abs(start - expected) > _MAX_DRIFT_S * RATE:
@@ -171,8 +171,8 @@ class _Recoded:
             self._shift = max(self._shift or 0, start - self._taken - self._fifo.samples)
         for frame in frames:
             frame.pts = None
-            for sound in self._resampler.resample(frame):
-                self._fifo.write(sound)
+            for audio in self._resampler.resample(frame):
+                self._fifo.write(audio)
         size = self._stream.codec_context.frame_size or 960
         while (whole := self._fifo.read(size)) is not None:
             whole.pts, whole.time_base = self._taken + self._shift, Fraction(1, RATE)

@@ -1,4 +1,4 @@
-"""Encode pictures into a container, and put the sound beside them."""
+"""Encode frames into a container, and put the audio beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import av
 
-from faceblur.live.audio import SoundFormat, SoundPacket
+from faceblur.live.audio import AudioFormat, AudioPacket
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.audio_track import open_track
 from faceblur.live.sinks.options import SinkOptions
@@ -33,7 +33,7 @@ _X264: Final = {
 }
 _I_FRAME: Final = 1
 _GOP: Final = 60
-"""Pictures from one key frame to the next where an encoder goes by its own count."""
+"""Frames from one key frame to the next where an encoder goes by its own count."""
 
 
 class Encoder:
@@ -41,9 +41,9 @@ class Encoder:
 
     Args:
         container: To add the stream to.
-        format_: Of the pictures to come.
+        format_: Of the frames to come.
         options: Which encoder, and how.
-        sound: Of the camera; goes into a stream of its own.
+        audio: Of the camera; goes into a stream of its own.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Encoder:
         format_: FrameFormat,
         options: SinkOptions,
         *,
-        sound: SoundFormat | None = None,
+        audio: AudioFormat | None = None,
     ) -> None:
         self._container = container
         self._keyframe_s = options.keyframe_s
@@ -73,10 +73,10 @@ class Encoder:
         context.sample_aspect_ratio = format_.aspect
         context.colorspace = format_.matrix
         context.color_range = 2 if format_.full_range else 1
-        self._track = None if sound is None else open_track(container, sound, options)
+        self._track = None if audio is None else open_track(container, audio, options)
 
     def write(self, image: av.VideoFrame, time_s: float) -> None:
-        """Encode a picture and write what comes out."""
+        """Encode a frame and write what comes out."""
         if self._start_s is None:
             self._start_s = time_s
         self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
@@ -91,10 +91,10 @@ class Encoder:
         for packet in self._stream.encode(image):
             self._container.mux(packet)
 
-    def write_sound(self, packets: Iterable[SoundPacket]) -> None:
-        """Write sound that belongs to the pictures so far; what came before the first is left out.
+    def write_audio(self, packets: Iterable[AudioPacket]) -> None:
+        """Write audio that belongs to the frames so far; what came before the first is left out.
 
-        It never waits for pictures, nor they for it, except that a muxer puts both in order.
+        It never waits for frames, nor they for it, except that a muxer puts both in order.
         """
         if self._track is not None and self._start_s is not None:
             for packet in packets:
@@ -110,7 +110,7 @@ class Encoder:
 
     @property
     def duration_s(self) -> float:
-        """From the first picture to the latest."""
+        """From the first frame to the latest."""
         return float(max(self._pts, 0) * CLOCK)
 
 

@@ -1,4 +1,4 @@
-"""MJPEG over HTTP: a picture stream that any browser shows."""
+"""MJPEG over HTTP, which any browser shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOCKET_TIMEOUT_S: Final = 10.0
 
 
 class MjpegWriter:
-    """Serves the newest picture to every viewer, each at the pace it takes."""
+    """Serves the newest frame to every viewer, each at the pace it takes."""
 
     def __init__(self, options: SinkOptions) -> None:
         """Listen.
@@ -34,7 +34,7 @@ class MjpegWriter:
         newest = self._newest
 
         class Handler(_Handler):
-            pictures = newest
+            latest = newest
 
         class Server(ThreadingHTTPServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -50,25 +50,25 @@ class MjpegWriter:
         self._thread.start()
 
     def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.writer.Writer`."""
+        """Encode a frame if there is a viewer, and have it sent to all of them."""
         if not self._newest.viewers:
             return
         format_ = output.format
         planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
-        picture = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
-        done, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+        image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+        done, jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
         if done:
             self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
 
     def close(self) -> None:
-        """See `faceblur.live.sinks.writer.Writer`."""
+        """Send the viewers away, and stop listening."""
         self._newest.put(None)
         self._server.shutdown()
         self._server.server_close()
 
 
 class _Newest:
-    """The newest picture, and those who wait for it."""
+    """The newest frame, and those who wait for it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -91,7 +91,7 @@ class _Newest:
             return True
 
     def after(self, number: int) -> tuple[int, bytes | None]:
-        """Wait for a picture after that number; None at the end."""
+        """Wait for a frame after that number; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._number > number)
             return self._number, self._jpeg
@@ -103,14 +103,14 @@ class _Newest:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    pictures: _Newest
+    latest: _Newest
     timeout = _SOCKET_TIMEOUT_S
     server_version = "faceblur"
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Send pictures until the viewer goes."""
-        if not self.pictures.join(1):
+        """Send frames until the viewer goes."""
+        if not self.latest.join(1):
             self.send_error(503, "too many viewers")
             return
         try:
@@ -118,19 +118,19 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         finally:
-            self.pictures.join(-1)
+            self.latest.join(-1)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: addresses of viewers are nobody's business."""
 
     def _stream(self) -> None:
-        number = self.pictures.number
+        number = self.latest.number
         self.send_response(200)
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         while True:
-            number, jpeg = self.pictures.after(number)
+            number, jpeg = self.latest.after(number)
             if jpeg is None:
                 return
             head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"

@@ -1,4 +1,4 @@
-"""Where masked pictures go, parsed from one line of text."""
+"""Where masked frames go, parsed from one line of text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class SinkOptions:
-    """One place that masked pictures go to.
+    """One place that masked frames go to.
 
     Attributes:
         kind: What it is.

@@ -1,4 +1,4 @@
-"""Fit pictures of one size into another."""
+"""Fit frames of one size into another."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from faceblur.video.frames import SCALER_THREADS
 
 
 class FrameScaler:
-    """Fits pictures into a given format: as large as they go, with black beside them."""
+    """Fits frames into a given format: as large as they go, with black beside them."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def fit(self, samples: Bytes, source: FrameFormat, target: FrameFormat) -> av.VideoFrame:
-        """The picture in the target's format; on the samples themselves if that is theirs."""
+        """The frame in the target's format; on the samples themselves if that is theirs."""
         image = source.image(samples)
         if source == target:
             return image
@@ -38,21 +38,21 @@ class FrameScaler:
             dst_color_range=2 if target.full_range else 1,
             threads=SCALER_THREADS,
         )
-        canvas = av.VideoFrame(target.width, target.height, "yuv420p")
+        padded = av.VideoFrame(target.width, target.height, "yuv420p")
         black = (0 if target.full_range else 16, 128, 128)
         left = ((target.width - width) // 2) & ~1
         top = ((target.height - height) // 2) & ~1
         for plane, fill, part, step in zip(
-            _rows(canvas), black, _rows(small), (1, 2, 2), strict=True
+            _rows(padded), black, _rows(small), (1, 2, 2), strict=True
         ):
             plane[:] = fill
             y, x = top // step, left // step
             plane[y : y + height // step, x : x + width // step] = part[
                 : height // step, : width // step
             ]
-        canvas.colorspace = target.matrix
-        canvas.color_range = 2 if target.full_range else 1
-        return canvas
+        padded.colorspace = target.matrix
+        padded.color_range = 2 if target.full_range else 1
+        return padded
 
 
 def _rows(image: av.VideoFrame) -> Iterator[Bytes]:

@@ -49,7 +49,7 @@ class SegmentWriter(EncodedWriter):
     def _must_reopen(self, output: Output) -> bool:
         assert self._encoder is not None
         is_full = self._encoder.duration_s >= self._options.segment_s
-        return is_full or (output.format, output.sound) != (self._format, self._sound)
+        return is_full or (output.format, output.audio) != (self._format, self._audio)
 
     def _finish_target(self) -> None:
         """Let the file appear."""
@@ -88,7 +88,7 @@ class SegmentWriter(EncodedWriter):
 
 
 def _delete_empty(part: Path) -> None:
-    """Delete a file that was left unfinished before there was a picture in it."""
+    """Delete a file that was left unfinished before there was a frame in it."""
     with contextlib.suppress(OSError):
         with part.open("rb") as file:
             if _FRAGMENT in file.read(_HEAD_BYTES):

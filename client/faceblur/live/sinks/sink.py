@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from faceblur.detection.repeats import Repeats, kind_of
-from faceblur.live.audio import SoundFormat, SoundPacket, SoundQueue, put
+from faceblur.live.audio import AudioFormat, AudioPacket, AudioQueue, put
 from faceblur.live.frames import SafeFrame
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.process.child import START_S, WorkerProcess, no_child
 from faceblur.live.process.messages import LinkClosedError, Message, MessageSocket
-from faceblur.live.sinks.audio_track import takes_sound
+from faceblur.live.sinks.audio_track import takes_audio
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
 from faceblur.redaction import redact
@@ -49,10 +49,10 @@ class Sink:
         self._opened = 0
         self._error = ""
         self._state: SinkState = "starting"
-        self._takes_sound = takes_sound(options)
-        self._sound: SoundFormat | None = None
-        self._sound_sent: SoundFormat | None = None
-        self._waiting = SoundQueue()
+        self._takes_audio = takes_audio(options)
+        self._audio: AudioFormat | None = None
+        self._audio_sent: AudioFormat | None = None
+        self._waiting = AudioQueue()
         self.quit = False
 
     @property
@@ -66,10 +66,10 @@ class Sink:
             return self._retry_s
         return self._limit_s()
 
-    def hear(self, sound: SoundFormat | None, packets: Sequence[SoundPacket]) -> None:
-        """Take in sound; it goes along with the frames that are offered next."""
-        if self._takes_sound:
-            self._sound = sound
+    def add_audio(self, audio: AudioFormat | None, packets: Sequence[AudioPacket]) -> None:
+        """Take in audio; it goes along with the frames that are offered next."""
+        if self._takes_audio:
+            self._audio = audio
             self._waiting.add(packets)
 
     def offer(self, frame: SafeFrame, now_s: float) -> None:
@@ -83,17 +83,17 @@ class Sink:
         slot, format_ = self._free.popleft(), frame.format
         memory = child.ring.slot(slot)
         memory[: format_.size_bytes] = frame.samples
-        sound = put(self._waiting.take(), memory[format_.size_bytes :])
+        audio = put(self._waiting.take(), memory[format_.size_bytes :])
         self._sent[slot] = (now_s, frame.arrived_s)
         try:
-            self._announce_sound(child)
+            self._announce_audio(child)
             child.link.send(
                 kind="frame",
                 slot=slot,
                 **format_.to_message(),
                 time_s=frame.time_s,
                 arrived_s=frame.arrived_s,
-                sound=sound,
+                audio=audio,
             )
         except LinkClosedError:
             self._fail(f"{self._options.label}: {child.how_it_ended()}", now_s)
@@ -111,7 +111,7 @@ class Sink:
             self._fail(f"{self._options.label}: {self._child.how_it_ended()}", now_s)
             return
         for message in messages:
-            if not self._heed(message, now_s):
+            if not self._handle(message, now_s):
                 return
         if now_s > self._limit_s():
             what = "does not take frames" if self._has_written else "does not open"
@@ -143,7 +143,7 @@ class Sink:
             except LinkClosedError:
                 return
             for message in messages:
-                if not self._heed(message, now_s):
+                if not self._handle(message, now_s):
                     return
 
     def close(self) -> None:
@@ -165,12 +165,12 @@ class Sink:
             last_error=self._error,
         )
 
-    def _announce_sound(self, child: WorkerProcess) -> None:
-        """Say what the sound is like, if the child does not know."""
-        sound = self._sound
-        if sound is not None and sound != self._sound_sent:
-            child.link.send(kind="sound", **sound.to_message())
-            self._sound_sent = sound
+    def _announce_audio(self, child: WorkerProcess) -> None:
+        """Say what the audio is like, if the child does not know."""
+        audio = self._audio
+        if audio is not None and audio != self._audio_sent:
+            child.link.send(kind="audio", **audio.to_message())
+            self._audio_sent = audio
 
     def _open(self, now_s: float) -> None:
         try:
@@ -182,7 +182,7 @@ class Sink:
             return
         self._free = deque(range(SLOTS))
         self._sent.clear()
-        self._sound_sent = None
+        self._audio_sent = None
         self._waiting.clear()
         self._opened += 1
         self._opened_s = now_s
@@ -199,7 +199,7 @@ class Sink:
             return oldest_s + self._options.write_timeout_s
         return oldest_s + self._options.open_timeout_s + START_S
 
-    def _heed(self, message: Message, now_s: float) -> bool:
+    def _handle(self, message: Message, now_s: float) -> bool:
         """Act on a message; whether the child lives on."""
         kind, text = message.get("kind"), redact(str(message.get("text", "")))
         if kind == "written" and message.get("slot") in self._sent:

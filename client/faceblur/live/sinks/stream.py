@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import av
 
-from faceblur.live.audio import SoundFormat
+from faceblur.live.audio import AudioFormat
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.encoder import INTERLEAVE
 from faceblur.live.sinks.options import SinkOptions
@@ -73,20 +73,20 @@ class StreamWriter(EncodedWriter):
         if shutil.disk_usage(folder).free < ROOM_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _start(self, format_: FrameFormat, sound: SoundFormat | None) -> None:
+    def _start(self, format_: FrameFormat, audio: AudioFormat | None) -> None:
         try:
-            super()._start(format_, sound)
+            super()._start(format_, audio)
             self._target.start_encoding()
         except (ConnectionError, TimeoutError):
             raise
         except (av.error.FFmpegError, OSError) as error:
-            if sound is None:
+            if audio is None:
                 raise
             # Frames are worth more than audio: perhaps it is what the other side does not take.
             self._target = self._encoder = None
             self._start(format_, None)
             logger.warning(
-                "%s: goes without sound: %s: %s", self._options.label, sound.codec, error
+                "%s: goes without sound: %s: %s", self._options.label, audio.codec, error
             )
             return
         if self._options.kind in _MUXERS:

@@ -1,4 +1,4 @@
-"""Push pictures by WebRTC to a media server (WHIP, RFC 9725).
+"""Push frames by WebRTC to a media server (WHIP, RFC 9725).
 
 Through aiortc: FFmpeg's own muxer does not get through the DTLS handshake with OpenSSL where FFmpeg
 was built with GnuTLS, as PyAV's is.
@@ -48,7 +48,7 @@ class WhipWriter(EncodedWriter):
 
     def open_target(self) -> _Session:
         """Connect to the server."""
-        return _Session(self._options, with_sound=self._sound is not None)
+        return _Session(self._options, with_audio=self._audio is not None)
 
     def _check_target(self) -> None:
         if self._target is not None and self._target.has_failed:
@@ -87,16 +87,16 @@ class _Session:
     """A connection to a server, which an encoder takes for a container.
 
     Raises:
-        OutputError: The server does not take the pictures in time.
+        OutputError: The server does not take the frames in time.
     """
 
-    def __init__(self, options: SinkOptions, *, with_sound: bool) -> None:
+    def __init__(self, options: SinkOptions, *, with_audio: bool) -> None:
         self._options = options
         self._url, self._headers = _request(options.target)
         self._resource = ""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="faceblur-whip", daemon=True).start()
-        kinds = ("video", "audio") if with_sound else ("video",)
+        kinds = ("video", "audio") if with_audio else ("video",)
         try:
             self._wait(self._connect(kinds), options.open_timeout_s)
         except (OSError, ValueError, FutureTimeoutError, TimeoutError) as error:
@@ -110,7 +110,7 @@ class _Session:
         return self._connection.connectionState != "connected"
 
     def add_stream(self, codec: str, **settings: Any) -> _Stream:
-        """See `av.container.OutputContainer.add_stream`."""
+        """Add a stream, as an output container of PyAV does."""
         context: Any = av.CodecContext.create(codec, "w")
         context.options = settings.pop("options", {})
         if context.type == "audio":
@@ -119,7 +119,7 @@ class _Session:
         return _Stream(context, self._tracks[context.type])
 
     def mux(self, packet: tuple[_Track, Any]) -> None:
-        """See `av.container.OutputContainer.mux`."""
+        """Send a packet, as an output container of PyAV writes one."""
         track, data = packet
         self._loop.call_soon_threadsafe(track.put, data)
 

@@ -16,14 +16,14 @@ _QUIT_KEYS: Final = (ord("q"), ord("Q"), 27)
 
 
 class WindowWriter:
-    """Shows every picture; `q`, Escape or closing the window ends the camera."""
+    """Shows every frame; `q`, Escape or closing the window ends the camera."""
 
     def __init__(self) -> None:
         self._is_open = False
         self._meter = _Meter()
 
     def write(self, output: Output) -> None:
-        """See `faceblur.live.sinks.writer.Writer`.
+        """Show a frame; opens the window with the first one.
 
         Raises:
             OutputError: There is no screen, or this OpenCV cannot show windows.
@@ -36,9 +36,9 @@ class WindowWriter:
                 cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
                 cv2.resizeWindow(_TITLE, format_.width, format_.height)
                 self._is_open = True
-            picture = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
-            self._meter.write_on(picture, output)
-            cv2.imshow(_TITLE, picture)
+            image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+            self._meter.write_on(image, output)
+            cv2.imshow(_TITLE, image)
             key = cv2.waitKey(1) & 0xFF
             gone = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error as error:
@@ -50,7 +50,7 @@ class WindowWriter:
             raise ViewerLeftError
 
     def close(self) -> None:
-        """See `faceblur.live.sinks.writer.Writer`."""
+        """Close the window."""
         if self._is_open:
             cv2.destroyAllWindows()
 
@@ -61,7 +61,7 @@ class _Meter:
     def __init__(self) -> None:
         self._shown: deque[float] = deque(maxlen=30)
 
-    def write_on(self, picture: Any, output: Output) -> None:
+    def write_on(self, image: Any, output: Output) -> None:
         now_s = time.monotonic()
         self._shown.append(now_s)
         elapsed_s = now_s - self._shown[0]
@@ -70,4 +70,4 @@ class _Meter:
             text += f"  {1000 * (now_s - output.arrived_s):.0f} ms"
         place = (8, output.format.height - 10)
         for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width)
+            cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width)

@@ -6,7 +6,7 @@ import os
 import sys
 
 from faceblur.errors import OutputError
-from faceblur.live.audio import SoundFormat, get
+from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.process.messages import Message
 from faceblur.live.process.worker import WorkerContext, run
@@ -53,7 +53,7 @@ def work(worker: WorkerContext) -> None:
     """Write until told to finish."""
     options: SinkOptions = worker.settings
     writer = open_writer(options)
-    sound: SoundFormat | None = None
+    audio: AudioFormat | None = None
     while True:
         worker.link.wait()
         for message in worker.link.receive():
@@ -61,18 +61,18 @@ def work(worker: WorkerContext) -> None:
                 writer.close()
                 worker.link.send(kind="finished")
                 return
-            if message["kind"] == "sound":
-                sound = SoundFormat.from_message(message)
+            if message["kind"] == "audio":
+                audio = AudioFormat.from_message(message)
                 continue
             try:
-                writer.write(_output(worker, message, sound))
+                writer.write(_output(worker, message, audio))
             except ViewerLeftError:
                 worker.link.send(kind="quit")
                 return
             worker.link.send(kind="written", slot=message["slot"])
 
 
-def _output(worker: WorkerContext, message: Message, sound: SoundFormat | None) -> Output:
+def _output(worker: WorkerContext, message: Message, audio: AudioFormat | None) -> Output:
     format_ = FrameFormat.from_message(message)
     memory = worker.ring.slot(message["slot"])
     return Output(
@@ -80,8 +80,8 @@ def _output(worker: WorkerContext, message: Message, sound: SoundFormat | None) 
         memory[: format_.size_bytes],
         message["time_s"],
         message["arrived_s"],
-        sound,
-        get(message["sound"], memory[format_.size_bytes :]),
+        audio,
+        get(message["audio"], memory[format_.size_bytes :]),
     )
 
 

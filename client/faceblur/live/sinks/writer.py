@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import av
 
 from faceblur.errors import OutputError
-from faceblur.live.audio import SoundFormat, SoundPacket, SoundQueue
+from faceblur.live.audio import AudioFormat, AudioPacket, AudioQueue
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.sinks.encoder import Encoder
 from faceblur.live.sinks.options import SinkOptions
@@ -18,27 +18,27 @@ from faceblur.live.sinks.scaling import FrameScaler
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One picture to write.
+    """One frame to write.
 
     Attributes:
         format: Of the samples.
         samples: uint8, as `FrameFormat` says; only valid during the call.
         time_s: When it is shown; rises.
-        arrived_s: When it came from the camera; None if it stands for pictures that are not shown.
-        sound: What the camera's sound is like; None without any.
-        packets: Sound that has come since the picture before, of about this time.
+        arrived_s: When it came from the camera; None if it stands for frames that are not shown.
+        audio: What the camera's audio is like; None without any.
+        packets: Audio that has come since the frame before, of about this time.
     """
 
     format: FrameFormat
     samples: Bytes
     time_s: float
     arrived_s: float | None
-    sound: SoundFormat | None = None
-    packets: Sequence[SoundPacket] = ()
+    audio: AudioFormat | None = None
+    packets: Sequence[AudioPacket] = ()
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether it stands for pictures that are not shown."""
+        """Whether it stands for frames that are not shown."""
         return self.arrived_s is None
 
 
@@ -47,10 +47,10 @@ class ViewerLeftError(Exception):
 
 
 class Writer(Protocol):
-    """A sink of pictures."""
+    """A sink of frames."""
 
     def write(self, output: Output) -> None:
-        """Write one picture; opens the sink with the first one.
+        """Write one frame; opens the sink with the first one.
 
         Raises:
             OutputError: It cannot be written.
@@ -64,10 +64,10 @@ class NullWriter:
     """Takes everything and keeps nothing; for measuring."""
 
     def write(self, output: Output) -> None:
-        """See `Writer`."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """See `Writer`."""
+        """Do nothing."""
 
 
 class EncodedWriter:
@@ -84,8 +84,8 @@ class EncodedWriter:
         self._target: Any = None
         self._encoder: Encoder | None = None
         self._format: FrameFormat | None = None
-        self._sound: SoundFormat | None = None
-        self._waiting = SoundQueue()
+        self._audio: AudioFormat | None = None
+        self._waiting = AudioQueue()
         self._is_provisional = True
         """Nothing but placeholders was written to the target."""
 
@@ -111,17 +111,17 @@ class EncodedWriter:
         try:
             self._check_target()
             if self._encoder is None:
-                self._format, self._sound, self._is_provisional = output.format, output.sound, True
-                self._start(output.format, output.sound)
+                self._format, self._audio, self._is_provisional = output.format, output.audio, True
+                self._start(output.format, output.audio)
             assert self._encoder is not None
             assert self._format is not None
             self._is_provisional &= output.is_placeholder
             image = self._scaler.fit(output.samples, output.format, self._format)
             self._encoder.write(image, output.time_s)
-            self._encoder.write_sound(self._waiting.until(output.time_s))
+            self._encoder.write_audio(self._waiting.until(output.time_s))
         except (av.error.FFmpegError, OSError) as error:
             self._abandon_target()
-            raise failed(self._options, error) from error
+            raise output_error(self._options, error) from error
 
     def close(self) -> None:
         """Write what the encoder still holds, and close the target.
@@ -140,15 +140,15 @@ class EncodedWriter:
             self._finish_target()
         except (av.error.FFmpegError, OSError) as error:
             self._abandon_target()
-            raise failed(self._options, error) from error
+            raise output_error(self._options, error) from error
 
     def _must_reopen(self, output: Output) -> bool:
         fits = output.format == self._format or output.is_placeholder
-        return output.sound != self._sound or (self._is_provisional and not fits)
+        return output.audio != self._audio or (self._is_provisional and not fits)
 
-    def _start(self, format_: FrameFormat, sound: SoundFormat | None) -> None:
+    def _start(self, format_: FrameFormat, audio: AudioFormat | None) -> None:
         self._target = self.open_target()
-        self._encoder = Encoder(self._target, format_, self._options, sound=sound)
+        self._encoder = Encoder(self._target, format_, self._options, audio=audio)
 
     def _check_target(self) -> None:
         """Raise for what the target does not say by itself. Does nothing here."""
@@ -160,7 +160,7 @@ class EncodedWriter:
         """Clean up after a target that failed. Does nothing here: the sink's process ends."""
 
 
-def failed(options: SinkOptions, error: BaseException) -> OutputError:
+def output_error(options: SinkOptions, error: BaseException) -> OutputError:
     """What to say when FFmpeg does not go on."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return OutputError(f"{options.label}: {reason}")

@@ -1,4 +1,4 @@
-"""When the pictures of a stream are shown."""
+"""When the frames of a stream are shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StreamClock:
     is absent; so it is followed as long as it stays near the arrivals.
 
     Attributes:
-        offset_s: What to add to the stream's times; None before the first picture.
+        offset_s: What to add to the stream's times; None before the first frame.
     """
 
     def __init__(self, *, paced: bool) -> None:

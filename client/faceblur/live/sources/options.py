@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from, parsed from one line of text."""
+"""Where a camera's frames come from, parsed from one line of text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESSES: Final[dict[str, SourceKind]] = {
     "rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "rtmp", "rtmps": "rtmp", "rtmpe": "rtmp",
     "rtmpt": "rtmp", "http": "mjpeg", "https": "mjpeg",
 }  # fmt: skip
-_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SOURCES_HINT: Final = (
     "give 0 or /dev/video0 for a webcam, rtsp://…, rtmp://…, http://…/stream.m3u8 (HLS), "
     "http://… (MJPEG), http://…/snap.jpg or snapshot:http://… (single pictures), "
@@ -30,7 +30,7 @@ SOURCES_HINT: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """One source of pictures.
+    """One source of frames.
 
     Attributes:
         kind: What it is.
@@ -40,11 +40,11 @@ class SourceOptions:
         open_timeout_s: Seconds in which the first frame must have come.
         stall_timeout_s: Seconds without a new frame after which a stream counts as frozen and is
             opened anew; for snapshots on top of `interval_s`.
-        interval_s: For snapshots: seconds from asking for one picture to asking for the next.
+        interval_s: For snapshots: seconds from asking for one image to asking for the next.
         loop: For files: start again at the end. A file that does not loop ends its camera.
         size: Width and height, pixels: of a test pattern, or what to ask a webcam for.
         fps: Frames per second: of a test pattern, or what to ask a webcam for.
-        face: For test patterns: a picture that moves across it.
+        face: For test patterns: an image that moves across it.
     """
 
     kind: SourceKind
@@ -123,7 +123,7 @@ def parse_source(text: str) -> SourceOptions:
         path = parse_address(text).path.lower()
         if kind == "mjpeg" and path.endswith((".m3u8", ".m3u")):
             kind = "hls"
-        elif kind == "mjpeg" and path.endswith(_PICTURES):
+        elif kind == "mjpeg" and path.endswith(_IMAGES):
             kind = "snapshot"
         return SourceOptions(kind=kind, url=text)
     if scheme.partition("?")[0] == "testpattern":

@@ -1,4 +1,4 @@
-"""Read pictures from a source, in the source's process."""
+"""Read frames from a source, in the source's process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import av
 
 from faceblur.errors import InputError
-from faceblur.live.sources.audio_tap import SoundTap
+from faceblur.live.sources.audio_tap import AudioTap
 from faceblur.live.sources.clock import StreamClock
 from faceblur.live.sources.hardware import accelerator, own_decoder
 from faceblur.live.sources.options import HardwareDecoding, SourceOptions
@@ -43,16 +43,16 @@ class DecodedFrame:
 
 
 class Reader(Protocol):
-    """A source of pictures.
+    """A source of frames.
 
     Attributes:
-        sound: What is heard meanwhile; None where nothing is listened to.
+        audio: Collects the audio meanwhile; None where none is captured.
     """
 
-    sound: SoundTap | None
+    audio: AudioTap | None
 
-    def pictures(self) -> Iterator[DecodedFrame]:
-        """All pictures, as they come, until the source ends.
+    def frames(self) -> Iterator[DecodedFrame]:
+        """All frames, as they come, until the source ends.
 
         Raises:
             InputError: It cannot be read, or not any further.
@@ -60,26 +60,26 @@ class Reader(Protocol):
 
 
 def open_reader(
-    options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+    options: SourceOptions, hardware: HardwareDecoding, *, capture_audio: bool = False
 ) -> Reader:
-    """The reader for a source; it opens it when the first picture is asked for."""
+    """The reader for a source; it opens it when the first frame is asked for."""
     if options.kind == "testpattern":
         return PatternReader(options)
     if options.kind == "snapshot":
         return SnapshotReader(options)
-    return StreamReader(options, hardware, listen=listen)
+    return StreamReader(options, hardware, capture_audio=capture_audio)
 
 
 class SnapshotReader:
-    """Single pictures, asked for again and again."""
+    """Single images, asked for again and again."""
 
-    sound: SoundTap | None = None
+    audio: AudioTap | None = None
 
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
 
-    def pictures(self) -> Iterator[DecodedFrame]:
-        """See `Reader`."""
+    def frames(self) -> Iterator[DecodedFrame]:
+        """New images, one after the other; see `Snapshots`."""
         # Pillow: only where it is needed.
         from faceblur.live.sources.snapshots import Snapshots
 
@@ -89,16 +89,16 @@ class SnapshotReader:
 
 
 class PatternReader:
-    """A moving picture that needs no camera."""
+    """A moving test pattern, which needs no camera."""
 
-    sound: SoundTap | None = None
+    audio: AudioTap | None = None
 
     def __init__(self, options: SourceOptions) -> None:
         self._pattern = TestPattern(options.size or (640, 360), face=options.face)
         self._fps = options.fps or 15.0
 
-    def pictures(self) -> Iterator[DecodedFrame]:
-        """See `Reader`."""
+    def frames(self) -> Iterator[DecodedFrame]:
+        """The pattern at its pace, for ever."""
         start_s = time.monotonic()
         number = 0
         while True:
@@ -114,15 +114,15 @@ class StreamReader:
     """Whatever FFmpeg opens: networks, devices, files."""
 
     def __init__(
-        self, options: SourceOptions, hardware: HardwareDecoding, *, listen: bool = False
+        self, options: SourceOptions, hardware: HardwareDecoding, *, capture_audio: bool = False
     ) -> None:
         self._options = options
         self._hardware = hardware
         self._clock = StreamClock(paced=options.kind in _PACED)
-        self.sound = SoundTap(self._clock) if listen else None
+        self.audio = AudioTap(self._clock) if capture_audio else None
 
-    def pictures(self) -> Iterator[DecodedFrame]:
-        """See `Reader`."""
+    def frames(self) -> Iterator[DecodedFrame]:
+        """Decode what comes until the stream ends; a file that loops begins again."""
         while True:
             try:
                 with self.open() as container:
@@ -140,13 +140,13 @@ class StreamReader:
         stream = container.streams.video[0]
         # Threads that work on several frames would keep each back for as many.
         stream.thread_type = "SLICE"
-        sound = None if self.sound is None else self.sound.open(container, self._options.label)
+        audio = None if self.audio is None else self.audio.open(container, self._options.label)
         decoder = own_decoder(stream, self._hardware)
         arrivals: dict[int, float] = {}
-        for packet in container.demux(*(each for each in (stream, sound) if each is not None)):
+        for packet in container.demux(*(each for each in (stream, audio) if each is not None)):
             if packet.stream is not stream:
-                assert self.sound is not None
-                self.sound.hear(packet)
+                assert self.audio is not None
+                self.audio.add(packet)
                 continue
             arrived_s = time.monotonic()
             if packet.pts is not None:
@@ -160,9 +160,9 @@ class StreamReader:
                 frame_arrived_s = arrivals.get(frame.pts or -1, arrived_s)
                 arrivals = {pts: at for pts, at in arrivals.items() if pts > (frame.pts or 0)}
                 if not frame.is_corrupt:
-                    yield self._timed(frame, frame_arrived_s, stream)
+                    yield self._stamp(frame, frame_arrived_s, stream)
 
-    def _timed(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> DecodedFrame:
+    def _stamp(self, frame: av.VideoFrame, arrived_s: float, stream: Any) -> DecodedFrame:
         own_s = frame.time
         time_s = self._clock.time_s(own_s, arrived_s)
         if self._clock.paced:

@@ -1,4 +1,4 @@
-"""Cameras that give one picture at a time: fetched over HTTP again and again."""
+"""Cameras that give one image at a time: fetched over HTTP again and again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from faceblur.image.pixels import hide_transparent, oriented
 from faceblur.live.sources.options import SourceOptions
 
 MAX_BYTES: Final = 32 << 20
-"""A picture that takes more is none of a camera."""
+"""An image that takes more is none of a camera."""
 MAX_PIXELS: Final = 7680 * 4320
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
 _PIECE: Final = 1 << 16
@@ -34,7 +34,7 @@ _REFUSED: Final = (400, 401, 403, 404, 405, 410)
 
 
 class Snapshots:
-    """Asks for a picture every so often, and gives out those that are new.
+    """Asks for an image every so often, and gives out those that are new.
 
     Args:
         options: Of a source of the kind "snapshot".
@@ -46,12 +46,12 @@ class Snapshots:
         self._options = options
         self._url = urlunsplit((url.scheme, host, url.path or "/", url.query, ""))
         self._opener = _opener(self._url, unquote(url.username or ""), unquote(url.password or ""))
-        self._seen = b""
+        self._last_digest = b""
 
     def images(self) -> Iterator[av.VideoFrame]:
-        """New pictures as they come, at most one every `interval_s`.
+        """New images as they come, at most one every `interval_s`.
 
-        What cannot be fetched, is no picture or is the same picture again is left out; the camera
+        What cannot be fetched, is no image or is the same image again is left out; the camera
         counts as frozen when there is none but such for `stall_timeout_s`.
 
         Raises:
@@ -66,7 +66,7 @@ class Snapshots:
                 image = self._new()
             except (OSError, HTTPException, InputError, ValueError) as error:
                 image, failure = None, _reason(error)
-                if _is_final(error) and not self._seen:
+                if _is_final(error) and not self._last_digest:
                     raise self._failed(failure) from error
             if image is not None:
                 yield image
@@ -79,19 +79,19 @@ class Snapshots:
         return InputError(f"{self._options.label}: {why}")
 
     def _new(self) -> av.VideoFrame | None:
-        """The picture that the camera has now; None if it is the one it had before.
+        """The image that the camera has now; None if it is the one it had before.
 
         Raises:
             OSError: It cannot be fetched.
             HTTPException: The answer is none.
-            InputError: It is no picture, or an old one.
+            InputError: It is no image, or an old one.
         """
         data = self._fetch()
         digest = hashlib.sha256(data).digest()
-        if digest == self._seen:
+        if digest == self._last_digest:
             return None
         image = decode(data)
-        self._seen = digest
+        self._last_digest = digest
         return image
 
     def _fetch(self) -> bytes:
@@ -119,7 +119,7 @@ class Snapshots:
 
 
 def decode(data: bytes) -> av.VideoFrame:
-    """The picture in the answer of a camera, upright.
+    """The image in the answer of a camera, upright.
 
     Raises:
         InputError: There is none, or it is damaged or too large.
@@ -144,8 +144,8 @@ def decode(data: bytes) -> av.VideoFrame:
         raise InputError("the picture has more than 8 bits to a colour")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    picture = np.ascontiguousarray(pixels[..., :3])
-    return av.VideoFrame.from_ndarray(picture, format="bgr24")
+    bgr = np.ascontiguousarray(pixels[..., :3])
+    return av.VideoFrame.from_ndarray(bgr, format="bgr24")
 
 
 def _opener(url: str, user: str, password: str) -> urllib.request.OpenerDirector:
@@ -173,13 +173,13 @@ class _Basic(urllib.request.HTTPBasicAuthHandler):
     """Leaves alone whoever asks for another way, which Python's own takes for an error."""
 
     def http_error_401(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """See `urllib.request.HTTPBasicAuthHandler`."""
+        """Answer with name and password where Basic is among the ways that are offered."""
         ways = " ".join(headers.get_all("WWW-Authenticate") or ()).lower()
         return super().http_error_401(req, fp, code, msg, headers) if "basic" in ways else None
 
 
 def _check(answer: HTTPResponse, old_s: float) -> None:
-    """Refuse answers that are no picture of now.
+    """Refuse answers that are no image of now.
 
     Raises:
         InputError: It is one.
@@ -195,7 +195,7 @@ def _check(answer: HTTPResponse, old_s: float) -> None:
 
 
 def _age_s(headers: HTTPMessage) -> float:
-    """How old the server says the picture is, by its own clock."""
+    """How old the server says the image is, by its own clock."""
     try:
         now = email.utils.parsedate_to_datetime(headers["Date"])
         then = email.utils.parsedate_to_datetime(headers["Last-Modified"])
@@ -212,7 +212,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Why there is no picture, in a few words and without the address."""
+    """Why there is no image, in a few words and without the address."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code == 401:
             return "it asks for another user or password (401)"

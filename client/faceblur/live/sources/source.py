@@ -9,13 +9,13 @@ from functools import lru_cache
 
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.repeats import Repeats, kind_of
-from faceblur.live.audio import SoundFormat, get
+from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.process.child import START_S, WorkerProcess, no_child, send_quietly
 from faceblur.live.process.messages import LinkClosedError, Message, MessageSocket
-from faceblur.live.sources.worker import SourceJob, canvas_offset, plan_canvas
+from faceblur.live.sources.worker import SourceJob, model_input_offset, plan_input
 from faceblur.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Source:
         ended: It has come to its end, and is not opened again.
         error: Why it failed last, without credentials.
         online: Frames come.
-        sound: What the sound is like that comes with the frames; None without any.
+        audio: What the audio is like that comes with the frames; None without any.
     """
 
     def __init__(self, job: SourceJob, *, name: str, slots: int) -> None:
@@ -48,7 +48,7 @@ class Source:
         self.ended = False
         self.error = ""
         self.online = False
-        self.sound: SoundFormat | None = None
+        self.audio: AudioFormat | None = None
 
     @property
     def link(self) -> MessageSocket | None:
@@ -88,7 +88,7 @@ class Source:
                 self._frame_s = now_s
                 self.online = True
                 yield frame
-            elif not self._heed(message, now_s):
+            elif not self._handle(message, now_s):
                 return
         if now_s > self._limit_s():
             what = "no picture" if self._frame_s is None else "no new picture"
@@ -129,16 +129,16 @@ class Source:
         worked_for_s = 0.0 if self._frame_s is None else now_s - self._opened_s
         self._retry_s = now_s + self._backoff.pause_s(worked_for_s=worked_for_s)
 
-    def _heed(self, message: Message, now_s: float) -> bool:
+    def _handle(self, message: Message, now_s: float) -> bool:
         """Act on a message that is no frame; whether the child lives on."""
         kind, text = message.get("kind"), str(message.get("text", ""))
         if kind == "warning":
             if self._repeats.is_new(redact(text)):
                 logger.warning("camera %s: %s", self._name, redact(text))
             return True
-        if kind == "sound":
+        if kind == "audio":
             with suppress(KeyError, ValueError):
-                self.sound = SoundFormat.from_message(message)
+                self.audio = AudioFormat.from_message(message)
             return True
         if kind == "ended" and self._job.source.ends:
             self.ended = True
@@ -156,15 +156,15 @@ class Source:
             memory = child.ring.slot(slot)
             arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])
             self.lost += int(message["lost"])
-            letterbox = canvas = None
-            if message["canvas"]:
+            letterbox = model_input = None
+            if message["model_input"]:
                 letterbox = _letterbox(format_, self._job.size, self._job.stride)
                 height, width = letterbox.shape
-                start = canvas_offset(format_)
-                canvas = memory[start : start + height * width * 3].reshape(height, width, 3)
+                start = model_input_offset(format_)
+                model_input = memory[start : start + height * width * 3].reshape(height, width, 3)
             samples = memory[: format_.size_bytes]
-            sound_start, entries = message["sound"]
-            sound = get(entries, memory[int(sound_start) :])
+            audio_start, entries = message["audio"]
+            audio = get(entries, memory[int(audio_start) :])
             if samples.size < format_.size_bytes:
                 return None
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
@@ -174,13 +174,13 @@ class Source:
             samples,
             arrived_s=arrived_s,
             time_s=time_s,
-            canvas=canvas,
+            model_input=model_input,
             letterbox=letterbox,
-            sound=sound,
+            audio=audio,
             on_release=lambda: send_quietly(child.link, free=slot),
         )
 
 
 @lru_cache(maxsize=64)
 def _letterbox(format_: FrameFormat, size: int, stride: int) -> Letterbox:
-    return plan_canvas(format_, size=size, stride=stride)
+    return plan_input(format_, size=size, stride=stride)

@@ -1,4 +1,4 @@
-"""A moving synthetic picture, with a face in it if one is given."""
+"""A moving synthetic image, with a face in it if one is given."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PERIOD_S: Final = 8.0
 """In which the face comes back to where it was."""
 
 _FACE_SHARE: Final = 0.5
-"""Height of the face's picture as a part of the whole."""
+"""Height of the face's image as a part of the whole."""
 
 
 class TestPattern:
-    """Coloured tiles that drift, and a picture that swings across them."""
+    """Coloured tiles that drift, and an image that swings across them."""
 
     __test__ = False
     """Not a test, whatever its name says to pytest."""
@@ -32,7 +32,7 @@ class TestPattern:
 
         Args:
             size: Width and height, pixels.
-            face: A picture to swing.
+            face: An image to swing.
 
         Raises:
             InputError: It cannot be read.
@@ -45,28 +45,28 @@ class TestPattern:
         self._face = None if face is None else _read(face, self._height)
 
     def image(self, time_s: float) -> av.VideoFrame:
-        """The picture at a time, yuv420p."""
+        """The image at a time, yuv420p."""
         x = int(_TILE * (1 + math.sin(2 * math.pi * time_s / 5)))
         y = int(_TILE * (1 + math.cos(2 * math.pi * time_s / 7)))
-        picture = self._tiles[y : y + self._height, x : x + self._width].copy()
+        pixels = self._tiles[y : y + self._height, x : x + self._width].copy()
         if self._face is not None:
-            self._paste(picture, time_s)
+            self._paste(pixels, time_s)
         cv2.putText(
-            picture, f"{time_s:.2f}", (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1
+            pixels, f"{time_s:.2f}", (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1
         )
-        planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        planes = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420), np.uint8)
         image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         image.colorspace = 5
         image.color_range = 1
         return image
 
-    def _paste(self, picture: npt.NDArray[np.uint8], time_s: float) -> None:
+    def _paste(self, pixels: npt.NDArray[np.uint8], time_s: float) -> None:
         assert self._face is not None
         height, width = self._face.shape[:2]
         phase = 2 * math.pi * time_s / _PERIOD_S
         x = int((self._width - width) * (0.5 + 0.45 * math.sin(phase)))
         y = int((self._height - height) * (0.5 + 0.2 * math.sin(2 * phase)))
-        picture[y : y + height, x : x + width] = self._face
+        pixels[y : y + height, x : x + width] = self._face
 
 
 def _read(path: Path, height: int) -> npt.NDArray[np.uint8]:

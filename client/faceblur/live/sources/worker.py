@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
-from faceblur.live.audio import MAX_BYTES, SoundFormat, put
+from faceblur.live.audio import MAX_BYTES, AudioFormat, put
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.process.shared_frames import SLOT_BYTES
 from faceblur.live.process.worker import WorkerContext, run
@@ -35,10 +35,10 @@ class SourceJob:
         source: What to read.
         hardware: What to decode on.
         fps: Frames per second, at most.
-        size: Longest side of the detector's picture, pixels.
+        size: Longest side of the model input, pixels.
         stride: Of the detector.
-        detect_every: Every so many frames carry a picture for the detector.
-        listen: Hand over the sound too.
+        detect_every: Every so many frames carry a model input.
+        capture_audio: Hand over the audio too.
     """
 
     source: SourceOptions
@@ -47,16 +47,16 @@ class SourceJob:
     size: int
     stride: int
     detect_every: int
-    listen: bool = False
+    capture_audio: bool = False
 
 
-def canvas_offset(format_: FrameFormat) -> int:
-    """Where in a slot the detector's picture begins, bytes: after the frame, aligned."""
+def model_input_offset(format_: FrameFormat) -> int:
+    """Where in a slot the model input begins, bytes: after the frame, aligned."""
     return -(-format_.size_bytes // 64) * 64
 
 
-def plan_canvas(format_: FrameFormat, *, size: int, stride: int) -> Letterbox:
-    """How frames go into the detector's picture; the same on both sides."""
+def plan_input(format_: FrameFormat, *, size: int, stride: int) -> Letterbox:
+    """How frames go into the model input; the same on both sides."""
     return plan_model_input(_properties(format_), size=size, stride=stride)
 
 
@@ -72,19 +72,19 @@ def _properties(format_: FrameFormat, transfer: int = 2) -> VideoProperties:
 
 
 class _Preparer:
-    """Brings pictures of any kind to the form in which they are handed over."""
+    """Brings frames of any kind to the form in which they are handed over."""
 
     def __init__(self, job: SourceJob) -> None:
         self._job = job
         self._reformatter = VideoReformatter()
         self._orientation = Orientation()
         self._turner = Turner(self._orientation)
-        self._canvas_key: tuple[FrameFormat, int] | None = None
-        self._make_canvas: ModelInputMaker | None = None
+        self._input_key: tuple[FrameFormat, int] | None = None
+        self._make_input: ModelInputMaker | None = None
 
-    def upright(self, picture: DecodedFrame) -> tuple[av.VideoFrame, FrameFormat]:
-        """A picture the right way up in yuv420p, and what of it is handed over."""
-        image = picture.image
+    def upright(self, decoded: DecodedFrame) -> tuple[av.VideoFrame, FrameFormat]:
+        """A frame the right way up in yuv420p, and what of it is handed over."""
+        image = decoded.image
         orientation = Orientation.of(image)
         if not orientation.upright:
             if orientation != self._orientation:
@@ -107,17 +107,17 @@ class _Preparer:
             height=image.height & ~3,
             matrix=matrix,
             full_range=full_range,
-            aspect=orientation.aspect(picture.aspect),
+            aspect=orientation.aspect(decoded.aspect),
         )
 
-    def canvas(self, format_: FrameFormat, samples: Bytes, transfer: int) -> Bytes:
-        """The detector's picture of a frame that lies in memory."""
-        if self._make_canvas is None or self._canvas_key != (format_, transfer):
+    def model_input(self, format_: FrameFormat, samples: Bytes, transfer: int) -> Bytes:
+        """The model input of a frame that lies in memory."""
+        if self._make_input is None or self._input_key != (format_, transfer):
             job = self._job
-            letterbox = plan_canvas(format_, size=job.size, stride=job.stride)
-            self._make_canvas = ModelInputMaker(_properties(format_, transfer), letterbox)
-            self._canvas_key = (format_, transfer)
-        return self._make_canvas(format_.image(samples))
+            letterbox = plan_input(format_, size=job.size, stride=job.stride)
+            self._make_input = ModelInputMaker(_properties(format_, transfer), letterbox)
+            self._input_key = (format_, transfer)
+        return self._make_input(format_.image(samples))
 
 
 class _Slots:
@@ -154,57 +154,57 @@ def work(worker: WorkerContext) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
     slots, throttle, preparer = _Slots(worker), Throttle(job.fps), _Preparer(job)
-    reader = open_reader(job.source, job.hardware, listen=job.listen)
-    announced: SoundFormat | None = None
+    reader = open_reader(job.source, job.hardware, capture_audio=job.capture_audio)
+    announced: AudioFormat | None = None
     lost = number = 0
-    for picture in reader.pictures():
-        if not throttle.lets(picture.time_s):
+    for decoded in reader.frames():
+        if not throttle.lets(decoded.time_s):
             continue
         slot = slots.take()
         if slot is None:
             lost += 1
             continue
-        image, format_ = preparer.upright(picture)
-        start = canvas_offset(format_)
-        sound_start = start + 3 * _canvas_area(format_, job)
-        if sound_start + MAX_BYTES > SLOT_BYTES:
+        image, format_ = preparer.upright(decoded)
+        start = model_input_offset(format_)
+        audio_start = start + 3 * _input_area(format_, job)
+        if audio_start + MAX_BYTES > SLOT_BYTES:
             raise ValueError(f"frames of {format_.width} × {format_.height} are too large")
         memory = worker.ring.slot(slot)
         _copy(image, format_, memory)
-        looks = number % job.detect_every == 0
-        if looks:
-            canvas = preparer.canvas(format_, memory, image.color_trc or 2)
-            memory[start : start + canvas.size] = canvas.reshape(-1)
+        detects = number % job.detect_every == 0
+        if detects:
+            model_input = preparer.model_input(format_, memory, image.color_trc or 2)
+            memory[start : start + model_input.size] = model_input.reshape(-1)
         number += 1
-        sound: list[list[float]] = []
-        if reader.sound is not None:
-            announced = _announce(worker, reader.sound.format, announced)
-            sound = put(reader.sound.take(), memory[sound_start:])
+        audio: list[list[float]] = []
+        if reader.audio is not None:
+            announced = _announce(worker, reader.audio.format, announced)
+            audio = put(reader.audio.take(), memory[audio_start:])
         worker.link.send(
             kind="frame",
             slot=slot,
             **format_.to_message(),
-            arrived_s=picture.arrived_s,
-            time_s=picture.time_s,
-            canvas=looks,
+            arrived_s=decoded.arrived_s,
+            time_s=decoded.time_s,
+            model_input=detects,
             lost=lost,
-            sound=[sound_start, sound],
+            audio=[audio_start, audio],
         )
         lost = 0
     worker.link.send(kind="ended")
 
 
 def _announce(
-    worker: WorkerContext, sound: SoundFormat | None, announced: SoundFormat | None
-) -> SoundFormat | None:
-    """Say what the sound is like, once for each kind."""
-    if sound is not None and sound != announced:
-        worker.link.send(kind="sound", **sound.to_message())
-    return sound
+    worker: WorkerContext, audio: AudioFormat | None, announced: AudioFormat | None
+) -> AudioFormat | None:
+    """Say what the audio is like, once for each kind."""
+    if audio is not None and audio != announced:
+        worker.link.send(kind="audio", **audio.to_message())
+    return audio
 
 
-def _canvas_area(format_: FrameFormat, job: SourceJob) -> int:
-    height, width = plan_canvas(format_, size=job.size, stride=job.stride).shape
+def _input_area(format_: FrameFormat, job: SourceJob) -> int:
+    height, width = plan_input(format_, size=job.size, stride=job.stride).shape
     return height * width
 
 

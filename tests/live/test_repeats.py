@@ -48,9 +48,9 @@ def test_a_camera_whose_trouble_has_another_name_each_time_does_not_fill_the_log
     until(camera, shown(1))
     camera.stop()
     for number in range(20):
-        camera._error = f"cannot open region faceblur_{number:x}c0ffee"
-        camera._enter("degraded")
-        camera._enter("running")
+        camera._status.error = f"cannot open region faceblur_{number:x}c0ffee"
+        camera._status.enter("degraded")
+        camera._status.enter("running")
     assert sum("is degraded" in text for text in caplog.messages) == 1
 
 
@@ -65,9 +65,9 @@ def test_a_source_and_a_sink_that_fail_with_changing_names_are_said_once(
     for number in range(20):
         source.online = True
         source._fail(f"its picture is {number} s old", 0.0)
-        source._heed({"kind": "warning", "text": f"odd packet {number}"}, 0.0)
+        source._handle({"kind": "warning", "text": f"odd packet {number}"}, 0.0)
         sink._fail(f"region faceblur_{number} is away", 0.0)
-        sink._heed({"kind": "warning", "text": f"odd packet {number}"}, 0.0)
+        sink._handle({"kind": "warning", "text": f"odd packet {number}"}, 0.0)
     assert len(caplog.messages) == 4
 
 
