@@ -119,8 +119,8 @@ def test_a_canonical_canvas_is_put_onto_itself(units: int, stride: int) -> None:
 def decoder_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """As Triton imports it: with its folder on the path."""
     monkeypatch.syspath_prepend(str(model_repository() / "jpeg_letterbox" / "1"))
-    yield importlib.import_module("picture_decoder")
-    for name in ("picture_decoder", "letterboxing"):
+    yield importlib.import_module("image_decoder")
+    for name in ("image_decoder", "letterboxing"):
         sys.modules.pop(name, None)
 
 

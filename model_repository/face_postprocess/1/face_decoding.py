@@ -34,17 +34,17 @@ def find_faces(
         candidates: (B, K, 16) float32, raw head values: x y w h, objectness, five landmarks
             (x, y), class; in any order.
         priors: (B, K, 5) float32: cell x, cell y, stride, anchor width, anchor height; the last
-            three in pixels of the network input.
-        min_scores: (B,) lowest score that counts, for each picture.
+            three in pixels of the model input.
+        min_scores: (B,) lowest score that counts, for each image.
         iou_threshold: Overlap above which the lower score is dropped.
 
     Returns:
-        For each picture an array (N, 15) float32, best score first, in pixels of the network
+        For each image an array (N, 15) float32, best score first, in pixels of the model
         input: x1 y1 x2 y2 score, five landmarks.
 
     Raises:
         ValueError: The arrays do not fit each other, hold values that are not finite, or the
-            picture may have faces that did not fit into the candidates.
+            image may have faces that did not fit into the candidates.
     """
     batch, count = candidates.shape[:2]
     expected = ((batch, count, 16), (batch, count, 5), (batch,))
@@ -60,12 +60,12 @@ def find_faces(
     counts = scores > min_scores.astype(np.float32)[:, None]
     for index in np.nonzero(counts.all(axis=1))[0]:
         _check_complete(priors[index], scores[index])
-    picture, row = np.nonzero(counts)
-    decoded = decode(candidates[picture, row], priors[picture, row])
-    decoded[:, 4] = scores[picture, row]
+    image, row = np.nonzero(counts)
+    decoded = decode(candidates[image, row], priors[image, row])
+    decoded[:, 4] = scores[image, row]
     if not np.isfinite(decoded).all():
         raise ValueError("the detector's boxes are not finite")
-    ends = np.searchsorted(picture, np.arange(batch + 1))
+    ends = np.searchsorted(image, np.arange(batch + 1))
     return [
         suppress(decoded[start:end], iou_threshold=iou_threshold) for start, end in pairwise(ends)
     ]
@@ -79,14 +79,14 @@ def answer(
     geometry: FloatArray | None,
     default_min_score: float,
 ) -> tuple[FloatArray, npt.NDArray[np.int32]]:
-    """Find the faces of a request's pictures, as the tensors `faces` and `face_count`.
+    """Find the faces of a request's images, as the tensors `faces` and `face_count`.
 
     Args:
         candidates: See `find_faces`.
         priors: See `find_faces`.
-        min_scores: (B, 1) or (B,) lowest score that counts, for each picture.
-        geometry: (B, 4) what takes the faces to the pictures (see `to_picture`); they stay in
-            pixels of the network input without.
+        min_scores: (B, 1) or (B,) lowest score that counts, for each image.
+        geometry: (B, 4) what takes the faces to the images (see `to_picture`); they stay in
+            pixels of the model input without.
         default_min_score: For requests that bring no min_scores.
 
     Returns:
@@ -144,7 +144,7 @@ def suppress(faces: FloatArray, *, iou_threshold: float = IOU_THRESHOLD) -> Floa
 
 
 def _check_complete(priors: FloatArray, scores: FloatArray) -> None:
-    """Refuse a picture whose candidates ran out before its faces did.
+    """Refuse an image whose candidates ran out before its faces did.
 
     The detector passes on the best anchor of every cell first and the spare ones after. So the
     candidates were enough if a cell comes twice; if none does and all count, cells are missing.
@@ -152,26 +152,26 @@ def _check_complete(priors: FloatArray, scores: FloatArray) -> None:
     cells = np.unique(priors[:, :3], axis=0)
     if len(scores) > 1 and len(cells) == len(scores):
         raise ValueError(
-            f"more than {len(scores)} places may be faces; raise the threshold or look at parts "
-            "of the picture"
+            f"more than {len(scores)} places may be faces; raise the threshold or detect in parts "
+            "of the image"
         )
 
 
 def to_picture(faces: FloatArray, mapping: FloatArray) -> FloatArray:
-    """Move faces from the network's canvas to the picture that was put on it.
+    """Move faces from the model input to the image that was put into it.
 
     Args:
-        faces: (N, 15) rows in pixels of the canvas.
+        faces: (N, 15) rows in pixels of the model input.
         mapping: (4,) scale x, scale y, left, top: a point p goes to (p - left or top) · scale.
 
     Returns:
-        (N, 15) rows in pixels of the picture.
+        (N, 15) rows in pixels of the image.
 
     Raises:
-        ValueError: The mapping does not place a picture.
+        ValueError: The mapping does not place an image.
     """
     if mapping.shape != (4,) or not np.isfinite(mapping).all() or not (mapping[:2] > 0).all():
-        raise ValueError(f"the geometry {mapping.tolist()} does not place a picture")
+        raise ValueError(f"the geometry {mapping.tolist()} does not place an image")
     scale, shift = mapping[:2], mapping[2:]
     moved = faces.copy()
     for columns in (slice(0, 4), slice(5, ROW_WIDTH)):
@@ -181,7 +181,7 @@ def to_picture(faces: FloatArray, mapping: FloatArray) -> FloatArray:
 
 
 def pad(faces: list[FloatArray]) -> tuple[FloatArray, npt.NDArray[np.int32]]:
-    """Stack faces of several pictures: (B, N, 15) float32 filled up with zeros, (B, 1) counts.
+    """Stack faces of several images: (B, N, 15) float32 filled up with zeros, (B, 1) counts.
 
     N is at least 1, because a tensor without elements does not survive every transport.
     """

@@ -6,7 +6,7 @@ import re
 import struct
 
 MAX_SCANS = 64
-"""A progressive picture has about ten; each costs a pass over all pixels."""
+"""A progressive image has about ten; each costs a pass over all pixels."""
 
 _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _OTHER_FRAMES = frozenset({0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
@@ -25,14 +25,14 @@ def read_size(data: bytes, *, max_pixels: int) -> tuple[int, int]:
         max_pixels: More are refused.
 
     Returns:
-        Width and height of the coded picture; orientation marks are not looked at.
+        Width and height of the coded image; orientation marks are ignored.
 
     Raises:
         ValueError: It is cut off, is no JPEG, or one that is not taken: more than `max_pixels`,
             more than `MAX_SCANS` scans, CMYK, or neither baseline nor progressive with 8 bits.
     """
     if data[:2] != bytes((0xFF, _START)):
-        raise ValueError("the picture is not a JPEG")
+        raise ValueError("the image is not a JPEG")
     size: tuple[int, int] | None = None
     scans, at = 0, 2
     while True:

@@ -1,4 +1,4 @@
-"""Where a picture lies on the network's canvas: the one implementation.
+"""Where an image lies in the model input: the one implementation.
 
 It lives in the model repository because Triton runs it where the faceblur package is not
 installed; the package loads it from here. numpy only.
@@ -20,11 +20,11 @@ ASPECTS = (9 / 16, 3 / 4, 1.0)
 
 
 class Placement(NamedTuple):
-    """How one picture size goes onto a canvas.
+    """How one image size goes into a model input.
 
     Attributes:
-        shape: Height and width of the canvas, pixels.
-        resized: Width and height of the picture on the canvas.
+        shape: Height and width of the model input, pixels.
+        resized: Width and height of the image in the model input.
         left: Grey columns before it.
         top: Grey rows before it.
     """
@@ -36,7 +36,7 @@ class Placement(NamedTuple):
 
 
 def canonical_shapes(*, size: int, stride: int) -> tuple[tuple[int, int], ...]:
-    """The canvases (height, width) for a size, landscape ones first.
+    """The model inputs (height, width) for a size, landscape ones first.
 
     Args:
         size: Longest side in pixels; rounded up to a multiple of `stride`.
@@ -49,12 +49,12 @@ def canonical_shapes(*, size: int, stride: int) -> tuple[tuple[int, int], ...]:
     return tuple(landscape + portrait)
 
 
-def place(pictures: Sequence[tuple[int, int]], *, size: int, stride: int) -> list[Placement]:
-    """Put pictures onto the smallest canonical canvas that holds every one of them.
+def place(images: Sequence[tuple[int, int]], *, size: int, stride: int) -> list[Placement]:
+    """Put images into the smallest canonical model input that holds every one of them.
 
     Args:
-        pictures: Width and height of each, pixels.
-        size: Longest side on the canvas; rounded up to a multiple of `stride`.
+        images: Width and height of each, pixels.
+        size: Longest side of the model input; rounded up to a multiple of `stride`.
         stride: Largest stride of the detector.
 
     Returns:
@@ -62,7 +62,7 @@ def place(pictures: Sequence[tuple[int, int]], *, size: int, stride: int) -> lis
     """
     long = _round_up(size, stride)
     resized = []
-    for width, height in pictures:
+    for width, height in images:
         scale = long / max(width, height)
         resized.append((max(1, round(width * scale)), max(1, round(height * scale))))
     across, down = (max(sides) for sides in zip(*resized, strict=True))
@@ -81,22 +81,22 @@ def averages(width: int, resized_width: int) -> bool:
     return width > 2 * resized_width
 
 
-def paste(picture: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) -> Any:
-    """A canvas (*shape, 3) uint8 with a resized picture (h, w, 3) on grey."""
-    canvas = np.full((*shape, 3), PAD_VALUE, np.uint8)
-    height, width = picture.shape[:2]
-    canvas[top : top + height, left : left + width] = picture
-    return canvas
+def paste(image: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) -> Any:
+    """A model input (*shape, 3) uint8 with a resized image (h, w, 3) on grey."""
+    model_input = np.full((*shape, 3), PAD_VALUE, np.uint8)
+    height, width = image.shape[:2]
+    model_input[top : top + height, left : left + width] = image
+    return model_input
 
 
 def mapping(
     source: tuple[int, int], resized: tuple[int, int], left: int, top: int
 ) -> npt.NDArray[np.float32]:
-    """What takes points from the canvas back to the picture; see `face_decoding.to_picture`.
+    """What takes points from the model input back to the image; see `face_decoding.to_picture`.
 
     Args:
-        source: Width and height of the picture.
-        resized: Width and height on the canvas.
+        source: Width and height of the image.
+        resized: Width and height in the model input.
         left: Grey columns before it.
         top: Grey rows before it.
 

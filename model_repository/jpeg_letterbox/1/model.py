@@ -12,14 +12,14 @@ import jpeg_header
 import letterboxing
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from picture_decoder import PictureDecoder, find_decoder
+from image_decoder import ImageDecoder, find_decoder
 
 MAX_THREADS = 2
-"""Of one of the two processes; each holds one decoded picture."""
+"""Of one of the two processes; each holds one decoded image."""
 
 
 class TritonPythonModel:
-    """Decodes all pictures of a batch side by side; a bad one fails its own request alone.
+    """Decodes all images of a batch side by side; a bad one fails its own request alone.
 
     Without a decoder it loads all the same, so that the server serves pixels, and refuses every
     request.
@@ -31,7 +31,7 @@ class TritonPythonModel:
         values = {name: int(value["string_value"]) for name, value in parameters.items()}
         self._stride, self._size = values["stride"], values["size"]
         self._max_size, self._max_pixels = values["max_size"], values["max_pixels"]
-        self._decoder: PictureDecoder | None = None
+        self._decoder: ImageDecoder | None = None
         self._reason = ""
         try:
             self._decoder = find_decoder()
@@ -61,14 +61,14 @@ class TritonPythonModel:
             )
             height, width = placements[0].shape
             if len(placements) * height * width > self._max_pixels:
-                raise ValueError(f"canvases of {self._max_pixels} pixels are made at most")
+                raise ValueError(f"model inputs have {self._max_pixels} pixels at most")
             geometry = [
                 letterboxing.mapping(size, p.resized, p.left, p.top)
                 for size, p in zip(sizes, placements, strict=True)
             ]
             return _Begun(
                 [
-                    self._pool.submit(_canvas, self._decoder, data, size, placement)
+                    self._pool.submit(_model_input, self._decoder, data, size, placement)
                     for data, size, placement in zip(files, sizes, placements, strict=True)
                 ],
                 np.stack(geometry),
@@ -82,7 +82,7 @@ class TritonPythonModel:
             return self._size
         sizes = set(tensor.as_numpy().reshape(-1).tolist())
         if len(sizes) != 1:
-            raise ValueError("the pictures of one request share one size; send them apart")
+            raise ValueError("the images of one request share one size; send them apart")
         (size,) = sizes
         if not self._stride <= size <= self._max_size:
             raise ValueError(f"size must lie between {self._stride} and {self._max_size}")
@@ -92,7 +92,7 @@ class TritonPythonModel:
         try:
             if isinstance(begun, Exception):
                 raise begun
-            images = np.stack([canvas.result() for canvas in begun.canvases])
+            images = np.stack([model_input.result() for model_input in begun.model_inputs])
         except Exception as error:  # noqa: BLE001  as above
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse(
@@ -101,18 +101,18 @@ class TritonPythonModel:
 
 
 class _Begun:
-    """A request whose pictures are being decoded."""
+    """A request whose images are being decoded."""
 
-    def __init__(self, canvases: list[Future[Any]], geometry: Any) -> None:
-        self.canvases = canvases
+    def __init__(self, model_inputs: list[Future[Any]], geometry: Any) -> None:
+        self.model_inputs = model_inputs
         self.geometry = geometry
 
 
-def _canvas(
-    decoder: PictureDecoder,
+def _model_input(
+    decoder: ImageDecoder,
     data: bytes,
     size: tuple[int, int],
     placement: letterboxing.Placement,
 ) -> Any:
-    picture = decoder.read(data, size, placement.resized)
-    return letterboxing.paste(picture, placement.shape, placement.left, placement.top)
+    image = decoder.read(data, size, placement.resized)
+    return letterboxing.paste(image, placement.shape, placement.left, placement.top)

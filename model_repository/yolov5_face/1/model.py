@@ -1,7 +1,7 @@
 """Triton Python-backend model: the detector's ONNX file, run by ONNX Runtime on the CPU.
 
-For servers without an ONNX Runtime backend of their own. It decodes and suppresses as well, for
-passing the candidates on to a second Python process costs more than that work itself.
+For servers without an ONNX Runtime backend. It decodes and suppresses as well, since passing the
+candidates on to a second Python process costs more than that work itself.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ RAW = ("candidates", "priors")
 FACES = ("faces", "face_count")
 
 REQUEST_BYTES = 16 << 20
-"""Of the pictures of a request that has several; one alone may be larger."""
+"""Of the images of a request that has several; one alone may be larger."""
 
 GIVE_BACK_ABOVE = 1280 * 1280
-"""Pixels of a picture whose memory is not kept for the next one, which takes time."""
+"""Pixels of an image whose memory is not kept for the next one, which takes time."""
 
 
 class TritonPythonModel:
-    """Runs each picture by itself: on a CPU a batch is slower, for it fits no cache."""
+    """Runs each image by itself: on a CPU a batch is slower, as it fits no cache."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the ONNX file beside this one."""
@@ -77,7 +77,7 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(*result) for result in results.items()])
 
     def _run(self, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
-        """The raw outputs for all pictures (B, H, W, 3)."""
+        """The raw outputs for all images (B, H, W, 3)."""
         is_large = images[0, :, :, 0].size > GIVE_BACK_ABOVE
         options = self._giving_back if is_large else None
         runs = [self._session.run(RAW, {"images": image[None]}, options) for image in images]

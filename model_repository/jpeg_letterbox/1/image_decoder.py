@@ -10,16 +10,16 @@ import letterboxing
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+RgbImage = npt.NDArray[np.uint8]
 
 UNREADABLE = "the JPEG cannot be decoded"
 
 
-class PictureDecoder(Protocol):
-    """Decodes JPEGs whose header was looked at; safe to call from several threads."""
+class ImageDecoder(Protocol):
+    """Decodes JPEGs whose header was checked; safe to call from several threads."""
 
-    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> Picture:
-        """Decode a picture as it is coded (no orientation mark turns it), and resize it.
+    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> RgbImage:
+        """Decode an image as it is coded (no orientation mark turns it), and resize it.
 
         Args:
             data: The file.
@@ -46,21 +46,21 @@ class OpenCVDecoder:
         self._cv2 = importlib.import_module("cv2")
         self._cv2.setNumThreads(1)
 
-    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> Picture:
-        """See `PictureDecoder`."""
+    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> RgbImage:
+        """Decode and resize."""
         cv2 = self._cv2
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error as error:
             raise ValueError(UNREADABLE) from error
-        if picture is None or picture.shape[1::-1] != source:
+        if image is None or image.shape[1::-1] != source:
             raise ValueError(UNREADABLE)
         if source != resized:
             averages = letterboxing.averages(source[0], resized[0])
             how = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
-            picture = cv2.resize(picture, resized, interpolation=how)
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            image = cv2.resize(image, resized, interpolation=how)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 class PillowDecoder:
@@ -74,29 +74,29 @@ class PillowDecoder:
         """
         self._image = importlib.import_module("PIL.Image")
 
-    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> Picture:
-        """See `PictureDecoder`."""
+    def read(self, data: bytes, source: tuple[int, int], resized: tuple[int, int]) -> RgbImage:
+        """Decode and resize."""
         try:
             with self._image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
-                picture = opened.convert("RGB")
+                image = opened.convert("RGB")
         except (OSError, SyntaxError) as error:
             raise ValueError(UNREADABLE) from error
-        if picture.size != source:
+        if image.size != source:
             raise ValueError(UNREADABLE)
         if source != resized:
             averages = letterboxing.averages(source[0], resized[0])
             how = self._image.Resampling.BOX if averages else self._image.Resampling.BILINEAR
-            picture = picture.resize(resized, how)
-        return np.asarray(picture, np.uint8)
+            image = image.resize(resized, how)
+        return np.asarray(image, np.uint8)
 
 
-def find_decoder() -> PictureDecoder:
+def find_decoder() -> ImageDecoder:
     """The best decoder that is installed.
 
     Raises:
         ImportError: None is; the message says what to do.
     """
-    kinds: tuple[type[PictureDecoder], ...] = (OpenCVDecoder, PillowDecoder)
+    kinds: tuple[type[ImageDecoder], ...] = (OpenCVDecoder, PillowDecoder)
     for kind in kinds:
         try:
             return kind()
