@@ -125,7 +125,7 @@ def machine_card() -> dict[str, object]:
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """What was typed, for whoever wants to run it again.
+    """The command that was typed, to run it again.
 
     Files outside the folder it was run in are named without their folders.
     """

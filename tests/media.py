@@ -48,7 +48,7 @@ class Pose:
 
 
 def drift(progress: float) -> Pose:
-    """A slow circle with a zoom, all of the face in the picture all the time."""
+    """A slow circle with a zoom, all of the face in the frame all the time."""
     angle = 2 * math.pi * progress
     return Pose(0.5 + 0.2 * math.cos(angle), 0.5 + 0.12 * math.sin(angle), 0.3 + 0.15 * progress)
 
@@ -65,12 +65,12 @@ class Recording:
         pixel_format: What the encoder is given.
         options: The encoder's.
         setup: Last changes to the video stream before it is opened.
-        sounds: Languages of the sound tracks; each is a tone of its own.
+        sounds: Languages of the audio tracks; each is a tone of its own.
         sound_encoder: FFmpeg's name.
         subtitles: Start and end in seconds and text of each.
         chapters: Start and end in seconds and title of each.
         metadata: The container's.
-        thumbnail: Attach a picture.
+        thumbnail: Attach an image.
         attachments: Name, kind and content of each attached file (.mkv only).
         positions: Add a track of timed metadata, as drones store where they were (.ts only).
     """
@@ -93,7 +93,7 @@ class Recording:
 
 
 def record(path: Path, pictures: Iterable[Picture], recording: Recording | None = None) -> None:
-    """Write pictures (uint8 [H, W, 3] BGR) as a video."""
+    """Write frames (uint8 [H, W, 3] BGR) as a video."""
     how = recording or Recording()
     pictures = list(pictures)
     time_base = how.time_base or 1 / how.rate
@@ -120,7 +120,7 @@ def record(path: Path, pictures: Iterable[Picture], recording: Recording | None 
 
 
 def pattern(frames: int, *, width: int = 160, height: int = 120) -> list[Picture]:
-    """Pictures that differ from each other everywhere, and compress well."""
+    """Frames that differ from each other everywhere, and compress well."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     return [
         np.stack(
@@ -143,17 +143,17 @@ def moving_faces(
     motion: Callable[[float], Pose] = drift,
     effect: Callable[[int, Picture], Picture] = lambda index, picture: picture,
 ) -> tuple[list[Picture], list[Box]]:
-    """A real face that moves through pictures, and exactly where it is.
+    """A real face that moves through frames, and exactly where it is.
 
     Args:
         frames: How many.
-        width: Of the pictures.
-        height: Of the pictures.
+        width: Of the frames.
+        height: Of the frames.
         motion: From 0 at the first frame to 1 at the last to where the face is.
-        effect: Changes each picture afterwards, such as noise or an occlusion.
+        effect: Changes each frame afterwards, such as noise or an occlusion.
 
     Returns:
-        The pictures, uint8 BGR, and for each the box x1 y1 x2 y2 of the face, float32 [4].
+        The frames, uint8 BGR, and for each the box x1 y1 x2 y2 of the face, float32 [4].
     """
     portrait = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
     pictures, boxes = [], []

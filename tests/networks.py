@@ -21,7 +21,7 @@ def closed_form_model(variant: str) -> YOLOv5Face:
 
 
 def lively_model(variant: str) -> YOLOv5Face:
-    """A network whose outputs depend on every layer and vary over the picture, in eval mode.
+    """A network whose outputs depend on every layer and vary over the image, in eval mode.
 
     Random weights, with the normalisations set to what `pictures(2, 128, 192)` gives. With the
     closed-form weights the deep layers hardly vary, and a wrong upsampling would not show. For
@@ -38,7 +38,7 @@ def lively_model(variant: str) -> YOLOv5Face:
 
 
 def pictures(batch: int, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """(batch, height, width, 3) smooth noise, every picture another."""
+    """(batch, height, width, 3) smooth noise, every image another."""
     noise = np.random.default_rng(7).integers(0, 256, (batch, height, width, 3), np.uint8)
     return np.stack([cv2.GaussianBlur(picture, (0, 0), 3) for picture in noise])
 

@@ -95,7 +95,7 @@ def test_there_are_four_ways_to_run_the_detector() -> None:
 
 
 def _unknown_parameters(config: Any) -> list[str]:
-    """Parameters that nobody reads, or that have no value for who does."""
+    """Parameters that nothing reads, or whose reader gets no value."""
     known = DESCRIPTION | KNOWN.get(config.backend, {})
     return [
         f"{key}={value.string_value}"

@@ -1,4 +1,4 @@
-"""What workers bring to a folder of pictures: the same files, with one and with several."""
+"""What workers bring to a folder of images: the same files, with one and with several."""
 
 from __future__ import annotations
 

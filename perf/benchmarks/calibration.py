@@ -1,4 +1,4 @@
-"""What INT8 loses by the way its ranges are taken, on the training pictures that are held out."""
+"""What INT8 loses by the way its ranges are taken, on the training images that are held out."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class Lost:
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def calibration(*, train: Path, model: str, output: Path) -> None:
-    """Calibrate INT8 in several ways on the pictures of TRAIN, and judge each by those held out.
+    """Calibrate INT8 in several ways on the images of TRAIN, and judge each by those held out.
 
-    TRAIN is a folder of training pictures, some of them labelled. Those that training leaves out
+    TRAIN is a folder of training images, some of them labelled. Those that training leaves out
     judge; ranges come from the others.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def calibration(*, train: Path, model: str, output: Path) -> None:
 
 
 def _frames(train: Path) -> Calibration:
-    """Pictures spread evenly over a folder, without those held out."""
+    """Images spread evenly over a folder, without those held out."""
     suffixes = readable_suffixes()
     found = sorted(
         path

@@ -1,4 +1,4 @@
-"""The picture of what each stage of a camera costs."""
+"""A plot of what each stage of a camera costs."""
 
 from __future__ import annotations
 

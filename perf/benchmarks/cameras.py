@@ -173,7 +173,7 @@ def _decode(clip: Path, frames: int) -> None:
 def _infer(
     canvases: Sequence[npt.NDArray[np.uint8]], detector: ReconnectingDetector, frames: int
 ) -> None:
-    """As many pictures are under way as a camera has."""
+    """As many frames are under way as a camera has."""
     waiting: list[Any] = []
     for number in range(frames):
         canvas = canvases[number % len(canvases)]
@@ -280,7 +280,7 @@ def _eight(
 
 
 def _leaks(clip: Path, recordings: Path) -> dict[str, int]:
-    """How many recorded frames show a face, of how many pictures and placeholders."""
+    """How many recorded frames show a face, of how many frames and placeholders."""
     judge = Judge(SIZE[1])
     for picture in _pictures(clip, 10):
         if not judge(picture.to_ndarray(format="bgr24")).face:

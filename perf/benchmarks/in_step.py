@@ -132,11 +132,11 @@ _CONTENDERS: Final = {
 def measure(
     name: str, send: Send, pictures: Sequence[Canvas], *, fps: float, seconds: float
 ) -> Round:
-    """Send all pictures at once, `fps` times a second; count every delay, also of what is refused.
+    """Send all images at once, `fps` times a second; count every delay, also of what is refused.
 
     Args:
         name: Of the contender.
-        send: Asks for the faces on a picture.
+        send: Asks for the faces on an image.
         pictures: One of each camera.
         fps: Frames a second of each camera.
         seconds: How long.

@@ -39,9 +39,9 @@ FilePath = click.Path(path_type=Path, exists=True)
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, output: Path) -> None:
-    """Speed of ONNX Runtime in each precision, and what the gate says on the LABELLED pictures.
+    """Speed of ONNX Runtime in each precision, and what the gate says on the LABELLED images.
 
-    One thread, one picture at a time. INT8 comes in two forms: the one that `faceblur-export`
+    One thread, one image at a time. INT8 comes in two forms: the one that `faceblur-export`
     makes for TensorRT, and the one that ONNX Runtime's own CPU kernels ask for.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _for_cpu(single: Path, calibration: Calibration, output: Path) -> None:
 
 
 class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Gives ONNX Runtime's quantiser one canvas after the other."""
+    """Gives ONNX Runtime's quantiser one model input after the other."""
 
     def __init__(self, canvases: Sequence[Canvas]) -> None:
         self._frames: Iterator[Canvas] = iter(canvases)

@@ -30,7 +30,7 @@ from faceblur.errors import FaceblurError
 from harness import Contender, family, interleave, machine_card, save, summarise, table
 
 IN_FLIGHT = 4
-"""Requests under way; of several pictures, three."""
+"""Requests under way; of several images, three."""
 
 
 @click.command()
@@ -61,7 +61,7 @@ def serving(
 ) -> None:
     """ONNX Runtime and the same post-processing in one process, against the embedded server.
 
-    SOURCES are pictures and videos. The server runs the ensemble, asked as cameras do (a picture
+    SOURCES are images and videos. The server runs the ensemble, asked as cameras do (an image
     a request) and as files do (several), and other ways to divide the work; all find the same
     faces, or nothing is measured.
     """

@@ -1,4 +1,4 @@
-"""Clients of the ways to divide the work: several pictures in a request, and other topologies."""
+"""Clients of the ways to divide the work: several images in a request, and other topologies."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Canvas = npt.NDArray[np.uint8]
 
 
 class TopologyClient:
-    """Sends pictures through shared memory, as the product's client does.
+    """Sends images through shared memory, as the product's client does.
 
     Args:
         address: host:port of the server.
         model: What to ask; for the detector alone the faces are found here.
-        batch: Pictures in a request.
+        batch: Images in a request.
     """
 
     def __init__(self, address: str, model: str, *, batch: int = 1) -> None:
@@ -46,7 +46,7 @@ class TopologyClient:
         self._client.close()
 
     def send(self, canvases: Sequence[Canvas]) -> Future[list[Detections]]:
-        """Look for faces on as many pictures as a request has."""
+        """Detect faces in as many images as a request has."""
         slot = self._slots.take(canvases)
         images = grpcclient.InferInput("images", [len(canvases), *canvases[0].shape], "UINT8")
         images.set_shared_memory(slot.name, len(canvases) * canvases[0].nbytes)
@@ -63,7 +63,7 @@ class TopologyClient:
                 return
             try:
                 future.set_result(self._read(result))
-            except Exception as failure:  # noqa: BLE001  whoever waits for it must hear of it
+            except Exception as failure:  # noqa: BLE001  the one who waits for it must learn of it
                 future.set_exception(failure)
 
         self._client.async_infer(self._model, inputs, answered, client_timeout=DEADLINE_S)

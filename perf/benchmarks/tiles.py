@@ -1,4 +1,4 @@
-"""How many small faces tiles find in large pictures, and what they cost."""
+"""How many small faces tiles find in large images, and what they cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Boxes = npt.NDArray[np.float64]
 
 @dataclass
 class Tally:
-    """What one way to look found in all canvases.
+    """What one setting of tiles found in all large images.
 
     Attributes:
         tiles: The way.
@@ -67,9 +67,9 @@ class Tally:
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def tiles(*, folders: tuple[Path, ...], width: int, height: int, model: str, output: Path) -> None:
-    """Paste the labelled pictures of FOLDERS side by side into large ones and look for the faces.
+    """Paste the labelled images of FOLDERS side by side into large ones and look for the faces.
 
-    A photo of 12 megapixels with many small faces, each labelled, is hard to come by. Pictures
+    A photo of 12 megapixels with many small faces, each labelled, is hard to come by. Images
     are pasted at their own size; what one shows beside its labels counts as extra.
     """
     onnx, info = models.find(model)
@@ -91,7 +91,7 @@ def tiles(*, folders: tuple[Path, ...], width: int, height: int, model: str, out
 def canvases(
     pictures: Sequence[LabelledPicture], width: int, height: int
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Boxes]]:
-    """Fill large pictures row by row, with the labels of what is in them."""
+    """Fill large images row by row, with the labels of what is in them."""
     canvas, boxes = np.full((height, width, 3), GREY, np.uint8), []
     x = y = row = 0
     for picture in pictures:

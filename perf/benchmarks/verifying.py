@@ -37,7 +37,7 @@ SURE: Final = 0.3
 """Faces below it are not counted: near the threshold an encoder decides."""
 
 FIRST: Final = 30
-"""Frames of a clip that are skipped: many begin with nobody in the picture."""
+"""Frames of a clip that are skipped: many begin without people."""
 
 JPEG: Final = (95, 60, 25, 10)
 CRF: Final = (18, 28, 36, 44)
@@ -88,7 +88,7 @@ def verifying(
     model: str,
     output: Path,
 ) -> None:
-    """Mask the faces of pictures and CLIPS in every way, compress them, and verify them.
+    """Mask the faces of images and CLIPS in every way, compress them, and verify them.
 
     Unmasked renditions must be reported, masked ones must not.
     """

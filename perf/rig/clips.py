@@ -1,4 +1,4 @@
-"""Pictures with a face at known places, encoded once so that playing them costs nothing."""
+"""Frames with a face at known places, encoded once so that playing them costs nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode_clip(path: Path, *, size: tuple[int, int], frames: int, face: bool = 
     Args:
         path: The file; its suffix says the codec, .h264 or .h265.
         size: Width and height.
-        frames: Number of pictures.
+        frames: Number of frames.
         face: Whether there is one in them.
     """
     pattern = TestPattern(size, face=PORTRAIT if face else None)
@@ -37,7 +37,7 @@ def encode_clip(path: Path, *, size: tuple[int, int], frames: int, face: bool = 
     context.pix_fmt = "yuv420p"
     context.framerate = FPS
     context.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "g": "10"}
-    # One slice to a picture: GStreamer's payloader loses the first of several.
+    # One slice to a frame: GStreamer's payloader loses the first of several.
     parameters = "annexb=1:repeat-headers=1:scenecut=0"
     context.options |= {"threads": "1", "x264-params": parameters}
     if is_h265:

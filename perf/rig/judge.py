@@ -1,4 +1,4 @@
-"""Say for a picture that a viewer received whether the face shows. Two judges, one verdict."""
+"""Say for a frame that a viewer received whether the face shows. Two judges, one verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
 Picture = npt.NDArray[np.uint8]
 
 LIKENESS: Final = 0.75
-"""Correlation with the face from which it counts as shown. Unmasked it is above 0.9; in a picture
+"""Correlation with the face from which it counts as shown. Unmasked it is above 0.9; in a frame
 whose face is masked, something elsewhere may reach 0.7."""
 
 SCORE: Final = 0.5
@@ -34,16 +34,16 @@ _BELOW_FACE: Final = 200
 """Row of the portrait from which on no mask reaches."""
 
 FLAT: Final = 18.0
-"""Spread of brightness below which there is no picture but a notice."""
+"""Spread of brightness below which there is no frame but a notice."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What there is in a picture.
+    """What there is in a frame.
 
     Attributes:
         face: A face shows, by the pixels or by the detector.
-        placeholder: It is a flat picture with a notice.
+        placeholder: It is a flat frame with a notice.
         likeness: Largest correlation with the face, anywhere.
         score: Of the best face that the detector finds where the face is; 0 without.
     """
@@ -61,8 +61,8 @@ class Judge:
     in it) is none. Where the portrait's place cannot be told, everything that it finds counts.
 
     Args:
-        height: Of the pictures in which it is looked for, pixels.
-        detect: Also ask the detector, in this process, about every picture.
+        height: Of the frames in which it is looked for, pixels.
+        detect: Also ask the detector, in this process, about every frame.
     """
 
     def __init__(self, height: int, *, detect: bool = True) -> None:
@@ -83,7 +83,7 @@ class Judge:
             self._detector = InProcessDetector(onnx, model=model, threads=1)
 
     def __call__(self, picture: Picture) -> Verdict:
-        """Judge one picture, uint8 [H, W, 3] BGR."""
+        """Judge one frame, uint8 [H, W, 3] BGR."""
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
         if float(grey.std()) < FLAT:
             return Verdict(False, True, 0.0, 0.0)
@@ -107,7 +107,7 @@ class Judge:
         return float(found.scores[near].max(initial=0.0))
 
     def _around_face(self, grey: Picture) -> npt.NDArray[np.float64]:
-        """Where the face must be, and somewhat beyond; all of the picture if that is not known."""
+        """Where the face must be, and somewhat beyond; all of the frame if that is not known."""
         likeness = cv2.matchTemplate(grey, self._below, cv2.TM_CCOEFF_NORMED)
         _, best, _, (x, y) = cv2.minMaxLoc(likeness)
         if best < PLACED:

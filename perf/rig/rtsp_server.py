@@ -1,8 +1,8 @@
 """A real RTSP server, run by the system's Python, which has GStreamer: see rtsp.py.
 
 Arguments: port, user:password or "", then mounts: play:NAME:CLIP or record:NAME:FOLDER.
-A CLIP holds encoded pictures, H.264 or by its suffix (.h265) H.265, each after its length (4 bytes,
-big endian) and whether it is a key frame (1 byte); it is played in a loop at 10 pictures a second.
+A CLIP holds encoded frames, H.264 or by its suffix (.h265) H.265, each after its length (4 bytes,
+big endian) and whether it is a key frame (1 byte); it is played in a loop at 10 frames a second.
 Commands on stdin, one a line: freeze NAME, resume NAME, switch NAME CLIP.
 """
 
@@ -57,13 +57,13 @@ class Player(GstRtspServer.RTSPMediaFactory):
         return before not in ("", codec)
 
     def configure(self, _, media):
-        """Take note of where to push pictures to."""
+        """Take note of where to push frames to."""
         self.sources[media] = media.get_element().get_by_name_recurse_up("src")
         self.number = 0
         media.connect("unprepared", lambda media: self.sources.pop(media, None))
 
     def tick(self):
-        """Push one picture."""
+        """Push one frame."""
         if not self.frozen and self.sources:
             data, _ = self.clip[self.number % len(self.clip)]
             self.number += 1

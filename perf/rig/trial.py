@@ -51,7 +51,7 @@ class TrialResult:
         faces: Of them with a face that shows; has to be 0.
         withheld: Of them, placeholders.
         masked_after_s: From the fault to the first placeholder at the viewer.
-        recovered_after_s: From its end to the first picture of the camera.
+        recovered_after_s: From its end to the first frame of the camera.
     """
 
     fault: str
@@ -81,11 +81,11 @@ class Trial:
         self._judge = Judge(SIZE[1])
 
     def judged(self, start: int = 0, end: int | None = None) -> list[tuple[float, Verdict]]:
-        """When each picture was received, and what is in it."""
+        """When each frame was received, and what is in it."""
         return [(seen.time_s, self._judge(seen.picture)) for seen in self.viewer.seen(start, end)]
 
     def wait_until(self, wanted: Callable[[Verdict], bool], *, timeout_s: float) -> float:
-        """Wait for a picture of some kind; when it was received.
+        """Wait for a frame of some kind; when it was received.
 
         Raises:
             TimeoutError: None came.
@@ -110,7 +110,7 @@ class Trial:
             after_s: For how long to go on watching once the camera has recovered.
 
         Raises:
-            TimeoutError: No placeholder came, or no picture of the camera after it.
+            TimeoutError: No placeholder came, or no frame of the camera after it.
         """
         self.wait_until(lambda verdict: not verdict.placeholder, timeout_s=PATIENCE_S)
         start, begun_s = self.viewer.count, time.monotonic()

@@ -1,7 +1,7 @@
 """Receive what a camera publishes, as anybody would, in a process of its own.
 
 `python viewer.py URL FILE WIDTH HEIGHT`: listens at an RTSP address (again and again, for whoever
-publishes there), or reads any other; appends every picture to FILE: arrival (float64,
+publishes there), or reads any other; appends every frame to FILE: arrival (float64,
 time.monotonic) and then WIDTH × HEIGHT × 3 bytes BGR.
 """
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One picture that a viewer received.
+    """One frame that a viewer received.
 
     Attributes:
         time_s: When, `time.monotonic()`.
@@ -44,7 +44,7 @@ class Viewer:
 
     @property
     def count(self) -> int:
-        """Pictures received so far."""
+        """Frames received so far."""
         return self._file.stat().st_size // self._record_bytes if self._file.exists() else 0
 
     @property
@@ -52,7 +52,7 @@ class Viewer:
         return 8 + self._size[0] * self._size[1] * 3
 
     def seen(self, start: int = 0, end: int | None = None) -> Iterator[Seen]:
-        """The pictures from one number to another, as far as they have come."""
+        """The frames from one number to another, as far as they have come."""
         width, height = self._size
         with self._file.open("rb") as file:
             for number in range(start, self.count if end is None else end):
@@ -62,7 +62,7 @@ class Viewer:
                 yield Seen(struct.unpack("d", record[:8])[0], pixels)
 
     def wait_for(self, count: int, *, timeout_s: float) -> bool:
-        """Wait until so many pictures have come; whether they have."""
+        """Wait until so many frames have come; whether they have."""
         deadline_s = time.monotonic() + timeout_s
         while self.count < count and time.monotonic() < deadline_s:
             time.sleep(0.05)

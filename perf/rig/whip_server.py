@@ -1,7 +1,7 @@
 """Receive WebRTC as a media server does to which WHIP pushes, in a process of its own.
 
 `python whip_server.py PORT FILE TOKEN`: takes offers of whoever has the token, and appends every
-picture to FILE as viewer.py does; what it hears it counts in FILE.sound.
+frame to FILE as viewer.py does; what it hears it counts in FILE.sound.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def test_times_for_still_pictures_alone_are_refused(run: Run, clip: Path, tmp_pa
         result = run(photo, *option)
         assert (result.exit_code, "a still picture has no times" in str(result.stderr)) == (3, True)
     assert [path.name for path in tmp_path.iterdir()] == [photo.name]
-    # Beside a video they do not concern the picture: its face is masked.
+    # Beside a video they do not concern the image: its face is masked.
     result = run(photo, clip, "-o", tmp_path / "out", "--spare", "0-")
     assert result.exit_code == 0, result.output
     after = cv2.imread(str(tmp_path / "out" / photo.name))

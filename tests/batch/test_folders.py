@@ -423,7 +423,7 @@ def _masked(session: DetectionSession, tree: Path, out: Path, audit: AuditLog) -
 
 
 def _versions(folder: Path) -> dict[str, tuple[int, int]]:
-    """What changes when a file is written anew."""
+    """What changes when a file is written again."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {
         path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
@@ -433,7 +433,7 @@ def _versions(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _swap_bytes(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Put another picture into a file, and leave its size and time as they were."""
+    """Put another image into a file, and leave its size and time as they were."""
     facts = path.stat()
     content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
     assert len(content) <= facts.st_size

@@ -1,4 +1,4 @@
-"""What a folder holds is told by content; nothing with pictures in it is passed over silently."""
+"""What a folder holds is told by content; no image is skipped silently."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def nothing(index: int) -> Detections:
 
 
 def knows(boxes: list[Box], letterbox: Letterbox) -> Answer:
-    """Answers with a box of the picture, in pixels of the canvas."""
+    """Answers with a box of the image, in pixels of the canvas."""
 
     def answer(index: int) -> Detections:
         scale = np.array(letterbox.resized) / letterbox.source

@@ -612,7 +612,7 @@ def _detail(picture: npt.NDArray[np.uint8]) -> float:
 
 
 def _texture(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """What is left of a picture when the coarse shades are taken away."""
+    """What is left of an image when the coarse shades are taken away."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float64)
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 8)
     return (fine + np.random.default_rng(0).normal(0, 1e-3, fine.shape)).ravel()

@@ -41,7 +41,7 @@ def consumers(config: Any, words: Sequence[str]) -> int:
 
 
 def wanted_of(config: Any) -> int:
-    """Three where pictures follow each other within milliseconds, else two."""
+    """Three where images follow each other within milliseconds, else two."""
     return 3 if config.backend in ("onnxruntime", "tensorrt") else 2
 
 

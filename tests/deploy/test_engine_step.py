@@ -56,7 +56,7 @@ def machine_with(monkeypatch: pytest.MonkeyPatch, gpu: Gpu) -> CountedBuilder:
 
 
 def run(service: str, profile: str, models: Path) -> str:
-    """Run the step's own command, with a folder in place of its volume and small pictures."""
+    """Run the step's own command, with a folder in place of its volume and small images."""
     program, *words = command_of(resolve(profile, SIZE="64")[service])
     assert program == "faceblur-export"
     done = CliRunner().invoke(main, [w.replace("=/models", f"={models}") for w in words])

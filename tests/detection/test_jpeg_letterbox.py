@@ -1,4 +1,4 @@
-"""What Triton runs on pictures that come as JPEG: header, decoders, placement."""
+"""What Triton runs on images that come as JPEG: header, decoders, placement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The letterbox keeps a picture's shape and maps boxes back to where they came from."""
+"""The letterbox keeps an image's shape and maps boxes back to where they came from."""
 
 from __future__ import annotations
 

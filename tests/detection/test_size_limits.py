@@ -1,4 +1,4 @@
-"""No request makes a server grow without bound: too large a picture is refused, and alone."""
+"""No request makes a server grow without bound: too large an image is refused, and alone."""
 
 from __future__ import annotations
 

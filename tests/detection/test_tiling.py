@@ -1,4 +1,4 @@
-"""Large pictures are looked at in parts, and every face is found once."""
+"""Large images are detected in tiles, and every face is found once."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_sure_face_before_a_doubtful_larger_one_is_kept() -> None:
     assert len(merge(found, width=3000, height=3000, threshold=0.2)) == 2
 
 
-# Real pictures
+# Real images
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Picture files: what is kept, what is dropped, and what is refused."""
+"""Image files: what is kept, what is dropped, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audio: keep`: what goes along with the masked pictures, when, and what it must not do."""
+"""`audio: keep`: what goes along with the masked frames, when, and what it must not do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faceblur.live.audio import MAX_BYTES, MAX_PACKETS, AudioPacket, AudioQueue,
 from rig.recorder import recorder
 
 IN_SYNC_S = 0.12
-"""A picture at 10 fps is this long on the screen."""
+"""A frame at 10 fps is this long on the screen."""
 
 
 class Unsighted(Sightless):
@@ -39,7 +39,7 @@ def _packets(path: Path) -> list[bytes]:
 
 
 def _flashes(path: Path) -> list[float]:
-    """When the picture turns bright, seconds."""
+    """When the frame turns bright, seconds."""
     found, before = [], False
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -51,7 +51,7 @@ def _flashes(path: Path) -> list[float]:
 
 
 def _beeps(path: Path) -> list[float]:
-    """When the sound sets in, seconds."""
+    """When the audio sets in, seconds."""
     found, quiet_s = [], 1.0
     with av.open(str(path)) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=8000, frame_size=80)

@@ -1,4 +1,4 @@
-"""Whatever fails, no picture with a face reaches a viewer, and the camera recovers by itself."""
+"""Whatever fails, no frame with a face reaches a viewer, and the camera recovers by itself."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_what_the_detector_finds_counts_where_the_face_can_be(
 
 
 class _Finds(Sightless):
-    """Finds a face at one place of a picture, whatever is there."""
+    """Finds a face at one place of a frame, whatever is there."""
 
     def __init__(self, box: tuple[int, int, int, int]) -> None:
         letterbox = Letterbox.plan(*SIZE)

@@ -1,4 +1,4 @@
-"""Areas that are masked whatever is in them, on every kind of picture."""
+"""Areas that are masked whatever is in them, on every kind of image."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_every_touched_pixel_has_the_colour_and_no_other_changes(polygon: Polygo
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_nothing_of_the_picture_shows_in_an_area(mode: str, channels: int, dtype: Any) -> None:
-    """Two pictures with nothing in common become the same there, faces and transparency too."""
+    """Two images with nothing in common become the same there, faces and transparency too."""
     masker = Masker(MaskStyle(mode=mode, image=OVERLAY, feather=0.5))
     area, results = area_of(TRIANGLE), []
     for seed in (1, 2):
@@ -123,7 +123,7 @@ def test_nothing_shows_on_any_plane_of_video(pixel_format: str, mode: str) -> No
         inside = touched(TRIANGLE, start=(0, 0), shape=plane.pixels.shape, step=step)
         first, second = (surface.planes[index].pixels for surface, _ in frames)
         np.testing.assert_array_equal(first[inside], second[inside])
-        # One pixel of the picture is enough for a sample of a plane.
+        # One pixel of the image is enough for a sample of a plane.
         pixels = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
         rows, columns = np.nonzero(pixels)
         assert inside[rows // plane.step_y, columns // plane.step_x].all()

@@ -257,7 +257,7 @@ def test_masks_that_reveal_more_are_noticed(broken: Cover) -> None:
 def test_there_are_never_more_cells_than_asked_for(box: Box, cells: int, shape: str) -> None:
     before = noise(97, 131)
     after = masked(before, box, mode="pixelate", cells=cells, shape=shape)
-    # The smallest box holds nothing but mask; what is outside the ellipse is the picture itself.
+    # The smallest box holds nothing but mask; what is outside the ellipse is the image itself.
     face = after[inside_ellipse(97, 131, box)]
     if len(face):
         assert colours(face) <= cells * cells

@@ -167,7 +167,7 @@ def spans(*found: tuple[str, str]) -> Policy:
         ((120, 20, 160, 60), 1),  # outside
         ((80, 20, 120, 60), 1),  # half
         ((55, 20, 95, 60), 1),  # inside, but the mask around it reaches over the edge
-        ((0, -20, 40, 20), 0),  # what is outside the picture cannot be seen
+        ((0, -20, 40, 20), 0),  # what is outside the image cannot be seen
     ],
 )
 def test_a_face_is_left_alone_only_if_all_of_its_mask_is_in_a_never_zone(

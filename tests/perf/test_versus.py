@@ -27,7 +27,7 @@ from faceblur_export.data.formats import read_folder
 
 SIZE = (1280, 720)
 FACES = np.array([[100, 100, 140, 150], [600, 300, 620, 328], [900, 200, 1040, 400]], np.float32)
-"""Heights in a picture 640 pixels wide: 25, 14, 100."""
+"""Heights in an image 640 pixels wide: 25, 14, 100."""
 
 CORES = os.sched_getaffinity(0)
 

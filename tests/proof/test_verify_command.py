@@ -246,7 +246,7 @@ def test_what_the_policy_leaves_alone_is_no_leak(
     assert alone.exit_code == 0, alone.output
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -278,7 +278,7 @@ def test_a_face_that_fills_the_picture_can_be_judged(
     result = run("verify", output, "--source", source)
     assert result.exit_code == 0, result.output
     assert "no leak found" in result.stdout
-    # What is left around the mask still tells another picture apart.
+    # What is left around the mask still tells another image apart.
     cv2.imwrite(str(other), cv2.imread(str(source))[::-1, ::-1])
     result = run("verify", output, "--source", other)
     assert result.exit_code == 2, result.output

@@ -366,9 +366,9 @@ class TestLive:
 
 
 SLOW = 5
-"""Frames a second of a camera that is looked at every second frame."""
+"""Frames a second of a camera whose every second frame is detected."""
 SCENE = 640.0
-"""Width of its picture, pixels."""
+"""Width of its frame, pixels."""
 
 
 def walkers(
@@ -408,7 +408,7 @@ def bare(masked: Sequence[Detections], truth: Sequence[Sequence[Box]]) -> list[i
 
 
 class TestSlowLooks:
-    """Looks that are nearly half a second apart: nobody shows between them."""
+    """Detections nearly half a second apart: nobody shows in between."""
 
     @staticmethod
     def masks(
@@ -530,7 +530,7 @@ class TestVideoFiles:
         assert set(detector.asked) == {TrackingOptions().min_score(THRESHOLD)}
 
     def test_who_walks_across_a_slow_video_is_masked_in_the_file(self, tmp_path: FilePath) -> None:
-        """At 5 frames a second, with a look at every second one."""
+        """At 5 frames a second, with a detection in every second one."""
         source, output = tmp_path / "walk.mkv", tmp_path / "out.mkv"
         how = Recording(rate=Fraction(SLOW), encoder="ffv1", options={})
         boxes = moving_face_video(

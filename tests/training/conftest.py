@@ -19,7 +19,7 @@ MakePack = Callable[..., Pack]
 def face_picture(
     rng: np.random.Generator, *, side: int = 128
 ) -> tuple[np.ndarray, list[list[int]]]:
-    """A picture (side, side, 3) RGB of colours with one or two faces, and their x y w h."""
+    """An image (side, side, 3) RGB of colours with one or two faces, and their x y w h."""
     face = astronaut()[70:210, 165:285]
     colours = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
     picture = cv2.resize(colours, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -37,7 +37,7 @@ def face_picture(
 
 @pytest.fixture
 def labelled_folder(tmp_path: Path) -> Path:
-    """Twenty pictures with a `labels.txt`."""
+    """Twenty images with a `labels.txt`."""
     folder = tmp_path / "faces"
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def labelled_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_pack(tmp_path: Path) -> MakePack:
-    """Packs of given RGB pictures with given boxes x1 y1 x2 y2 and landmarks."""
+    """Packs of given RGB images with given boxes x1 y1 x2 y2 and landmarks."""
 
     def make(
         pictures: list[np.ndarray],

@@ -30,7 +30,7 @@ def copy(source: Path, output: Path) -> None:
 
 
 def camera(path: Path, codec: str, *, rate: int = 8000, channels: str = "mono") -> Path:
-    """A second of pictures, and of a tone whose channels have no names when it is read."""
+    """A second of frames, and of a tone whose channels have no names when it is read."""
     count = av.AudioLayout(channels).nb_channels
     tone = 8000 * np.sin(2 * np.pi * 400 * np.arange(rate) / rate)
     with av.open(str(path), "w") as output:

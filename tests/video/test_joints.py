@@ -79,7 +79,7 @@ def test_joined_recordings_come_in_order_and_in_step(
     assert min(steps(video)) > TICK_S - Fraction(1, 500)
     assert max(steps(video)) < 3 * TICK_S
     for sound in sounds:
-        # Each recording's sound is as long as it was, and comes when its pictures do.
+        # Each recording's audio is as long as it was, and comes when its frames do.
         assert max(steps(sound)) < Fraction(1, 10)
         assert min(steps(sound)) > Fraction(1, 100)
         assert abs(sound.times_s[-1] - video.times_s[-1]) < Fraction(1, 10)
@@ -184,7 +184,7 @@ def test_what_of_a_track_comes_late_stays_before_the_joint() -> None:
     texts = [Packet(TEXT, 150, 20)]
     packets = [*before, *after[:2], *late, *after[2:5], *sound, *after[5:], *texts]
     got = dict(zip(map(id, packets), renewed(packets), strict=True))
-    # The first part ends with its sound at 604, the second begins with its sound at 100.
+    # The first part ends with its audio at 604, the second begins with its audio at 100.
     assert [got[id(packet)] for packet in late] == [596, 600]
     assert [got[id(packet)] for packet in sound] == [604, 608]
     assert [got[id(packet)] for packet in after[:2]] == [606, 610]

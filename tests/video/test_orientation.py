@@ -23,7 +23,7 @@ MATRICES = [
     *((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)),
     *((-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)),
 ]
-"""a, b, c, d of the eight ways to show a picture: four turns, and the same mirrored."""
+"""a, b, c, d of the eight ways to show a frame: four turns, and the same mirrored."""
 
 LOSSLESS = {"preset": "ultrafast", "qp": "0"}
 

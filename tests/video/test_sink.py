@@ -134,7 +134,7 @@ def test_times_survive_another_kind_of_file(
     before, after = timeline(made(name)), timeline(output)
     for old, new in zip(before, after, strict=True):
         tick_s = max(old.tick_s, new.tick_s)
-        # Run-in of the sound that only the source can mark is cut off.
+        # Run-in of the audio that only the source can mark is cut off.
         late = [b - a for a, b in zip(old.times_s[-30:], new.times_s[-30:], strict=True) if a >= 0]
         assert all(abs(x) <= tick_s for x in late)
         assert abs(len(old.times_s) - len(new.times_s)) <= (1 if old.kind == "audio" else 0)
@@ -569,7 +569,7 @@ def _grey(path: Path) -> Any:
 
 
 def _pitch(path: Path) -> float:
-    """The loudest frequency of the first sound track, in hertz."""
+    """The loudest frequency of the first audio track, in hertz."""
     with av.open(str(path)) as container:
         sound = container.streams.audio[0]
         samples = np.concatenate([f.to_ndarray()[0] for f in container.decode(sound)])

@@ -41,7 +41,7 @@ def copy(source: Path, output: Path, options: VideoOptions | None = None) -> lis
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """Two seconds of video by name and sound codec: one tone, and after 0.75 s another."""
+    """Two seconds of video by name and audio codec: one tone, and after 0.75 s another."""
     if shutil.which("ffmpeg") is None:
         pytest.skip(FFMPEG_MISSING)
     folder = tmp_path_factory.mktemp("tones")
@@ -61,7 +61,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
 
 
 def heard(path: Path, *, all_of_it: bool = False) -> Waves:
-    """The sound as ffmpeg plays it, or all that is in the file."""
+    """The audio as ffmpeg plays it, or all that is in the file."""
     hidden = ["-flags2", "+skip_manual"] if all_of_it else []
     if all_of_it and path.suffix != ".mkv":
         hidden += ["-ignore_editlist", "1"]
@@ -215,7 +215,7 @@ def test_closed_captions_in_the_pictures_stay_behind(tmp_path: Path) -> None:
     ffmpeg = ["ffmpeg", "-v", "error", "-y"]
     to_stream = ["-c", "copy", "-bsf:v", "h264_mp4toannexb"]
     subprocess.run([*ffmpeg, "-i", plain, *to_stream, stream], check=True, timeout=60)
-    # ATSC A/53, part 4: two pairs of bytes of CEA-608 in a message before each picture.
+    # ATSC A/53, part 4: two pairs of bytes of CEA-608 in a message before each frame.
     pairs = b"\xfc\x94\x2c\xfc\xc8\xe5"
     message = b"\xb5\x00\x31GA94\x03\x42\xff" + pairs + b"\xff"
     unit = b"\0\0\0\1\x06\x04" + bytes([len(message)]) + message + b"\x80"

@@ -60,9 +60,9 @@ class Plan:
 
     Attributes:
         concurrency: Requests under way.
-        transports: How pictures travel.
+        transports: How images travel.
         topologies: Who does what, for the first size.
-        batches: Pictures in a request, for the ensemble.
+        batches: Images in a request, for the ensemble.
         sizes: `--size` of the client.
         cameras: How many cameras; the ensemble alone.
         fps: Of each.
@@ -122,7 +122,7 @@ def inputs(
     kind: Inputs,
     output: Path,
 ) -> None:
-    """Write frames of SOURCES (pictures and videos) for perf_analyzer's --input-data."""
+    """Write frames of SOURCES (images and videos) for perf_analyzer's --input-data."""
     try:
         pictures = canvases(read_frames(sources, frames=frames), size=size, stride=stride)
     except FaceblurError as error:
@@ -200,9 +200,9 @@ def analyzer(
     output: Path,
     **choices: Any,
 ) -> None:
-    """Measure a server with perf_analyzer, on frames of SOURCES (pictures and videos).
+    """Measure a server with perf_analyzer, on frames of SOURCES (images and videos).
 
-    Writes OUTPUT.json, OUTPUT.md and the pictures OUTPUT-*.png.
+    Writes OUTPUT.json, OUTPUT.md and the plots OUTPUT-*.png.
     """
     topologies = choices["topologies"] or (
         ("ensemble", "detector alone") if server else tuple(TOPOLOGIES)

@@ -23,10 +23,10 @@ Canvas = npt.NDArray[np.uint8]
 
 
 def read_frames(sources: Sequence[Path], *, frames: int) -> list[Canvas]:
-    """Read frames of pictures and videos, those of a video a second apart.
+    """Read frames of images and videos, those of a video a second apart.
 
     Args:
-        sources: Pictures and videos; of each as many frames as of the others, if it has them.
+        sources: Images and videos; of each as many frames as of the others, if it has them.
         frames: How many to return, at most.
 
     Returns:
@@ -43,7 +43,7 @@ def read_frames(sources: Sequence[Path], *, frames: int) -> list[Canvas]:
 def canvases(frames: Sequence[Canvas], *, size: int, stride: int) -> list[Canvas]:
     """Letterbox frames, and keep those of the most frequent shape.
 
-    A server batches only pictures of one shape, and so does perf_analyzer.
+    A server batches only images of one shape, and so does perf_analyzer.
     """
     fitted = []
     for frame in frames:

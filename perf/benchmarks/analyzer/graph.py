@@ -1,7 +1,7 @@
 """The detector with decode and suppression inside its ONNX graph: a contender, not the product.
 
 It gives the faces that the ensemble gives, but not its refusals: values that are not finite and
-pictures with more faces than candidates pass silently.
+images with more faces than candidates pass silently.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def _add_decode(b: OnnxBuilder) -> None:
 
 
 def _add_suppression(b: OnnxBuilder) -> None:
-    """`selected` (n, 3): picture, 0, candidate; by picture, best first."""
-    # One threshold holds for all pictures; what does not reach its own picture's is made nothing.
+    """`selected` (n, 3): image, 0, candidate; by image, best first."""
+    # One threshold holds for all images; what does not reach its own image's is set to zero.
     b.constant("zero", 0, "float32")
     b.constant("class_axis", [1], "int64")
     counts = b.add("Greater", ["scores", "min_score"], "scores_count")

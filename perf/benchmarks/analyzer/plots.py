@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""The plots of a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plot_curves(path: Path, curves: Mapping[Case, Sequence[Point]]) -> None:
 
 
 def plot_stages(path: Path, curves: Mapping[Case, Sequence[Point]]) -> None:
-    """Where a picture's time goes on the server: under the least load, and at the knee."""
+    """Where an image's time goes on the server: under the least load, and at the knee."""
     served = {case: points for case, points in curves.items() if points[0].stages}
     figure = Figure(figsize=(11, 1.5 + 0.35 * len(served)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -96,7 +96,7 @@ def _name(case: Case) -> str:
 
 
 def _spent(point: Point) -> dict[str, float]:
-    """Milliseconds of a picture: waiting, copying, and the work of each part."""
+    """Milliseconds of an image: waiting, copying, and the work of each part."""
     spent = dict.fromkeys(_COLOURS, 0.0)
     for part, stage in point.stages.items():
         each = {phase: stage[phase] / point.case.batch for phase in PHASES}

@@ -30,10 +30,10 @@ class Case:
 
     Attributes:
         model: Name of the detector's model.
-        shape: Of a picture, height × width.
+        shape: Of an image, height × width.
         topology: Who does what.
-        transport: How pictures travel; `none` in process.
-        batch: Pictures in a request.
+        transport: How images travel; `none` in process.
+        batch: Images in a request.
         concurrency: Requests under way; 0 where cameras send at their own pace.
         cameras: How many; 0 where requests follow each other.
         fps: Of each camera.
@@ -55,13 +55,13 @@ class Point:
 
     Attributes:
         case: The load.
-        frames_per_s: Pictures answered a second.
+        frames_per_s: Images answered a second.
         p50_ms: Latency of a request, as the client sees it; the others likewise.
         p90_ms: See `p50_ms`.
         p95_ms: See `p50_ms`.
         p99_ms: See `p50_ms`.
-        windows: Pictures a second in each window of the measurement.
-        cpu_ms: CPU time of the server's processes, or of the work in process, for a picture; None
+        windows: Images a second in each window of the measurement.
+        cpu_ms: CPU time of the server's processes, or of the work in process, for an image; None
             for a server elsewhere.
         stages: For each part, milliseconds of a request in each of `PHASES`, from Triton's own
             statistics, and `pictures` and `executions`.
@@ -109,7 +109,7 @@ class Meter:
         Args:
             case: What to call it.
             load: What to send.
-            parts: Models whose statistics to read; the first is the one that sees each picture.
+            parts: Models whose statistics to read; the first is the one that sees each image.
 
         Raises:
             AnalyzerError: Nothing was measured.
@@ -152,7 +152,7 @@ def measure_in_process(
     min_score: float,
     seconds: float,
 ) -> Point:
-    """Do the same work without a server, as many pictures under way as the case says."""
+    """Do the same work without a server, as many images under way as the case says."""
     latencies: list[float] = []
     waiting: deque[tuple[float, Future[Detections]]] = deque()
 

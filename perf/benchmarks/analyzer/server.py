@@ -62,7 +62,7 @@ TOPOLOGIES: Final = {
 }
 
 JPEG: Final = Topology("ensemble", "face_detection_jpeg", "jpeg", (JPEG_MODEL, DETECTOR))
-"""The ensemble that takes pictures as JPEG."""
+"""The ensemble that takes images as JPEG."""
 
 
 def served(topology: Topology, client: grpcclient.InferenceServerClient) -> Topology:

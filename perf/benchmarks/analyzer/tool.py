@@ -46,12 +46,12 @@ class Load:
         address: host:port of the gRPC service.
         model: What to ask.
         data: JSON file of inputs.
-        batch: Pictures in a request.
+        batch: Images in a request.
         memory: Where inputs and outputs lie: in the message, or in shared memory.
         concurrency: Requests under way at all times; 0 when `rate` says how many are sent.
         rate: Requests a second, evenly spaced; 0 when `concurrency` says it.
         window_ms: Length of one of the windows, of which there are three.
-        output_bytes: Room for one output of one picture in shared memory.
+        output_bytes: Room for one output of one image in shared memory.
     """
 
     address: str
@@ -178,7 +178,7 @@ def arguments(load: Load) -> list[str]:
     words += ["--measurement-interval", str(load.window_ms), "--max-trials", str(WINDOWS)]
     # Windows that differ end a measurement without a word of what was measured; we tell the reader.
     words += ["--stability-percentage", "999"]
-    # No --profile-export-file: it writes every picture that was sent as text, gigabytes of it.
+    # No --profile-export-file: it writes every image that was sent as text, gigabytes of it.
     return [*words, "--verbose-csv", "-v"]
 
 

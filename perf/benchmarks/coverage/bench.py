@@ -177,7 +177,7 @@ class Bench:
 
 
 class _Remembering:
-    """Asks a detector about each canvas once: the contenders see the same frames."""
+    """Runs a detector once on each model input: the contenders see the same frames."""
 
     def __init__(self, detector: Detector) -> None:
         self.model = detector.model

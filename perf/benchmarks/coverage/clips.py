@@ -29,7 +29,7 @@ FACE: Final = (177.0, 76.0, 273.0, 190.0)
 MIN_HEIGHT: Final = 10
 """Faces lower than this, in pixels, are not counted."""
 MIN_SHOWN: Final = 0.1
-"""Nor are those of which less shows, behind something else or outside the picture."""
+"""Nor are those of which less shows, behind something else or outside the frame."""
 
 _TEMPO: Final = (0.8, 1.25)
 
@@ -63,7 +63,7 @@ class Truth:
     Attributes:
         ellipse: The face's inscribed ellipse, hidden parts included.
         visible: Its part that shows.
-        area: Of the whole ellipse, also beyond the picture's edges, pixels.
+        area: Of the whole ellipse, also beyond the frame's edges, pixels.
         height: Of the face, pixels.
         shot: Counts hard cuts.
     """
@@ -90,7 +90,7 @@ class Scenario:
         pose: Where the face is, by frame number (fractions for blur) and the clip's own phase.
         camera: It is the camera that moves and zooms: the background goes along.
         exposures: Moments that are averaged for a frame.
-        spoil: What happens to the finished picture.
+        spoil: What happens to the finished frame.
         occluder: Left and right edge of a bar in front, as fractions of the width.
     """
 
@@ -103,7 +103,7 @@ class Scenario:
 
 
 def _pan(i: float, phase: float) -> Pose:
-    # Out of the picture on one side, and back.
+    # Out of the frame on one side, and back.
     t = i / RATE
     return Pose(320 + 400 * math.sin(1.9 * t + phase), 180 + 30 * math.sin(1.3 * t), 80)
 

@@ -29,7 +29,7 @@ from faceblur.tracking.live import LIVE_OPTIONS
 from harness import command_line, machine_card
 
 HELD_OUT: int = 2
-"""Seeds below this were looked at when the tracker was made."""
+"""Seeds below this were used to develop the tracker."""
 
 
 @click.command()
@@ -112,7 +112,7 @@ def _exact(
 
 
 def _faces(truths: list[Truth]) -> Iterator[list[Face]]:
-    """The face of each frame; it appears anew behind a cut, and when it comes back."""
+    """The face of each frame; it appears again behind a cut, and when it comes back."""
     appearance = 0
     last: Truth | None = None
     for truth in truths:

@@ -1,4 +1,4 @@
-"""Pseudo-labels for clips of which nobody knows where the faces are."""
+"""Pseudo-labels for clips without labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def min_agreeing(judges: int) -> int:
 
 
 def label(pictures: Iterable[Picture], judges: Sequence[Detector]) -> Iterator[list[Face]]:
-    """The faces of each picture that most passes of some detectors agree on.
+    """The faces of each frame that most passes of some detectors agree on.
 
     Args:
         pictures: Of one clip, in order, BGR.
@@ -99,7 +99,7 @@ def detect(
     flip: bool,
     min_score: float = DEFAULT_THRESHOLD,
 ) -> Boxes:
-    """One pass: boxes (N, 4) in pixels of the picture, BGR, that may be mirrored for it."""
+    """One pass: boxes (N, 4) in pixels of the frame, BGR, that may be mirrored for it."""
     height, width = picture.shape[:2]
     plan = Letterbox.plan(width, height, size=size)
     rgb = picture[:, ::-1, ::-1] if flip else picture[:, :, ::-1]
@@ -134,7 +134,7 @@ class _Linker:
 
 
 def ellipse(box: Boxes, shape: tuple[int, ...]) -> Mask:
-    """The ellipse inscribed in a box, as the pixels (H, W) of a picture that it covers."""
+    """The ellipse inscribed in a box, as the pixels (H, W) of a frame that it covers."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     across, down = (x + 0.5 - centre[0]) / half[0], (y + 0.5 - centre[1]) / half[1]

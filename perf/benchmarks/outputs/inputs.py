@@ -29,7 +29,7 @@ def make_inputs(folder: Path, portrait: Path) -> None:
 
     Args:
         folder: Where to; it is made.
-        portrait: A picture of 512 × 512 pixels with one face.
+        portrait: An image of 512 × 512 pixels with one face.
 
     Raises:
         OSError: There is no ffmpeg program.

@@ -1,4 +1,4 @@
-"""What a detector loses when its canvases were JPEGs."""
+"""What a detector loses when its inputs were JPEGs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMEOUT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Coding:
-    """How canvases are coded.
+    """How model inputs are coded.
 
     Attributes:
         quality: Of the JPEGs; None for pixels.
@@ -55,7 +55,7 @@ PIXELS: Final = Coding(None)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Figures of one coding on one set of pictures.
+    """Figures of one coding on one set of images.
 
     Attributes:
         coding: Of the canvases.
@@ -71,11 +71,11 @@ class Accuracy:
 
 
 def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]) -> list[Accuracy]:
-    """Detect in the same canvases as pixels and as JPEGs.
+    """Detect in the same model inputs as pixels and as JPEGs.
 
     Args:
         detector: The model.
-        folder: Labelled pictures.
+        folder: Labelled images.
         codings: Of the JPEGs.
     """
     pictures = read_labelled(folder)
@@ -109,7 +109,7 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
 
 
 def through(coding: Coding, canvas: Canvas) -> tuple[Canvas, int]:
-    """A canvas as the server gets it, and how many bytes were sent."""
+    """A model input as the server gets it, and how many bytes were sent."""
     if coding.quality is None:
         return canvas, canvas.nbytes
     encoded = encode_jpeg(canvas, quality=coding.quality, full_colour=coding.full_colour)
@@ -118,7 +118,7 @@ def through(coding: Coding, canvas: Canvas) -> tuple[Canvas, int]:
 
 
 def accuracy_table(rows: Sequence[Accuracy]) -> str:
-    """One set of pictures as a Markdown table."""
+    """One set of images as a Markdown table."""
     bins = [each for each in rows[0].figures["by_height"] if each["faces"]]
     heads = [
         f"recall {b['min']:g}-{b['max']:g} px" if b["max"] else f"recall {b['min']:g}+ px"

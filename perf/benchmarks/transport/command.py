@@ -1,4 +1,4 @@
-"""What it takes and what it costs to send pictures as pixels, through shared memory, or as JPEG."""
+"""What it takes and what it costs to send images as pixels, through shared memory, or as JPEG."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def transport(
     links: tuple[float, ...],
     output: Path,
 ) -> None:
-    """Send the frames of VIDEO in every way; and see what JPEG costs in the pictures of FOLDERS.
+    """Send the frames of VIDEO in every way; and see what JPEG costs in the images of FOLDERS.
 
     Delays are those of the real server, a frame at a time. Accuracy is that of the same model in
     this process, on canvases that were encoded and decoded as client and server do.

@@ -84,7 +84,7 @@ class Format:
 def make_clip(path: Path, excerpts: Sequence[Excerpt], format_: Format) -> None:
     """Put excerpts of equal length one after the other, encoded once, 30 frames to a second.
 
-    Each is enlarged until it fits, keeping its shape; what is left of the picture is black.
+    Each is enlarged until it fits, keeping its shape; what is left of the frame is black.
     """
     share, rest = divmod(format_.frames, len(excerpts))
 
@@ -99,7 +99,7 @@ def make_clip(path: Path, excerpts: Sequence[Excerpt], format_: Format) -> None:
 def make_slides(
     path: Path, pictures: Sequence[LabelledPicture], *, width: int, height: int
 ) -> dict[int, Boxes]:
-    """Show labelled pictures for a frame each, fitted as the excerpts of a clip are.
+    """Show labelled images for a frame each, fitted as the excerpts of a clip are.
 
     Returns:
         By frame number, (N, 4) boxes of the faces there.
@@ -121,7 +121,7 @@ def make_slides(
 
 
 def fitted(picture: Picture, width: int, height: int) -> Picture:
-    """A picture in the middle of a black one, as large as it fits."""
+    """An image in the middle of a black one, as large as fits."""
     place = _Place.of(picture.shape[1], picture.shape[0], width, height)
     whole = np.zeros((height, width, 3), np.uint8)
     interpolation = cv2.INTER_CUBIC if place.scale > 1 else cv2.INTER_AREA
@@ -133,7 +133,7 @@ def fitted(picture: Picture, width: int, height: int) -> Picture:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a picture comes to lie in a larger or smaller one."""
+    """Where an image lies in a larger or smaller one."""
 
     scale: float
     inner: tuple[int, int]

@@ -158,7 +158,7 @@ class _Bench:
         return result
 
     def slides(self, folder: Path) -> dict[str, Masked]:
-        """What each program masks of labelled pictures, by its name."""
+        """What each program masks of labelled images, by its name."""
         pictures = [picture for picture in read_folder(folder) if picture.labelled]
         clip, output = self.folder / "slides.mp4", self.folder / "masked slides.mp4"
         labels = make_slides(clip, pictures, width=1280, height=720)

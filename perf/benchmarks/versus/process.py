@@ -32,7 +32,7 @@ class Usage:
         wall_s: Seconds by the clock, from its start to its end.
         cpu_s: Seconds of CPU.
         peak_mb: Memory at most at any time; pages that several processes share count once. None
-            when it was not looked at.
+            when it was not measured.
         output: What it wrote to stdout and stderr.
     """
 

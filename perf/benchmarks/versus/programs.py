@@ -39,7 +39,7 @@ class Program:
         name: What the tables call it.
         command: As a user would type it.
         marked: The same, but with masks of the colour `MARK`, where they were before.
-        alone: Likewise, and each frame by itself: for pictures that have nothing in common.
+        alone: Likewise, and each frame by itself: for images that have nothing in common.
     """
 
     name: str
@@ -53,7 +53,7 @@ def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
 
     Args:
         deface: Its executable.
-        folder: For pictures that it needs.
+        folder: For images that it needs.
         clip: A clip like those that will be masked.
     """
     mark = folder / "mark.png"

@@ -92,7 +92,7 @@ class Summary:
 
 
 Listed = Mapping[str, Mapping[str, Masked]]
-"""By folder of labelled pictures and program, which faces it masked."""
+"""By folder of labelled images and program, which faces it masked."""
 
 
 def judge(results: Sequence[Result], listed: Listed) -> dict[str, bool]:
@@ -126,7 +126,7 @@ def write_report(
     Args:
         folder: Where to.
         results: Of each clip.
-        listed: Of pictures whose faces people listed.
+        listed: Of images whose faces people listed.
         card: The machine and the settings.
         command: What was run.
     """

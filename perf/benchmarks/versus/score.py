@@ -27,13 +27,13 @@ MIN_AGREEING: Final = len(SIZES) + 1
 """Passes that have to agree on a face: more than half."""
 
 BINS: Final = ((8, 16), (16, 24), (24, 48), (48, 9_999))
-"""Heights of faces, in pixels of a picture that is as wide as what the network sees."""
+"""Heights of faces, in pixels of a frame that is as wide as the model input."""
 
 MIN_JUDGED: Final = 16
 """In bins from this height on, no fewer faces may be masked than by the other program."""
 
 Labels = Mapping[int, Boxes]
-"""By frame number, (N, 4) boxes of the faces there; frames that nobody looked at are left out."""
+"""By frame number, (N, 4) boxes of the faces there; frames that were not checked are left out."""
 
 
 def bin_name(low: int, high: int) -> str:

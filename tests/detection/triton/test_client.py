@@ -119,7 +119,7 @@ def test_pictures_of_one_request_are_answered_each_for_itself(
 
 def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> None:
     futures = detector.submit([np.zeros((100, 640, 3), np.uint8)] * 3, min_score=0.3)
-    # Whoever gives one up takes the answer from nobody else.
+    # Giving one up takes no answer from another.
     futures[0].cancel()
     for future in futures[1:]:
         with pytest.raises(ServerError, match="multiples of 32"):
@@ -253,7 +253,7 @@ def test_a_server_that_hangs_is_a_missed_deadline(
     os.killpg(own_server.pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        # Each picture of a request may take as long as one alone.
+        # Each image of a request may take as long as one alone.
         together = raw.submit([canvas] * 2, min_score=0.5)
         with pytest.raises(ServerError, match="within 1 s"):
             detector.submit([canvas], min_score=0.5)[0].result(30)

@@ -1,4 +1,4 @@
-"""A server that looks at another picture than the frame's is caught, whichever region it is."""
+"""A server that runs on an image other than the frame's is caught, whichever region it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(official: str) -> Iterator[TritonServer]:
 
 @pytest.fixture
 def empty_street(tmp_path: Path) -> Iterator[str]:
-    """A picture of the attacker's own, in shared memory."""
+    """An image of the attacker's own, in shared memory."""
     name = f"attacker_{os.getpid()}_{tmp_path.name}"
     path = Path("/dev/shm", name)
     path.write_bytes(bytes(4 << 20))
@@ -60,7 +60,7 @@ def guarded(server: TritonServer) -> Iterator[canary.GuardedDetector]:
 
 
 def _point_elsewhere(server: TritonServer, target: str, *, at_large: int) -> None:
-    """Point one of the regions that hold frames at another picture, as the attack did."""
+    """Point one of the regions that hold frames at another image, as the attack did."""
     with grpcclient.InferenceServerClient(server.address) as attacker:
         regions = attacker.get_system_shared_memory_status(client_timeout=5).regions
         large = [each for each in regions.values() if each.byte_size > 1 << 19]

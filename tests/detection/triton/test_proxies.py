@@ -42,7 +42,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[str]:
-    """A web server on this machine: a status page, and a picture as a camera would send it."""
+    """A web server on this machine: a status page, and an image as a camera would send it."""
     (tmp_path / "status").write_text('{"cameras": [], "uptime_s": 1}')
     picture = io.BytesIO()
     Image.new("RGB", (64, 48), "red").save(picture, "JPEG")
@@ -93,7 +93,7 @@ def test_a_proxy_on_the_way_to_another_machine_is_named() -> None:
 def test_the_log_is_quoted_only_where_it_tells_why(
     official: str, session: DetectionSession, tmp_path: Path
 ) -> None:
-    """Every log of a server without a GPU has errors about CUDA, which are nobody's trouble."""
+    """Every log of a server without a GPU has errors about CUDA, which do not matter."""
     assert session.server is not None
     assert "CUDA" in session.server.log
 

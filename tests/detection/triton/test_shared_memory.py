@@ -1,4 +1,4 @@
-"""No unmasked picture stays in shared memory, and no other user reads one from there."""
+"""No unmasked image stays in shared memory, and no other user reads one from there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from faceblur.errors import ServerError, ServerStartError
 
 NOBODY = 65534
 
-# Sends a picture with its own mark through the server again and again.
+# Sends an image with its own mark through the server again and again.
 CLIENT = """
 import sys, time
 from faceblur.detection import canary

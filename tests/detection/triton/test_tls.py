@@ -41,7 +41,7 @@ def _party(folder: Path, name: str) -> Party:
     ca = folder / f"{name}-ca.pem"
     authority.cert_pem.write_to_path(str(ca))
     now = datetime.now(timezone.utc)
-    # Not for localhost: whoever calls the server so has reached another one than was certified.
+    # Not for localhost: that name reaches a server other than the certified one.
     fresh = _write(authority.issue_cert("127.0.0.1"), folder / f"{name}-fresh")
     expired = authority.issue_cert(
         "127.0.0.1", not_before=now - timedelta(days=30), not_after=now - timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Pictures as shared memory, pixels or JPEG, to a real server; and which is chosen."""
+"""Images as shared memory, pixels or JPEG, to a real server; and which is chosen."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from rig.slow_link import SlowLink
 ROOT = Path(__file__).resolve().parents[3]
 MIN_SCORE = 0.3
 BOX_TOLERANCE = 0.02
-"""Of the larger side of a face: what its box may move when its picture was a JPEG."""
+"""Of the larger side of a face: what its box may move when its image was a JPEG."""
 SCORE_TOLERANCE = 0.03
 
 
@@ -186,7 +186,7 @@ def test_grey_progressive_and_turned_pictures_are_taken_as_coded(
         (found,) = _ask(client, [data])
         assert len(found) == 1
         assert np.abs(found.boxes - plain.boxes).max() < 20
-    # An orientation mark would turn the picture, and the boxes would be another picture's.
+    # An orientation mark would turn the image, and the boxes would be another image's.
     (turned,) = _ask(client, [_with_orientation(_encoded(portrait), 6)])
     np.testing.assert_array_equal(turned.rows(), plain.rows())
 

@@ -12,7 +12,7 @@ from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 
 BOX = [10.0, 20.0, 40.0, 60.0]
-"""x1 y1 x2 y2 in a picture of 100 × 80 pixels: what every fixture below describes."""
+"""x1 y1 x2 y2 in an image of 100 × 80 pixels: what every fixture below describes."""
 
 POINTS = [[15, 30], [35, 30], [25, 40], [18, 50], [32, 50]]
 
@@ -92,7 +92,7 @@ def test_wider_as_it_is_unpacked_has_each_picture_once(tmp_path: Path) -> None:
 
 
 def test_wider_pictures_alone_find_their_list(tmp_path: Path) -> None:
-    """A folder to train on that holds no picture of the validation set."""
+    """A folder to train on that holds no image of the validation set."""
     wider(tmp_path)
     (tmp_path / "wider_face_split").mkdir()
     name = "wider_face_train_bbx_gt.txt"

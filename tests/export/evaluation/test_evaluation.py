@@ -43,7 +43,7 @@ def detections(*scored: tuple[Box, float]) -> Detections:
 
 
 def findings(*pictures: tuple[list[tuple[Box, float]], list[Box]]) -> MatchedFaces:
-    """What was found in pictures of 640 × 640, each with detections and faces."""
+    """What was found in images of 640 × 640, each with detections and faces."""
     parts = [
         match_picture(detections(*found), np.reshape(faces, (-1, 4)), SQUARE)
         for found, faces in pictures
@@ -202,7 +202,7 @@ class TestByHeight:
 
 
 def many(hit: float, pictures: int = 60, seed: int = 0) -> MatchedFaces:
-    """Pictures with three large faces of which a share is found."""
+    """Images with three large faces of which a share is found."""
     draw = np.random.default_rng(seed)
     made = []
     for _ in range(pictures):
@@ -241,7 +241,7 @@ class TestCompare:
         assert {v for k, v in difference.items() if "difference" in k} == {0}
 
     def test_pairing_beats_two_intervals(self):
-        """Both models miss the same hard pictures; only one loses a face now and then."""
+        """Both models miss the same hard images; only one loses a face now and then."""
         faces = [face(100 * n, 60) for n in range(3)]
         all_found = [(box, 0.5) for box in faces]
         base = [(all_found, faces), ([], faces)] * 20

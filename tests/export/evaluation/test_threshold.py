@@ -26,7 +26,7 @@ from faceblur_training.cli.train import main
 def findings(
     *, faces: list[float], extras: list[float], face_px: float = 40, extra_px: float = 40
 ) -> MatchedFaces:
-    """One picture per face and per extra, each with the score of its detection (-1: none)."""
+    """One image per face and per extra, each with the score of its detection (-1: none)."""
     found = np.array([score for score in faces if score >= 0])
     count, hits = len(faces) + len(extras), len(found)
     numbers = np.flatnonzero(np.array(faces) >= 0) if faces else np.zeros(0, np.intp)
@@ -52,7 +52,7 @@ def test_a_face_is_worth_several_extras():
 
 
 def test_doubt_errs_towards_masking():
-    """Eleven extras for a face cost more than it, but on so few pictures that may be chance."""
+    """Eleven extras for a face cost more than it, but on so few images that may be chance."""
     few = findings(faces=[0.15] * 4, extras=[0.205] * 4 * 11)
     choice = choose_threshold(few)
     assert choice.cheapest == 0.21

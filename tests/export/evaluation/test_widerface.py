@@ -54,7 +54,7 @@ def write_ground_truth(folder: Path, faces: dict[str, list[list[float]]], counte
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Two pictures, three faces: the third is on no list but the hard one's."""
+    """Two images, three faces: the third is on no list but the hard one's."""
     faces = {"a": [[0, 0, 9, 9], [50, 50, 19, 19]], "b": [[10, 10, 29, 29]]}
     lists = {"a": [1], "b": [1]}
     return write_ground_truth(
@@ -193,7 +193,7 @@ class TestSubmissionFolder:
 class TestModel:
     @pytest.mark.parametrize("style", ["canonical", "rectangular"])
     def test_finds_the_faces_of_pictures(self, shared, tmp_path, style):
-        """A portrait, once as it is and once at the side of a wider picture."""
+        """A portrait, once as it is and once at the side of a wider image."""
         portrait = cv2.imread(str(canary.PICTURE))
         x1, y1, x2, y2 = (float(value) for value in canary.FACE)
         wide = np.full((128, 300, 3), 114, np.uint8)

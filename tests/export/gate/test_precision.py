@@ -69,7 +69,7 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def frames(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training pictures, spread over all of them."""
+    """Training images, spread over all of them."""
     folder = tmp_path_factory.mktemp("frames")
     found = sorted((shared / "data" / "train").rglob("*.jpg"))
     for index in np.linspace(0, len(found) - 1, CALIBRATION_FRAMES):
@@ -227,7 +227,7 @@ def test_fp16_passes(half: Path, labelled: Path) -> None:
 
 
 def test_honest_int8_keeps_its_average_precision(honest: Path, labelled: Path) -> None:
-    """On so few pictures no more can be asked: one face is a great part of a bin."""
+    """On so few images no more can be asked: one face is a great part of a bin."""
     record = gate.judge(honest, labelled)
     assert record.losses[0].passed, "\n".join(map(str, record.losses))
 

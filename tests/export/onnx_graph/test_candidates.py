@@ -24,7 +24,7 @@ MIN_SCORE = 0.05
 def test_suppression_of_the_candidates_equals_that_of_the_full_head(
     official: str, shared: Path
 ) -> None:
-    """The same faces on every picture with no more than 3,000 anchors above the threshold.
+    """The same faces on every image with no more than 3,000 anchors above the threshold.
 
     One of the 200 has twice as many; there every face of the full head is still covered.
     """

@@ -93,7 +93,7 @@ def raw_rows(model: YOLOv5Face, images: Array) -> Rows:
 def check_parity(
     session: Any, model: YOLOv5Face, images: Array, *, tolerance: float = TOLERANCE
 ) -> None:
-    """The outputs are the best anchors of every picture, each with its own raw values."""
+    """The outputs are the best anchors of every image, each with its own raw values."""
     candidates, priors = session.run(["candidates", "priors"], {"images": images})
     assert candidates.shape == (len(images), CANDIDATES, 16)
     assert priors.shape == (len(images), CANDIDATES, 5)

@@ -108,7 +108,7 @@ def chosen(profiles: Sequence[Profile], shape: tuple[int, int], batch: int, *, o
     Args:
         profiles: Those of the plan.
         shape: Height and width.
-        batch: Pictures.
+        batch: Images.
         off: Compare every best side but the batch with the one before it, as the backend does.
     """
     dims = (batch, *shape, 3)

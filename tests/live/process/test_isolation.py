@@ -1,4 +1,4 @@
-"""What hangs, dies or floods slows nobody else."""
+"""What hangs, dies or floods does not slow the others."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from rig.rtsp import rtsp_server
 CAMERAS = [f"cam{number}" for number in range(8)]
 FPS = 2
 WANTED = 4
-"""Pictures of each that somebody has to receive."""
+"""Frames of each that somebody has to receive."""
 
 ENOUGH_BYTES = 50_000
-"""More than so many pictures take."""
+"""More than so many frames take."""
 
 PATIENCE_S = 90.0
 

@@ -43,7 +43,7 @@ from faceblur.live.stats import HUNG_S, CameraState, CameraStats, DelayMeter, Si
 
 
 class Detector(OneByOne):
-    """Never asked: the cameras here look at nothing."""
+    """Never asked: these cameras detect nothing."""
 
     model = ModelInfo("none", "")
 

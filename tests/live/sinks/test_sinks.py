@@ -1,4 +1,4 @@
-"""Where masked pictures go: files, playlists, browsers, other programs."""
+"""Where masked frames go: files, playlists, browsers, other programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rig.recorder import recorder
 
 
 def _faces(path: Path, *, most: int = 1000) -> tuple[int, int]:
-    """Pictures of a file, and those with a face; a playlist that goes on never ends."""
+    """Frames of a file, and those with a face; a playlist that goes on never ends."""
     judge, pictures, faces = Judge(SIZE[1], detect=False), 0, 0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):

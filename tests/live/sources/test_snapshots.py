@@ -1,4 +1,4 @@
-"""Cameras that give one picture at a time, as a real web server gives them."""
+"""Cameras that give one image at a time, as a real web server gives them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SnapshotCamera:
     """Answers what it is told to.
 
     Attributes:
-        body: Makes the picture of each answer, from its number.
+        body: Makes the image of each answer, from its number.
         status: Of the answers.
         kind: Of the content.
         headers: More of them.

@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from, and when they are shown."""
+"""Where a camera's frames come from, and when they are shown."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
     until(stopped, shown(3))
     stopped.stop()
     stats = stopped.stats()
-    assert stats.frames_held >= 6, "what came after them was not looked at"
+    assert stats.frames_held >= 6, "what came after them was not checked"
 
     assert ended.wait(40)
     stats = ended.stats()

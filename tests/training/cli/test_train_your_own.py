@@ -1,4 +1,4 @@
-"""The five commands of docs/train-your-own.md, on a tiny set of pictures."""
+"""The five commands of docs/train-your-own.md, on a tiny set of images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT = {"--steps 2000": "--steps 6 --set sides=[128] --set batch=4"}
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with labelled pictures to train on and others held back."""
+    """A folder with labelled images to train on and others held back."""
     monkeypatch.chdir(tmp_path)
     _label("faces", 12, seed=1)
     _label("faces-held-back", 4, seed=2)
@@ -87,7 +87,7 @@ def _run(command: str, codes: tuple[int, ...] = (0,)) -> None:
 
 
 def _label(name: str, count: int, *, seed: int) -> None:
-    """Write pictures of a real face on coloured ground, with a `labels.txt`."""
+    """Write images of a real face on coloured ground, with a `labels.txt`."""
     portrait = cv2.imread(str(ROOT / "docs" / "images" / "before.jpg"))
     face = portrait[53:180, 176:275]
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Which pictures a run trains on, and which it is judged by."""
+"""Which images a run trains on, and which it is judged by."""
 
 from __future__ import annotations
 

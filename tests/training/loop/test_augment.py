@@ -28,7 +28,7 @@ CORNERS = [[60, 50], [99, 50], [80, 70], [60, 89], [99, 89]]
 
 @pytest.fixture
 def red_square(make_pack):
-    """A grey picture with a red square as its only face, four corners and middle as landmarks."""
+    """A grey image with a red square as its only face, four corners and middle as landmarks."""
     picture = np.full((160, 200, 3), 90, np.uint8)
     picture[50:90, 60:100] = (255, 0, 0)
     return make_pack([picture], [[BOX]], landmarks=np.asarray(CORNERS))
@@ -94,7 +94,7 @@ def test_landmarks_move_with_the_box_and_change_sides_in_a_mirror(red_square) ->
     for plan, sample in samples(red_square, config, 40):
         for face in sample.faces:
             points = face[5:].reshape(5, 2)
-            # Whatever happened, the left eye is left of the right one in the picture.
+            # Whatever happened, the left eye is left of the right one in the image.
             assert points[0, 0] < points[1, 0]
             assert points[3, 0] < points[4, 0]
             mirrored.add(plan.tiles[0].mirrored)

@@ -1,4 +1,4 @@
-"""Batches are the same whoever renders them, and whenever."""
+"""Batches are the same whichever process renders them, and whenever."""
 
 from __future__ import annotations
 

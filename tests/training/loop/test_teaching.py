@@ -1,4 +1,4 @@
-"""What a teacher gives: merged looks, labels where nobody labelled, and hints between stages."""
+"""What a teacher gives: merged detections, labels for other images, and hints between stages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_official_teacher_finds_faces_in_every_look(shared) -> None:
     four = label(teacher, picture, Views(sides=(640, 960)))
     assert 0.5 < len(four) / len(one) < 2
     flipped = label(teacher, np.ascontiguousarray(picture[:, ::-1]), Views(sides=(640, 960)))
-    # The looks of a picture and of its mirror are the same four.
+    # The looks of an image and of its mirror are the same four.
     width = picture.shape[1]
     centres = np.sort((four[:, 0] + four[:, 2]) / 2)
     mirrored = np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2)

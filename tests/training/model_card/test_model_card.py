@@ -33,7 +33,7 @@ def run(*arguments: object) -> Result:
 
 
 def take(source: Path, target: Path, wanted: int) -> None:
-    """The first pictures of a `labels.txt` folder, linked by their path."""
+    """The first images of a `labels.txt` folder, linked by their path."""
     lines = (source / "labels.txt").read_text().splitlines()
     taken: list[str] = []
     for _ in range(wanted):
@@ -82,7 +82,7 @@ def measured(shared: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
         held_out_of=data / "train" / "masks",
     )
     filled = measurement.fill(record)
-    # So few pictures would choose any threshold.
+    # So few images would choose any threshold.
     filled["measured"]["threshold_choice"]["threshold"] = DEFAULT_THRESHOLD
     return filled
 
