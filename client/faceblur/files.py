@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from faceblur.errors import ModelError, OutputError
+from faceblur.errors import InputError, ModelError, OutputError
 
 _PLACE: Final = 1 << 62
 _CHUNK_BYTES: Final = 1 << 20
@@ -85,6 +85,18 @@ def atomic_path(
             temporary.unlink(missing_ok=True)
         if claimed is not None:
             os.close(claimed)
+
+
+def check_ordinary(path: Path) -> None:
+    """Refuse what would be read without end, or waited for: pipes, devices and sockets.
+
+    Raises:
+        InputError: It is one of these. What is not there, or is a folder, passes.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(
+            f"{path} is a pipe or a device, not a file: save what comes out of it, and give that"
+        )
 
 
 def leftovers(finals: Iterable[Path]) -> Iterator[Path]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from faceblur.batch.jobs import plan
 from faceblur.errors import InputError
+from faceblur.image.io import read_image
+from faceblur.video.source import VideoSource
 
 
 @pytest.fixture
@@ -25,6 +29,20 @@ def _names(inputs: list[str], output: Path | None, root: Path) -> dict[str, str]
         str(job.source.relative_to(root)): str(job.output.relative_to(root.parent))
         for job in plan(inputs, output)
     }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("read", [lambda path: plan([str(path)], None), read_image, VideoSource])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "endless.mp4").symlink_to("/dev/zero")
+    for path in tmp_path.iterdir():
+        with pytest.raises(InputError, match="is a pipe or a device"):
+            read(path)
+    with pytest.raises(InputError, match=r"not checked: .*endless\.mp4.*pipe\.jpg"):
+        plan([str(tmp_path)], None)
 
 
 def test_a_file_gets_a_mark(folder: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from faceblur.errors import InputError, install_line
+from faceblur.files import check_ordinary
 from faceblur.image.endings import completed
 from faceblur.image.formats import HEIF_AVAILABLE, RAW_SUFFIXES, opened_formats
 from faceblur.image.metadata import READ_ERRORS, orientation_of
@@ -50,6 +51,7 @@ def check_file(path: Path) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder, not a picture")
+        check_ordinary(path)
         size = path.stat().st_size
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from faceblur.errors import InputError
+from faceblur.files import check_ordinary
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def check_complete(path: Path) -> None:
         InputError: The file is empty, cut off or damaged, or cannot be read.
     """
     try:
+        check_ordinary(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             if size == 0:
