@@ -66,10 +66,13 @@ class FrameFormat:
         """Of Y, U and V one after the other, rows without padding."""
         return self.width * self.height * 3 // 2
 
+    def planes(self, data: Bytes) -> Bytes:
+        """Y, U and V below one another, as OpenCV takes I420; a view of the given samples."""
+        return data[: self.size_bytes].reshape(self.height * 3 // 2, self.width)
+
     def image(self, data: Bytes) -> av.VideoFrame:
         """A video frame on the given samples, which it shares."""
-        rows = data[: self.size_bytes].reshape(self.height * 3 // 2, self.width)
-        image = av.VideoFrame.from_numpy_buffer(rows, format="yuv420p")
+        image = av.VideoFrame.from_numpy_buffer(self.planes(data), format="yuv420p")
         image.colorspace = self.matrix
         image.color_range = 2 if self.full_range else 1
         return image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import random
 import signal
@@ -26,6 +27,7 @@ from faceblur.detection.triton.server import free_port
 from faceblur.detections import Detections
 from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
 from faceblur.live.process.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
+from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.options import SourceOptions
 from rig.faults import SilentServer
 from rig.recorder import recorder
@@ -271,3 +273,22 @@ def test_a_slow_detector_costs_frames_and_not_delay(run: Run, detector: object) 
     stats = camera.stats()
     assert stats.frames_dropped > stats.frames_checked
     assert stats.delay.p99_s < 3.0
+
+
+def test_where_no_process_can_be_started_pauses_grow_and_a_lost_frame_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "no more")
+
+    monkeypatch.setattr("faceblur.live.process.supervisor.WorkerProcess", refuse)
+    sink = Sink(parse_sink("null"), name="door")
+    sink.online, sink._sent[0] = True, (0.0, 0.0)
+    now_s = 2 * HEALTHY_S
+    sink._fail("it broke after a long time of work", now_s)
+    for _ in range(6):
+        now_s = sink.due_s()
+        sink.poll(now_s)
+    assert sink.due_s() - now_s > 8 * FIRST_PAUSE_S
+    assert sink.stats().dropped == 1
+    assert sink.error == "no process can be started: no more"

@@ -47,7 +47,10 @@ class ServiceStatus:
         return plain | {
             "idle_s": dict(self.idle_s),
             "restarts": dict(self.restarts),
-            "cameras": [_camera(camera) for camera in self.cameras],
+            "cameras": [
+                _plain(camera) | {"sinks": [_plain(sink) for sink in camera.sinks]}
+                for camera in self.cameras
+            ],
         }
 
     def scrubbed(self, scrub: Callable[[str], str]) -> ServiceStatus:
@@ -98,15 +101,9 @@ class ServiceStatus:
         return reasons
 
 
-def _camera(camera: CameraStats) -> dict[str, Any]:
-    plain = {field.name: getattr(camera, field.name) for field in dataclasses.fields(camera)}
-    sinks = [_sink(sink) for sink in camera.sinks]
-    return plain | {"delay": _delay(camera.delay), "sinks": sinks}
-
-
-def _sink(sink: SinkStats) -> dict[str, Any]:
-    plain = {field.name: getattr(sink, field.name) for field in dataclasses.fields(sink)}
-    return plain | {"delay": _delay(sink.delay)}
+def _plain(stats: CameraStats | SinkStats) -> dict[str, Any]:
+    plain = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
+    return plain | {"delay": _delay(stats.delay)}
 
 
 def _delay(delay: DelayStats) -> dict[str, Any]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Final
 
-from faceblur.errors import OutputError
-from faceblur.live.addresses import split_address
+from faceblur.live.http_server import serve
 from faceblur.live.service.metrics import CONTENT_TYPE, exporter
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.stats import HUNG_S
@@ -34,22 +31,12 @@ class StatusServer:
     """
 
     def __init__(self, listen: str, status: Callable[[], ServiceStatus]) -> None:
-        host, port = split_address(listen)
         pages = _pages(status)
 
         class Handler(_Handler):
             routes = pages
 
-        try:
-            self._server = _server_class(host)((host, port), Handler)
-        except OSError as error:
-            raise OutputError(
-                f"cannot listen at {listen}: {error.strerror or error}; give listen another address"
-            ) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="faceblur-http", daemon=True
-        )
-        self._thread.start()
+        self._server = serve(listen, Handler, advice="give listen another address")
 
     @property
     def address(self) -> str:
@@ -62,7 +49,6 @@ class StatusServer:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
 
     def __enter__(self) -> StatusServer:
         return self
@@ -95,19 +81,6 @@ def _pages(status: Callable[[], ServiceStatus]) -> dict[str, Page]:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode() + b"\n"
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-def _server_class(host: str) -> type[_Server]:
-    return _Server6 if ":" in host else _Server
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Final
 
 import cv2
 import numpy as np
 
-from faceblur.errors import OutputError
+from faceblur.live.http_server import serve
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import Output
 
@@ -29,32 +28,19 @@ class MjpegWriter:
         Raises:
             OutputError: The address is taken.
         """
-        host, _, port = options.target.rpartition(":")
         self._newest = _Newest()
         newest = self._newest
 
         class Handler(_Handler):
             latest = newest
 
-        class Server(ThreadingHTTPServer):
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-        try:
-            self._server = Server((host.strip("[]"), int(port)), Handler)
-        except OSError as error:
-            raise OutputError(
-                f"cannot listen at {options.target}: {error.strerror}; choose another port"
-            ) from error
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server = serve(options.target, Handler, advice="choose another port")
 
     def write(self, output: Output) -> None:
         """Encode a frame if there is a viewer, and have it sent to all of them."""
         if not self._newest.viewers:
             return
-        format_ = output.format
-        planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
+        planes = output.format.planes(output.samples)
         image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
         done, jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
         if done:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from faceblur.detection.repeats import Repeats, kind_of
 from faceblur.live.audio import AudioFormat, AudioPacket, AudioQueue, put
 from faceblur.live.frames import SafeFrame
-from faceblur.live.process.backoff import Backoff
-from faceblur.live.process.child import START_S, WorkerProcess, no_child
-from faceblur.live.process.messages import LinkClosedError, Message, MessageSocket
+from faceblur.live.process.child import START_S, WorkerProcess
+from faceblur.live.process.messages import LinkClosedError, Message
+from faceblur.live.process.supervisor import Supervisor
 from faceblur.live.sinks.audio_track import takes_audio
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
 from faceblur.redaction import redact
 
-logger = logging.getLogger(__name__)
-
 SLOTS: Final = 3
 """One is written, one waits, one is being filled."""
 
 
-class Sink:
+class Sink(Supervisor):
     """Passes masked frames on, and never waits for it. One thread's, but for `stats`.
 
     Attributes:
@@ -32,33 +28,22 @@ class Sink:
     """
 
     def __init__(self, options: SinkOptions, *, name: str) -> None:
+        super().__init__(
+            "faceblur.live.sinks.worker", options, label=options.label, name=name, slots=SLOTS
+        )
         self._options = options
-        self._name = name
-        self._child: WorkerProcess | None = None
         self._free: deque[int] = deque()
         self._sent: dict[int, tuple[float, float | None]] = {}
         """By slot: since when it is being written, and when its frame arrived at the source."""
-        self._backoff = Backoff()
-        self._repeats = Repeats()
-        self._retry_s = 0.0
-        self._opened_s = 0.0
-        self._has_written = False
         self._delay = DelayMeter()
         self._frames = 0
         self._dropped = 0
-        self._opened = 0
-        self._error = ""
         self._state: SinkState = "starting"
         self._takes_audio = takes_audio(options)
         self._audio: AudioFormat | None = None
         self._audio_sent: AudioFormat | None = None
         self._waiting = AudioQueue()
         self.quit = False
-
-    @property
-    def link(self) -> MessageSocket | None:
-        """What to wait on; None while there is no child."""
-        return None if self._child is None else self._child.link
 
     def due_s(self) -> float:
         """When `poll` has to be called at the latest."""
@@ -96,7 +81,7 @@ class Sink:
                 audio=audio,
             )
         except LinkClosedError:
-            self._fail(f"{self._options.label}: {child.how_it_ended()}", now_s)
+            self._fail(f"{self._label}: {child.how_it_ended()}", now_s)
 
     def poll(self, now_s: float) -> None:
         """Take what the child says, and see to it that there is one which does its work."""
@@ -104,24 +89,18 @@ class Sink:
             if now_s >= self._retry_s:
                 self._open(now_s)
             return
-        try:
-            messages = self._child.link.receive()
-        except LinkClosedError:
-            self._child.wait(1.0)
-            self._fail(f"{self._options.label}: {self._child.how_it_ended()}", now_s)
-            return
-        for message in messages:
+        for message in self._receive(self._child, now_s):
             if not self._handle(message, now_s):
                 return
-        if now_s > self._limit_s():
-            what = "does not take frames" if self._has_written else "does not open"
-            self._fail(f"{self._options.label} {what} in time", now_s)
+        if self._child is not None and now_s > self._limit_s():
+            what = "does not take frames" if self.online else "does not open"
+            self._fail(f"{self._label} {what} in time", now_s)
 
     def finish(self) -> None:
         """Tell the child to write what it has and end; `ended` says whether it has."""
         if self._child is None:
             return
-        if not self._has_written:
+        if not self.online:
             # Whatever it waits for, there is nothing to be flushed.
             self.close()
             return
@@ -148,21 +127,19 @@ class Sink:
 
     def close(self) -> None:
         """End the child, whatever it does."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        super().close()
         self._state = "stopped"
 
     def stats(self) -> SinkStats:
         """Counters at this moment."""
         return SinkStats(
-            label=self._options.label,
+            label=self._label,
             state=self._state,
             frames=self._frames,
             dropped=self._dropped,
-            restarts=max(0, self._opened - 1),
+            restarts=max(0, self.opened - 1),
             delay=self._delay.stats(),
-            last_error=self._error,
+            last_error=self.error,
         )
 
     def _announce_audio(self, child: WorkerProcess) -> None:
@@ -172,30 +149,23 @@ class Sink:
             child.link.send(kind="audio", **audio.to_message())
             self._audio_sent = audio
 
-    def _open(self, now_s: float) -> None:
-        try:
-            self._child = WorkerProcess(
-                "faceblur.live.sinks.worker", self._options, name=self._name, slots=SLOTS
-            )
-        except OSError as error:
-            self._fail(no_child(error), now_s)
-            return
+    def _open(self, now_s: float) -> bool:
+        if not super()._open(now_s):
+            return False
         self._free = deque(range(SLOTS))
         self._sent.clear()
         self._audio_sent = None
         self._waiting.clear()
-        self._opened += 1
-        self._opened_s = now_s
-        self._has_written = False
         # One that has failed is not well before something was written.
-        self._state = "waiting" if self._error else "starting"
+        self._state = "waiting" if self.error else "starting"
+        return True
 
     def _limit_s(self) -> float:
         """When the frame that is being written has to be done."""
         if not self._sent:
             return float("inf")
         oldest_s = min(sent_s for sent_s, _ in self._sent.values())
-        if self._has_written:
+        if self.online:
             return oldest_s + self._options.write_timeout_s
         return oldest_s + self._options.open_timeout_s + START_S
 
@@ -208,15 +178,14 @@ class Sink:
             self._frames += 1
             if arrived_s is not None:
                 self._delay.add(now_s - arrived_s)
-            if not self._has_written:
-                self._has_written = True
+            if not self.online:
+                self.online = True
                 self._state = "running"
                 # From now on frames have the shorter deadline, those that waited included.
                 self._sent = {slot: (now_s, at) for slot, (_, at) in self._sent.items()}
             return True
         if kind == "warning":
-            if self._repeats.is_new(text):
-                logger.warning("camera %s: %s", self._name, text)
+            self._warn(text)
             return True
         if kind == "finished":
             return True
@@ -224,17 +193,11 @@ class Sink:
             self.quit = True
             self.close()
             return False
-        self._fail(text or f"{self._options.label}: its process sent nonsense", now_s)
+        self._fail(text or f"{self._label}: its process sent nonsense", now_s)
         return False
 
     def _fail(self, error: str, now_s: float) -> None:
-        """Give up this child, and start another after a pause."""
-        is_other = kind_of(redact(error)) != kind_of(self._error) or self._state == "running"
-        if is_other and self._repeats.is_new(redact(error)):
-            logger.warning("camera %s: %s; trying again", self._name, redact(error))
-        self._error = redact(error)
         self._dropped += len(self._sent)
-        worked_for_s = now_s - self._opened_s if self._has_written else 0.0
-        self.close()
+        self._sent.clear()
+        super()._fail(error, now_s)
         self._state = "waiting"
-        self._retry_s = now_s + self._backoff.pause_s(worked_for_s=worked_for_s)

@@ -30,7 +30,7 @@ class WindowWriter:
             ViewerLeftError: The user has closed it.
         """
         format_ = output.format
-        planes = output.samples[: format_.size_bytes].reshape(format_.height * 3 // 2, -1)
+        planes = format_.planes(output.samples)
         try:
             if not self._is_open:
                 cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)

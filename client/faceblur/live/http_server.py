@@ -1,0 +1,40 @@
+"""HTTP at an address of either family, answered from threads."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from faceblur.errors import OutputError
+from faceblur.live.addresses import split_address
+
+Handler = type[BaseHTTPRequestHandler]
+
+
+def serve(
+    listen: str, handler: type[BaseHTTPRequestHandler], *, advice: str
+) -> ThreadingHTTPServer:
+    """Begin to answer; `shutdown` and `server_close` end it.
+
+    Args:
+        listen: HOST:PORT; port 0 takes a free one.
+        handler: Answers one request.
+        advice: What to do where the address is taken.
+
+    Raises:
+        InputError: That is no address.
+        OutputError: It cannot listen there.
+    """
+    host, port = split_address(listen)
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    try:
+        server = Server((host, port), handler)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot listen at {listen}: {reason}; {advice}") from error
+    threading.Thread(target=server.serve_forever, name="faceblur-http", daemon=True).start()
+    return server
