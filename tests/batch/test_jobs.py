@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def test_a_pipe_or_a_device_is_refused_and_not_waited_for(
             read(path)
     with pytest.raises(InputError, match=r"not checked: .*endless\.mp4.*pipe\.jpg"):
         plan([str(tmp_path)], None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps folders that are in use")
+def test_a_current_folder_that_was_removed_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(InputError, match="the current folder was removed"):
+        plan([str(folder)], None)
 
 
 def test_a_file_gets_a_mark(folder: Path) -> None:

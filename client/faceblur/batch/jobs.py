@@ -92,6 +92,7 @@ def survey(inputs: Sequence[str], output: Path | None, *, into_folder: bool = Fa
     Raises:
         InputError: Nothing is there, or two results would have the same name.
     """
+    _check_here()
     if output is not None:
         _check_name(str(output), "the result")
     expanded = [_expand(text) for text in inputs]
@@ -151,6 +152,14 @@ def _part(found: Search, root: Path | None, nothing: str, hint: str) -> _Part:
         raise InputError(f"{nothing} that can be read{left if found.unchecked else ''}; {hint}")
     items = [_Found(path, kind, root, True) for path, kind in found.media.items()]
     return _Part(items, found.unchecked, found.others)
+
+
+def _check_here() -> None:
+    """Refuse to work in a folder that was removed: no name can be found from there."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the current folder was removed: change to another one") from error
 
 
 def _check_name(text: str, what: str) -> None:
