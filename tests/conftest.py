@@ -8,6 +8,7 @@ import os
 # machine a hundred times so. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def shared() -> Path:
     if not folder or not Path(folder, "golden").is_dir():
         pytest.skip("needs the shared test material: set FACEBLUR_SHARED to its folder")
     return Path(folder).resolve()
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """Undo what a command line that ran in this process made of the log, such as --quiet."""
+    log = logging.getLogger("faceblur")
+    level, handlers = log.level, log.handlers
+    yield
+    log.handlers = handlers
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from faceblur import files as atomic
-from faceblur import files as claims
 from faceblur.errors import InputError, OutputError
 from faceblur.files import atomic_path, leftovers
 
@@ -163,7 +162,7 @@ def _write_anew(final: Path) -> None:
     atomic._swept.clear()
     with atomic_path(final) as temporary:
         temporary.write_bytes(b"x")
-        assert claims.remove_abandoned(temporary) is False
+        assert atomic.remove_abandoned(temporary) is False
 
 
 def test_what_cannot_be_claimed_is_written_and_never_swept(
@@ -172,7 +171,7 @@ def test_what_cannot_be_claimed_is_written_and_never_swept(
     def refuse(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "no locks here")
 
-    monkeypatch.setattr(claims.fcntl, "fcntl", refuse)
+    monkeypatch.setattr(atomic.fcntl, "fcntl", refuse)
     left = tmp_path / ".a.partial-0123abcd.jpg"
     left.touch()
     atomic._swept.clear()
@@ -184,12 +183,12 @@ def test_what_cannot_be_claimed_is_written_and_never_swept(
 def test_a_sweep_in_the_moment_before_the_claim_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swept: list[Path] = []
+    claim, swept = atomic.claim, []
 
     def late(fd: int) -> bool | None:
-        if not swept:
-            swept.extend(path for path in tmp_path.iterdir() if claims.remove_abandoned(path))
-        return claims.claim(fd)
+        monkeypatch.undo()  # The sweep claims too.
+        swept.extend(path for path in tmp_path.iterdir() if atomic.remove_abandoned(path))
+        return claim(fd)
 
     monkeypatch.setattr(atomic, "claim", late)
     with atomic_path(tmp_path / "a.jpg") as temporary:
