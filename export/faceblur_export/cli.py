@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from faceblur.cli.base import FaceblurGroup
+from faceblur.cli.options import FilePath
 from faceblur.cli.sections import sectioned
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import bundled_onnx
@@ -18,8 +19,6 @@ from faceblur_export.progress import ProgressBar
 
 if TYPE_CHECKING:
     from faceblur_export.onnx import Precision
-
-FilePath = click.Path(path_type=Path)
 
 precision_option = click.option(
     "--precision",

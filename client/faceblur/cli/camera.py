@@ -8,8 +8,8 @@ from typing import Any, Final, get_args
 
 import click
 
-from faceblur.cli.live_options import live_options, live_session_options, zone_options
-from faceblur.cli.options import given, logging_options, policy_options
+from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
+from faceblur.cli.options import given, logging_options
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
@@ -45,8 +45,7 @@ _POLL_S: Final = 0.2
     "segments:FOLDER?segment=60&keep_hours=24, mjpeg:8090, window. Repeatable.",
 )
 @click.option("--name", default="camera", show_default=True, help="For logs and notices.")
-@policy_options
-@zone_options
+@live_policy_options
 @live_options
 @click.option(
     "--interval",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from faceblur.cli.options import FilePath
 from faceblur.cli.run import log_options
 from faceblur.live.config.config import load_config
 from faceblur.live.service.logs import SecretFilter
@@ -16,7 +17,7 @@ MARKS = {True: "ok ", False: "BAD"}
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="CAMERAS.YAML")
+@click.argument("file", type=FilePath, metavar="CAMERAS.YAML")
 @click.option("--probe/--no-probe", "probes", default=True, help="Try sources, sinks and server.")
 @click.option(
     "--deadline",

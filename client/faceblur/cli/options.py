@@ -88,30 +88,52 @@ def _colour(text: str) -> tuple[int, int, int]:
     return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
 
 
-policy_options = bundle(
-    "policy",
-    _policy,
-    click.option(
+def threshold_option(
+    text: str = "Lowest score that counts as a face; lower finds more.",
+) -> Decorator:
+    """--threshold, with what the command uses it for."""
+    return click.option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=DEFAULT_THRESHOLD,
         show_default=True,
-        help="Lowest score that counts as a face; lower finds more.",
-    ),
-    click.option(
-        "--size",
-        type=click.IntRange(min=64, max=LARGEST_SIZE),
-        default=DEFAULT_SIZE,
-        show_default=True,
-        help="Longest side of the picture given to the network; larger finds smaller faces.",
-    ),
-    click.option(
-        "--tiles",
-        type=click.Choice(get_args(Tiles)),
-        default="auto",
-        show_default=True,
-        help="Look at large pictures in parts too, to find small faces; fine takes twice as long.",
-    ),
+        help=text,
+    )
+
+
+SIZE_OPTION = click.option(
+    "--size",
+    type=click.IntRange(min=64, max=LARGEST_SIZE),
+    default=DEFAULT_SIZE,
+    show_default=True,
+    help="Longest side of the picture given to the network; larger finds smaller faces.",
+)
+
+TILES_OPTION = click.option(
+    "--tiles",
+    type=click.Choice(get_args(Tiles)),
+    default="auto",
+    show_default=True,
+    help="Look at large pictures in parts too, to find small faces; fine takes twice as long.",
+)
+
+DETECT_EVERY_OPTION = click.option(
+    "--detect-every",
+    type=click.IntRange(1, 30),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Look for faces in every Nth frame and follow them between; faster, less sure.",
+)
+"""For videos and cameras alike."""
+
+
+policy_options = bundle(
+    "policy",
+    _policy,
+    threshold_option(),
+    SIZE_OPTION,
+    TILES_OPTION,
     click.option(
         "--mask",
         type=click.Choice(get_args(MaskMode)),
@@ -148,29 +170,17 @@ policy_options = bundle(
 """--threshold, --size, --tiles, --mask, --shape, --expand, --feather, as a `Policy`."""
 
 
-def _chosen(
-    policy: Policy,
-    min_face: float,
-    always: tuple[str, ...],
-    never: tuple[str, ...],
-    hide: tuple[str, ...],
-    spare: tuple[str, ...],
+def _zoned(
+    policy: Policy, min_face: float, always: tuple[str, ...], never: tuple[str, ...]
 ) -> Policy:
-    zones: dict[Kind, tuple[str, ...]] = {"always": always, "never": never}
-    spans: dict[Effect, tuple[str, ...]] = {"hide": hide, "spare": spare}
-    return dataclasses.replace(
-        policy,
-        min_face=min_face,
-        zones=tuple(Zone.parse(kind, text) for kind in zones for text in zones[kind]),
-        spans=tuple(
-            Span(effect, TimeSpan.parse(text)) for effect in spans for text in spans[effect]
-        ),
-    )
+    texts: dict[Kind, tuple[str, ...]] = {"always": always, "never": never}
+    zones = tuple(Zone.parse(kind, text) for kind in texts for text in texts[kind])
+    return dataclasses.replace(policy, min_face=min_face, zones=zones)
 
 
-_choice_options = bundle(
+zone_options = bundle(
     "policy",
-    _chosen,
+    _zoned,
     click.option(
         "--min-face",
         type=click.FloatRange(0),
@@ -184,8 +194,8 @@ _choice_options = bundle(
         multiple=True,
         metavar="ZONE",
         help="Mask this part of the picture whatever is there: 3 or more corners in pixels, "
-        '"0,0 200,0 200,100", or in per cent, "0%,0% 50%,0% 50%,20%"; with "@ 0:10-0:20" at the '
-        "end only then. Repeatable.",
+        '"0,0 200,0 200,100", or in per cent, "0%,0% 50%,0% 50%,20%"; of files, with '
+        '"@ 0:10-0:20" at the end only then. Repeatable.',
     ),
     click.option(
         "--never",
@@ -193,6 +203,19 @@ _choice_options = bundle(
         metavar="ZONE",
         help="Leave faces alone that lie wholly in this part. Repeatable.",
     ),
+)
+"""Zones and the smallest face, put into the policy; after `policy_options`."""
+
+
+def _timed(policy: Policy, hide: tuple[str, ...], spare: tuple[str, ...]) -> Policy:
+    texts: dict[Effect, tuple[str, ...]] = {"hide": hide, "spare": spare}
+    spans = (Span(effect, TimeSpan.parse(text)) for effect in texts for text in texts[effect])
+    return dataclasses.replace(policy, spans=tuple(spans))
+
+
+_span_options = bundle(
+    "policy",
+    _timed,
     click.option(
         "--hide",
         multiple=True,
@@ -258,20 +281,13 @@ _cover_options = bundle(
         TrackingOptions().gap_s,
         "And in between, where it comes back after so long at most.",
     ),
-    click.option(
-        "--detect-every",
-        type=click.IntRange(1, 30),
-        metavar="N",
-        default=1,
-        show_default=True,
-        help="Look for faces in every Nth frame and follow them between; faster, less sure.",
-    ),
+    DETECT_EVERY_OPTION,
 )
 
 
 def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--min-face, zones, time spans and the cover, put into the policy; after `policy_options`."""
-    return _choice_options(_cover_options(command))
+    return zone_options(_span_options(_cover_options(command)))
 
 
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from faceblur.cli.options import bundle
+from faceblur.cli.options import FilePath, bundle
 from faceblur.live.service.logs import LogFormat, SecretFilter, set_up_logs
 from faceblur.live.service.service import Service, obeying_signals
 
@@ -34,7 +34,7 @@ log_options = bundle(
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="CAMERAS.YAML")
+@click.argument("file", type=FilePath, metavar="CAMERAS.YAML")
 @log_options
 def run(*, file: Path, guard: SecretFilter) -> None:
     """Mask the faces of many cameras, until SIGTERM or Ctrl-C.

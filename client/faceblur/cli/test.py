@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from faceblur.cli.camera import finish
-from faceblur.cli.live_options import live_options, live_session_options, zone_options
-from faceblur.cli.options import logging_options, policy_options
+from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
+from faceblur.cli.options import logging_options
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError, OutputError
@@ -29,8 +29,7 @@ TICK_S = 0.1
 @click.option("--source", default="0", show_default=True, help="As of faceblur camera.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after so many frames.")
 @click.option("--headless", is_flag=True, help="Open no window; only count and time.")
-@policy_options
-@zone_options
+@live_policy_options
 @live_options
 @live_session_options
 @logging_options

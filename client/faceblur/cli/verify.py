@@ -7,14 +7,21 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
 import click
 
-from faceblur.cli.options import FilePath, bundle, logging_options, session_options
+from faceblur.cli.options import (
+    SIZE_OPTION,
+    TILES_OPTION,
+    FilePath,
+    bundle,
+    logging_options,
+    session_options,
+    threshold_option,
+)
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.tiling import Tiles
 from faceblur.errors import FaceblurError
@@ -37,27 +44,11 @@ class _Look(NamedTuple):
 looking_options = bundle(
     "look",
     _Look,
-    click.option(
-        "--threshold",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=DEFAULT_THRESHOLD,
-        show_default=True,
-        help="Lowest score that counts as a face; down to half of it regions are doubtful.",
+    threshold_option(
+        "Lowest score that counts as a face; down to half of it regions are doubtful."
     ),
-    click.option(
-        "--size",
-        type=click.IntRange(min=64, max=LARGEST_SIZE),
-        default=DEFAULT_SIZE,
-        show_default=True,
-        help="Longest side of the picture given to the network.",
-    ),
-    click.option(
-        "--tiles",
-        type=click.Choice(get_args(Tiles)),
-        default="auto",
-        show_default=True,
-        help="Look at large pictures in parts too.",
-    ),
+    SIZE_OPTION,
+    TILES_OPTION,
     click.option("--strict", is_flag=True, help="Count doubtful regions as leaks."),
 )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from faceblur.cli.options import SIZE_OPTION, FilePath, threshold_option
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.errors import InputError, OutputError
 from faceblur_export.evaluation import report as report
 from faceblur_export.evaluation.acceptance import judge
@@ -32,8 +32,6 @@ from faceblur_export.evaluation.widerface import (
 from faceblur_export.progress import Item
 from faceblur_training.data.holdout import held_out
 
-FilePath = click.Path(path_type=Path)
-
 
 def _writable(
     _context: click.Context, _parameter: click.Parameter, path: Path | None
@@ -50,13 +48,6 @@ model_option = click.option(
     show_default=True,
     help="Name of a model, an ONNX file, or a .pt checkpoint.",
 )
-size_option = click.option(
-    "--size",
-    type=click.IntRange(min=64, max=8192),
-    default=DEFAULT_SIZE,
-    show_default=True,
-    help="Longest side of the picture given to the network.",
-)
 letterbox_option = click.option(
     "--letterbox",
     "style",
@@ -64,13 +55,6 @@ letterbox_option = click.option(
     default="canonical",
     show_default=True,
     help="Fit pictures as the client does, or as the reference did for its published figures.",
-)
-threshold_option = click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=DEFAULT_THRESHOLD,
-    show_default=True,
-    help="Score above which a detection is masked.",
 )
 json_option = click.option(
     "--json", "json_path", type=FilePath, callback=_writable, help="Write the figures here."
@@ -87,7 +71,7 @@ data_option = click.option(
 @click.option(
     "--ground-truth", type=FilePath, required=True, help="Folder of the four wider_*_val.mat."
 )
-@size_option
+@SIZE_OPTION
 @letterbox_option
 @json_option
 def widerface(
@@ -120,9 +104,9 @@ def widerface(
 @click.command("evaluate")
 @data_option
 @model_option
-@size_option
+@SIZE_OPTION
 @letterbox_option
-@threshold_option
+@threshold_option()
 @click.option("--compare", "other", help="Another model to measure beside it.")
 @json_option
 def evaluate_command(
@@ -169,8 +153,8 @@ def evaluate_command(
     metavar="DIR RATIO",
     help="Labelled pictures, and the share of the other's AP50 that is asked for. Repeatable.",
 )
-@size_option
-@threshold_option
+@SIZE_OPTION
+@threshold_option()
 @json_option
 @click.pass_context
 def compare_command(
@@ -206,7 +190,7 @@ def compare_command(
 @click.command("threshold")
 @data_option
 @model_option
-@size_option
+@SIZE_OPTION
 @click.option(
     "--held-out", "only_held_out", is_flag=True, help="Only the pictures training leaves out."
 )

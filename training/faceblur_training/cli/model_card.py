@@ -6,21 +6,24 @@ from pathlib import Path
 
 import click
 
+from faceblur.cli.options import FilePath
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError
 from faceblur_export.evaluation.report import write_json
 from faceblur_training.model_card.card import CARD, check_card, write_card
 from faceblur_training.model_card.record import RECORD, Measurement, read_record
 
-Folder = click.Path(path_type=Path)
 record_option = click.option(
-    "--record", type=Folder, default=RECORD, help="Record of the bundled model. [the committed one]"
+    "--record",
+    type=FilePath,
+    default=RECORD,
+    help="Record of the bundled model. [the committed one]",
 )
 
 
 @click.command("model-card")
 @click.option("--check", is_flag=True, help="Write nothing; fail when something is out of date.")
-@click.option("--root", type=Folder, default=Path(), help="Folder of the checkout. [this folder]")
+@click.option("--root", type=FilePath, default=Path(), help="Folder of the checkout. [this folder]")
 @record_option
 def model_card(*, check: bool, root: Path, record: Path) -> None:
     """Write docs/model-card.md and its pictures from the record of the bundled model."""
@@ -35,16 +38,16 @@ def model_card(*, check: bool, root: Path, record: Path) -> None:
 
 
 @click.command("measure-bundled")
-@click.option("--data", type=Folder, required=True, help="Holds the folders the record names.")
+@click.option("--data", type=FilePath, required=True, help="Holds the folders the record names.")
 @click.option("--official", required=True, help="Official model to measure beside.")
 @click.option("--official-name", default="yolov5n-0.5", show_default=True, help="What it is.")
 @click.option(
     "--held-out-of",
-    type=Folder,
+    type=FilePath,
     required=True,
     help="Labelled training pictures; the threshold follows from those that are held out.",
 )
-@click.option("--ceiling", type=Folder, help="Video of a camera that looks straight down.")
+@click.option("--ceiling", type=FilePath, help="Video of a camera that looks straight down.")
 @record_option
 def measure_bundled(
     *,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from faceblur.cli.base import FaceblurGroup
+from faceblur.cli.options import FilePath
 from faceblur.errors import InputError
 from faceblur_export.network import VARIANTS
 from faceblur_training.cli import evaluate as evaluate_cli
@@ -23,7 +24,6 @@ from faceblur_training.loop.run import TrainingRun, networks, prolonged
 from faceblur_training.loop.run_plan import RunPlan
 from faceblur_training.loop.teacher_labels import Views
 
-Folder = click.Path(path_type=Path)
 positive = click.IntRange(min=1)
 
 
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("data", type=Folder)
-@click.option("--sheet", type=Folder, help="Draw a sheet of samples here (PNG).")
+@click.argument("data", type=FilePath)
+@click.option("--sheet", type=FilePath, help="Draw a sheet of samples here (PNG).")
 def check(data: Path, *, sheet: Path | None) -> None:
     """Count the pictures and faces of DATA and name what cannot be used."""
     report = check_data(data, sheet=sheet)
@@ -71,8 +71,8 @@ def check(data: Path, *, sheet: Path | None) -> None:
 
 
 @main.command()
-@click.argument("data", type=Folder)
-@click.option("--out", type=Folder, required=True, help="Folder of the prepared data.")
+@click.argument("data", type=FilePath)
+@click.option("--out", type=FilePath, required=True, help="Folder of the prepared data.")
 @click.option(
     "--side",
     type=click.IntRange(64, 4096),
@@ -105,8 +105,8 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
 
 
 @main.command()
-@click.argument("prepared", type=Folder)
-@click.option("--out", type=Folder, required=True, help="Folder of the parts.")
+@click.argument("prepared", type=FilePath)
+@click.option("--out", type=FilePath, required=True, help="Folder of the parts.")
 @click.option("--side", type=click.IntRange(64, 4096), default=416, show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=82, show_default=True)
 @click.option("--part-mb", type=positive, default=48, show_default=True, help="Size of a part.")
@@ -118,15 +118,15 @@ def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) 
 
 
 @main.command("release")
-@click.argument("checkpoint", type=Folder)
+@click.argument("checkpoint", type=FilePath)
 def release_command(checkpoint: Path) -> None:
     """Make CHECKPOINT the bundled model of this checkout."""
     click.echo(f"the bundled model is now {release(checkpoint)}")
 
 
 @main.command()
-@click.argument("data", type=Folder)
-@click.option("--out", type=Folder, required=True, help="Folder of the run.")
+@click.argument("data", type=FilePath)
+@click.option("--out", type=FilePath, required=True, help="Folder of the run.")
 @click.option(
     "--variant",
     type=click.Choice(list(VARIANTS)),
@@ -191,11 +191,11 @@ def train(
 
 
 @main.command()
-@click.argument("run", type=Folder)
+@click.argument("run", type=FilePath)
 @click.option(
     "--from",
     "source",
-    type=Folder,
+    type=FilePath,
     help="Checkpoint to go on from, e.g. stable.pt of a wsd run. [last.pt of the run]",
 )
 @click.option("--steps", type=positive, help="New length of the run.")
