@@ -10,12 +10,12 @@ from click.core import ParameterSource
 
 from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import FilePath
+from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError
 from faceblur_export.extras import needing
-from faceblur_export.progress import ProgressBar
 
 if TYPE_CHECKING:
     from faceblur_export.onnx import Precision
@@ -76,8 +76,12 @@ def pull(name: str, source: Path | None) -> None:
     """
     with needing("export"):
         from faceblur_export.pull import pull as pull_weights
-    with ProgressBar(f"fetching {name}") as bar:
-        model = pull_weights(name, source=source, progress=bar.show_bytes)
+    with ProgressLine(f"fetching {name}") as bar:
+        model = pull_weights(
+            name,
+            source=source,
+            progress=lambda done, total: bar.share(done / total if total else None),
+        )
     click.echo(f"{model.name} is ready: {model.path}")
 
 
@@ -113,7 +117,7 @@ def onnx(
     """
     with needing("export"):
         from faceblur_export.onnx import export_onnx
-    with ProgressBar("calibrating") as bar:
+    with ProgressLine("calibrating") as bar:
         model = export_onnx(
             checkpoint,
             output,
@@ -121,7 +125,7 @@ def onnx(
             precision=precision,
             variant=variant,
             calibration=calibration,
-            progress=bar.show_share,
+            progress=bar.share,
         )
     click.echo(f"{model.path}: {model.variant}, {model.precision}, SHA-256 {model.sha256}")
 
@@ -150,8 +154,8 @@ def gate(
     with needing("export"):
         from faceblur_export.gate.gate import judge
         from faceblur_export.gate.record import record_path, write_record
-    with ProgressBar("judging") as bar:
-        record = judge(candidate, data, reference=reference, size=size, progress=bar.show_items)
+    with ProgressLine("judging") as bar:
+        record = judge(candidate, data, reference=reference, size=size, progress=bar.items)
     for loss in record.losses:
         click.echo(str(loss))
     write_record(json_path or record_path(candidate), record)
@@ -187,8 +191,8 @@ def tensorrt(
         made = check_plan(plan, builder=builder, gpus=present)
     else:
         choice = PlanOptions(builder, present[0], precision, size)
-        with ProgressBar("building the plan") as bar:
-            made = build_plan(model or bundled_onnx(), output, choice, bar.show_share, data=data)
+        with ProgressLine("building the plan") as bar:
+            made = build_plan(model or bundled_onnx(), output, choice, bar.share, data=data)
     click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
 
 
@@ -266,7 +270,7 @@ def repository(
             plan = PlanOptions(builder, present[0], precision, size)
             if keep_plan:
                 plan = kept(plan_path(output), source, plan, gpus=present)
-        with ProgressBar("building the plan") as bar:
+        with ProgressLine("building the plan") as bar:
             info = fill_repository(
                 output,
                 source,
@@ -276,6 +280,6 @@ def repository(
                 data=data,
                 renew=keep_plan,
                 jetson=jetson,
-                progress=bar.show_share,
+                progress=bar.share,
             )
     click.echo(f"{output} serves {info.name} with {backend}")

@@ -31,15 +31,14 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.cli.table import show_table
+from faceblur.cli.summary import show
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
-from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import environment_key
-from faceblur.redaction import names, printable
+from faceblur.redaction import names
 from faceblur.video.options import VideoOptions
 
 logger = logging.getLogger(__name__)
@@ -180,7 +179,7 @@ def blur(
             reports = [outcome.report for outcome in outcomes if outcome.report is not None]
             write_findings(json_file, opened.model, policy, reports)
     if not quiet:
-        _show(outcomes, opened, options, elapsed_s, others=found.others)
+        show(outcomes, opened, options, elapsed_s, others=found.others)
     if found.unchecked:
         for path in found.unchecked:
             logger.info("not checked: %s", path)
@@ -262,55 +261,3 @@ class _Failures:
         for reason, others in self._more.items():
             if others:
                 self._line.echo(f"{reason}: so too {names(others)}")
-
-
-def _show(
-    outcomes: list[Outcome],
-    finder: DetectionSession | AnnotationFile,
-    options: RunOptions,
-    elapsed_s: float,
-    *,
-    others: int,
-) -> None:
-    if len(outcomes) > 1:
-        show_table(outcomes)
-    text = _summary(outcomes, finder, elapsed_s)
-    click.echo(text + (f"; {_count(others, 'other file')} left alone" if others else ""))
-    if options.audit is not None:
-        entries, head = options.audit.head
-        click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
-
-
-def _summary(
-    outcomes: list[Outcome], finder: DetectionSession | AnnotationFile, elapsed_s: float
-) -> str:
-    masked = [outcome for outcome in outcomes if outcome.report is not None]
-    skipped = [outcome for outcome in outcomes if outcome.finished is not None]
-    what = printable(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
-    if len(outcomes) == 1 and skipped:
-        return f"{what}: skipped, it was finished; --again masks it again"
-    faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
-    text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
-    text += f" ({_source_of_faces(finder)})"
-    text += _left_out([o.report for o in outcomes if o.report is not None])
-    text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
-    failed = len(outcomes) - len(masked) - len(skipped)
-    return text + (f"; {_count(failed, 'file')} failed" if failed else "")
-
-
-def _left_out(reports: Sequence[MediaDetections]) -> str:
-    """What is not in the results; of several files only in how many."""
-    lacking = [report for report in reports if report.left_out]
-    if len(reports) == 1:
-        return "".join(f"; {what}" for report in lacking for what in report.left_out)
-    return f"; subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
-
-
-def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:
-    if isinstance(finder, AnnotationFile):
-        return f"boxes of {finder.path}"
-    return f"{finder.model.name} model, {finder.where}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

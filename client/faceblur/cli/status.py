@@ -7,15 +7,16 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
+from faceblur.cli.table import table
 from faceblur.detection.triton.loopback import open_url
 from faceblur.errors import ServerUnavailableError
 from faceblur.live.addresses import split_address
 from faceblur.live.config.config import DEFAULT_LISTEN
-from faceblur.live.service.status import table
 
 TIMEOUT_S = 5.0
 CLEAR = "\033[H\033[2J"
@@ -46,7 +47,7 @@ def status(*, address: str, once: bool, as_json: bool, every_s: float) -> None:
         click.echo(json.dumps(_fetch(address), indent=1))
         return
     while True:
-        text = table(_fetch(address), width=shutil.get_terminal_size((200, 24)).columns)
+        text = overview(_fetch(address), width=shutil.get_terminal_size((200, 24)).columns)
         click.echo(text if once else CLEAR + text)
         if once:
             return
@@ -65,3 +66,65 @@ def _fetch(address: str) -> dict[str, Any]:
             "its listen address with --address"
         ) from error
     return status
+
+
+_TITLES: Final = (
+    "camera", "state", "size", "fps", "in", "out", "masked", "faces", "dropped", "held",
+    "p50 ms", "p99 ms", "sinks", "last error",
+)  # fmt: skip
+_LEFT: Final = {"camera", "state", "size", "sinks", "last error"}
+
+
+def overview(status: Mapping[str, Any], *, width: int = 160) -> str:
+    """The status as text, a line for each camera.
+
+    Args:
+        status: As `ServiceStatus.to_json` gives it.
+        width: Columns of the screen; longer lines are cut.
+    """
+    rows = [_row(camera) for camera in status["cameras"]]
+    failure = status["detector_failure"]
+    running = sum(camera["state"] == "running" for camera in status["cameras"])
+    head = [
+        f"{running} of {len(rows)} cameras running · up {_span(status['uptime_s'])} · "
+        f"{status['detector']}{': ' + failure if failure else ''}"
+    ]
+    if status["reload_error"]:
+        head.append(f"the changed file was not taken: {' '.join(status['reload_error'].split())}")
+    return "\n".join(line[:width].rstrip() for line in [*head, *table(_TITLES, rows, left=_LEFT)])
+
+
+def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
+    delay, sinks = camera["delay"], camera["sinks"]
+    running = sum(sink["state"] == "running" for sink in sinks)
+    errors = [camera["last_error"]] if camera["state"] != "running" else []
+    errors += [sink["last_error"] for sink in sinks if sink["state"] != "running"]
+    return (
+        camera["name"],
+        camera["state"],
+        f"{camera['width']}x{camera['height']}" if camera["width"] else "-",
+        f"{camera['fps']:.1f}",
+        str(camera["frames_in"]),
+        str(camera["frames_out"]),
+        str(camera["frames_masked"]),
+        str(camera["faces"]),
+        str(camera["frames_dropped"]),
+        str(camera["frames_held"]),
+        _milliseconds(delay["p50_s"]),
+        _milliseconds(delay["p99_s"]),
+        f"{running}/{len(sinks)}",
+        " ".join(next((error for error in errors if error), "").split()),
+    )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.0f}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

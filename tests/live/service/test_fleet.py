@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pytest
 from doubles import OneByOne
 
+from faceblur.cli.status import overview
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession, SessionOptions
 from faceblur.detections import Detections
@@ -35,7 +36,7 @@ from faceblur.live.service.fleet import Fleet
 from faceblur.live.service.logs import SecretFilter, set_up_logs
 from faceblur.live.service.metrics import exporter
 from faceblur.live.service.service import Service
-from faceblur.live.service.status import ServiceStatus, table
+from faceblur.live.service.status import ServiceStatus
 from faceblur.live.service.web import StatusServer
 from faceblur.live.sinks.options import parse_sink
 from faceblur.live.sources.options import parse_source
@@ -167,8 +168,8 @@ def test_a_camera_whose_loop_hangs_is_seen(opened: Opened) -> None:
     assert (hung.state, hung.last_error) == ("hung", "its loop has not turned for 31 s")
     assert well.state == "running"
     status = _status(hung, well)
-    assert "1 of 2 cameras running" in table(status.to_json())
-    assert "its loop has not turned" in table(status.to_json())
+    assert "1 of 2 cameras running" in overview(status.to_json())
+    assert "its loop has not turned" in overview(status.to_json())
     metrics = exporter(lambda: status)().decode()
     assert 'faceblur_camera_state{camera="a",state="hung"} 1.0' in metrics
     assert 'faceblur_camera_state{camera="b",state="hung"} 0.0' in metrics
@@ -296,11 +297,11 @@ def test_it_listens_on_this_machine_alone_unless_told_otherwise() -> None:
 
 def test_the_table_shows_errors_of_what_does_not_run_alone() -> None:
     cameras = stats("door", error="long ago"), stats("yard", state="offline", error="no route")
-    text = table(_status(*cameras).to_json())
+    text = overview(_status(*cameras).to_json())
     assert "1 of 2 cameras running · up 1 h 2 min · bundled model, server x:1" in text
     assert "no route" in text
     assert "long ago" not in text
-    assert max(map(len, table(_status(*cameras).to_json(), width=40).splitlines())) <= 40
+    assert max(map(len, overview(_status(*cameras).to_json(), width=40).splitlines())) <= 40
 
 
 def test_texts_of_a_status_are_cleaned_of_secrets() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from faceblur.cli.options import SIZE_OPTION, FilePath, threshold_option
+from faceblur.cli.progress import ProgressLine
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.errors import InputError, OutputError
 from faceblur_export.evaluation import report as report
@@ -229,8 +229,4 @@ def threshold_command(
 
 
 def _shown(items: Sequence[Item]) -> Iterator[Item]:
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    with click.progressbar(items, file=sys.stderr, label="pictures") as bar:
-        yield from bar
+    return ProgressLine("images").items(items)

@@ -1,12 +1,12 @@
-"""How a running service is: one value, as JSON and as a table. Never an image, nor a secret."""
+"""How a running service is: one value, as JSON. Never an image, nor a secret."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from faceblur.live.stats import CameraStats, DelayStats, SinkStats
 
@@ -113,77 +113,3 @@ def _delay(delay: DelayStats) -> dict[str, Any]:
         "p50_s": None if math.isnan(delay.p50_s) else delay.p50_s,
         "p99_s": None if math.isnan(delay.p99_s) else delay.p99_s,
     }
-
-
-HEADINGS: Final = (
-    "camera", "state", "size", "fps", "in", "out", "masked", "faces", "dropped", "held",
-    "p50 ms", "p99 ms", "sinks", "last error",
-)  # fmt: skip
-_LEFT: Final = {"camera", "state", "size", "sinks", "last error"}
-
-
-def table(status: Mapping[str, Any], *, width: int = 160) -> str:
-    """The status as text, a line for each camera.
-
-    Args:
-        status: As `ServiceStatus.to_json` gives it.
-        width: Columns of the screen; longer lines are cut.
-    """
-    rows = [dict(zip(HEADINGS, _row(camera), strict=True)) for camera in status["cameras"]]
-    failure = status["detector_failure"]
-    running = sum(camera["state"] == "running" for camera in status["cameras"])
-    head = [
-        f"{running} of {len(rows)} cameras running · up {_span(status['uptime_s'])} · "
-        f"{status['detector']}{': ' + failure if failure else ''}"
-    ]
-    if status["reload_error"]:
-        head.append(f"the changed file was not taken: {' '.join(status['reload_error'].split())}")
-    return "\n".join(line[:width].rstrip() for line in [*head, *_align(rows)])
-
-
-def _align(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in HEADINGS}
-
-    def line(cells: Mapping[str, str]) -> str:
-        return "  ".join(
-            cells[name].ljust(widths[name]) if name in _LEFT else cells[name].rjust(widths[name])
-            for name in HEADINGS
-        )
-
-    return [line({name: name for name in HEADINGS}), *map(line, rows)]
-
-
-def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
-    delay, sinks = camera["delay"], camera["sinks"]
-    running = sum(sink["state"] == "running" for sink in sinks)
-    errors = [camera["last_error"]] if camera["state"] != "running" else []
-    errors += [sink["last_error"] for sink in sinks if sink["state"] != "running"]
-    return (
-        camera["name"],
-        camera["state"],
-        f"{camera['width']}x{camera['height']}" if camera["width"] else "-",
-        f"{camera['fps']:.1f}",
-        str(camera["frames_in"]),
-        str(camera["frames_out"]),
-        str(camera["frames_masked"]),
-        str(camera["faces"]),
-        str(camera["frames_dropped"]),
-        str(camera["frames_held"]),
-        _milliseconds(delay["p50_s"]),
-        _milliseconds(delay["p99_s"]),
-        f"{running}/{len(sinks)}",
-        " ".join(next((error for error in errors if error), "").split()),
-    )
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1e3:.0f}"
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

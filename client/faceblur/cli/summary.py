@@ -1,0 +1,89 @@
+"""What `faceblur blur` has done: a table of the files, and a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.runner import Outcome, RunOptions
+from faceblur.cli.table import table
+from faceblur.detection.session import DetectionSession
+from faceblur.detections import MediaDetections
+from faceblur.redaction import printable
+
+_TITLES: Final = ("file", "faces", "frames", "seconds", "outcome")
+
+
+def show(
+    outcomes: list[Outcome],
+    finder: DetectionSession | AnnotationFile,
+    options: RunOptions,
+    elapsed_s: float,
+    *,
+    others: int,
+) -> None:
+    """Print what happened to the files of a run.
+
+    Args:
+        outcomes: In the order of the files.
+        finder: What gave the faces.
+        options: Of the run.
+        elapsed_s: Seconds that it took.
+        others: Files that were left alone.
+    """
+    if len(outcomes) > 1:
+        rows = [_row(outcome) for outcome in outcomes]
+        for line in table(_TITLES, rows, left={"file", "outcome"}):
+            click.echo(line)
+    text = _summary(outcomes, finder, elapsed_s)
+    click.echo(text + (f"; {_count(others, 'other file')} left alone" if others else ""))
+    if options.audit is not None:
+        entries, head = options.audit.head
+        click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    """What happened to one file. Why it failed was said when it did."""
+    name, seconds = printable(outcome.job.source), f"{outcome.elapsed_s:.1f}"
+    if outcome.error is not None:
+        return name, "-", "-", seconds, "failed"
+    what = "masked" if outcome.finished is None else "skipped, was finished"
+    return name, str(outcome.faces), str(outcome.frames), seconds, what
+
+
+def _summary(
+    outcomes: list[Outcome], finder: DetectionSession | AnnotationFile, elapsed_s: float
+) -> str:
+    masked = [outcome for outcome in outcomes if outcome.report is not None]
+    skipped = [outcome for outcome in outcomes if outcome.finished is not None]
+    what = printable(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
+    if len(outcomes) == 1 and skipped:
+        return f"{what}: skipped, it was finished; --again masks it again"
+    faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
+    text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
+    text += f" ({_source_of_faces(finder)})"
+    text += _left_out([o.report for o in outcomes if o.report is not None])
+    text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
+    failed = len(outcomes) - len(masked) - len(skipped)
+    return text + (f"; {_count(failed, 'file')} failed" if failed else "")
+
+
+def _left_out(reports: Sequence[MediaDetections]) -> str:
+    """What is not in the results; of several files only in how many."""
+    lacking = [report for report in reports if report.left_out]
+    if len(reports) == 1:
+        return "".join(f"; {what}" for report in lacking for what in report.left_out)
+    return f"; subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
+
+
+def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:
+    if isinstance(finder, AnnotationFile):
+        return f"boxes of {finder.path}"
+    return f"{finder.model.name} model, {finder.where}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
