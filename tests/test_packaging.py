@@ -66,7 +66,7 @@ def test_the_base_is_thin(metadata: Message) -> None:
     base = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     names = {r.split(">")[0].split("=")[0].split("[")[0].strip() for r in base}
     assert names == {
-        "av", "click", "filelock", "numpy", "opencv-python", "pillow", "platformdirs",
+        "av", "cattrs", "click", "filelock", "numpy", "opencv-python", "pillow", "platformdirs",
         "prometheus-client", "pyyaml", "tritonclient",
     }  # fmt: skip
 

@@ -1,101 +1,378 @@
-"""Take values out of JSON that a person may have edited, with errors that say where."""
+"""JSON and YAML that people edit, from and to plain dataclasses, with every mistake at once.
+
+A class says what it holds by the types of its fields, and what is allowed by the `InputError` of
+its `__post_init__`. A type that is written in a way of its own is told to `register`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import functools
 import math
-from collections.abc import Iterator
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from faceblur.errors import InputError
 
+if TYPE_CHECKING:
+    from cattrs import Converter
 
-class JsonObject:
-    """The members of a JSON object, each taken by what it must be.
+Value = TypeVar("Value")
+_SHOWN: Final = 20
+"""Mistakes that are told of one value, at most."""
 
-    A member that is left out has its default; one that nobody takes is an error, as it was meant
-    to do something.
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with a value.
+
+    Attributes:
+        path: Where, from the whole value down: names and indices.
+        text: What: a sentence, or what follows the name of the place.
+        kind: "form" (a `FormError`), "lacks", "unknown" (a setting that does not exist) or
+            "range" (what the class itself refuses).
     """
 
-    def __init__(self, value: object, where: str) -> None:
-        """Wrap a parsed value.
+    path: tuple[str | int, ...]
+    text: str
+    kind: Literal["form", "lacks", "unknown", "range"] = "range"
 
-        Args:
-            value: As `json.loads` gives it.
-            where: What to call it in errors.
-
-        Raises:
-            InputError: It is no object.
-        """
-        if not isinstance(value, dict):
-            raise InputError(f"{where} must be an object with named values, not {_shown(value)}")
-        self._values: dict[str, Any] = value
-        self._where = where
-        self._taken: set[str] = set()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def number(self, name: str, default: float | None = None) -> float:
-        """A finite number."""
-        return finite(self._take(name, default), f"{name} in {self._where}")
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number."""
-        value = self._take(name, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(f"{name} in {self._where} must be a whole number, not {_shown(value)}")
-        return value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """A string."""
-        value = self._take(name, default)
-        if not isinstance(value, str):
-            raise InputError(f"{name} in {self._where} must be a text, not {_shown(value)}")
-        return value
-
-    def values(
-        self, name: str, default: tuple[Any, ...] | None = None
-    ) -> Iterator[tuple[str, Any]]:
-        """The members of a list, each with what to call it in errors."""
-        value = self._take(name, default)
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{name} in {self._where} must be a list, not {_shown(value)}")
-        return ((f"{name}[{i}] in {self._where}", member) for i, member in enumerate(value))
-
-    def any(self, name: str, default: Any = None) -> Any:
-        """Whatever there is."""
-        self._taken.add(name)
-        return self._values.get(name, default)
-
-    def finish(self) -> None:
-        """Say that everything was taken.
-
-        Raises:
-            InputError: There is a member that was not.
-        """
-        unknown = sorted(set(self._values) - self._taken)
-        if unknown:
-            raise InputError(f"{self._where} has no setting {unknown[0]!r}; check how it is spelt")
-
-    def _take(self, name: str, default: Any) -> Any:
-        self._taken.add(name)
-        value = self._values.get(name, default)
-        if value is None:
-            raise InputError(f"{self._where} lacks {name!r}")
-        return value
+    def sentence(self, where: str) -> str:
+        """The mistake for a person who calls the whole value `where`."""
+        if self.kind in ("lacks", "unknown"):
+            return f"{_section(self.path[:-1], where)} {self.text}"
+        if not self.path:
+            return f"{where}{':' * (self.kind == 'range')} {self.text}"
+        *outer, last = self.path
+        place = _section(self.path, where)
+        if isinstance(last, str):
+            place = f"{last} in {_section(tuple(outer), where)}"
+        return f"{place}{':' * (self.kind == 'range')} {self.text}"
 
 
-def finite(value: object, what: str) -> float:
+class FormError(InputError):
+    """A value that cannot be there; the message is what follows the name of its place."""
+
+
+class WrongTypeError(FormError):
+    """A value of another type than was wanted."""
+
+    def __init__(self, wanted: str, value: object) -> None:
+        super().__init__(f"must be {wanted}, not {shown(value)}")
+
+
+class MistakesError(InputError):
+    """All that is wrong with a value; the message has a line for each mistake.
+
+    Attributes:
+        mistakes: At least one.
+    """
+
+    def __init__(self, mistakes: Iterable[Mistake], where: str | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        self.several_lines = len(self.mistakes) > 1
+        if where is not None:
+            super().__init__(listed(where, [each.sentence(where) for each in self.mistakes]))
+
+
+def listed(where: str, sentences: list[str]) -> str:
+    """Sentences as one message: a line each below a heading if there are several."""
+    if len(sentences) < 2:
+        return "".join(sentences)
+    more = len(sentences) - _SHOWN
+    rest = [f"and {more} more"] if more > 0 else []
+    return "\n".join([f"{where} has {len(sentences)} mistakes:", *sentences[:_SHOWN], *rest])
+
+
+def register(
+    kind: Any, *, read: Callable[[Any], Any], write: Callable[[Any], Any] = lambda value: value
+) -> None:
+    """Say how values of a type are written in JSON.
+
+    Args:
+        kind: The type, as it stands at a field.
+        read: Takes what JSON gives; raises an `InputError`, such as `WrongTypeError`.
+        write: The inverse.
+    """
+    _REGISTERED.append((kind, read, write))
+    for made in (_converter, _reader, _members):
+        made.cache_clear()
+
+
+def to_json(value: object) -> Any:
+    """A dataclass in values that JSON has; the same for equal ones."""
+    return _converter().unstructure(value)
+
+
+def from_json(value: object, kind: type[Value], where: str) -> Value:
+    """The inverse of `to_json`; what is left out has its default.
+
+    Args:
+        value: As `json.loads` gives it.
+        kind: What it should be.
+        where: What to call it in errors.
+
+    Raises:
+        InputError: It is something else; the message names every mistake.
+    """
+    try:
+        return cast(Value, _reader(cast(Any, kind))(value))
+    except InputError as error:
+        raise MistakesError(located(error), where) from error
+
+
+def build(
+    kind: Callable[..., Value],
+    settings: Mapping[str, Any],
+    make: Callable[..., Value] | None = None,
+) -> Value:
+    """Make a value of settings, and if it cannot be made, find every setting that is to blame.
+
+    Args:
+        kind: A dataclass that has these settings. If its `more_allowed` is true, others do no harm.
+        settings: As JSON or YAML gives them, or as the dataclass has them.
+        make: Makes the value, all settings being optional; the class itself when None.
+
+    Raises:
+        MistakesError: Something is wrong.
+    """
+    members, needed = _members(cast(Any, kind))
+    taken: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
+    for name, value in settings.items():
+        if name in members:
+            try:
+                taken[name] = members[name](value)
+            except InputError as error:
+                mistakes += located(error, name)
+        elif not getattr(kind, "more_allowed", False):
+            text = f"has no setting {name!r}; {nearest(name, members)}"
+            mistakes.append(Mistake((name,), text, "unknown"))
+    given = () if make else needed
+    lacking = [name for name in given if name not in settings]
+    mistakes += [Mistake((name,), f"lacks {name!r}", "lacks") for name in lacking]
+    if all(name in taken for name in given):
+        while True:
+            try:
+                made = (make or kind)(**taken)
+            except InputError as error:
+                blamed = _blamed(make or kind, taken, given, str(error))
+                mistakes.append(Mistake(blamed, str(error)))
+                if not blamed:
+                    break
+                del taken[blamed[0]]
+            else:
+                if mistakes:
+                    break
+                return made
+    raise MistakesError(mistakes)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to advise about a name that is not among the known ones."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "check how it is spelt"
+
+
+def named(value: object) -> dict[str, Any]:
+    """Take an object of JSON.
+
+    Raises:
+        WrongTypeError: It is something else.
+    """
+    if not isinstance(value, dict):
+        raise WrongTypeError("an object with named values", value)
+    return value
+
+
+def finite(value: object) -> float:
     """Take a finite number.
 
     Raises:
-        InputError: It is something else.
+        WrongTypeError: It is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{what} must be a number, not {_shown(value)}")
+        raise WrongTypeError("a number", value)
     return float(value)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """A value for error messages; never all of a long one."""
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _section(path: tuple[str | int, ...], where: str) -> str:
+    """What to call a part of a value that has parts itself."""
+    if not path:
+        return where
+    *outer, last = path
+    if isinstance(last, str):
+        return f"the {last} of {_section(tuple(outer), where)}"
+    indices = f"[{last}]"
+    while outer and isinstance(outer[-1], int):
+        indices = f"[{outer.pop()}]{indices}"
+    if not outer:
+        return f"{where}{indices}"
+    return f"{outer.pop()}{indices} in {_section(tuple(outer), where)}"
+
+
+def located(error: InputError, *path: str | int) -> list[Mistake]:
+    """The mistakes of a part of a value, by their path from the whole."""
+    if isinstance(error, MistakesError):
+        return [dataclasses.replace(each, path=(*path, *each.path)) for each in error.mistakes]
+    return [Mistake(path, str(error), "form" if isinstance(error, FormError) else "range")]
+
+
+def _blamed(
+    make: Callable[..., Any], settings: Mapping[str, Any], given: Iterable[str], text: str
+) -> tuple[str, ...]:
+    """The first setting that alone gives rise to an error, if there is one."""
+    always = {name: settings[name] for name in given}
+    if always and _says(make, always, text):
+        return ()
+    for name, value in settings.items():
+        if name not in always and _says(make, {**always, name: value}, text):
+            return (name,)
+    return ()
+
+
+def _says(make: Callable[..., Any], settings: Mapping[str, Any], text: str) -> bool:
+    try:
+        make(**settings)
+    except InputError as error:
+        return str(error) == text
+    return False
+
+
+_REGISTERED: Final[list[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]]] = []
+
+
+@functools.cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    hook = _converter().get_structure_hook(kind)
+    # A film has a million numbers: each is read by one call.
+    return hook.args[0] if isinstance(hook, partial) else lambda value: hook(value, kind)
+
+
+@functools.cache
+def _members(kind: Any) -> tuple[dict[str, Callable[[Any], Any]], tuple[str, ...]]:
+    """How each field of a dataclass is read, and those that have no default."""
+    hints, none = get_type_hints(kind), dataclasses.MISSING
+    fields = dataclasses.fields(kind)
+    needed = (f.name for f in fields if f.default is none and f.default_factory is none)
+    return {field.name: _reader(hints[field.name]) for field in fields}, tuple(needed)
+
+
+@functools.cache
+def _converter() -> Converter:
+    # Not needed to import faceblur.
+    from cattrs import Converter
+
+    converter = Converter(unstruct_collection_overrides={tuple: list})
+
+    def is_a(origin: Any) -> Callable[[Any], bool]:
+        return lambda kind: get_origin(kind) is origin
+
+    structure = converter.register_structure_hook_func
+    structure(dataclasses.is_dataclass, _object)
+    converter.register_structure_hook_factory(is_a(tuple), _list)
+    structure(is_a(Literal), _choice)
+    for kind, read, write in (*_BASIC, *_REGISTERED):
+        if get_origin(kind) is None:
+            converter.register_structure_hook(kind, partial(_read, read))
+            converter.register_unstructure_hook(kind, write)
+        else:
+            structure(partial(operator.eq, kind), partial(_read, read))
+            converter.register_unstructure_hook_func(partial(operator.eq, kind), write)
+    return converter
+
+
+def _read(read: Callable[[Any], Any], value: Any, _: Any) -> Any:
+    return read(value)
+
+
+def _object(value: Any, kind: Any) -> Any:
+    if isinstance(value, kind):
+        return value
+    return build(kind, named(value))
+
+
+def _list(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+    kinds = get_args(kind)
+    length = None if kinds[-1] is Ellipsis else len(kinds)
+    readers = [_reader(each) for each in kinds if each is not Ellipsis]
+
+    def read(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise WrongTypeError("a list", value)
+        if length not in (None, len(value)):
+            raise WrongTypeError(f"a list of {length}", value)
+        taken, mistakes = [], list[Mistake]()
+        for i, (member, read) in enumerate(zip(value, cycle(readers), strict=False)):
+            try:
+                taken.append(read(member))
+            except InputError as error:
+                mistakes += located(error, i)
+        if mistakes:
+            raise MistakesError(mistakes)
+        return tuple(taken)
+
+    return read
+
+
+def _choice(value: Any, kind: Any) -> Any:
+    *most, last = get_args(kind)
+    if value not in (*most, last):
+        raise WrongTypeError(f"{', '.join(most)} or {last}", value)
+    return value
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
+        raise WrongTypeError("a whole number", value)
+    return int(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongTypeError("true or false", value)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise WrongTypeError("a text", value)
+    return value
+
+
+def _path(value: object) -> Path:
+    if not (isinstance(value, str | Path) and str(value)):
+        raise WrongTypeError("the path of a file", value)
+    return Path(value)
+
+
+_BASIC: Final[tuple[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]], ...]] = (
+    (float, finite, float),
+    (int, _whole, int),
+    (bool, _flag, bool),
+    (str, _text, str),
+    (Path, _path, str),
+    (dict[str, Any], named, dict),
+)

@@ -32,6 +32,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import read_audit
+from faceblur.schema import to_json
 
 Run = Callable[..., Result]
 SOLID = Policy(mask=MaskStyle(mode="solid"))
@@ -299,7 +300,7 @@ class TestAudit:
             assert manifest.frames.checked == len(list(entry.frames())) == frames
             assert manifest.frames.faces == sum(len(f.boxes) for f in entry.frames()) > 0
             assert manifest.settings["policy"] == json.loads(
-                json.dumps(Policy(threshold=0.2).to_json())
+                json.dumps(to_json(Policy(threshold=0.2)))
             )
             assert {"faceblur", "av", "libavcodec", "numpy", "opencv", "tritonserver"} <= set(
                 manifest.tools

@@ -33,6 +33,7 @@ from faceblur.detection.triton.server import ServerOptions, TritonServer, free_p
 from faceblur.errors import FaceblurError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
+from faceblur.schema import to_json
 
 Run = Callable[..., Result]
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,7 @@ def test_everything_found_is_in_the_json(run: Run, photo: Path, tmp_path: Path) 
     findings = json.loads(findings_file.read_text())
     assert set(findings) == {"version", "model", "policy", "media"}
     assert findings["version"] == 1
-    assert findings["policy"] == Policy(threshold=0.4).to_json()
+    assert findings["policy"] == to_json(Policy(threshold=0.4))
     assert set(findings["model"]) == {"name", "sha256", "threshold", "size"}
     assert findings["model"]["threshold"] == 0.4
     (media,) = findings["media"]

@@ -10,10 +10,11 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -28,7 +29,16 @@ from faceblur.detections import (
 from faceblur.errors import InputError
 from faceblur.files import atomic_path, file_sha256
 from faceblur.masks.policy import Policy
-from faceblur.schema import JsonObject, finite
+from faceblur.schema import (
+    FormError,
+    Mistake,
+    MistakesError,
+    build,
+    from_json,
+    located,
+    named,
+    to_json,
+)
 
 VERSION: Final = 1
 """Of the format; readers refuse any other."""
@@ -44,6 +54,73 @@ _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
 
 
+@dataclass(frozen=True)
+class _Face:
+    """A face, as somebody may have drawn it."""
+
+    more_allowed: ClassVar = True
+    box: tuple[float, float, float, float]
+    score: float = _DRAWN_SCORE
+    landmarks: tuple[tuple[float, float], ...] | None = None
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if x1 < x0 or y1 < y0:
+            raise InputError("the box ends before it starts; give left, top, right and bottom")
+        if not 0 <= self.score <= 1:
+            raise InputError(f"the score must be 0 to 1, not {self.score:g}")
+        points = self.landmarks or ()
+        if len(points) not in (0, 5):
+            raise InputError("the landmarks must be five points, or left out")
+        if max(map(abs, chain(self.box, *points))) > _MAX_PIXEL:
+            raise InputError("it lies beyond any picture")
+
+    def row(self) -> list[float]:
+        """The face as in `Detections.rows`."""
+        x0, y0, x1, y1 = self.box
+        points = self.landmarks or [((x0 + x1) / 2, (y0 + y1) / 2)] * 5
+        return [*self.box, self.score, *chain(*points)]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    more_allowed: ClassVar = True
+    index: int
+    pts_s: float
+    faces: tuple[_Face, ...]
+
+
+@dataclass(frozen=True)
+class _Media:
+    more_allowed: ClassVar = True
+    path: str
+    width: int
+    height: int
+    frames: tuple[Any, ...]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class _Model:
+    more_allowed: ClassVar = True
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Version:
+    more_allowed: ClassVar = True
+    version: int
+
+
+@dataclass(frozen=True)
+class _Content:
+    more_allowed: ClassVar = True
+    media: tuple[_Media, ...]
+    model: _Model | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
 class MediaAnnotations:
     """What a JSON file says of one picture or video.
 
@@ -51,25 +128,30 @@ class MediaAnnotations:
         where: What to call it in errors.
     """
 
-    def __init__(self, value: object, where: str) -> None:
+    def __init__(self, media: _Media, where: str) -> None:
         """Check and take in all frames.
 
         Args:
-            value: An entry of `media`.
+            media: An entry of `media`.
             where: What to call it in errors.
 
         Raises:
             InputError: Something is missing or makes no sense.
         """
-        read = JsonObject(value, where)
         self.where = where
-        self.path = read.text("path")
-        self.sha256 = read.text("sha256", "")
-        self._size = read.whole("width"), read.whole("height")
+        self.path = media.path
+        self.sha256 = media.sha256 or ""
+        self._size = media.width, media.height
         self._log = FrameDetectionsLog()
         self._indices: list[int] = []
-        for place, frame in read.values("frames"):
-            self._add(frame, place)
+        mistakes: list[Mistake] = []
+        for i, frame in enumerate(media.frames):
+            try:
+                self._add(build(_Frame, named(frame)))
+            except InputError as error:
+                mistakes += located(error, "frames", i)
+        if mistakes:
+            raise MistakesError(mistakes, where)
 
     def check_size(self, width: int, height: int) -> None:
         """Compare with the size of the picture, in pixels.
@@ -120,17 +202,16 @@ class MediaAnnotations:
                 "make the JSON from this very file"
             )
 
-    def _add(self, value: object, where: str) -> None:
-        read = JsonObject(value, where)
-        index, pts_s = read.whole("index"), read.number("pts_s")
-        if index < 0 or (self._indices and index <= self._indices[-1]):
-            raise InputError(f"{where} has index {index}: frames must be in order, each once")
-        if abs(pts_s) > _MAX_TIME_S:
-            raise InputError(f"{where} is at {pts_s:g} s, which no video lasts")
-        rows = [_row(face, place) for place, face in read.values("faces")]
+    def _add(self, frame: _Frame) -> None:
+        if frame.index < 0 or (self._indices and frame.index <= self._indices[-1]):
+            raise FormError(f"has index {frame.index}: frames must be in order, each once")
+        if abs(frame.pts_s) > _MAX_TIME_S:
+            raise FormError(f"is at {frame.pts_s:g} s, which no video lasts")
+        rows = [face.row() for face in frame.faces]
         faces = Detections.from_rows(np.array(rows, np.float32).reshape(-1, ROW_WIDTH))
-        self._indices.append(index)
-        self._log.append(Fraction(round(pts_s * 10**TIME_DIGITS), 10**TIME_DIGITS), faces)
+        self._indices.append(frame.index)
+        pts_s = Fraction(round(frame.pts_s * 10**TIME_DIGITS), 10**TIME_DIGITS)
+        self._log.append(pts_s, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +222,14 @@ class AnnotationFile:
         path: The file.
         sha256: Of the file.
         model: What found the faces, as far as it says.
-        policy: The policy it was made with, as in `Policy.to_json`; some settings may be missing.
+        policy: The policy it was made with, as in JSON; some settings may be missing.
     """
 
     path: Path
     sha256: str
     model: ModelInfo | None
     policy: dict[str, Any]
-    _media: Sequence[dict[str, Any]]
+    _media: Sequence[_Media]
 
     @classmethod
     def read(cls, path: Path) -> AnnotationFile:
@@ -173,20 +254,15 @@ class AnnotationFile:
 
     @classmethod
     def _from_json(cls, path: Path, sha256: str, value: object) -> AnnotationFile:
-        read = JsonObject(value, str(path))
-        if read.whole("version") != VERSION:
+        version = from_json(value, _Version, str(path)).version
+        if version != VERSION:
             raise InputError(
-                f"{path} has version {read.whole('version')} of the format, not {VERSION}; make "
-                "it again with --json of this version of faceblur"
+                f"{path} has version {version} of the format, not {VERSION}; make it again with "
+                "--json of this version of faceblur"
             )
-        media = []
-        for place, entry in read.values("media"):
-            JsonObject(entry, place).text("path")
-            media.append(entry)
-        policy = read.any("policy", {})
-        JsonObject(policy, f"the policy in {path}")
-        model = read.any("model")
-        return cls(path, sha256, None if model is None else _model(model, path), policy, media)
+        content = from_json(value, _Content, str(path))
+        model = None if content.model is None else ModelInfo(**asdict(content.model))
+        return cls(path, sha256, model, content.policy, content.media)
 
     def media(self, source: Path) -> MediaAnnotations:
         """Find what the file says of a picture or a video: by its content, else by its name.
@@ -198,15 +274,15 @@ class AnnotationFile:
             sha256 = file_sha256(source)
         except OSError as error:
             raise InputError(f"cannot read {source}: {error.strerror}") from error
-        same_content = [m for m in self._media if m.get("sha256") == sha256]
-        same_name = [m for m in self._media if _same_path(m["path"], source)]
+        same_content = [m for m in self._media if m.sha256 == sha256]
+        same_name = [m for m in self._media if _same_path(m.path, source)]
         found = same_content
         if len(same_content) != 1:
             both = [m for m in same_content if m in same_name]
-            unhashed = [m for m in same_name if m.get("sha256") is None]
+            unhashed = [m for m in same_name if m.sha256 is None]
             found = both if same_content else unhashed
         if len(found) == 1:
-            return MediaAnnotations(found[0], f"the entry of {found[0]['path']} in {self.path}")
+            return MediaAnnotations(found[0], f"the entry of {found[0].path} in {self.path}")
         if found or same_content:
             raise InputError(
                 f"{self.path} has several entries for {source}; leave the one that counts"
@@ -220,44 +296,6 @@ class AnnotationFile:
             f"{self.path} says nothing of {source}; give a file it was made from, or detect "
             "without --boxes"
         )
-
-
-def _model(value: object, path: Path) -> ModelInfo:
-    read = JsonObject(value, f"the model in {path}")
-    return ModelInfo(read.text("name"), read.text("sha256"))
-
-
-def _row(value: object, where: str) -> list[float]:
-    """A face as in `Detections.rows`."""
-    read = JsonObject(value, where)
-    box = _numbers(read.any("box"), 4, f"the box of {where}")
-    x0, y0, x1, y1 = box
-    if x1 < x0 or y1 < y0:
-        raise InputError(
-            f"the box of {where} ends before it starts; give left, top, right and bottom"
-        )
-    score = read.number("score", _DRAWN_SCORE)
-    if not 0 <= score <= 1:
-        raise InputError(f"the score of {where} must be 0 to 1, not {score:g}")
-    landmarks = read.any("landmarks")
-    if landmarks is None or landmarks == []:
-        points = [(x0 + x1) / 2, (y0 + y1) / 2] * 5
-    else:
-        if not isinstance(landmarks, list) or len(landmarks) != 5:
-            raise InputError(f"the landmarks of {where} must be five points, or left out")
-        points = [
-            number for point in landmarks for number in _numbers(point, 2, f"a landmark of {where}")
-        ]
-    return [*box, score, *points]
-
-
-def _numbers(value: object, count: int, where: str) -> list[float]:
-    if not isinstance(value, list) or len(value) != count:
-        raise InputError(f"{where} must be {count} numbers, not {value!r:.60}")
-    numbers = [finite(number, where) for number in value]
-    if max(map(abs, numbers)) > _MAX_PIXEL:
-        raise InputError(f"{where} lies beyond any picture")
-    return numbers
 
 
 def _same_path(recorded: str, source: Path) -> bool:
@@ -288,7 +326,7 @@ def write_findings(
             "threshold": policy.threshold,
             "size": policy.size,
         },
-        "policy": policy.to_json(),
+        "policy": to_json(policy),
         "media": [_entry(report) for report in reports],
     }
     with atomic_path(path) as temporary:

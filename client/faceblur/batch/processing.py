@@ -13,6 +13,7 @@ from faceblur.batch.jobs import Job, OnComplete
 from faceblur.batch.video import Progress, mask_video
 from faceblur.detections import MediaDetections
 from faceblur.masks.policy import Policy
+from faceblur.schema import to_json
 from faceblur.video.kinds import Kind
 from faceblur.video.options import VideoOptions
 
@@ -33,7 +34,7 @@ class MaskingOptions:
 
     def settings(self) -> dict[Kind, dict[str, Any]]:
         """All that decides what is masked and how it is written, in values that JSON has."""
-        policy = self.policy.to_json()
+        policy = to_json(self.policy)
         return {
             "image": {"policy": policy, "writing": dataclasses.asdict(self.image)},
             "video": {"policy": policy, "writing": dataclasses.asdict(self.video)},

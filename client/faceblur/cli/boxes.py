@@ -8,6 +8,7 @@ from faceblur.batch.annotations import AnnotationFile
 from faceblur.cli.options import given
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
+from faceblur.schema import from_json, to_json
 
 _FINDING: Final = (
     *("threshold", "size", "tiles", "server", "model"),
@@ -46,7 +47,7 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
             option = "--" + name.replace("_", "-")
             raise InputError(f"with --boxes no faces are looked for; leave out {option}")
     merged: dict[str, Any] = dict(replay.policy)
-    own = policy.to_json()
+    own = to_json(policy)
     if "min_face" in chosen:
         merged["min_face"] = own["min_face"]
     for name in ("zones", "spans"):
@@ -61,4 +62,4 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
             # A picture that is not drawn need not be there any more.
             mask["image"] = None
         merged["mask"] = mask
-    return Policy.from_json(merged, f"the policy in {replay.path}")
+    return from_json(merged, Policy, f"the policy in {replay.path}")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.redaction import redact_address
+
+Size = tuple[int, int]
+"""Width and height, pixels."""
 
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
@@ -71,7 +75,7 @@ def to_flag(text: str, name: str, what: str) -> bool:
     return text.lower() in _TRUE
 
 
-def to_size(text: str, what: str) -> tuple[int, int]:
+def to_size(text: str, what: str) -> Size:
     """Width and height, both even, from `640x360`.
 
     Raises:
@@ -96,3 +100,12 @@ def split_address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise InputError(f"{text!r} is no address to listen on; give HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _size(value: object) -> Size:
+    if not isinstance(value, str):
+        raise schema.WrongTypeError("a size such as 640x360", value)
+    return to_size(value, "a source")
+
+
+schema.register(Size, read=_size)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.image.pixels import Array, check_pixels
-from faceblur.schema import JsonObject
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +63,24 @@ class Overlay:
         return {"path": None if self.path is None else str(self.path), "sha256": self.sha256}
 
     @classmethod
-    def from_json(cls, value: object, where: str) -> Overlay:
+    def from_json(cls, value: object) -> Overlay:
         """Read the image again that `to_json` told of.
 
         Raises:
             InputError: It was an array, cannot be read, or is not the same any more.
         """
-        read = JsonObject(value, where)
-        if read.any("path") is None:
-            raise InputError(f"{where} was no file; give one with --mask-image")
-        path, sha256 = Path(read.text("path")), read.text("sha256")
-        read.finish()
-        overlay = cls.load(path)
-        if overlay.sha256 != sha256:
-            raise InputError(f"{path} is not {where} any more: it has changed; give another")
+        if isinstance(value, cls):
+            return value
+        if schema.named(value).get("path") is None:
+            raise schema.FormError("was no file; give one with --mask-image")
+        file = schema.build(_File, schema.named(value))
+        overlay = cls.load(file.path)
+        if overlay.sha256 != file.sha256:
+            raise InputError(f"{file.path} is not what it was: it has changed; give another")
         return overlay
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    sha256: str

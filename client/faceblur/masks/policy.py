@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
 from faceblur.detection.tiling import Tiles
@@ -13,7 +12,6 @@ from faceblur.errors import InputError
 from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
-from faceblur.schema import JsonObject
 from faceblur.tracking import TrackingOptions
 
 _TILES = ", ".join(get_args(Tiles))
@@ -42,8 +40,8 @@ class Policy:
     threshold: float = DEFAULT_THRESHOLD
     size: int = DEFAULT_SIZE
     tiles: Tiles = "auto"
-    mask: MaskStyle = field(default_factory=MaskStyle)
     min_face: float = 0.0
+    mask: MaskStyle = field(default_factory=MaskStyle)
     zones: tuple[Zone, ...] = ()
     spans: tuple[Span, ...] = ()
     cover: TrackingOptions | None = field(default_factory=TrackingOptions)
@@ -69,65 +67,3 @@ class Policy:
     def is_timed(self) -> bool:
         """Whether anything depends on when a frame is shown."""
         return bool(self.spans) or any(zone.time is not None for zone in self.zones)
-
-    def to_json(self) -> dict[str, Any]:
-        """Every setting, in values that JSON has; the same for equal policies.
-
-        An overlay is named by its path and SHA-256.
-        """
-        return {
-            "threshold": float(self.threshold),
-            "size": self.size,
-            "tiles": self.tiles,
-            "min_face": float(self.min_face),
-            "mask": self.mask.to_json(),
-            "zones": [zone.to_json() for zone in self.zones],
-            "spans": [span.to_json() for span in self.spans],
-            "cover": None if self.cover is None else dataclasses.asdict(self.cover),
-        }
-
-    @classmethod
-    def from_json(cls, value: object, where: str = "the policy") -> Policy:
-        """The inverse of `to_json`; settings that are left out have their defaults.
-
-        Args:
-            value: As `json.loads` gives it.
-            where: What to call it in errors.
-
-        Raises:
-            InputError: A setting is unknown or makes no sense, or the overlay picture is not
-                there any more, or not the same.
-        """
-        read = JsonObject(value, where)
-        settings: dict[str, Any] = {
-            "threshold": read.number("threshold", DEFAULT_THRESHOLD),
-            "size": read.whole("size", DEFAULT_SIZE),
-            "tiles": read.text("tiles", "auto"),
-            "min_face": read.number("min_face", 0.0),
-            "zones": tuple(Zone.from_json(zone, at) for at, zone in read.values("zones", ())),
-            "spans": tuple(Span.from_json(span, at) for at, span in read.values("spans", ())),
-        }
-        if "mask" in read:
-            settings["mask"] = MaskStyle.from_json(read.any("mask"), f"the mask of {where}")
-        if "cover" in read:
-            settings["cover"] = _cover(read.any("cover"), f"the cover of {where}")
-        read.finish()
-        return cls(**settings)
-
-
-def _cover(value: object, where: str) -> TrackingOptions | None:
-    if value is None:
-        return None
-    read = JsonObject(value, where)
-    settings: dict[str, Any] = {}
-    for entry in dataclasses.fields(TrackingOptions):
-        if entry.name not in read:
-            continue
-        if entry.default is None and read.any(entry.name) is None:
-            settings[entry.name] = None
-        elif isinstance(entry.default, int) and not isinstance(entry.default, bool):
-            settings[entry.name] = read.whole(entry.name)
-        else:
-            settings[entry.name] = read.number(entry.name)
-    read.finish()
-    return TrackingOptions(**settings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from faceblur import schema
 from faceblur.errors import InputError
-from faceblur.schema import JsonObject
 
 Effect = Literal["hide", "spare"]
 
@@ -63,25 +63,6 @@ class TimeSpan:
             return False
         return self.end_s is None or (other.end_s is not None and other.end_s <= self.end_s)
 
-    def to_json(self) -> dict[str, Any]:
-        """The span in JSON: seconds; a fraction as text where a number would round it."""
-        return {
-            "start_s": _number(self.start_s),
-            "end_s": None if self.end_s is None else _number(self.end_s),
-        }
-
-    @classmethod
-    def from_json(cls, value: object, where: str = "the time span") -> TimeSpan:
-        """The inverse of `to_json`.
-
-        Raises:
-            InputError: It is something else.
-        """
-        read = JsonObject(value, where)
-        start, end = read.any("start_s"), read.any("end_s")
-        read.finish()
-        return cls(_fraction(start, where), None if end is None else _fraction(end, where))
-
 
 @dataclass(frozen=True)
 class Span:
@@ -106,23 +87,6 @@ class Span:
         if self.effect not in get_args(Effect):
             raise InputError(f"a time span can hide or spare, not {self.effect!r}")
 
-    def to_json(self) -> dict[str, Any]:
-        """The span in JSON."""
-        return {"effect": self.effect, **self.time.to_json()}
-
-    @classmethod
-    def from_json(cls, value: object, where: str = "the span") -> Span:
-        """The inverse of `to_json`.
-
-        Raises:
-            InputError: It is something else.
-        """
-        read = JsonObject(value, where)
-        effect: Any = read.text("effect")
-        time = {name: read.any(name) for name in ("start_s", "end_s")}
-        read.finish()
-        return cls(effect, TimeSpan.from_json(time, where))
-
 
 def _seconds(text: str, whole: str) -> Fraction:
     found = _TIME.fullmatch(text)
@@ -144,10 +108,25 @@ def _number(seconds: Fraction) -> float | str:
     return number if Fraction(repr(number)) == seconds else str(seconds)
 
 
-def _fraction(value: object, where: str) -> Fraction:
+def _fraction(value: object) -> Fraction:
     try:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         pass
-    raise InputError(f"a time in {where} must be a number of seconds, not {value!r}")
+    raise schema.WrongTypeError("a number of seconds", value)
+
+
+def _span(value: object) -> Span:
+    if isinstance(value, Span):
+        return value
+    time = dict(schema.named(value))
+    effect = {"effect": time.pop("effect")} if "effect" in time else {}
+    return schema.build(Span, {**effect, "time": time})
+
+
+# A fraction is a text where a number would round it.
+schema.register(Fraction, read=_fraction, write=_number)
+schema.register(
+    Span, read=_span, write=lambda span: {"effect": span.effect, **schema.to_json(span.time)}
+)

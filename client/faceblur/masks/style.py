@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
+import numpy as np
+
+from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.image.pixels import Array
 from faceblur.masks.overlay import Overlay
-from faceblur.schema import JsonObject, finite
 
 MaskShape = Literal["ellipse", "box"]
 MaskMode = Literal["veil", "blur", "pixelate", "solid", "image"]
@@ -78,46 +80,16 @@ class MaskStyle:
         """The image, as it was read when the style was made."""
         return cast("Overlay | None", self.image)
 
-    def to_json(self) -> dict[str, Any]:
-        """Every setting, in values that JSON has; an image by its path and SHA-256."""
-        return {
-            "mode": self.mode,
-            "shape": self.shape,
-            "expand": float(self.expand),
-            "cells": self.cells,
-            "feather": float(self.feather),
-            "colour": list(self.colour),
-            "image": None if self.overlay is None else self.overlay.to_json(),
-        }
 
-    @classmethod
-    def from_json(cls, value: object, where: str = "the mask") -> MaskStyle:
-        """The inverse of `to_json`; settings that are left out have their defaults.
+def _image(value: object) -> Overlay | Path | Array | None:
+    return value if isinstance(value, Path | np.ndarray | None) else Overlay.from_json(value)
 
-        Raises:
-            InputError: A setting is unknown or makes no sense, or the picture is not there any
-                more, or not the same.
-        """
-        read, default = JsonObject(value, where), cls()
-        mode: Any = read.text("mode", default.mode)
-        shape: Any = read.text("shape", default.shape)
-        colour: Any = tuple(
-            finite(value, place) for place, value in read.values("colour", default.colour)
-        )
-        if any(value % 1 for value in colour):
-            raise InputError(f"the colour in {where} must be whole numbers, 0 to 255")
-        image = read.any("image")
-        style = cls(
-            mode=mode,
-            shape=shape,
-            expand=read.number("expand", default.expand),
-            cells=read.whole("cells", default.cells),
-            feather=read.number("feather", default.feather),
-            colour=tuple(int(value) for value in colour),  # type: ignore[arg-type]
-            image=None if image is None else Overlay.from_json(image, f"the picture of {where}"),
-        )
-        read.finish()
-        return style
+
+schema.register(
+    Overlay | Path | Array | None,
+    read=_image,
+    write=lambda image: None if image is None else image.to_json(),
+)
 
 
 def _choices(literal: object) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.masks.polygons import Polygon
 from faceblur.masks.spans import TimeSpan
-from faceblur.schema import JsonObject, finite
 
 Kind = Literal["always", "never"]
 MAX_CORNERS = 1000
@@ -126,28 +126,6 @@ class Zone:
         corners = [(x.pixels(width), y.pixels(height)) for x, y in self.corners]
         return np.array(corners, np.float64).round(_DIGITS)
 
-    def to_json(self) -> dict[str, Any]:
-        """The zone in JSON: pixels are numbers, per cent are texts such as "10%"."""
-        return {
-            "kind": self.kind,
-            "corners": [[_number(x), _number(y)] for x, y in self.corners],
-            "time": None if self.time is None else self.time.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, value: object, where: str = "the zone") -> Zone:
-        """The inverse of `to_json`.
-
-        Raises:
-            InputError: It is something else.
-        """
-        read = JsonObject(value, where)
-        kind: Any = read.text("kind")
-        corners = tuple(_corner(corner, place) for place, corner in read.values("corners"))
-        time = read.any("time")
-        read.finish()
-        return cls(kind, corners, None if time is None else TimeSpan.from_json(time, where))
-
 
 def _is_line(corners: Polygon) -> bool:
     moved = corners - corners[0]
@@ -162,8 +140,18 @@ def _number(length: Length) -> float | str:
     return str(length) if length.relative else length.value
 
 
-def _corner(value: object, where: str) -> Corner:
-    if not isinstance(value, list) or len(value) != 2:
-        raise InputError(f"{where} must be two places, x and y, not {value!r}")
-    x, y = (Length.parse(v) if isinstance(v, str) else Length(finite(v, where)) for v in value)
+def _corner(value: object) -> Corner:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise schema.WrongTypeError("two places, x and y", value)
+    x, y = (_length(each) for each in value)
     return x, y
+
+
+def _length(value: object) -> Length:
+    if isinstance(value, Length):
+        return value
+    return Length.parse(value) if isinstance(value, str) else Length(schema.finite(value))
+
+
+# Pixels are numbers, per cent are texts such as "10%".
+schema.register(Corner, read=_corner, write=lambda corner: [_number(each) for each in corner])

@@ -30,6 +30,7 @@ from faceblur.live.service.fleet import fingerprint
 from faceblur.live.sinks.options import SinkOptions, parse_sink
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
+from faceblur.schema import to_json
 from faceblur.tracking.live import LIVE_OPTIONS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "cameras.yaml"
@@ -59,13 +60,13 @@ def one(camera: str, **environment: str) -> CameraOptions:
     [
         ("treshold: 0.3", "treshold: no such setting; did you mean threshold?"),
         ("threshold: 2", "threshold: a threshold of 2 makes no sense; give one between 0 and 1"),
-        ("threshold: high", "threshold: threshold in the policy must be a number, not 'high'"),
-        ("threshold:", "threshold: the policy lacks 'threshold'"),
+        ("threshold: high", "threshold: must be a number, not 'high'"),
+        ("threshold:", "threshold: must be a number, not nothing"),
         ("detect_every: 0", "detect_every: camera door cannot detect on every 0 frames: use 1"),
         ("fps: ten", "fps: must be a number, not 'ten'"),
         ("fps: .nan", "fps: must be a number, not '.nan'"),
         ("audio: yes", "audio: must be drop or keep, not 'yes'"),
-        ("mask: {mode: fog}", "mask.mode: no mask is called 'fog'"),
+        ("mask: {mode: fog}", "mask.mode: must be veil, blur, pixelate, solid or image, not 'fog'"),
         ("mask: {mode: image}", "mask.mode: mask mode image needs a picture"),
         ("mask: {image: no.png}", "mask.image: there is no file no.png"),
         (f"mask: {{mode: image, image: {__file__}}}", "mask.image: "),
@@ -395,7 +396,7 @@ def test_the_defaults_in_the_reference_file_are_the_codes() -> None:
     # YAML 1.1, as read here, takes this word for a flag; faceblur does not.
     own["hardware_decoding"] = own["hardware_decoding"] != "off"
     assert {name: given[name] for name in own} == own
-    as_json = policy.to_json()
+    as_json = to_json(policy)
     shared = set(as_json) & set(given) - {"cover"}
     assert {name: given[name] for name in shared} == {name: as_json[name] for name in shared}
     cover = {name: getattr(LIVE_OPTIONS, name) for name in SECTIONS["cover"]}

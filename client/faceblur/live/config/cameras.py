@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Final, get_type_hints
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from faceblur.errors import InputError
 from faceblur.live.config.advice import Advice
 from faceblur.live.config.secrets import Secrets
-from faceblur.live.config.values import build, entries, known_only, members, shown, typed
 from faceblur.live.config.yaml_tree import Located, Problems
 from faceblur.live.options import CameraOptions
 from faceblur.live.sinks.options import SinkOptions, named_twice, parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
-from faceblur.masks.overlay import Overlay
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.redaction import holds_secret
+from faceblur.schema import shown
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
+
+
+def _names(kind: Any, *without: str) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in without)
+
+
+Options = TypeVar("Options", SourceOptions, SinkOptions)
 
 _NOT_LIVE: Final = {
     "spans": "a live camera has no start to count time from; use zones",
     "tiles": "videos and cameras are always looked at as a whole; raise size instead",
 }
 
-POLICY_KEYS: Final = tuple(
-    name for name in Policy().to_json() if name != "cover" and name not in _NOT_LIVE
-)
+POLICY_KEYS: Final = _names(Policy, "cover", *_NOT_LIVE)
 """Settings of `Policy` that a camera has."""
 
-MASK_KEYS: Final = tuple(MaskStyle().to_json())
+MASK_KEYS: Final = _names(MaskStyle)
 
-_OWN: Final = {
-    name: hint
-    for name, hint in get_type_hints(CameraOptions).items()
-    if name not in ("name", "source", "sinks", "policy", "cover")
-}
-_COVER: Final = {
-    # Set beside it, for the camera itself.
-    name: hint
-    for name, hint in get_type_hints(TrackingOptions).items()
-    if name not in ("detect_every", "max_frames")
-}
-_SOURCE: Final = {
-    name: hint
-    for name, hint in get_type_hints(SourceOptions).items()
-    if name not in ("kind", "url")
-}
-_SINK: Final = {
-    name: hint
-    for name, hint in get_type_hints(SinkOptions).items()
-    if name not in ("kind", "target")
-}
+_OWN: Final = _names(CameraOptions, "name", "source", "sinks", "policy", "cover")
+# Set beside it, for the camera itself.
+_COVER: Final = _names(TrackingOptions, "detect_every", "max_frames")
+_SOURCE: Final = _names(SourceOptions, "kind", "url")
+_SINK: Final = _names(SinkOptions, "kind", "target")
 _SOURCE_KINDS: Final = {
     "rtsp_transport": ("rtsp",),
     "interval_s": ("snapshot",),
@@ -71,7 +62,7 @@ _SINK_KINDS: Final = {
 SECTIONS: Final = {
     "camera": ("source", "sinks", *POLICY_KEYS, "cover", *_OWN),
     "mask": MASK_KEYS,
-    "cover": tuple(_COVER),
+    "cover": _COVER,
     "source": ("url", *_SOURCE),
     "sink": ("to", *_SINK),
 }
@@ -100,22 +91,17 @@ class CameraReader:
         settings = self._settings(at)
         source = self._source(name, settings, at)
         sinks = self._sinks(name, settings, at)
-        places = {key: settings.get(key, at) for key in (*_OWN, "cover", "policy")}
-        values = typed(settings, _OWN, self._problems)
         cover, policy = self._cover(settings), self._policy(settings, at)
-        if cover is not None:
-            values["cover"] = cover
-        camera = build(
+        make = partial(
             CameraOptions,
-            values,
-            places,
-            at,
-            self._problems,
             name=name,
             source=source or _STAND_IN,
             sinks=sinks or (SinkOptions(kind="null"),),
             policy=policy or Policy(),
+            cover=cover or LIVE_OPTIONS,
         )
+        own = {key: settings[key] for key in _OWN if key in settings}
+        camera = self._problems.build(CameraOptions, own, at, make)
         return camera if source and sinks and policy else None
 
     def place_of(self, key: str, at: Located) -> Located:
@@ -125,19 +111,12 @@ class CameraReader:
     def warn(self, advice: Advice, at: Located) -> None:
         """Note that a setting of a camera is hardly meant."""
         name = str(advice.key[0])
-        found = self._settings(at).get(name) or dataclasses.replace(at, key=name)
-        for step in advice.key[1:]:
-            inner = found.value
-            if isinstance(inner, dict) and step in inner:
-                found = inner[str(step)]
-            elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
-                found = inner[step]
-        self._problems.warn(found, advice.text)
+        found = self._settings(at).get(name) or replace(at, key=name)
+        self._problems.warn(found.at(advice.key[1:]), advice.text)
 
     def _section(self, at: Located) -> dict[str, Located]:
-        section = members(at, "settings of a camera", self._problems)
-        known_only(section, SECTIONS["camera"], self._problems, _NOT_LIVE)
-        return {name: member for name, member in section.items() if name in SECTIONS["camera"]}
+        section = self._problems.members(at, "settings of a camera")
+        return self._problems.known(section, SECTIONS["camera"], _NOT_LIVE)
 
     def _settings(self, at: Located) -> dict[str, Located]:
         own = self._section(at)
@@ -146,13 +125,13 @@ class CameraReader:
             if name in own and name in self._defaults:
                 below, above = _long(name, self._defaults[name]), _long(name, own[name])
                 if isinstance(below.value, dict) and isinstance(above.value, dict):
-                    merged[name] = dataclasses.replace(above, value={**below.value, **above.value})
+                    merged[name] = replace(above, value={**below.value, **above.value})
         return merged
 
     def _text(self, at: Located, name: str) -> str | None:
         """An address or a path, with its secrets filled in."""
         if isinstance(at.value, bool) or not isinstance(at.value, str | int):
-            self._problems.add(at, f"must be a text, not {shown(at)}")
+            self._problems.add(at, f"must be a text, not {shown(at.plain())}")
             return None
         if holds_secret(str(at.value)):
             self._problems.warn(
@@ -168,39 +147,28 @@ class CameraReader:
 
     def _source(self, name: str, settings: dict[str, Located], at: Located) -> SourceOptions | None:
         where = settings.get("source")
-        section = {} if where is None else members(_long("source", where), "url", self._problems)
+        section = {} if where is None else self._problems.members(_long("source", where), "url")
         if where is None or "url" not in section:
             self._problems.add(where or at, "no source; write source: rtsp://… or another")
             return None
-        known_only(section, SECTIONS["source"], self._problems)
-        text = self._text(section["url"], name)
-        parsed = None if text is None else self._parsed(parse_source, text, section["url"])
+        section = self._problems.known(section, SECTIONS["source"])
+        parsed = self._parsed(parse_source, section.pop("url"), name)
         if parsed is None:
             return None
-        values = typed(section, _SOURCE, self._problems)
-        for key, kinds in _SOURCE_KINDS.items():
-            if key in values and parsed.kind not in kinds:
-                if section[key].where != "defaults":
-                    self._problems.add(section[key], f"only for {' and '.join(kinds)} sources")
-                del values[key]
-        for key in list(values):
+        for key in list(section):
             # What the address itself says counts more than a default for all cameras.
-            own_default = getattr(_STAND_IN, key)
-            if section[key].where == "defaults" and getattr(parsed, key) != own_default:
-                del values[key]
-        return build(
-            lambda **changed: dataclasses.replace(parsed, **changed),
-            values,
-            section,
-            where,
-            self._problems,
-        )
+            if section[key].where == "defaults" and (
+                parsed.kind not in _SOURCE_KINDS.get(key, (parsed.kind,))
+                or getattr(parsed, key) != getattr(_STAND_IN, key)
+            ):
+                del section[key]
+        return self._options(parsed, section, where, _SOURCE_KINDS, "sources")
 
     def _sinks(
         self, name: str, settings: dict[str, Located], at: Located
     ) -> tuple[SinkOptions, ...]:
         where = settings.get("sinks")
-        listed = [] if where is None else entries(where, "sinks", self._problems)
+        listed = [] if where is None else self._problems.entries(where, "sinks")
         if not listed:
             self._problems.add(where or at, "no sinks; write sinks: and below it - rtsp://…")
         sinks = [self._sink(name, each) for each in listed]
@@ -211,93 +179,87 @@ class CameraReader:
         return whole if len(whole) == len(sinks) else ()
 
     def _sink(self, name: str, at: Located) -> SinkOptions | None:
-        section = members(_long("sinks", at), "to", self._problems)
-        known_only(section, SECTIONS["sink"], self._problems)
+        section = self._problems.members(_long("sinks", at), "to")
+        section = self._problems.known(section, SECTIONS["sink"])
         if "to" not in section:
             self._problems.add(at, "a sink lacks its target; write to: rtsp://… or another")
             return None
-        text = self._text(section["to"], name)
-        parsed = None if text is None else self._parsed(parse_sink, text, section["to"])
-        if parsed is None:
-            return None
-        values = typed(section, _SINK, self._problems)
-        for key, kinds in _SINK_KINDS.items():
-            if key in values and parsed.kind not in kinds:
-                self._problems.add(section[key], f"only for {' and '.join(kinds)} sinks")
-                del values[key]
-        return build(
-            lambda **changed: dataclasses.replace(parsed, **changed),
-            values,
-            section,
-            at,
-            self._problems,
-        )
+        parsed = self._parsed(parse_sink, section.pop("to"), name)
+        return parsed and self._options(parsed, section, at, _SINK_KINDS, "sinks")
 
-    def _parsed(self, parse: Any, text: str, at: Located) -> Any:
+    def _parsed(self, parse: Callable[[str], Options], at: Located, name: str) -> Options | None:
+        text = self._text(at, name)
         try:
-            return parse(text)
+            return None if text is None else parse(text)
         except InputError as error:
             self._problems.add(at, str(error))
             return None
+
+    def _options(
+        self,
+        parsed: Options,
+        section: dict[str, Located],
+        at: Located,
+        kinds: Mapping[str, tuple[str, ...]],
+        noun: str,
+    ) -> Options | None:
+        """What an address says, and the settings beside it."""
+        for key in kinds.keys() & section.keys():
+            if parsed.kind not in kinds[key]:
+                self._problems.add(section.pop(key), f"only for {' and '.join(kinds[key])} {noun}")
+        return self._problems.build(type(parsed), section, at, partial(replace, parsed))
 
     def _cover(self, settings: dict[str, Located]) -> TrackingOptions | None:
         if "cover" not in settings:
             return None
         at = settings["cover"]
-        section = members(at, "the settings of the cover", self._problems)
-        known_only(section, _COVER, self._problems)
-        return build(
-            lambda **changed: dataclasses.replace(LIVE_OPTIONS, **changed),
-            typed(section, _COVER, self._problems),
-            section,
-            at,
-            self._problems,
-        )
+        section = self._problems.members(at, "the settings of the cover")
+        section = self._problems.known(section, _COVER)
+        return self._problems.build(TrackingOptions, section, at, partial(replace, LIVE_OPTIONS))
 
     def _policy(self, settings: dict[str, Located], at: Located) -> Policy | None:
-        values: dict[str, Any] = {}
-        places = {key: settings[key] for key in POLICY_KEYS if key in settings}
-        for key, where in places.items():
-            if key == "mask":
-                values[key] = self._mask(where)
-            elif key == "zones":
-                values[key] = [self._zone(each) for each in entries(where, "zones", self._problems)]
-            else:
-                values[key] = where.plain()
-        broken = [key for key in ("mask", "zones") if _is_broken(values.get(key, ()))]
-        whole = {key: value for key, value in values.items() if key not in broken}
-        policy = build(_policy_of, whole, places, at, self._problems)
+        given = {key: settings[key] for key in POLICY_KEYS if key in settings}
+        made: dict[str, list[Any]] = {}
+        if "mask" in given:
+            made["mask"] = [self._mask(given["mask"])]
+            given["mask"] = replace(given["mask"], value=made["mask"][0])
+        if "zones" in given:
+            entries = self._problems.entries(given["zones"], "zones")
+            made["zones"] = [self._zone(each) for each in entries]
+            zones = [replace(at, value=zone) for zone in made["zones"]]
+            given["zones"] = replace(given["zones"], value=zones)
+        broken = [key for key, values in made.items() if None in values]
+        whole = {key: value for key, value in given.items() if key not in broken}
+        policy = self._problems.build(Policy, whole, at)
         return None if broken else policy
 
-    def _mask(self, at: Located) -> dict[str, Any] | None:
-        long = _long("mask", at)
-        section = members(long, "the settings of the mask", self._problems)
-        known_only(section, MASK_KEYS, self._problems)
-        values = {key: section[key].plain() for key in MASK_KEYS if key in section}
-        if isinstance(values.get("image"), str):
-            try:
-                values["image"] = Overlay.load(values["image"]).to_json()
-            except InputError as error:
-                self._problems.add(section["image"], str(error))
-                return None
-        made = build(_mask_of, values, section, at, self._problems)
-        return None if made is None else values
+    def _mask(self, at: Located) -> MaskStyle | None:
+        section = self._problems.members(_long("mask", at), "the settings of the mask")
+        section = self._problems.known(section, MASK_KEYS)
+        image = section.get("image")
+        if image is not None and isinstance(image.value, str):
+            section["image"] = replace(image, value=Path(image.value))
+        return self._problems.build(MaskStyle, section, at)
 
-    def _zone(self, at: Located) -> dict[str, Any] | None:
-        section = members(at, "kind and corners", self._problems)
-        known_only(section, ("kind", "corners"), self._problems, {"time": _NOT_LIVE["spans"]})
-        value = {name: member.plain() for name, member in section.items() if name != "time"}
+    def _zone(self, at: Located) -> Zone | None:
+        section = self._problems.members(at, "kind and corners")
+        hints = {"time": _NOT_LIVE["spans"]}
+        section = self._problems.known(section, ("kind", "corners"), hints)
+        corners = section.get("corners", at).value
+        if not isinstance(corners, str):
+            return self._problems.build(Zone, section, at)
+        kind: Any = section.get("kind", replace(at, value=None)).plain()
+        zone = self._parsed_zone(kind, corners, at)
+        if zone is not None and zone.time is not None:
+            self._problems.add(at, _NOT_LIVE["spans"])
+        return zone
+
+    def _parsed_zone(self, kind: Any, corners: str, at: Located) -> Zone | None:
         try:
-            if isinstance(value.get("corners"), str):
-                kind: Any = value.get("kind")
-                value = Zone.parse(kind, value["corners"]).to_json()
-            zone = Zone.from_json(value)
+            return Zone.parse(kind, corners)
         except InputError as error:
             self._problems.add(at, str(error))
             return None
-        if zone.time is not None:
-            self._problems.add(at, _NOT_LIVE["spans"])
-        return zone.to_json()
 
 
 def _long(name: str, at: Located) -> Located:
@@ -305,17 +267,4 @@ def _long(name: str, at: Located) -> Located:
     main = {"source": "url", "sinks": "to", "mask": "mode"}.get(name)
     if main is None or at.value is None or isinstance(at.value, dict | list):
         return at
-    return dataclasses.replace(at, value={main: at})
-
-
-def _is_broken(value: Any) -> bool:
-    """Whether a part of a policy had problems, which were noted."""
-    return value is None or None in value
-
-
-def _policy_of(**values: Any) -> Policy:
-    return Policy.from_json(values)
-
-
-def _mask_of(**values: Any) -> MaskStyle:
-    return MaskStyle.from_json(values)
+    return replace(at, value={main: at})

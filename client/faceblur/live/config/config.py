@@ -7,20 +7,20 @@ Settings have the names and the defaults of the options they become: `CameraOpti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.triton.connection import TLS, Connection
+from faceblur.detection.triton.connection import Connection
 from faceblur.errors import InputError
 from faceblur.live.addresses import split_address
 from faceblur.live.config import advice
 from faceblur.live.config.cameras import CameraReader
 from faceblur.live.config.secrets import Secrets
-from faceblur.live.config.values import build, known_only, members, typed
 from faceblur.live.config.yaml_tree import Located, Problems, place, read_tree
 from faceblur.live.options import CameraOptions
 from faceblur.masks.policy import Policy
@@ -39,21 +39,40 @@ TOP: Final = ("server", "listen", "shutdown_s", "defaults", "cameras")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FleetConfig:
+class ServiceOptions:
+    """What holds for the service as a whole.
+
+    Attributes:
+        listen: host:port of metrics, health and status; None to serve none.
+        shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
+
+    Raises:
+        InputError: A setting makes no sense.
+    """
+
+    listen: str | None = DEFAULT_LISTEN
+    shutdown_s: float = SHUTDOWN_S
+
+    def __post_init__(self) -> None:
+        """Check both."""
+        if self.listen is not None:
+            split_address(self.listen)
+        if not self.shutdown_s > 0:
+            raise InputError("must be more than 0 seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetConfig(ServiceOptions):
     """What a file of cameras says.
 
     Attributes:
         session: The detector that all cameras share.
-        listen: host:port of metrics, health and status; None to serve none.
-        shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
         cameras: At least one.
         secrets: Texts that came from the environment or from files; never to be shown.
         warnings: What is allowed and hardly meant, a sentence each, with its line.
     """
 
     session: SessionOptions
-    listen: str | None = DEFAULT_LISTEN
-    shutdown_s: float = SHUTDOWN_S
     cameras: tuple[CameraOptions, ...]
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     warnings: tuple[str, ...] = ()
@@ -97,67 +116,46 @@ def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
     """
     problems = Problems(file, secrets.seen)
     tree = read_tree(text, problems)
-    top = members(tree, ", ".join(TOP), problems)
+    top = problems.members(tree, ", ".join(TOP))
     top = {name: place(at, "", name) for name, at in top.items()}
-    known_only(top, TOP, problems)
+    top = problems.known(top, TOP)
     session = _session(top, problems)
-    general = _general(top, problems)
-    general = {"listen": DEFAULT_LISTEN, **general}
-    cameras = _cameras(top, tree, session, general["listen"], problems, secrets)
+    general = {name: at for name, at in top.items() if name in ("listen", "shutdown_s")}
+    service = problems.build(ServiceOptions, general, tree) or ServiceOptions()
+    if service.listen is not None and (text := advice.of_address(service.listen)):
+        problems.warn(top["listen"], text)
+    cameras = _cameras(top, tree, session, service.listen, problems, secrets)
     problems.raise_any()
     return FleetConfig(
         session=session,
         cameras=cameras,
         secrets=frozenset(secrets.seen),
         warnings=problems.warnings,
-        **general,
+        listen=service.listen,
+        shutdown_s=service.shutdown_s,
     )
-
-
-def _general(top: dict[str, Located], problems: Problems) -> dict[str, Any]:
-    settings = typed(top, {"shutdown_s": float, "listen": str | None}, problems)
-    try:
-        if settings.get("listen") is not None:
-            split_address(settings["listen"])
-    except InputError as error:
-        problems.add(top["listen"], str(error))
-        settings["listen"] = None
-    if settings.get("listen") is not None and (text := advice.of_address(settings["listen"])):
-        problems.warn(top["listen"], text)
-    if settings.get("shutdown_s", 1) <= 0:
-        problems.add(top["shutdown_s"], "must be more than 0 seconds")
-    return settings
 
 
 def _session(top: dict[str, Located], problems: Problems) -> SessionOptions:
     at = place(top.get("server", Located({}, 1)), "server")
-    section = members(at, "the settings of the server", problems)
-    types = get_type_hints(SessionOptions)
-    types["address"] = types.pop("server")
-    known_only(section, types, problems)
-    tls_at = section.pop("tls", Located(None, at.line))
-    del types["tls"]
-    settings = {"deadline_s": SERVER_DEADLINE_S, **typed(section, types, problems)}
-    if tls_at.value is not None:
-        tls = members(tls_at, "root_ca, certificate and key", problems)
-        known_only(tls, get_type_hints(TLS), problems)
-        paths = typed(tls, get_type_hints(TLS), problems)
-        settings["tls"] = build(TLS, paths, tls, tls_at, problems)
-        section["tls"] = tls_at
-    places = {name: section.get(name, at) for name in settings}
-    made = build(_session_options, settings, places, at, problems)
+    section = problems.members(at, "the settings of the server")
+    names = {field.name for field in fields(SessionOptions)} - {"server"} | {"address"}
+    section = problems.known(section, names)
+    settings = {"server" if name == "address" else name: at for name, at in section.items()}
+    made = problems.build(SessionOptions, settings, at, _session_options)
     text = "" if made is None else advice.of_server(made)
     if text:
         problems.warn(section["address"], text)
-    return made or SessionOptions(deadline_s=settings["deadline_s"])
+    # Cameras are not held against a deadline that nobody set.
+    return made or SessionOptions(deadline_s=math.inf)
 
 
-def _session_options(
-    address: str | None = None, tls: TLS | None = None, **settings: Any
-) -> SessionOptions:
-    session = SessionOptions(server=address, tls=tls, **settings)
-    checked = {} if address is None else {"address": address}
-    Connection(**checked, tls=tls, deadline_s=session.deadline_s, transport=session.transport)
+def _session_options(**settings: Any) -> SessionOptions:
+    session = SessionOptions(**{"deadline_s": SERVER_DEADLINE_S, **settings})
+    checked = {} if session.server is None else {"address": session.server}
+    Connection(
+        **checked, tls=session.tls, deadline_s=session.deadline_s, transport=session.transport
+    )
     return session
 
 
@@ -171,7 +169,7 @@ def _cameras(
 ) -> tuple[CameraOptions, ...]:
     reader = CameraReader(place(top.get("defaults", Located({}, 1)), "defaults"), problems, secrets)
     cameras_at = top.get("cameras", tree)
-    found = members(cameras_at, "cameras", problems) if "cameras" in top else {}
+    found = problems.members(cameras_at, "cameras") if "cameras" in top else {}
     if not found:
         problems.add_line(cameras_at.line, "cameras: there is none; name one with a source")
     cameras, targets = [], dict[str, str]()

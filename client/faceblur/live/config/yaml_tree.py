@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 
+from faceblur import schema
 from faceblur.errors import InputError
+
+Value = TypeVar("Value")
 
 _MAX_DEPTH: Final = 12
 _MAX_VALUES: Final = 50_000
@@ -68,6 +70,18 @@ class Located:
             return [member.plain() for member in self.value]
         return self.value
 
+    def at(self, path: Iterable[str | int]) -> Located:
+        """The part of it that a path leads to, as far as it is there."""
+        part = self
+        for step in path:
+            inside = part.value
+            if isinstance(inside, list):
+                inside = dict(enumerate(inside))
+            if not isinstance(inside, dict) or step not in inside:
+                break
+            part = inside[step]
+        return part
+
 
 @dataclass
 class Problems:
@@ -107,12 +121,60 @@ class Problems:
         if (line, text) not in notes:
             notes.append((line, text))
 
-    def unknown(self, at: Located, known: Iterable[str], *, hint: str = "") -> None:
-        """Note a setting that does not exist."""
-        name = at.key.rpartition(".")[2]
-        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-        advice = hint or (f"did you mean {close[0]}?" if close else "check how it is spelt")
-        self.add(at, f"no such setting; {advice}")
+    def members(self, at: Located, what: str) -> dict[str, Located]:
+        """The named values of a section; one that is left empty has none."""
+        if at.value is None or isinstance(at.value, dict):
+            return at.value or {}
+        self.add(at, f"must hold {what}, each as name: value, not {schema.shown(at.plain())}")
+        return {}
+
+    def entries(self, at: Located, what: str) -> list[Located]:
+        """The entries of a list; one that is left empty has none."""
+        if at.value is None or isinstance(at.value, list):
+            return at.value or []
+        shown = schema.shown(at.plain())
+        self.add(at, f"must be a list of {what}, each after a dash, not {shown}")
+        return []
+
+    def known(
+        self,
+        section: Mapping[str, Located],
+        known: Iterable[str],
+        hints: Mapping[str, str] | None = None,
+    ) -> dict[str, Located]:
+        """The settings that exist; every other is noted."""
+        names = list(known)
+        for name in section.keys() - names:
+            advice = (hints or {}).get(name) or schema.nearest(name, names)
+            self.add(section[name], f"no such setting; {advice}")
+        return {name: at for name, at in section.items() if name in names}
+
+    def build(
+        self,
+        kind: Callable[..., Value],
+        settings: Mapping[str, Located],
+        at: Located,
+        make: Callable[..., Value] | None = None,
+    ) -> Value | None:
+        """Make a value as `schema.build` does; None if it cannot be made, for reasons noted.
+
+        Args:
+            kind: A dataclass.
+            settings: Those of its settings that are given.
+            at: What to blame if no setting alone is at fault.
+            make: Makes the value; `kind` itself when None.
+        """
+        plain = {name: each.plain() for name, each in settings.items()}
+        try:
+            return schema.build(kind, plain, make)
+        except schema.MistakesError as error:
+            whole = Located(dict(settings), at.line, at.where, at.key)
+            for mistake in error.mistakes:
+                text = mistake.text
+                if mistake.kind == "unknown":
+                    text = f"no such setting; {text.partition('; ')[2]}"
+                self.add(whole.at(mistake.path), text)
+        return None
 
     def raise_any(self) -> None:
         """Raise what was collected.
@@ -123,9 +185,7 @@ class Problems:
         if not self._found:
             return
         lines = [f"{self.file}:{line}: {text}" for line, text in sorted(self._found)]
-        if len(lines) > 1:
-            lines.insert(0, f"{self.file} has {len(lines)} mistakes:")
-        raise ConfigError("\n".join(lines))
+        raise ConfigError(schema.listed(self.file, lines))
 
 
 def read_tree(text: str, problems: Problems) -> Located:

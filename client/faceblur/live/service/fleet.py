@@ -19,6 +19,7 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.stats import HUNG_S, CameraStats, unstarted_stats
 from faceblur.redaction import redact
+from faceblur.schema import to_json
 
 logger = logging.getLogger(__name__)
 
@@ -215,5 +216,5 @@ def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
     """Equal for cameras that are set the same, down to the content of overlay images."""
     return (
         dataclasses.replace(camera, policy=_ANY),
-        json.dumps(camera.policy.to_json(), sort_keys=True),
+        json.dumps(to_json(camera.policy), sort_keys=True),
     )

@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 from urllib.parse import unquote
 
 from faceblur.errors import InputError
-from faceblur.live.addresses import parse_address, split_query, to_flag, to_number, to_size
+from faceblur.live.addresses import Size, parse_address, split_query, to_flag, to_number, to_size
 from faceblur.redaction import redact_address
 
 SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "snapshot", "file", "testpattern"]
@@ -54,7 +54,7 @@ class SourceOptions:
     stall_timeout_s: float = 5.0
     interval_s: float = 1.0
     loop: bool = False
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     fps: float | None = None
     face: Path | None = None
 

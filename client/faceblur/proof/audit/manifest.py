@@ -123,7 +123,7 @@ class Manifest:
         detector: Where it ran: `server`, `embedded` or `in process`; `boxes` where faces were
             listed in a file (`settings` has its SHA-256) and the model, if known, made the list.
         settings: All that decides what is masked and how it is written: `policy` (as
-            `Policy.to_json` has it) and the writing options.
+            JSON has it) and the writing options.
         settings_sha256: Of the canonical JSON of `settings`.
         frames: What happened to the frames.
         started: With a time zone.

@@ -19,6 +19,7 @@ from faceblur.masks.spans import TimeSpan
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.proof.audit.manifest import AuditedFrame, Entry, environment_key, read_audit
 from faceblur.proof.verify.evidence import Box
+from faceblur.schema import from_json
 
 _NEARLY: Final = 0.9
 """A face this much smaller may have been left alone: two detections of it differ a little."""
@@ -119,7 +120,7 @@ def _policy(settings: Mapping[str, Any]) -> Policy:
     mask = kept.pop("mask", {})
     if "expand" in mask:
         kept["mask"] = {"expand": mask["expand"]}
-    return Policy.from_json(kept, "the audit's policy")
+    return from_json(kept, Policy, "the audit's policy")
 
 
 def _sha256(path: Path) -> str:
