@@ -139,7 +139,7 @@ def test_every_mistake_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         "expand in the mask of the policy",
         "gap_s in the cover of the policy",
         "hold_s in the cover of the policy",
-        "image in the mask of the policy",
+        "image in the mask of the policy was no file",
         "min_face in the policy must be a number, not 'low'",
         "size in the policy",
         "the cover of the policy has no setting 'hold'",

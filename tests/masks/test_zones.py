@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from faceblur.errors import InputError
@@ -33,6 +33,7 @@ def again(value: Any) -> Any:
     return from_json(json.loads(json.dumps(to_json(value))), type(value), "it")
 
 
+@settings(deadline=None)
 @given(spans, st.sampled_from(["hide", "spare"]))
 def test_spans_survive_json_exactly(span: TimeSpan, effect: str) -> None:
     assert again(span) == span
@@ -40,6 +41,7 @@ def test_spans_survive_json_exactly(span: TimeSpan, effect: str) -> None:
     assert again(whole) == whole
 
 
+@settings(deadline=None)
 @given(st.decimals(0, 100_000, places=3).map(Fraction), st.integers(1, 10**6))
 def test_spans_are_read_as_they_are_written(start: Fraction, length_ms: int) -> None:
     for span in (TimeSpan(start, start + Fraction(length_ms, 1000)), TimeSpan(start)):
@@ -66,6 +68,7 @@ def test_what_is_no_time_span_is_an_error_that_shows_one(text: str) -> None:
         TimeSpan.parse(text)
 
 
+@settings(deadline=None)
 @given(spans, spans)
 def test_spans_overlap_and_contain_by_their_times(a: TimeSpan, b: TimeSpan) -> None:
     far = Fraction(10**9)
@@ -86,6 +89,7 @@ def lies_on_one_line(corners: list[tuple[Length, Length]]) -> bool:
     return bool(np.linalg.matrix_rank(points - points[0], tol=1e-3) < 2)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(lengths, lengths), min_size=3, max_size=6),
     st.none() | st.just(TimeSpan.parse("0:01.5-0:02")),
