@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from faceblur import files as atomic
-from faceblur.errors import InputError, OutputError
-from faceblur.files import atomic_path, leftovers
+from faceblur.errors import InputError, ModelError, OutputError
+from faceblur.files import atomic_path, file_sha256, leftovers
 
 
 def files(folder: Path) -> list[str]:
@@ -224,3 +224,14 @@ def test_leftovers_are_those_of_the_named_results(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = leftovers([tmp_path / "a.b.jpg", tmp_path / "plain", tmp_path / "none" / "c.jpg"])
     assert {path.name for path in found} == mine
+
+
+def test_a_file_that_cannot_be_hashed_is_an_error_of_the_kind_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*gone"):
+        file_sha256(tmp_path / "gone")
+    with pytest.raises(ModelError, match=r"cannot read .*gone"):
+        file_sha256(tmp_path / "gone", refusal=ModelError)
+    (tmp_path / "there").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "there").startswith("ba7816bf8f01cfea")

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete."""
+"""Files that appear under their name only when they are complete, claims on them, and hashes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-from faceblur.errors import InputError, ModelError, OutputError
+from faceblur.errors import FaceblurError, InputError, OutputError
 
-_PLACE: Final = 1 << 62
-_CHUNK_BYTES: Final = 1 << 20
-
+if sys.platform == "linux":
+    import fcntl
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME_BYTES = 255
+MAX_NAME_BYTES: Final = 255
 """What common file systems allow in one name."""
 
-_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.partial-[0-9a-f]{8}(?P<suffix>\.[^.]*)?")
+_TEMPORARY: Final = re.compile(r"\.(?P<stem>.+)\.partial-[0-9a-f]{8}(?P<suffix>\.[^.]*)?")
 
-_swept: set[Path] = set()
-"""Folders in which this process has looked for leftovers; a batch writes many files to one."""
-
-_REASONS = {
+_REASONS: Final = {
     errno.ENOSPC: "the disk is full: free some space or write elsewhere",
     getattr(errno, "EDQUOT", -1): "the disk quota is used up: free some space or write elsewhere",
     errno.EFBIG: "the file would grow beyond what is allowed here",
@@ -41,6 +37,14 @@ _REASONS = {
     errno.EROFS: "the disk is read-only: choose another folder",
     errno.ENAMETOOLONG: "the name is too long",
 }
+
+_CLAIMED_BYTE: Final = 1 << 62
+"""Where a claim locks a file: behind all that it will ever hold."""
+
+_CHUNK_BYTES: Final = 1 << 20
+
+_swept: set[Path] = set()
+"""Folders in which this process has looked for leftovers; a batch writes many files to one."""
 
 
 @contextmanager
@@ -178,10 +182,6 @@ def _sentence(final: Path, error: OSError) -> str:
     return f"cannot write {final}: {_REASONS.get(error.errno or 0, fallback)}"
 
 
-if sys.platform == "linux":
-    import fcntl
-
-
 def claim(fd: int) -> bool | None:
     """Claim an open file until its descriptor is closed.
 
@@ -194,7 +194,7 @@ def claim(fd: int) -> bool | None:
     """
     if sys.platform != "linux":
         return None
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _PLACE, 1, 0)  # struct flock
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _CLAIMED_BYTE, 1, 0)  # struct flock
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
     except (BlockingIOError, PermissionError):
@@ -229,36 +229,32 @@ def remove_abandoned(path: Path) -> bool | None:
         os.close(fd)
 
 
-def file_sha256(path: Path) -> str:
+def stream_sha256(file: BinaryIO) -> str:
+    """The SHA-256 of what an open file holds from where it is on, hexadecimal."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path, *, refusal: type[FaceblurError] = InputError) -> str:
     """The SHA-256 of a file, hexadecimal.
 
+    Args:
+        path: The file.
+        refusal: The kind of error to raise.
+
     Raises:
-        OSError: It cannot be read.
+        InputError: It cannot be read.
     """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    try:
+        with path.open("rb") as file:
+            return stream_sha256(file)
+    except OSError as error:
+        raise refusal(f"cannot read {path}: {error.strerror}") from error
 
 
 def canonical_sha256(values: Mapping[str, Any]) -> str:
     """The SHA-256 of values that JSON has, hexadecimal, whatever the order of their names."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises:
-        ModelError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()

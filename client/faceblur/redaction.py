@@ -1,4 +1,7 @@
-"""Take secrets out of text before anybody sees it: addresses carry passwords and stream keys."""
+"""Make text fit to be shown: without secrets, and without characters that a terminal obeys.
+
+Addresses carry passwords and stream keys.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,17 @@ import re
 import unicodedata
 from typing import Final
 
+HIDDEN: Final = "***"
+"""What stands in the place of a secret."""
+
+_URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)]")
+_USER_INFO: Final = re.compile(r"://.*@")
+_STREAM_KEY: Final = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
+_QUERY: Final = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
+_SECRET_NAME: Final = re.compile(
+    r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
+)
+
 _LONGEST_NAME: Final = 80
 
 _KEPT: Final = (44, 28)
@@ -14,20 +28,9 @@ _KEPT: Final = (44, 28)
 
 _LONG_NAMES: Final = re.compile(rf"[^/\s]{{{_LONGEST_NAME + 1},}}")
 
-_HIDDEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_UNSHOWN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Categories of characters that a terminal obeys or does not show: controls, marks that turn the
 direction of writing, bytes in no known encoding, ends of lines."""
-
-
-HIDDEN: Final = "***"
-
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)]")
-_USER_INFO = re.compile(r"://.*@")
-_STREAM_KEY = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
-_QUERY = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
-_SECRET_NAME = re.compile(
-    r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
-)
 
 
 def redact(text: str) -> str:
@@ -90,18 +93,18 @@ def printable(text: object, *, lines: bool = False) -> str:
         text: Anything; what `str` makes of it is taken.
         lines: Leave the ends of lines as they are; else they become \n.
     """
-    shown = "".join(_shown(character, lines=lines) for character in str(text))
-    return _LONG_NAMES.sub(lambda match: _shortened(match[0]), shown)
+    shown = "".join(_escape(character, lines=lines) for character in str(text))
+    return _LONG_NAMES.sub(lambda match: _shorten(match[0]), shown)
 
 
-def _shown(character: str, *, lines: bool) -> str:
+def _escape(character: str, *, lines: bool) -> str:
     if character.isprintable() or (lines and character == "\n"):
         return character
-    hidden = unicodedata.category(character) in _HIDDEN
-    return character.encode("unicode_escape").decode() if hidden else character
+    escaped = unicodedata.category(character) in _UNSHOWN
+    return character.encode("unicode_escape").decode() if escaped else character
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     first, last = _KEPT
     return f"{name[:first]}…{name[-last:]}"
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError, ModelError
-from faceblur.files import atomic_path, sha256_of
+from faceblur.files import atomic_path, file_sha256
 from faceblur_export.extras import needing
 from faceblur_export.onnx_graph.calibration import read_calibration
 from faceblur_export.onnx_graph.file import read_onnx
@@ -119,7 +119,7 @@ def _single(weights: Path, name: str | None) -> Any:
         from faceblur_export.weights.checkpoint import load_model
 
     model, _ = load_model(path)
-    sha256 = sha256_of(path)
+    sha256 = file_sha256(path)
     return detector_graph(model, ModelCard(name or path.stem, sha256, licence_of(sha256)))
 
 

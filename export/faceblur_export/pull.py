@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceblur.detection.models import cache_folder
 from faceblur.errors import ModelError, OutputError
-from faceblur.files import atomic_path, sha256_of
+from faceblur.files import atomic_path, file_sha256
 from faceblur_export.onnx import ExportedModel, export_onnx
 from faceblur_export.weights.download import Progress, check_hash, fetch
 from faceblur_export.weights.known import KNOWN, KnownWeights
@@ -72,7 +72,7 @@ def pull(
         _make_folder(folder)
     if source is not None:
         _take(source, path, known)
-    elif not path.is_file() or sha256_of(path) != known.sha256:
+    elif not path.is_file() or file_sha256(path) != known.sha256:
         fetch(known.url, path, sha256=known.sha256, progress=progress)
     return export_onnx(path, exported, name=name)
 

@@ -18,7 +18,7 @@ from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import model_repository
 from faceblur.detection.triton.runtime import JPEG_MODEL, MIN_INSTANCES, POSTPROCESS
 from faceblur.errors import OutputError
-from faceblur.files import atomic_path, sha256_of
+from faceblur.files import atomic_path, file_sha256
 from faceblur_export.gate.record import record_path, write_record
 from faceblur_export.gate.step import admit, verdict
 from faceblur_export.onnx_graph.file import read_onnx
@@ -74,7 +74,7 @@ def fill_repository(
         OutputError: The repository cannot be written, or is something else.
     """
     _, metadata = read_onnx(onnx_path)
-    info = ModelInfo(name or metadata["name"], sha256_of(onnx_path), int(metadata["stride"]))
+    info = ModelInfo(name or metadata["name"], file_sha256(onnx_path), int(metadata["stride"]))
     precision = metadata["precision"] if plan is None else plan.precision
     record = None
     if plan is None or plan.verdict is None or data is not None:
@@ -82,7 +82,7 @@ def fill_repository(
     _prepare(output, renew=renew)
     plan_file = plan_path(output)
     target = plan_file.with_name(MODEL_NAME)
-    is_same = target.is_file() and sha256_of(target) == info.sha256
+    is_same = target.is_file() and file_sha256(target) == info.sha256
     with _writing(output):
         # A plan of the model before must never answer in the name of this one.
         for stale in (plan_file, manifest_path(plan_file)):

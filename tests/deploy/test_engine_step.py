@@ -16,7 +16,7 @@ from tritonclient.grpc import model_config_pb2
 
 from faceblur.detection.repository import bundled_onnx, model_repository
 from faceblur.errors import ModelError
-from faceblur.files import sha256_of
+from faceblur.files import file_sha256
 from faceblur_export.cli import main
 from faceblur_export.gate.record import GateRecord, Loss, record_path, write_record
 from faceblur_export.tensorrt import builders as tensorrt_builders
@@ -142,7 +142,7 @@ def test_int8_is_built_on_a_board_once_it_has_passed(
     assert board.builds == 0
 
     loss = Loss("AP50", 99, 0.8, 0.8, 0.01, 0.0, 0.0, passed=True)
-    record = GateRecord("x", sha256_of(model), "int8", "0", "x", 9, 640, 0.2, (loss,))
+    record = GateRecord("x", file_sha256(model), "int8", "0", "x", 9, 640, 0.2, (loss,))
     write_record(record_path(model), record)
     for _ in range(2):
         done = CliRunner().invoke(main, words)

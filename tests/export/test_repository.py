@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 
 from faceblur.detection.repository import model_repository
 from faceblur.errors import ModelError, OutputError
-from faceblur.files import sha256_of
+from faceblur.files import file_sha256
 from faceblur_export.network import build
 from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
@@ -43,7 +43,7 @@ def test_new_repository_holds_the_model_and_names_it(detector: Path, tmp_path: P
     output = tmp_path / "repository"
     info = fill_repository(output, detector, name="mine")
     served = output / "yolov5_face" / "1" / "model.onnx"
-    assert sha256_of(served) == info.sha256 == sha256_of(detector)
+    assert file_sha256(served) == info.sha256 == file_sha256(detector)
     for name in CONFIGS:
         told = parameters(output, name)
         assert (told["model_name"], told["model_sha256"]) == ("mine", info.sha256)

@@ -270,10 +270,7 @@ class AnnotationFile:
         Raises:
             InputError: Nothing, or something that makes no sense.
         """
-        try:
-            sha256 = file_sha256(source)
-        except OSError as error:
-            raise InputError(f"cannot read {source}: {error.strerror}") from error
+        sha256 = file_sha256(source)
         same_content = [m for m in self._media if m.sha256 == sha256]
         same_name = [m for m in self._media if _same_path(m.path, source)]
         found = same_content
@@ -335,9 +332,5 @@ def write_findings(
 
 def _entry(report: MediaDetections) -> dict[str, Any]:
     """A file in JSON, with the hash of its content: the faces are of no other."""
-    try:
-        sha256 = file_sha256(report.path)
-    except OSError as error:
-        raise InputError(f"cannot read {report.path} again: {error.strerror}") from error
     entry = report.to_json()
-    return {"path": entry.pop("path"), "sha256": sha256, **entry}
+    return {"path": entry.pop("path"), "sha256": file_sha256(report.path), **entry}

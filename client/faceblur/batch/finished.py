@@ -89,9 +89,10 @@ class ResultCache:
         if note is None or note.ingredients != ingredients or not ingredients.model_sha256:
             return None
         try:
-            intact = output.is_file() and file_sha256(output) == note.output_sha256
+            intact = output.is_file()
         except OSError as error:
             raise OutputError(f"cannot read {output}: {error.strerror}") from error
+        intact = intact and file_sha256(output, refusal=OutputError) == note.output_sha256
         return note if intact else None
 
     def add(

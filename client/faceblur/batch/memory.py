@@ -1,4 +1,4 @@
-"""TODO client/faceblur/batch/memory.py."""
+"""How many files are masked at the same time, and the memory that they share."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Record:
         self._started = datetime.now(timezone.utc)
         self._size_and_times = self._look()
         self._ingredients = CacheKey(
-            source_sha256=self._hash(),
+            source_sha256=file_sha256(job.source),
             settings_sha256=records.digests[job.kind],
             model_sha256=records.finder.model.sha256,
             version=records.version,
@@ -214,9 +214,3 @@ class Record:
         except OSError as error:
             raise InputError(f"cannot read {self._job.source}: {error.strerror}") from error
         return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-    def _hash(self) -> str:
-        try:
-            return file_sha256(self._job.source)
-        except OSError as error:
-            raise InputError(f"cannot read {self._job.source}: {error.strerror}") from error

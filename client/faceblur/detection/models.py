@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -13,6 +12,7 @@ import platformdirs
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.repository import bundled_onnx, bundled_parameters
 from faceblur.errors import ModelError, install_line
+from faceblur.files import file_sha256
 
 BUNDLED_MODEL: Final = "bundled"
 """Name of the model that the repository carries."""
@@ -59,7 +59,7 @@ def find(name: str) -> tuple[Path, ModelInfo]:
 
 def _bundled() -> tuple[Path, ModelInfo]:
     path, said = bundled_onnx(), bundled_parameters()
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = file_sha256(path, refusal=ModelError)
     # Of the very file that it speaks of the repository is believed: opening that takes longer.
     if said.get("model_sha256") == sha256 and said.get("stride", "").isdigit():
         return path, ModelInfo(BUNDLED_MODEL, sha256, int(said["stride"]))
@@ -124,6 +124,6 @@ def describe(session: Any, path: Path, *, name: str | None = None) -> ModelInfo:
     metadata = session.get_modelmeta().custom_metadata_map
     return ModelInfo(
         name=name or metadata.get("name") or path.stem,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=file_sha256(path, refusal=ModelError),
         stride=int(metadata.get("stride", 32)),
     )

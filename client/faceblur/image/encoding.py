@@ -1,37 +1,40 @@
-"""How pictures are written: options that keep near the source, and what Pillow cannot write."""
+"""How images are written: options that keep near the source, and what Pillow cannot write."""
 
 from __future__ import annotations
 
 import io
 import logging
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from faceblur.errors import OutputError
+from faceblur.image.chunks import Buffer, is_lossless_webp, with_png_chunks, with_tiff_tags
 from faceblur.image.formats import BY_NAME, Format
 from faceblur.image.metadata import Metadata
 from faceblur.image.pillow import to_pillow
 from faceblur.image.pixels import Array, flattened, has_alpha, to_uint8
 
-Buffer: TypeAlias = "bytes | bytearray | memoryview"
-
-_UNDEFINED = 7
-"""TIFF's type of bytes that mean what the tag says."""
-
-
 logger = logging.getLogger(__name__)
 
-_PAPER = (255, 255, 255)
+_PAPER: Final = (255, 255, 255)
 """What is put behind transparency where a format has none: what viewers show."""
+
+_ICC_TAG: Final = 34675
+_XMP_TAG: Final = 700
+
+_DEFLATE: Final = ("tiff_adobe_deflate", 8)
+_TIFF_COMPRESSIONS: Final = {"raw": ("raw", 1), "tiff_lzw": ("tiff_lzw", 5)}
+"""By the source's: Pillow's name and libtiff's code of a compression that loses nothing."""
+
+_WITH_DPI: Final = frozenset({"JPEG", "PNG", "TIFF", "BMP"})
 
 
 @dataclass(frozen=True)
@@ -213,16 +216,6 @@ class Encoder:
         return chunks
 
 
-_ICC_TAG = 34675
-_XMP_TAG = 700
-
-_DEFLATE = ("tiff_adobe_deflate", 8)
-_TIFF_COMPRESSIONS = {"raw": ("raw", 1), "tiff_lzw": ("tiff_lzw", 5)}
-"""By the source's: Pillow's name and libtiff's code of a compression that loses nothing."""
-
-_WITH_DPI = frozenset({"JPEG", "PNG", "TIFF", "BMP"})
-
-
 def _jpeg_options(image: Image.Image) -> dict[str, Any]:
     tables = getattr(image, "quantization", {})
     options: dict[str, Any] = {"progressive": bool(image.info.get("progressive"))}
@@ -275,55 +268,3 @@ def _in_palette(image: Image.Image) -> Image.Image:
             indexed.paste(255, mask=hole)
             indexed.info["transparency"] = 255
     return indexed
-
-
-def is_lossless_webp(path: Path) -> bool:
-    """Whether the first picture in a WebP file is a VP8L bitstream."""
-    with path.open("rb") as file:
-        position = 12
-        while True:
-            file.seek(position)
-            head = file.read(8)
-            if len(head) < 8 or head[:4] == b"VP8 ":
-                return False
-            if head[:4] == b"VP8L":
-                return True
-            # A frame holds chunks of its own behind 16 bytes.
-            size = struct.unpack("<I", head[4:])[0]
-            position += 24 if head[:4] == b"ANMF" else 8 + size + size % 2
-
-
-def with_png_chunks(data: memoryview, chunks: dict[bytes, bytes]) -> list[Buffer]:
-    """Put chunks behind the header of a PNG file."""
-    header_end = 8 + 25
-    parts: list[Buffer] = [data[:header_end]]
-    for name, body in chunks.items():
-        parts += [struct.pack(">I", len(body)), name, body]
-        parts.append(struct.pack(">I", zlib.crc32(name + body)))
-    return [*parts, data[header_end:]]
-
-
-def with_tiff_tags(data: memoryview, tags: dict[int, bytes]) -> list[Buffer]:
-    """Give every page of a TIFF file (little-endian, not BigTIFF) more tags of bytes.
-
-    The values and the directories made anew follow behind all that is there.
-    """
-    if not tags:
-        return [data]
-    head, tail = bytearray(data[:8]), bytearray(len(data) % 2)
-    places = {}
-    for tag, body in tags.items():
-        places[tag] = struct.pack("<HHII", tag, _UNDEFINED, len(body), len(data) + len(tail))
-        tail += body + bytes(len(body) % 2)
-    link, where = head, 4
-    offset = struct.unpack_from("<I", data, 4)[0]
-    while offset:
-        count = struct.unpack_from("<H", data, offset)[0]
-        end = offset + 2 + 12 * count
-        entries = [bytes(data[at : at + 12]) for at in range(offset + 2, end, 12)]
-        entries = sorted([*entries, *places.values()], key=lambda entry: entry[1::-1])
-        struct.pack_into("<I", link, where, len(data) + len(tail))
-        tail += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-        link, where = tail, len(tail) - 4
-        offset = struct.unpack_from("<I", data, end)[0]
-    return [head, data[8:], tail]

@@ -1,19 +1,23 @@
-"""TODO client/faceblur/image/pillow.py."""
+"""Pixels between Pillow's images and OpenCV's arrays."""
 
 from __future__ import annotations
 
 import io
+import logging
+from typing import Final
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
 from faceblur.errors import InputError
-from faceblur.image.pixels import Array, logger
+from faceblur.image.pixels import Array
 
-_PLAIN = {"L": None, "RGB": cv2.COLOR_RGB2BGR, "RGBA": cv2.COLOR_RGBA2BGRA}
+logger = logging.getLogger(__name__)
 
-_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_PLAIN: Final = {"L": None, "RGB": cv2.COLOR_RGB2BGR, "RGBA": cv2.COLOR_RGBA2BGRA}
+
+_ALPHA_MODES: Final = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
 def from_pillow(image: Image.Image) -> Array:

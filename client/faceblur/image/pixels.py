@@ -1,11 +1,10 @@
-"""Pixels of still pictures: between Pillow, OpenCV's arrays, and what the detector sees."""
+"""Arrays of pixels: what counts as one, and what the detector is given of it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -21,11 +20,9 @@ BgrImage = npt.NDArray[np.uint8]
 RgbImage = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 
-_GREY = (128, 128, 128)
-_WHITE: dict[str, float] = {"uint8": 255, "uint16": 65535, "float32": 1.0}
-
-
-logger = logging.getLogger(__name__)
+_GREY: Final = (128, 128, 128)
+WHITE: Final = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""Full brightness, by the type of a sample; arrays of other types are no images."""
 
 
 def oriented(pixels: Array, orientation: int) -> Array:
@@ -54,7 +51,7 @@ def flattened(pixels: Array, colour: tuple[int, int, int]) -> Array:
     """Lay BGRA pixels over a colour (red, green, blue, 0–255); others are returned as they are."""
     if not has_alpha(pixels):
         return pixels
-    white = _white(pixels)
+    white = WHITE[pixels.dtype.name]
     alpha = pixels[:, :, 3:].astype(np.float32) / white
     behind = np.array(colour[::-1], np.float32) * (white / 255)
     mixed = behind + (pixels[:, :, :3] - behind) * alpha
@@ -77,7 +74,7 @@ def to_uint8(pixels: Array) -> Array:
     """Reduce to 8 bits: 65535 or 1.0 becomes 255; what is beyond is clipped."""
     if pixels.dtype == np.uint8:
         return pixels
-    return _scaled(pixels, _white(pixels))
+    return _scaled(pixels, WHITE[pixels.dtype.name])
 
 
 def rgb8(pixels: Array, *, white: float | None = None) -> RgbImage:
@@ -110,13 +107,9 @@ def rgb8(pixels: Array, *, white: float | None = None) -> RgbImage:
     return cv2.cvtColor(small, how).astype(np.uint8, copy=False)
 
 
-def _white(pixels: Array) -> float:
-    return 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
-
-
 def used_white(pixels: Array) -> float:
     """The value that counts as full brightness for the detector; see `rgb8`."""
-    white = _white(pixels)
+    white = WHITE[pixels.dtype.name]
     if pixels.dtype == np.uint8:
         return white
     sample = pixels[::8, ::8]
@@ -159,7 +152,7 @@ def check_pixels(pixels: Array) -> None:
             float32, or has no pixels.
     """
     shape = "×".join(map(str, pixels.shape))
-    if pixels.dtype.name not in _WHITE:
+    if pixels.dtype.name not in WHITE:
         raise InputError(f"an array of {pixels.dtype} is no picture: give uint8, uint16 or float32")
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
         raise InputError(f"an array of {shape} is no picture: give H×W, H×W×3 or H×W×4")

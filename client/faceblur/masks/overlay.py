@@ -41,10 +41,7 @@ class Overlay:
 
         path = Path(path)
         pixels = next(read_image(path).pages).pixels
-        try:
-            return cls(pixels, path, file_sha256(path))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        return cls(pixels, path, file_sha256(path))
 
     @classmethod
     def of_array(cls, pixels: Array) -> Overlay:

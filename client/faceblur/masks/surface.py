@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from faceblur.errors import InputError
-from faceblur.image.pixels import _WHITE, Array, Plane, RgbImage, check_pixels
+from faceblur.image.pixels import WHITE, Array, Plane, RgbImage, check_pixels
 
 
 class Surface(Protocol):
@@ -65,7 +65,7 @@ class ArraySurface:
         check_pixels(pixels)
         if not pixels.flags.writeable:
             raise InputError("cannot mask a read-only array: give a copy of it")
-        self._white = _WHITE[pixels.dtype.name] if white is None else white
+        self._white = WHITE[pixels.dtype.name] if white is None else white
         self._pixels = pixels
         self._plane = Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3])
 

@@ -17,43 +17,35 @@ from faceblur.files import check_ordinary
 
 logger = logging.getLogger(__name__)
 
-MAGIC: Final = b"\x1a\x45\xdf\xa3"
-
-_SEGMENT: Final = 0x18538067
-
-_CLUSTER: Final = 0x1F43B675
-
-_TRACKS: Final = 0x1654AE6B
-
-_TRACK_ENTRY: Final = 0xAE
-
-_TRACK_NUMBER: Final = 0xD7
-
-_BLOCK_GROUP: Final = 0xA0
-
-_BLOCKS: Final = (0xA3, 0xA1)
-
-_MASTERS: Final = frozenset((_CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP))
-"""Elements that are looked into: their own elements follow, then whatever follows them."""
-
-_UNKNOWN: Final = -1
-
+_BOX_HEADER: Final = 8
+_LARGE_BOX_HEADER: Final = 16
+_TOP_BOXES: Final = frozenset(
+    (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"pnot")
+)
 
 _FLV_MAGIC: Final = b"FLV"
 _FLV_TAGS: Final = (b"\x08", b"\x09", b"\x12")
 
-_BOX_HEADER = 8
-_LARGE_BOX_HEADER = 16
-_TOP_BOXES = frozenset(
-    (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"pnot")
-)
+# Elements of Matroska (RFC 9559).
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = 0x18538067
+_CLUSTER: Final = 0x1F43B675
+_TRACKS: Final = 0x1654AE6B
+_TRACK_ENTRY: Final = 0xAE
+_TRACK_NUMBER: Final = 0xD7
+_BLOCK_GROUP: Final = 0xA0
+_BLOCKS: Final = (0xA3, 0xA1)
+_MASTERS: Final = frozenset((_CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP))
+"""Elements that are entered: their own elements follow, then whatever follows them."""
+
+_UNKNOWN: Final = -1
 
 
 def check_complete(path: Path) -> None:
     """Refuse a file whose container says that it should be longer.
 
     MP4 and its kin (every box at the top must end within the file, one of them is the index),
-    Matroska and WebM (every element must start where the last one ends) and AVI are looked at;
+    Matroska and WebM (every element must start where the last one ends) and AVI are checked;
     others pass, as do recordings that were never told how long they are.
 
     Raises:
@@ -68,7 +60,7 @@ def check_complete(path: Path) -> None:
             head = file.read(12)
             if head[4:8] in _TOP_BOXES:
                 _check_boxes(path, file, size)
-            elif head.startswith(MAGIC):
+            elif head.startswith(_EBML):
                 _check_elements(path, file)
             elif head.startswith(_FLV_MAGIC):
                 _check_tags(path, file)
@@ -126,21 +118,6 @@ def _tell_joined(path: Path) -> None:
     )
 
 
-def _check_elements(path: Path, file: BinaryIO) -> None:
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            follow(data)
-        except (ChainError, IndexError) as error:
-            missing = getattr(error, "missing", 0)
-            if missing:
-                raise InputError(_cut_off(path, missing)) from error
-            share = 100 * getattr(error, "position", 0) / len(data)
-            raise InputError(
-                f"{path} is damaged {share:.0f} % into the file: what follows there cannot be "
-                "found, and so not be checked; get the whole file, or repair it"
-            ) from error
-
-
 def _check_form(path: Path, head: bytes, size: int) -> None:
     """RIFF: a size that leaves out its own header; some writers forget that it does."""
     end = int.from_bytes(head[4:8], "little")
@@ -152,7 +129,24 @@ def _cut_off(path: Path, missing: int) -> str:
     return f"{path} is cut off: its last {missing:,} bytes are missing; get the whole file"
 
 
-class ChainError(ValueError):
+def _check_elements(path: Path, file: BinaryIO) -> None:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            _follow_elements(data)
+        except (_ChainError, IndexError) as error:
+            position, missing = 0, 0
+            if isinstance(error, _ChainError):
+                position, missing = error.position, error.missing
+            if missing:
+                raise InputError(_cut_off(path, missing)) from error
+            share = 100 * position / len(data)
+            raise InputError(
+                f"{path} is damaged {share:.0f} % into the file: what follows there cannot be "
+                "found, and so not be checked; get the whole file, or repair it"
+            ) from error
+
+
+class _ChainError(ValueError):
     """The chain of elements is broken.
 
     Attributes:
@@ -166,44 +160,44 @@ class ChainError(ValueError):
         self.missing = missing
 
 
-def follow(data: mmap.mmap) -> None:
+def _follow_elements(data: mmap.mmap) -> None:
     """Follow the elements of the first segment from its start to its end.
 
     A recording that was never finished has a segment without a size. It may end anywhere.
 
     Args:
-        data: The file, which starts with `MAGIC`.
+        data: The file, which starts with `_EBML`.
 
     Raises:
-        ChainError: An element is not where the one before it ends, or the end is missing.
+        _ChainError: An element is not where the one before it ends, or the end is missing.
     """
     # RFC 8794: an EBML header, then the document, here a segment (RFC 9559).
     start, length = _header(data, 0)[1:]
     kind, position, length = _header(data, start + length)
     if kind != _SEGMENT:
-        raise ChainError(start)
+        raise _ChainError(start)
     finished = length != _UNKNOWN
     end = position + length if finished else len(data)
     if end > len(data):
-        raise ChainError(position, missing=end - len(data))
+        raise _ChainError(position, missing=end - len(data))
     tracks: set[int] = set()
     while position < end:
         try:
             kind, start, length = _header(data, position)
-        except (ChainError, IndexError):
+        except (_ChainError, IndexError):
             if not finished and end - position < 12:
                 return
-            raise ChainError(position) from None
+            raise _ChainError(position) from None
         if kind in _MASTERS:
             position = start
             continue
         if length == _UNKNOWN or (start + length > end and finished):
-            raise ChainError(position)
+            raise _ChainError(position)
         if kind == _TRACK_NUMBER:
             tracks.add(int.from_bytes(data[start : start + length], "big"))
         elif kind in _BLOCKS and start < end and _track(data, start) not in tracks:
             # A demuxer would leave it out.
-            raise ChainError(position)
+            raise _ChainError(position)
         position = start + length
 
 
@@ -225,7 +219,7 @@ def _number(data: mmap.mmap, position: int, *, keep_marker: bool) -> tuple[int, 
     """A variable-length integer and where it ends; identifiers keep the bit that marks length."""
     first = data[position]
     if first == 0:
-        raise ChainError(position)
+        raise _ChainError(position)
     length = 9 - first.bit_length()
     value = int.from_bytes(data[position : position + length], "big")
     if not keep_marker:

@@ -28,7 +28,7 @@ from faceblur.detection.models import cached_models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError, ModelError
-from faceblur.files import sha256_of
+from faceblur.files import file_sha256
 from faceblur_export.data.formats import LabelledPicture
 from faceblur_export.evaluation.evaluation import (
     HEIGHT_BINS,
@@ -93,9 +93,9 @@ def judge(
     after = _findings(candidate, pictures, size=size, progress=progress)
     return GateRecord(
         candidate=metadata["name"],
-        candidate_sha256=sha256_of(candidate),
+        candidate_sha256=file_sha256(candidate),
         precision=metadata["precision"],
-        reference_sha256=sha256_of(reference),
+        reference_sha256=file_sha256(reference),
         data=data.resolve().name,
         pictures=len(pictures),
         size=size,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faceblur.errors import ModelError
-from faceblur.files import atomic_path, sha256_of
+from faceblur.files import atomic_path, file_sha256
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def require_passed(model: Path) -> GateRecord:
         raise ModelError(f"{model} has not passed the accuracy gate; {advice}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the record {path} cannot be read; {advice}") from error
-    if record.candidate_sha256 != sha256_of(model):
+    if record.candidate_sha256 != file_sha256(model, refusal=ModelError):
         raise ModelError(f"{model} has changed since it was judged; {advice}")
     record.raise_if_refused(model)
     return record

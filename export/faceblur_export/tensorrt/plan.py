@@ -17,7 +17,7 @@ from typing import Any, Final
 from faceblur.detection.letterbox import canonical_shapes
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.errors import ModelError, OutputError
-from faceblur.files import atomic_path, sha256_of
+from faceblur.files import atomic_path, file_sha256
 from faceblur_export.gate.step import admit, check_precision, verdict
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
@@ -167,7 +167,7 @@ def build_plan(
     manifest = PlanManifest(
         model=metadata["name"],
         onnx=str(onnx_path.absolute()),
-        onnx_sha256=sha256_of(onnx_path),
+        onnx_sha256=file_sha256(onnx_path),
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         precision=options.precision,
         size=options.size,
@@ -204,7 +204,7 @@ def check_plan(plan: Path, *, builder: PlanBuilder, gpus: Sequence[Gpu]) -> Plan
     """
     manifest = read_manifest(plan)
     again = f"build it again with: {manifest.rebuild_command(plan)}"
-    if sha256_of(plan) != manifest.plan_sha256:
+    if file_sha256(plan) != manifest.plan_sha256:
         raise ModelError(f"{plan} is not the plan that its manifest describes; {again}")
     here = f"{builder.runtime} {_release(builder.version)}"
     there = f"{manifest.runtime} {_release(manifest.tensorrt_version)}"
@@ -218,7 +218,7 @@ def check_plan(plan: Path, *, builder: PlanBuilder, gpus: Sequence[Gpu]) -> Plan
                 f"{_describe(gpu)}; {again}"
             )
     source = Path(manifest.onnx)
-    if source.is_file() and sha256_of(source) != manifest.onnx_sha256:
+    if source.is_file() and file_sha256(source) != manifest.onnx_sha256:
         raise ModelError(f"{source} has changed since {plan} was built from it; {again}")
     return manifest
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceblur.errors import ModelError
-from faceblur.files import sha256_of
+from faceblur.files import file_sha256
 from faceblur_export.progress import ShowShare
 from faceblur_export.tensorrt.builders import PlanBuilder, Profile
 from faceblur_export.tensorrt.gpu import Gpu
@@ -62,7 +62,7 @@ def keep_plan(
     except ModelError as error:
         logger.info("%s", error)
         return options
-    wanted = (sha256_of(onnx_path), options.precision, options.size, options.gpu)
+    wanted = (file_sha256(onnx_path), options.precision, options.size, options.gpu)
     gpu = Gpu(manifest.gpu, manifest.compute_capability)
     if (manifest.onnx_sha256, manifest.precision, manifest.size, gpu) != wanted:
         logger.info("%s was built of another model, or otherwise", plan)

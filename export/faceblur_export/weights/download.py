@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from faceblur.errors import ModelError, OutputError
-from faceblur.files import sha256_of
+from faceblur.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def check_hash(path: Path, sha256: str, *, remove: bool = False) -> None:
     Raises:
         ModelError: The hash is another, or the file cannot be read.
     """
-    found = sha256_of(path)
+    found = file_sha256(path, refusal=ModelError)
     if found == sha256:
         return
     if remove:

@@ -302,9 +302,9 @@ def test_a_record_is_of_one_file_and_whole(honest: Path, labelled: Path, tmp_pat
 
 
 def gate_record_of(model: Path) -> gate.GateRecord:
-    from faceblur.files import sha256_of
+    from faceblur.files import file_sha256
 
-    return gate.GateRecord("x", sha256_of(model), "int8", "0" * 64, "x", 9, 640, 0.2, (LOSS,))
+    return gate.GateRecord("x", file_sha256(model), "int8", "0" * 64, "x", 9, 640, 0.2, (LOSS,))
 
 
 # Plans.

@@ -41,7 +41,7 @@ import numpy.typing as npt
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.errors import InputError
-from faceblur.files import file_sha256
+from faceblur.files import stream_sha256
 
 FORMAT: Final = "faceblur-audit/1"
 HEAD_FORMAT: Final = "faceblur-audit-head/1"
@@ -359,9 +359,10 @@ def _read_entry(folder: Path, number: int) -> Entry:
 
 def _facts(path: Path) -> tuple[str, dict[str, Any]]:
     """The hash of a manifest, and its first line."""
-    sha256 = file_sha256(path)
-    with path.open(encoding="utf-8") as lines:
-        fields = json.loads(lines.readline())
+    with path.open("rb") as file:
+        fields = json.loads(file.readline())
+        file.seek(0)
+        sha256 = stream_sha256(file)
     if not isinstance(fields, dict):
         raise ValueError("it does not begin with an object")
     return sha256, fields

@@ -64,7 +64,7 @@ class AuditedOutput:
         """
         audit = read_audit(folder, key=environment_key())
         problems: list[str] = []
-        entry = audit.of_output(_sha256(output))
+        entry = audit.of_output(file_sha256(output))
         if entry is None:
             named = [e for e in audit.entries if Path(e.manifest.output.name).name == output.name]
             if not named:
@@ -76,7 +76,7 @@ class AuditedOutput:
             problems.append(
                 f"{output} is not what {entry.path} was written for: it was changed afterwards"
             )
-        if source is not None and _sha256(source) != entry.manifest.source.sha256:
+        if source is not None and file_sha256(source) != entry.manifest.source.sha256:
             problems.append(f"{source} is not the file that {entry.path} names as the source")
         return cls(entry, problems)
 
@@ -121,10 +121,3 @@ def _policy(settings: Mapping[str, Any]) -> Policy:
     if "expand" in mask:
         kept["mask"] = {"expand": mask["expand"]}
     return from_json(kept, Policy, "the audit's policy")
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
