@@ -89,7 +89,7 @@ def test_what_only_the_end_of_a_file_would_show_is_known_before_its_first_frame(
     with VideoSource(source) as video:
         sink = VideoSink(output, video)
         sink.abandon()
-        plan = replace(sink._plan, container=replace(sink._plan.container, plain_sound=True))
+        plan = replace(sink._plan, container=replace(sink._plan.container, plain_audio=True))
         assert settle(plan) == {1: "convert"}
         with pytest.raises(av.error.FFmpegError):
             _complete(Output(str(output), plan, {1: "copy"}), video)

@@ -1,4 +1,4 @@
-"""What sound becomes where it cannot be copied: rate, channels and format for an encoder."""
+"""Audio that cannot be copied: decoded and encoded again, as near to the source as can be."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
+import numpy as np
 
 from faceblur.errors import InputError
+from faceblur.video.decoder import reason
 
 _BITS_PER_CHANNEL: Final = 96_000
 _BITS_PER_SAMPLE: Final = 6
@@ -20,9 +22,12 @@ _TAKEN_AS: Final = {"5.1(side)": "5.1"}
 """What encoders take, for layouts that they do not."""
 _COMMON_RATES: Final = (48_000, 44_100)
 
+Packet = Any
+"""av.Packet, which takes no type argument at run time."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class SoundFormat:
+class AudioEncoding:
     """How a track is encoded.
 
     Attributes:
@@ -53,7 +58,7 @@ class SoundFormat:
         context.time_base = Fraction(1, self.rate)
 
     def silence(self) -> av.AudioFrame:
-        """A moment of the source's sound in which nothing is heard."""
+        """A moment of the source's audio in which nothing is heard."""
         frame = av.AudioFrame("flt", self.source_layout, 2048)
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
@@ -62,13 +67,13 @@ class SoundFormat:
         return frame
 
 
-def choose_sound(
+def choose_audio(
     source: av.AudioCodecContext, encoder: str, *, rate: int | None = None
-) -> SoundFormat:
-    """Choose what a sound encoder takes, as near to the source as can be.
+) -> AudioEncoding:
+    """Choose what an audio encoder takes, as near to the source as can be.
 
     Args:
-        source: How the source's sound is.
+        source: How the source's audio is.
         encoder: FFmpeg's name.
         rate: The only one that may be, samples per second.
 
@@ -83,7 +88,7 @@ def choose_sound(
         candidates = candidates[2:]
     for candidate in dict.fromkeys(candidates):
         for tried in _rates(encoder, source.sample_rate, rate):
-            sound = SoundFormat(
+            encoding = AudioEncoding(
                 encoder=encoder,
                 rate=tried,
                 layout=candidate,
@@ -92,8 +97,8 @@ def choose_sound(
                 source_layout=layout,
                 source_rate=source.sample_rate,
             )
-            if _opens(sound):
-                return sound
+            if _opens(encoding):
+                return encoding
     raise InputError(
         f"{encoder} cannot take sound of {channels} channels at {source.sample_rate} Hz: name "
         "another kind of output, or drop the sound"
@@ -131,11 +136,103 @@ def _sample_format(encoder: str) -> str:
     return offered[0].name if offered else "s16"
 
 
-def _opens(sound: SoundFormat) -> bool:
-    context: Any = av.CodecContext.create(sound.encoder, "w")
-    sound.apply(context)
+def _opens(encoding: AudioEncoding) -> bool:
+    context: Any = av.CodecContext.create(encoding.encoder, "w")
+    encoding.apply(context)
     try:
         context.open()
     except (av.error.FFmpegError, ValueError):
         return False
     return True
+
+
+class ConvertedTrack:
+    """A track of audio that is decoded and encoded again.
+
+    Attributes:
+        output: The track of the result.
+    """
+
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        stream: av.AudioStream,
+        encoding: AudioEncoding,
+        *,
+        start_s: Fraction,
+    ) -> None:
+        self._stream = stream
+        self._start_s = start_s
+        self._end_s = _end(stream)
+        self._next_s = Fraction(0)
+        self._encoding = encoding
+        self._time_base = stream.time_base or Fraction(1, encoding.rate)
+        added = container.add_stream(encoding.encoder, rate=encoding.rate)
+        assert isinstance(added, av.AudioStream)
+        encoding.apply(added.codec_context)
+        added.time_base = Fraction(1, encoding.rate)
+        self.output = added
+
+    def silence(self) -> Iterator[Packet]:
+        """Packets of a moment in which nothing is heard."""
+        yield from self.output.encode(self._encoding.silence())
+        yield from self.output.encode(None)
+
+    def packets(self, packet: Packet) -> Iterator[Packet]:
+        """The packets that the encoder has ready."""
+        yield from self._encoded(packet)
+
+    def rest(self) -> Iterator[Packet]:
+        """What decoder and encoder still hold."""
+        yield from self._encoded(None)
+        yield from self.output.encode(None)
+
+    def _encoded(self, packet: Packet | None) -> Iterator[Packet]:
+        decoder = self._stream.codec_context
+        if not decoder.is_open:
+            # Old formats name no layout, and nothing can be converted from none.
+            decoder.layout = self._encoding.source_layout
+        try:
+            frames = decoder.decode(packet)
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"the sound is damaged ({reason(error)}): repair it, or drop it"
+            ) from error
+        for decoded in frames:
+            frame = _until(decoded, self._end_s)
+            if frame is None:
+                continue
+            # The last of what a decoder held may come without its time.
+            time_base = self._time_base = frame.time_base or self._time_base
+            if frame.pts is None:
+                frame.pts, frame.time_base = round(self._next_s / time_base), time_base
+            else:
+                frame.pts -= round(self._start_s / time_base)
+            self._next_s = frame.pts * time_base + Fraction(frame.samples, frame.rate)
+            yield from self.output.encode(frame)
+
+
+def _end(stream: av.AudioStream) -> Fraction | None:
+    """When an edit list ends a track, in seconds, though its last packet may hold more."""
+    if "mp4" not in stream.container.format.name or not stream.duration or not stream.time_base:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * stream.time_base
+
+
+def _until(frame: av.AudioFrame, end_s: Fraction | None) -> av.AudioFrame | None:
+    """A frame without what lies behind the end; None if nothing is left."""
+    if end_s is None or frame.pts is None or frame.time_base is None:
+        return frame
+    room = round((end_s - frame.pts * frame.time_base) * frame.sample_rate)
+    if room >= frame.samples:
+        return frame
+    if room <= 0:
+        return None
+    samples = frame.to_ndarray()
+    width = 1 if frame.format.is_planar else frame.layout.nb_channels
+    shorter = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples[:, : room * width]), frame.format.name, frame.layout.name
+    )
+    shorter.sample_rate, shorter.pts = frame.sample_rate, frame.pts
+    shorter.time_base = frame.time_base
+    return shorter

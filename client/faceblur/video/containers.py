@@ -28,10 +28,10 @@ class Container:
         odd_encoder: For pictures of odd sizes that the preferred one would extend, where it keeps
             their depth; None if players would not expect it.
         alpha_encoders: For pictures with transparency, where it keeps that.
-        audio_encoder: For sound that has to be converted.
+        audio_encoder: For audio that has to be converted.
         audio_rate: The only one that it takes, samples per second; None if it takes others.
-        holds: Codecs of sound and subtitles that it takes, where FFmpeg does not know.
-        plain_sound: Players expect uncompressed sound in it.
+        holds: Codecs of audio and subtitles that it takes, where FFmpeg does not know.
+        plain_audio: Players expect uncompressed audio in it.
         edit_lists: Tracks can start before zero, which is where encoders put their run-in.
         fixed_rate: Holds only a number of frames per second, not the time of each.
         clock_starts_anywhere: Its timestamps need not start near zero.
@@ -45,14 +45,14 @@ class Container:
     audio_encoder: str = "aac"
     audio_rate: int | None = None
     holds: frozenset[str] | None = None
-    plain_sound: bool = True
+    plain_audio: bool = True
     edit_lists: bool = False
     fixed_rate: bool = False
     clock_starts_anywhere: bool = False
 
 
-# There is a way to put uncompressed sound into MP4, which many players misread.
-_MP4: Final = Container(format="mp4", plain_sound=False, edit_lists=True)
+# There is a way to put uncompressed audio into MP4, which many players misread.
+_MP4: Final = Container(format="mp4", plain_audio=False, edit_lists=True)
 _BROADCAST: Final = frozenset(
     ("aac", "aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus")
 )
@@ -93,7 +93,7 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".ts": _TS,
     ".mts": _TS,
     ".m2ts": _TS,
-    # FFmpeg ends the process over other sound that it does have a name for.
+    # FFmpeg ends the process over other audio that it does have a name for.
     ".flv": Container(format="flv", deep_encoders=("libx264",), holds=frozenset(("aac", "mp3"))),
     ".wmv": Container(
         format="asf", encoders=("wmv2",), deep_encoders=("wmv2",), audio_encoder="wmav2"

@@ -60,7 +60,7 @@ class DamageWatch:
         self._broken_packets = self._broken_frames = 0
         self._broken_at_s: float | None = None
         self._lately: deque[bool] = deque(maxlen=_JOINT_PACKETS)
-        self._interlaced = self._sound = False
+        self._interlaced = self._begun_intact = False
 
     def packet(self, packet: av.Packet[Any]) -> None:
         """Look at the next packet that goes into the decoder."""
@@ -77,11 +77,11 @@ class DamageWatch:
         """Look at the next frame that came out, and when it is shown."""
         self._frames += 1
         self._interlaced = self._interlaced or frame.interlaced_frame
-        if frame.is_corrupt and self._sound:
+        if frame.is_corrupt and self._begun_intact:
             self._broken_frames += 1
             self._note_broken(time_s)
         # A recording that was cut in the middle starts with frames that lack what they refer to.
-        self._sound = self._sound or not frame.is_corrupt
+        self._begun_intact = self._begun_intact or not frame.is_corrupt
         if self._last_s is not None:
             self._step(time_s - self._last_s)
         self._last_s = time_s

@@ -34,7 +34,7 @@ _VIDEOS: Final = (
 )
 _UNREADABLE: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"FUJIFILMCCD-RAW")
 _PICTURE_BRANDS: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx")
-_SOUND: Final = (".m4a", ".m4b", ".mka", ".ogg", ".oga", ".opus", ".weba", ".wma")
+_AUDIO: Final = (".m4a", ".m4b", ".mka", ".ogg", ".oga", ".opus", ".weba", ".wma")
 _SOURCE_CODE: Final = (".ts", ".mts")
 """Suffixes that programs have too."""
 
@@ -80,8 +80,8 @@ def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
     if suffix in _SOURCE_CODE and _is_text(_head(path)):
         return None
     guess = mimetypes.guess_type(path.name)[0] or ""
-    if guess.startswith("audio/") or suffix in _SOUND:
-        # Containers of sound begin like those of videos.
+    if guess.startswith("audio/") or suffix in _AUDIO:
+        # Containers of audio begin like those of videos.
         return "video" if _video_format(path) else None
     kind = _known(path) or _probed(path)
     if kind is not None:

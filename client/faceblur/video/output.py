@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 import av
 
 from faceblur.errors import FaceblurError, InputError
+from faceblur.video.audio import ConvertedTrack
 from faceblur.video.containers import Container
 from faceblur.video.conversion import PixelFormatConverter
 from faceblur.video.decoder import reason
@@ -27,7 +28,7 @@ from faceblur.video.options import VideoOptions
 from faceblur.video.packets import duplicate
 from faceblur.video.source import VideoSource
 from faceblur.video.survey import Survey
-from faceblur.video.tracks import ConvertedTrack, Track, Way, add_track, warn_of_change, ways
+from faceblur.video.tracks import Track, Way, add_track, warn_of_change, ways
 
 _FAILURES: Final = (av.error.FFmpegError, ValueError)
 
@@ -98,7 +99,7 @@ class Output:
                 that are not named are left out.
 
         Raises:
-            InputError: The encoder does not take the pictures, or sound cannot be converted.
+            InputError: The encoder does not take the frames, or audio cannot be converted.
             av.error.FFmpegError: The muxer does not take the tracks.
             ValueError: Likewise.
         """
@@ -166,7 +167,7 @@ def settle(plan: OutputPlan) -> dict[int, Way]:
     """Find the best way to take each track along that the output can be completed with.
 
     Raises:
-        InputError: There is none for some sound, or the pictures themselves do not fit.
+        InputError: There is none for some audio, or the frames themselves do not fit.
     """
     left = {
         stream.index: list(ways(stream, plan.container, plan.survey))

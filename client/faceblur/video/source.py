@@ -160,7 +160,7 @@ class VideoSource:
     def _sample(self) -> dict[int, av.Packet[Any]]:
         """Look at how tracks begin."""
         samples: dict[int, av.Packet[Any]] = {}
-        sounds = {track.index for track in self.tracks if track.type == "audio"}
+        audio = {track.index for track in self.tracks if track.type == "audio"}
         size = 0
         for count in range(1, _SAMPLED_PACKETS):
             ahead = self._packets.look(count)
@@ -170,7 +170,7 @@ class VideoSource:
             size += packet.size
             if packet.size and packet.stream is not self._stream:
                 samples.setdefault(packet.stream.index, duplicate(packet))
-            if sounds <= samples.keys():
+            if audio <= samples.keys():
                 break
         return samples
 

@@ -29,7 +29,7 @@ _ENOUGH_TEXTS: Final = 5000
 """Of one track, to know what it is like: a film has fewer."""
 
 _RUN_IN: Final = {"aac": 2112, "mp3": 1681, "opus": 3840, "ac3": 256, "eac3": 256, "vorbis": 2048}
-"""Samples that encoders put before the sound, at most, by codec; others need none."""
+"""Samples that encoders put before the audio, at most, by codec; others need none."""
 
 _SHORT_RUN_IN: Final = 312
 """Too short to hold anything, seven milliseconds; Opus fills it with what follows."""
@@ -45,7 +45,7 @@ _DISCARD_ALL: Final = 48
 
 _LOUD: Final = 1e-3
 _ECHO: Final = 0.5
-"""What is written before the sound is as loud as a part of it, at most: its echo."""
+"""What is written before the audio is as loud as a part of it, at most: its echo."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,7 +55,7 @@ class Survey:
     Attributes:
         unspoken: Text tracks, and tracks of pictures of texts, that stay behind.
         texts: What decides which texts of the others are kept; all are of those not in it.
-        cut: Sound tracks whose packets hold sound that is not to be heard.
+        cut: Audio tracks whose packets hold audio that is not to be heard.
         left_out: What stays behind and why, for people.
     """
 
@@ -76,7 +76,7 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
         for stream in source.tracks
         if stream.type == "subtitle" and not options.keep_subtitles
     }
-    sounds = [
+    audio = [
         stream.index
         for stream in source.tracks
         if stream.type == "audio" and options.audio == "keep" and stream.codec_context
@@ -102,7 +102,7 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
     return Survey(
         unspoken=names.keys() - spoken.keys(),
         texts=spoken,
-        cut=survey_cuts(source.path, sounds),
+        cut=survey_cuts(source.path, audio),
         left_out=left_out,
     )
 
@@ -143,11 +143,11 @@ def text_in(packet: Packet, codec: str) -> str | None:
 
 
 def survey_cuts(path: Path, tracks: Collection[int]) -> set[int]:
-    """Find the sound tracks whose packets hold more than what is to be heard.
+    """Find the audio tracks whose packets hold more than what is to be heard.
 
-    An edit list of MP4, or a count of samples to be skipped, cuts sound away that a copy of the
-    packets would bring along. What encoders put before the sound for their own sake is no such
-    sound: it is short, and as good as silent.
+    An edit list of MP4, or a count of samples to be skipped, cuts audio away that a copy of the
+    packets would bring along. What encoders put before the audio for their own sake is no such
+    audio: it is short, and as good as silent.
 
     Args:
         path: The video.
@@ -186,7 +186,7 @@ def _packets(path: Path, tracks: Collection[int]) -> Iterator[Packet]:
 
 @dataclass(eq=False)
 class _Head:
-    """The begin of a sound track, up to some sound that is heard.
+    """The begin of an audio track, up to some audio that is heard.
 
     Attributes:
         skipped: Samples before the first that is heard.
@@ -217,7 +217,7 @@ class _Head:
         self.is_complete = self._heard >= _AFTER
 
     def is_cut(self) -> bool:
-        """Whether there is sound that is not to be heard."""
+        """Whether there is audio that is not to be heard."""
         if self._pieces or (self._packets and not self._heard):
             return True
         if not self.skipped:

@@ -1,4 +1,4 @@
-"""Take sound and subtitles along: packet by packet, or converted where the container needs it."""
+"""Take audio and subtitles along: packet by packet, or converted where the container needs it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Final, Literal, Protocol, TypeGuard
+from typing import Final, Literal, Protocol, TypeGuard
 
 import av
-import numpy as np
 from av.subtitles.stream import SubtitleStream
 
 from faceblur.errors import InputError
-from faceblur.video.audio import SoundFormat, choose_sound, is_named
+from faceblur.video.audio import ConvertedTrack, Packet, choose_audio, is_named
 from faceblur.video.containers import Container
-from faceblur.video.decoder import reason
 from faceblur.video.subtitles import TrackTexts, plain_header
 from faceblur.video.survey import MP4_END_MARK, Survey, text_in
 
 logger = logging.getLogger(__name__)
-
-Packet = Any
-"""av.Packet, which takes no type argument at run time."""
 
 Way = Literal["copy", "convert", "leave"]
 
@@ -62,7 +57,7 @@ def _may_hold(container: Container, stream: av.AudioStream | SubtitleStream) -> 
     name = stream.codec.canonical_name
     if container.holds is not None and name not in container.holds:
         return False
-    if name.startswith("pcm_") and not container.plain_sound:
+    if name.startswith("pcm_") and not container.plain_audio:
         return False
     with av.open(io.BytesIO(), "w", format=container.format) as output:
         try:
@@ -95,7 +90,7 @@ def add_track(
         What to feed; None when the track is left out.
 
     Raises:
-        InputError: Sound cannot be converted.
+        InputError: Audio cannot be converted.
         ValueError: The container cannot hold such packets.
     """
     survey = survey or Survey()
@@ -120,9 +115,11 @@ def add_track(
             f"sound track #{stream.index} is of an unknown kind that {container.format} cannot "
             "hold: write the kind of file that the source is, or drop the sound"
         )
-    encoder = _sound_encoder(stream, container, survey)
-    sound = choose_sound(stream.codec_context, encoder, rate=_only_rate(encoder, container))
-    return ConvertedTrack(output, stream, sound, start_s=start_s)
+    encoder = _audio_encoder(stream, container, survey)
+    encoding = choose_audio(stream.codec_context, encoder, rate=_only_rate(encoder, container))
+    converted = ConvertedTrack(output, stream, encoding, start_s=start_s)
+    _describe(stream, converted.output)
+    return converted
 
 
 def warn_of_change(
@@ -140,14 +137,14 @@ def warn_of_change(
             why = "it holds sound that was cut away"
         elif isinstance(stream, av.AudioStream) and not is_named(stream.codec_context.layout):
             why += " of an unnamed channel layout"
-        encoder = _sound_encoder(stream, container, survey)
+        encoder = _audio_encoder(stream, container, survey)
         logger.warning("converting sound track #%d to %s: %s", stream.index, encoder, why)
 
 
-def _sound_encoder(
+def _audio_encoder(
     stream: av.AudioStream | SubtitleStream, container: Container, survey: Survey
 ) -> str:
-    """What sound is converted with: its own codec, if it is only cut and nothing is lost by it."""
+    """What audio is converted with: its own codec, if it is only cut and nothing is lost by it."""
     name = stream.codec.canonical_name
     if stream.index in survey.cut and name.startswith(_LOSSLESS) and _may_hold(container, stream):
         return name
@@ -213,69 +210,6 @@ class CopiedTrack:
         return texts is None or texts.keeps(text_in(packet, self._codec))
 
 
-class ConvertedTrack:
-    """Sound that is decoded and encoded again."""
-
-    def __init__(
-        self,
-        output: av.container.OutputContainer,
-        stream: av.AudioStream,
-        sound: SoundFormat,
-        *,
-        start_s: Fraction,
-    ) -> None:
-        self._stream = stream
-        self._start_s = start_s
-        self._end_s = _end(stream)
-        self._next_s = Fraction(0)
-        self._sound = sound
-        self._time_base = stream.time_base or Fraction(1, sound.rate)
-        added = output.add_stream(sound.encoder, rate=sound.rate)
-        assert isinstance(added, av.AudioStream)
-        self._output = added
-        sound.apply(added.codec_context)
-        self._output.time_base = Fraction(1, sound.rate)
-        _describe(stream, self._output)
-
-    def silence(self) -> Iterator[Packet]:
-        """Packets of a moment in which nothing is heard."""
-        yield from self._output.encode(self._sound.silence())
-        yield from self._output.encode(None)
-
-    def packets(self, packet: Packet) -> Iterator[Packet]:
-        """The packets that the encoder has ready."""
-        yield from self._encoded(packet)
-
-    def rest(self) -> Iterator[Packet]:
-        """What decoder and encoder still hold."""
-        yield from self._encoded(None)
-        yield from self._output.encode(None)
-
-    def _encoded(self, packet: Packet | None) -> Iterator[Packet]:
-        decoder = self._stream.codec_context
-        if not decoder.is_open:
-            # Old formats name no layout, and nothing can be converted from none.
-            decoder.layout = self._sound.source_layout
-        try:
-            frames = decoder.decode(packet)
-        except av.error.FFmpegError as error:
-            raise InputError(
-                f"the sound is damaged ({reason(error)}): repair it, or drop it"
-            ) from error
-        for decoded in frames:
-            frame = _until(decoded, self._end_s)
-            if frame is None:
-                continue
-            # The last of what a decoder held may come without its time.
-            time_base = self._time_base = frame.time_base or self._time_base
-            if frame.pts is None:
-                frame.pts, frame.time_base = round(self._next_s / time_base), time_base
-            else:
-                frame.pts -= round(self._start_s / time_base)
-            self._next_s = frame.pts * time_base + Fraction(frame.samples, frame.rate)
-            yield from self._output.encode(frame)
-
-
 def _has_mute_run_in(stream: av.stream.Stream, container: Container) -> bool:
     """Whether packets before zero must stay behind.
 
@@ -284,32 +218,6 @@ def _has_mute_run_in(stream: av.stream.Stream, container: Container) -> bool:
     """
     edited = "mp4" in stream.container.format.name
     return edited and not container.edit_lists and stream.name == "aac"
-
-
-def _end(stream: av.AudioStream) -> Fraction | None:
-    """When an edit list ends a track, in seconds, though its last packet may hold more."""
-    if "mp4" not in stream.container.format.name or not stream.duration or not stream.time_base:
-        return None
-    return ((stream.start_time or 0) + stream.duration) * stream.time_base
-
-
-def _until(frame: av.AudioFrame, end_s: Fraction | None) -> av.AudioFrame | None:
-    """A frame without what lies behind the end; None if nothing is left."""
-    if end_s is None or frame.pts is None or frame.time_base is None:
-        return frame
-    room = round((end_s - frame.pts * frame.time_base) * frame.sample_rate)
-    if room >= frame.samples:
-        return frame
-    if room <= 0:
-        return None
-    samples = frame.to_ndarray()
-    width = 1 if frame.format.is_planar else frame.layout.nb_channels
-    shorter = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(samples[:, : room * width]), frame.format.name, frame.layout.name
-    )
-    shorter.sample_rate, shorter.pts = frame.sample_rate, frame.pts
-    shorter.time_base = frame.time_base
-    return shorter
 
 
 def is_language(name: str | None) -> TypeGuard[str]:
