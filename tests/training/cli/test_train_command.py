@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on(labelled_folder: Path, tmp_path: Path) -> None:
     """SIGTERM ends after the step at hand with a checkpoint, and the shell's exit code."""
     out = tmp_path / "run"
     arguments = ["train", labelled_folder, "--out", out, "--steps", 5000, *SMALL]
-    code = "from faceblur_training.cli.train.train import main; main()"
+    code = "from faceblur_training.cli.train import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stderr=subprocess.PIPE,
