@@ -201,7 +201,7 @@ def test_a_shipped_mask_that_leaks_is_noticed() -> None:
     assert verdict.conclusive
     assert not verdict.passed
     from_clear, from_masked = verdict.failures
-    assert "from clear pictures" in from_clear
+    assert "from clear images" in from_clear
     assert "from masked pictures" in from_masked
 
 

@@ -1,4 +1,4 @@
-"""The pictures and videos in a folder, and what is there beside them."""
+"""The images and videos in a folder, and what is there beside them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Search:
     """What was found.
 
     Attributes:
-        media: Pictures and videos, and which of the two each is.
-        unchecked: Pictures and videos that nothing here reads, and folders that were not looked
+        media: Images and videos, and which of the two each is.
+        unchecked: Images and videos that nothing here reads, and folders that were not looked
             into.
         others: How many other files there are.
     """
@@ -36,7 +36,7 @@ def search(root: Path) -> Search:
 
 
 def classified(paths: list[Path]) -> Search:
-    """Tell files apart. Hidden ones are no media: systems and programs keep notes in them."""
+    """Tell files apart. Hidden ones are not media: systems and programs keep notes in them."""
     media: dict[Path, Kind] = {}
     unchecked, others = [], 0
     for path in paths:
@@ -51,7 +51,7 @@ def classified(paths: list[Path]) -> Search:
 
 
 def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, bool]]:
-    """Everything that is no folder, and True; folders that cannot be looked into, and False."""
+    """Everything that is not a folder, and True; folders that cannot be looked into, and False."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:

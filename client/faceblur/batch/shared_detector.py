@@ -94,7 +94,7 @@ class SharedDetector:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing: whoever opened the detector closes it."""
+        """Nothing: its opener closes the detector."""
 
     def _give_room(self) -> None:
         with self._changed:

@@ -48,7 +48,7 @@ class FaceblurGroup(click.Group):
             click.echo(f"{ctx.info_name}: interrupted", err=True)
             sys.exit(128 + signal.SIGINT)
         except BrokenPipeError:
-            # Whoever read our output has gone; there is nobody left to tell.
+            # The reader of our output has gone; nobody is left to tell.
             sys.stderr.close()
             sys.exit(1)
         except (OSError, MemoryError, RuntimeError) as error:

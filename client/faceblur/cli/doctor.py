@@ -93,10 +93,10 @@ def probe(server: str | None = None, tls: TLS | None = None) -> None:
 
 
 def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[Check]:
-    """Look at everything that blurring needs, one finding after the other.
+    """Check everything that blurring needs, one check after the other.
 
     The last one says whether `faceblur blur` works now, after having found the face of the check
-    picture the way `blur` would.
+    image the way `blur` would.
     """
     yield Check("Python", None, f"{platform.python_version()} on {platform.platform()}")
     yield Check("packages", None, ", ".join(_versions()))

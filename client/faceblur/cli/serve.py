@@ -26,7 +26,7 @@ GRACE_S = 5.0
 """What requests under way get when the server is told to stop."""
 
 SWEEP_S: Final = 2.0
-"""Seconds for which pictures of a client that was killed may stay in the server's memory."""
+"""Seconds for which images of a client that was killed may stay in the server's memory."""
 
 _POLL_S: Final = 0.2
 
@@ -127,8 +127,8 @@ serving_options = bundle(
 def serve(*, options: ServerOptions, quiet: bool) -> None:
     """Run a Triton server until Ctrl-C.
 
-    A known picture is sent through it every few seconds; when its face does not come back, the
-    server is started anew.
+    The check picture is sent through it every few seconds; when its face does not come back, the
+    server is restarted.
     """
     tls = _canary_tls(options)
     with TritonServer(options) as server:

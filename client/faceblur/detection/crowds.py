@@ -1,4 +1,4 @@
-"""Look in parts at a picture with more faces than one answer of the detector holds."""
+"""Detect in parts an image with more faces than one answer of the detector holds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _THREADS: Final = 2
 class CrowdDetector:
     """A detector that finds any number of faces; see `faceblur.detection.detector.Detector`.
 
-    Where a canvas has more of them than one answer holds, it is looked at as a whole at a smaller
-    size, and in overlapping parts at its own. One part without an answer is no answer.
+    Where a model input has more of them than one answer holds, the detector runs on the whole at a
+    smaller size, and on overlapping parts at full size. If one part goes unanswered, so does the
+    whole.
 
     Args:
         detector: What finds the faces. Closed with this object.
@@ -59,7 +60,7 @@ class CrowdDetector:
         ]
 
     def close(self) -> None:
-        """Close the detector; what is being looked at in parts fails."""
+        """Close the detector; images in progress fail."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._detector.close()
 
@@ -94,7 +95,7 @@ class CrowdDetector:
                     answer.set_result(again())
                 except ServerError as failure:
                     answer.set_exception(failure)
-                except Exception as failure:  # noqa: BLE001  whatever it is, nobody looked
+                except Exception as failure:  # noqa: BLE001  whatever it is, nothing was checked
                     answer.set_exception(ServerError(f"the detector failed: {failure}"))
 
         try:

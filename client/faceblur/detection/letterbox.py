@@ -1,10 +1,10 @@
-"""Fit a picture into one of a few canonical network shapes, and map boxes back.
+"""Fit an image into one of a few canonical network shapes, and map boxes back.
 
 Triton batches only requests of equal shape, so cameras and files of every size are snapped to
 16:9, 4:3 or square, upright or lying; a 16:9 frame at size 640 goes in as 384 × 640, not 640 × 640.
 
 The geometry is that of `model_repository/jpeg_letterbox/1/letterboxing.py`, which Triton uses for
-pictures that come to it as JPEG; there is no second one.
+images that come to it as JPEG; there is no second one.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def rounded_size(size: int, *, stride: int) -> int:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How one picture size goes into one network shape.
+    """How one image size goes into one network shape.
 
     Attributes:
-        source: Width and height of the picture, pixels.
+        source: Width and height of the image, pixels.
         shape: Height and width of the canvas, pixels.
-        resized: Width and height of the picture on the canvas.
+        resized: Width and height of the image on the canvas.
         left: Grey columns before it.
         top: Grey rows before it.
     """
@@ -68,10 +68,10 @@ class Letterbox:
     def plan(
         cls, width: int, height: int, *, size: int = DEFAULT_SIZE, stride: int = 32
     ) -> Letterbox:
-        """Choose the smallest canonical shape that holds the picture at this size.
+        """Choose the smallest canonical shape that holds the image at this size.
 
         Raises:
-            InputError: The picture has no pixels, or the size is smaller than the stride.
+            InputError: The image has no pixels, or the size is smaller than the stride.
         """
         if width < 1 or height < 1:
             raise InputError(f"a picture of {width} × {height} pixels has nothing to look at")
@@ -81,14 +81,14 @@ class Letterbox:
         return cls((width, height), *placement)
 
     def resize(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Bring a picture of the source size to the resized size; any dtype and channels."""
+        """Bring an image of the source size to the resized size; any dtype and channels."""
         averages = letterboxing.averages(self.source[0], self.resized[0])
         how = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
         resized: npt.NDArray[Any] = cv2.resize(picture, self.resized, interpolation=how)
         return resized
 
     def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize and pad a picture.
+        """Resize and pad an image.
 
         Args:
             picture: (H, W, 3) uint8 of the source size, or already of the resized size.
@@ -101,6 +101,6 @@ class Letterbox:
         return canvas
 
     def to_source(self, detections: Detections) -> Detections:
-        """Move detections from the canvas to the picture."""
+        """Move detections from the canvas to the image."""
         mapping = letterboxing.mapping(self.source, self.resized, self.left, self.top)
         return Detections.from_rows(postprocess.to_picture(detections.rows(), mapping))

@@ -49,7 +49,7 @@ class SessionOptions:
             the bundled model.
         tls: Encryption of the connection to `server`.
         deadline_s: Seconds that one frame may take.
-        transport: How pictures travel to a server.
+        transport: How images travel to a server.
         in_process: Use no server at all. It starts sooner and takes less CPU time, but shares
             its memory with whatever decodes the file.
     """
@@ -143,7 +143,7 @@ def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> Detect
     onnx, model = models.find(options.model or BUNDLED_MODEL)
     if options.in_process:
         return _in_process(options, onnx, model)
-    # Pictures come by shared memory; a process for JPEG would only cost memory.
+    # Images come by shared memory; a process for JPEG would only cost memory.
     jpeg = options.transport == "jpeg"
     max_side = max(MAX_SIDE, rounded_size(size, stride=model.stride))
     server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False, max_side=max_side)

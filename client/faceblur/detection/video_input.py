@@ -1,4 +1,4 @@
-"""Small pictures of video frames, as the detector wants them."""
+"""Small images of video frames, as the detector wants them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MATRICES: Final = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
 
 _PQ: Final = 16
 _SDR_WHITE_NITS: Final = 203.0
-"""Diffuse white of an HDR picture; ITU-R BT.2408."""
+"""Diffuse white of an HDR image; ITU-R BT.2408."""
 
 
 def plan_model_input(source: VideoProperties, *, size: int, stride: int) -> Letterbox:
@@ -87,7 +87,7 @@ class ModelInputMaker:
 def _pq_to_sdr() -> npt.NDArray[np.uint8]:
     """Turn PQ values into what a common display would be sent (SMPTE ST 2084, inverse EOTF).
 
-    Detectors have seen ordinary pictures; one in PQ looks pale and dark to them.
+    Detectors have seen ordinary images; one in PQ looks pale and dark to them.
     """
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32

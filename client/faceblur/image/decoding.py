@@ -1,4 +1,4 @@
-"""How pictures are read: with Pillow, and with OpenCV what Pillow cannot hold."""
+"""How images are read: with Pillow, and with OpenCV what Pillow cannot hold."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _pixel_limit_lock = Lock()
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be a picture.
+    """Refuse what cannot be an image.
 
     Raises:
         InputError: There is no such file, or it is a folder, or it is empty.
@@ -78,10 +78,10 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image | None]:
-    """Open a picture with Pillow; None when Pillow does not know its format.
+    """Open an image with Pillow; None when Pillow does not know its format.
 
     Raises:
-        InputError: The picture is too large, or needs a reader that is not installed.
+        InputError: The image is too large, or needs a reader that is not installed.
     """
     if path.suffix.lower() in RAW_SUFFIXES:
         raise InputError(_RAW)
@@ -103,7 +103,7 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
 
 
 def page_indices(image: Image.Image) -> list[int]:
-    """Which of the pictures in a file are its frames or pages, in order."""
+    """Which of the images in a file are its frames or pages, in order."""
     if image.format not in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
         return [image.tell()]
     indices = list(range(getattr(image, "n_frames", 1)))
@@ -133,7 +133,7 @@ def decode_page(image: Image.Image, path: Path, index: int) -> Array:
 
 
 def decode_by_opencv(path: Path) -> Array:
-    """Decode a picture that Pillow does not know, such as Radiance HDR.
+    """Decode an image that Pillow does not know, such as Radiance HDR.
 
     Raises:
         InputError: OpenCV does not know it either.
@@ -200,7 +200,7 @@ def _is_deep(image: Image.Image, path: Path) -> bool:
 
 
 def _is_raw(image: Image.Image, path: Path) -> bool:
-    """Whether a file holds what a sensor saw, beside the small picture that can be read."""
+    """Whether a file holds what a sensor saw, beside the small image that can be read."""
     if image.format != "TIFF":
         return False
     tags = image.tag_v2  # type: ignore[attr-defined]

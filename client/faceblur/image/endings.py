@@ -1,4 +1,4 @@
-"""Picture files whose last bytes are missing, though nothing of the picture is."""
+"""Image files whose last bytes are missing, though nothing of the image is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TAIL_BYTES: Final = 64
 def completed(path: Path) -> bytes | None:
     """A file with the end that it lacks, as viewers show it.
 
-    Only what says that the picture is over may be missing: where pixels are missing, the file is
+    Only what says that the image is over may be missing: where pixels are missing, the file is
     left to its decoder, which refuses it.
 
     Returns:
@@ -64,7 +64,7 @@ def _completer(head: bytes, tail: bytes, size: int) -> Callable[[bytes], bytes |
 
 def _jpeg(data: bytes) -> bytes | None:
     if data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN):
-        return None  # Something else follows the picture.
+        return None  # Something else follows the image.
     data = data.removesuffix(b"\xff")
     whole = data + _JPEG_END
     # Bits that decoders make up for missing ones would show.
@@ -103,7 +103,7 @@ def _png(data: bytes) -> bytes | None:
 
 
 def _webp(data: bytes) -> bytes | None:
-    """What follows the picture describes it, and is dropped where it is cut off."""
+    """What follows the image describes it, and is dropped where it is cut off."""
     position, names = 12, []
     while position + 8 <= len(data):
         size = struct.unpack_from("<I", data, position + 4)[0]

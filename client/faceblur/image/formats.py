@@ -1,4 +1,4 @@
-"""Which picture formats are read and written, and what each can hold."""
+"""Which image formats are read and written, and what each can hold."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def opened_formats() -> tuple[str, ...]:
 
 @cache
 def readable_suffixes() -> frozenset[str]:
-    """Suffixes, in lower case, of files that are taken for pictures.
+    """Suffixes, in lower case, of files that are taken for images.
 
     HEIC is among them where its reader is missing too: such a file is reported, not skipped.
     """

@@ -1,4 +1,4 @@
-"""What a picture file carries beside its pixels, reduced to what may be passed on."""
+"""What an image file carries beside its pixels, reduced to what may be passed on."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ _DESCRIPTIVE = frozenset(
         *range(0x9C9B, 0x9CA0),  # XPTitle … XPSubject
     }
 )
-"""Tags of the main directory that describe the picture; the others describe the file."""
+"""Tags of the main directory that describe the image; the others describe the file."""
 
 _NOT_KEPT = frozenset(
     {
         0x927C,  # MakerNote: holds previews
-        0xA002,  # PixelXDimension, of the picture before it was turned
+        0xA002,  # PixelXDimension, of the image before it was turned
         0xA003,  # PixelYDimension
         0xA005,  # Interoperability directory
     }
 )
 
 MAX_VALUE_BYTES = 4096
-"""A longer value may be a picture in itself."""
+"""A longer value may be an image in itself."""
 
 _XMP_WITH_PICTURES = re.compile(rb"thumbnail|GImage|GDepth|GCamera|GContainer|hdrgm", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))\d')

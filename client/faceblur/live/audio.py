@@ -80,7 +80,7 @@ class AudioFormat:
         """A stream of this format, as a template and for its decoder.
 
         Raises:
-            av.error.FFmpegError: The header makes no sense.
+            av.error.FFmpegError: The header is invalid.
         """
         with av.open(io.BytesIO(self.header), format=_CARRIER) as container:
             yield container.streams.audio[0]
@@ -162,7 +162,7 @@ def get(entries: Iterable[Sequence[float]], memory: Bytes) -> list[AudioPacket]:
     """Copy packets out of memory.
 
     Raises:
-        ValueError: The entries make no sense.
+        ValueError: The entries are invalid.
     """
     packets, start = [], 0
     for size, time_s, duration_s in entries:

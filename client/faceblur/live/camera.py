@@ -253,7 +253,7 @@ class Camera:
                 sink.poll(time.monotonic())
             self._show(time.monotonic())
         if self._source is not None and self._source.ended and self._scheduler.is_empty:
-            # Else something followed that nobody looked at, and masks may reach back from there.
+            # Else something followed that was not checked, and masks may reach back from there.
             self._hand_over(self._presenter.finish(), time.monotonic())
         if self._source is not None:
             self._source.close()

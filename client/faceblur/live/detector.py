@@ -25,7 +25,7 @@ RETRY_S: Final = 2.0
 """Pause between two attempts to reach a server, on average."""
 
 LOST_AFTER_S: Final = 2.0
-"""A connection whose canary is dead for so long is opened anew."""
+"""A connection whose canary is dead for so long is reopened."""
 
 CLOSE_TIMEOUT_S: Final = 10.0
 
@@ -38,7 +38,7 @@ class ReconnectingDetector:
 
     It opens its session in the background and tries for ever, so cameras can start before their
     server does. Until then every frame fails with a `ServerUnavailableError`; after that the
-    session's canary guards it, and a frame that fails makes the canary look at once.
+    session's canary guards it, and a frame that fails makes the canary check at once.
     A context manager.
 
     Args:
@@ -154,7 +154,7 @@ class ReconnectingDetector:
     def _is_lost(self, session: DetectionSession) -> bool:
         """Whether a session does not come back by itself.
 
-        An embedded server is started anew by its canary. A connection can be beyond repair,
+        An embedded server is restarted by its canary. A connection can be beyond repair,
         though: a reply that cannot be parsed ends the thread that reads all others.
         """
         now_s = time.monotonic()

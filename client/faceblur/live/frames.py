@@ -62,7 +62,7 @@ class RawFrame:
         self._holders = 1
 
     def take(self) -> Bytes:
-        """Its samples, once; whoever takes them masks them."""
+        """Its samples, once; the taker masks them."""
         samples = self._samples
         if samples is None:
             raise RuntimeError("this frame was used already")
@@ -139,7 +139,7 @@ def mask(frame: RawFrame, choice: Choice, masker: Masker) -> SafeFrame:
         masker: What covers them.
 
     Raises:
-        InputError: The detections make no sense.
+        InputError: The detections are invalid.
     """
     samples = frame.take()
     if len(choice.faces) or choice.areas:

@@ -30,7 +30,7 @@ class CameraOptions:
         sinks: Where masked frames go; at least one.
         policy: What counts as a face and how it is covered. Its cover is for files: `cover` counts
             here; neither are tiles used.
-        fps: Frames per second that are looked at, at most; all when None.
+        fps: Frames per second that are processed, at most; all when None.
         detect_every: The detector is asked about every so many frames; faces are followed
             between them.
         lookahead: Frames by which the output lags behind, so that faces are masked also in the
@@ -63,7 +63,7 @@ class CameraOptions:
         """Check the ranges.
 
         Raises:
-            InputError: A setting makes no sense.
+            InputError: A setting is invalid.
         """
         if not self.name or not self.name.isprintable():
             raise InputError("a camera needs a name of printable characters")

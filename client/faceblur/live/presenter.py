@@ -162,7 +162,7 @@ class Presenter:
         return placeholder(self._format, text, time_s=time_s)
 
     def _watch_looks(self) -> None:
-        """Say once that looks are too far apart: only a running camera shows how fast it is."""
+        """Say once that detections are too far apart: only a running camera shows its speed."""
         last_s, self._looked_s = self._looked_s, self._clock_s
         if last_s is None or self._far_apart == _FAR_LOOKS:
             return

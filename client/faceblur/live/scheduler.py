@@ -14,7 +14,7 @@ from faceblur.live.frames import RawFrame
 from faceblur.live.submission import InFlight, Submitter
 
 IN_FLIGHT: Final = 2
-"""Frames of one camera that are with the detector at once: one travels while one is looked at."""
+"""Frames of one camera in flight: one travels while the detector runs on another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class CheckedFrame:
     """What became of a frame.
 
     Attributes:
-        frame: The frame, to be released by whoever gets this.
+        frame: The frame, to be released by the receiver.
         faces: In its pixels, with scores from the asked one on; None if the detector was not
             asked, as faces are followed over this frame.
         error: Why it could not be checked; it must not be shown then. None if it was.

@@ -68,7 +68,7 @@ class SinkStats:
         state: What it is doing.
         frames: Frames that it has written.
         dropped: Frames that it did not take in time, or that came while it was away.
-        restarts: How often it was started anew.
+        restarts: How often it was restarted.
         delay: From a frame's arrival at the source to the end of its writing.
         last_error: Why it failed last, without credentials; empty if it never did.
     """
@@ -105,7 +105,7 @@ class CameraStats:
             frame) that were handed to the sinks instead.
         frames_out: All that was handed to the sinks: checked ones and placeholders.
         faces: Masks drawn, over all frames.
-        reconnects: How often the source was opened anew.
+        reconnects: How often the source was reopened.
         delay: Glass to glass: from a frame's arrival at the source to its hand-over, masked, to
             the sinks. Placeholders do not count.
         sinks: Likewise for each sink.

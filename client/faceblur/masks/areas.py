@@ -1,4 +1,4 @@
-"""Areas that are masked whatever is in them: polygons, on the planes of a picture."""
+"""Areas that are masked whatever is in them: polygons, on the planes of an image."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ ALIGNMENT: Final = 4
 """The coarsest step of any plane, in pixels."""
 
 _CELLS: Final = 6
-"""Of what is drawn there, across and down; none of it is made of the picture."""
+"""Of what is drawn there, across and down; none of it is made of the image."""
 
 _Key = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Area(Region):
-    """What a polygon covers of pictures of one size.
+    """What a polygon covers of images of one size.
 
-    Regions start and end at multiples of `ALIGNMENT`, or where the picture ends. The samples of
+    Regions start and end at multiples of `ALIGNMENT`, or where the image ends. The samples of
     each kind of plane are found once.
 
     Attributes:
-        polygon: In pixels of the picture.
+        polygon: In pixels of the image.
     """
 
     polygon: Polygon
@@ -36,7 +36,7 @@ class Area(Region):
 
     @classmethod
     def within(cls, polygon: Polygon, width: int, height: int) -> Area | None:
-        """Lay a polygon over pictures of a size; None if it lies outside them."""
+        """Lay a polygon over images of a size; None if it lies outside them."""
         picture = np.array([width, height])
         low = np.clip(np.floor(polygon.min(axis=0) / ALIGNMENT) * ALIGNMENT, 0, picture)
         high = np.clip(np.ceil(polygon.max(axis=0) / ALIGNMENT) * ALIGNMENT, 0, picture)

@@ -1,16 +1,16 @@
 """Cover faces, so that what was there cannot be computed back.
 
-Why the masks cannot be undone: `veil`, `solid` and `image` read no pixel of the picture. `veil`
+Why the masks cannot be undone: `veil`, `solid` and `image` read no pixel of the image. `veil`
 draws what a strongly blurred face looks like, the same for everybody.
 
 `blur` and `pixelate` reduce the region to a grid of at most `MAX_CELLS` × `MAX_CELLS` averages and
 draw from those alone, smoothed into each other or as blocks. The grid spans the expanded box, so
 with the default expansion a face is about four cells wide, whatever its size in pixels. Nobody is
-recognised behind them from clear pictures. They are weaker all the same: two faces with the same
-averages give the same mask, but few faces have the same, so whoever has another copy of the picture
-and masks it in the same way finds the match (`faceblur attack` measures that). And what a still
-picture hides can come back in part from many: a box that moves over a face by fractions of a cell
-averages it differently in each frame, and the frames together tell more than one of them.
+recognised behind them from clear images. They are weaker all the same: two faces with the same
+averages give the same mask, but few faces have the same, so anybody who has another copy of the
+image and masks it in the same way finds the match (`faceblur attack` measures that). And what a
+still image hides can come back in part from many: a box that moves over a face by fractions of a
+cell averages it differently in each frame, and the frames together tell more than one of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ would be: a detector that takes the mask for a face would report it as not maske
 
 
 class Masker:
-    """Covers faces on surfaces in one style. Holds no picture; safe to share between threads."""
+    """Covers faces on surfaces in one style. Holds no image; safe to share between threads."""
 
     def __init__(self, style: MaskStyle | None = None) -> None:
         """Prepare a style.
@@ -54,14 +54,14 @@ class Masker:
     def apply(self, surface: Surface, detections: Detections, areas: Sequence[Area] = ()) -> None:
         """Cover all detections and areas on a surface, in place.
 
-        A face at the border is covered as far as it is in the picture, with cells as large as
+        A face at the border is covered as far as it is in the image, with cells as large as
         if all of it were. On planes that are subsampled the mask is rounded outwards. No pixel
         of an area is read, in any mode: where faces are blurred or pixelated, areas are veiled.
 
         Args:
             surface: What to draw on.
             detections: Faces in pixels of the surface.
-            areas: What is covered wholly, laid over pictures of the surface's size.
+            areas: What is covered wholly, laid over images of the surface's size.
 
         Raises:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
@@ -85,7 +85,7 @@ class Masker:
             cover = face.cover(surface.planes[0])
             rows, columns = slice(face.y0, face.y1), slice(face.x0, face.x1)
             surface.make_opaque(rows, columns, None if cover is None else cover > 0)
-        # Areas come last: nothing that is made of the picture may lie over them.
+        # Areas come last: nothing that is made of the image may lie over them.
         self._draw(surface, areas, reads=False)
         for area in areas:
             rows, columns = slice(area.y0, area.y1), slice(area.x0, area.x1)
@@ -133,7 +133,7 @@ class Masker:
 
 @cache
 def _nobody() -> BgrImage:
-    """A blurred face like everybody's and nobody's, uint8 BGR, whole samples to each cell."""
+    """A generic blurred face, uint8 BGR, whole samples to each cell."""
     light = np.outer(_NOBODY_DOWN, _NOBODY_ACROSS)
     cells = np.multiply.outer(light, np.array(_NOBODY_TONE))
     picture: BgrImage = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Polygons: what of a picture they touch, and what lies in them.
+"""Polygons: what of an image they touch, and what lies in them.
 
 Both answers err on the safe side. A polygon whose edges cross each other touches what lies on the
 inner side of any of its loops, but holds only what an odd number of them go round.
@@ -18,7 +18,7 @@ BoolArray = npt.NDArray[np.bool_]
 _Float64 = npt.NDArray[np.float64]
 
 _ROWS = 512
-"""Rows that are worked on at a time: a picture may have a hundred million pixels."""
+"""Rows that are worked on at a time: an image may have a hundred million pixels."""
 
 
 def touched(
@@ -34,7 +34,7 @@ def touched(
     middle lies in the polygon.
 
     Args:
-        polygon: In pixels of the picture.
+        polygon: In pixels of the image.
         start: x and y of the upper left corner of the first sample, in pixels.
         shape: Rows and columns of samples.
         step: Pixels across and down to a sample.

@@ -17,7 +17,7 @@ from faceblur.masks.style import MaskShape
 from faceblur.masks.surface import Surface
 
 MIN_CELL_PX = 3
-"""Pixels of the picture to a cell, at least: a cell of one pixel would be that pixel."""
+"""Pixels of the image to a cell, at least: a cell of one pixel would be that pixel."""
 
 FLAT_BELOW_PX = 6
 """A box smaller than this on both sides is covered in one colour."""
@@ -28,10 +28,10 @@ _ROUNDED_UP = np.float32(1 + 1e-6)
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the picture that is drawn on, in its pixels.
+    """A part of the image that is drawn on, in its pixels.
 
     Attributes:
-        x0: First column that is drawn on; like the next three, within the picture.
+        x0: First column that is drawn on; like the next three, within the image.
         y0: First row.
         x1: Column behind the last one.
         y1: Row behind the last one.
@@ -122,7 +122,7 @@ class FaceRegion(Region):
 
 
 def steps(surface: Surface) -> tuple[int, int]:
-    """Columns and rows of the picture to a sample of the coarsest plane."""
+    """Columns and rows of the image to a sample of the coarsest plane."""
     return (
         max(plane.step_x for plane in surface.planes),
         max(plane.step_y for plane in surface.planes),
@@ -142,7 +142,7 @@ def plan_regions(
 
     Regions start and end at multiples of the coarsest plane's steps, rounded outwards. Cells are
     square and sized by the longer side of the whole shape, whether or not it lies within the
-    picture.
+    image.
 
     Args:
         surface: What is drawn on.

@@ -50,18 +50,18 @@ class Selection:
     """Applies a policy to frames of one size. Safe to share between threads.
 
     Where settings contradict each other, the one that masks more counts. A face is spared by a
-    zone only if the whole box around its mask, as far as it is in the picture, lies in this one
+    zone only if the whole box around its mask, as far as it is in the image, lies in this one
     zone. What a policy says of times counts where the time of a frame is known: a frame is hidden
     if it is shown at any time of the span, spared only if it is shown at no other time.
     """
 
     def __init__(self, policy: Policy, width: int, height: int) -> None:
-        """Lay the policy's zones over pictures of a size.
+        """Lay the policy's zones over images of a size.
 
         Args:
             policy: What is masked.
-            width: Of the upright pictures, pixels.
-            height: Of the upright pictures, pixels.
+            width: Of the upright images, pixels.
+            height: Of the upright images, pixels.
         """
         self._policy = policy
         self._picture = np.array([width, height, width, height], np.float64)
@@ -88,7 +88,7 @@ class Selection:
         Args:
             faces: What was found, or drawn by hand, in pixels of the frame.
             shown: When the frame is shown, from the start of the video; None if it has no time,
-                as a still picture or a live one.
+                as a still image or a live one.
         """
         areas = [entry.area for entry in self._areas if _meets(entry.time, shown)]
         if not len(faces):
@@ -109,7 +109,7 @@ class Selection:
             seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._picture)
             for entry in spared:
                 alone |= holds(entry.polygon, seen)
-        # A box that makes no sense is left to the masker, which refuses the frame.
+        # An invalid box is left to the masker, which refuses the frame.
         return np.asarray(alone & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Where a face is when nobody looked: straight motion, in boxes that grow with the doubt.
+"""Where a face is between detections: straight motion, in boxes that grow with the doubt.
 
 Faces are rows as in `Detections.rows`; times are in seconds, lengths in pixels.
 """
@@ -25,10 +25,10 @@ _UNEVEN: Final = 0.12
 _MAX_GROWTH: Final = 0.75
 _MAX_SHIFT: Final = 1.5
 """Distance that a face is expected to go unseen, in its own sizes."""
-_UNLOOKED_SHIFT: Final = 6.0
-"""The same where it went unseen because nobody looked."""
+_UNDETECTED_SHIFT: Final = 6.0
+"""The same between detections."""
 _UNKNOWN_PACE: Final = 3.0
-"""Speed that is allowed for where nobody looked and it was seen only once, faces per second."""
+"""Speed allowed for between detections when it was seen only once, faces per second."""
 _TREMBLE_S: Final = 1 / 30
 """Two detections that are so close in time differ as much by trembling as by motion."""
 
@@ -91,8 +91,8 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
     return _extended(row, move(row, pace, elapsed_s), elapsed_s, extra=0.0)
 
 
-def extend_unlooked(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
-    """The same at a time when nobody looked: it may have gone far, and at an unknown pace.
+def extend_undetected(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
+    """The same between detections: it may have gone far, and at an unknown pace.
 
     Args:
         row: (15,), as it was seen.
@@ -102,7 +102,7 @@ def extend_unlooked(row: FloatArray, pace: FloatArray | None, elapsed_s: float) 
     if pace is None:
         extra = min(_MAX_GROWTH, _UNKNOWN_PACE * abs(elapsed_s))
         return _extended(row, row, elapsed_s, extra=extra)
-    moved = move(row, pace, elapsed_s, most=_UNLOOKED_SHIFT)
+    moved = move(row, pace, elapsed_s, most=_UNDETECTED_SHIFT)
     return _extended(row, moved, elapsed_s, extra=0.0)
 
 

@@ -11,7 +11,7 @@ BUFFER_BYTES: Final = 512 * 1024 * 1024
 """Memory that the frames held back may take."""
 
 MAX_LOOK_S: Final = 0.5
-"""Looks that are further apart do not promise that whoever walks past is masked between them: at
+"""Detections further apart do not ensure that people walking past are masked in between: at
 2 m/s somebody goes six widths of their face in that time, as far as two sightings are joined."""
 
 _TRACK_SHARE: Final = 0.5
@@ -45,7 +45,7 @@ class TrackingOptions:
         """Check the ranges.
 
         Raises:
-            InputError: A setting makes no sense.
+            InputError: A setting is invalid.
         """
         for name in ("lead_s", "hold_s", "gap_s", "trust_s"):
             value = getattr(self, name)
@@ -77,7 +77,7 @@ class TrackingOptions:
 
 
 def too_far_apart(look_s: float) -> str:
-    """What to say of looks that are so far apart."""
+    """What to say of detections so far apart."""
     return (
         f"faces are looked for every {look_s:.2g} s only, and whoever walks past may show between; "
         f"use a lower detect_every or a higher fps, at most {MAX_LOOK_S:g} s apart"

@@ -1,7 +1,7 @@
 """Notice camera cuts, on thumbnails.
 
 A cut that is missed leaves a mask where nobody is; one that is made up ends tracks too early and
-may show a face. So only a picture that has little in common with the one before counts.
+may show a face. So only a frame that has little in common with the one before counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FLAT: Final = 0.01
 
 
 def thumbnail(luma: Array, *, white: float = 255.0) -> FloatArray:
-    """A tiny picture for comparison.
+    """A tiny copy of the frame for comparison.
 
     Args:
         luma: (H, W), brightness in any dtype.
@@ -49,16 +49,16 @@ def thumbnail(luma: Array, *, white: float = 255.0) -> FloatArray:
 class CutDetector:
     """Compares each thumbnail with the one before.
 
-    Correlation tells another picture from the same one in another light: neither a flash nor a
-    fade is a cut. Where the pictures differ, one is shifted over the other to where they fit
-    best: a camera that is swept round is no cut either.
+    Correlation tells another frame from the same one in another light: neither a flash nor a
+    fade is a cut. Where the frames differ, one is shifted over the other to where they fit
+    best: a camera that is swept round is not a cut either.
     """
 
     def __init__(self) -> None:
         self._last: FloatArray | None = None
 
     def is_cut(self, small: FloatArray) -> bool:
-        """Whether a scene begins with this picture."""
+        """Whether a scene begins with this frame."""
         last, self._last = self._last, small
         if last is None:
             return False
@@ -69,7 +69,7 @@ class CutDetector:
         a, b = last - last.mean(), small - small.mean()
         spread_a, spread_b = float(a.std()), float(b.std())
         if min(spread_a, spread_b) < _FLAT:
-            # From or to a blank picture.
+            # From or to a blank frame.
             return max(spread_a, spread_b) >= 2 * _FLAT
         alike = _MIN_CORRELATION * spread_a * spread_b
         return float((a * b).mean()) < alike and _best_covariance(a, b) < alike
@@ -80,6 +80,6 @@ class CutDetector:
 
 
 def _best_covariance(a: FloatArray, b: FloatArray) -> float:
-    """The largest over all shifts of one picture, wrapped round; by the convolution theorem."""
+    """The largest over all shifts of one frame, wrapped round; by the convolution theorem."""
     product = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))
     return float(np.fft.irfft2(product, s=a.shape).max()) / a.size

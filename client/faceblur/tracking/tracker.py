@@ -20,7 +20,7 @@ _PATIENCE_S: Final = 0.2
 _PATIENCE_PER_EVIDENCE_S: Final = 0.5
 """A track waits the longer for its next detection the more it has had: noise must not add up."""
 _SURE: Final = 1.0
-"""Evidence, as in `Track`, for a face that is looked for far away."""
+"""Evidence, as in `Track`, for a face that is searched for far away."""
 _FOLLOWED: Final = 3
 """Sightings after which a pace is known that the next one can be told by."""
 
@@ -86,8 +86,8 @@ class Tracker:
         self._gap_s = gap_s
         self._scene = 0
         self._live: list[Track] = []
-        self._looked_s = math.nan
-        self._looked = -1
+        self._last_detected_s = math.nan
+        self._last_detected = -1
         self._rhythm_s = 0.0
 
     @property
@@ -120,10 +120,12 @@ class Tracker:
         Returns:
             The track of each detection.
         """
-        self._rhythm_s = 0.0 if math.isnan(self._looked_s) else time_s - self._looked_s
-        self._looked_s, looked, self._looked = time_s, self._looked, frame
-        # Between two looks with frames between them nothing is known of anybody's way.
-        skipped = looked if frame - looked > 1 else None
+        self._rhythm_s = (
+            0.0 if math.isnan(self._last_detected_s) else time_s - self._last_detected_s
+        )
+        self._last_detected_s, before, self._last_detected = time_s, self._last_detected, frame
+        # Between two detections with frames in between, nothing is known of anybody's path.
+        skipped = before if frame - before > 1 else None
         self._live = [t for t in self._live if time_s - t.times[-1] <= self._patience_s(t)]
         rows = found.rows()
         confident = found.scores >= self._threshold

@@ -1,4 +1,4 @@
-"""Cover that looks both ways: frames are held back until what comes after them is known."""
+"""Tracking in both directions: frames are held back until what comes after them is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Slot(Generic[Frame]):
     """A frame that waits, and what was found in it.
 
     Attributes:
-        looked: Number of the latest frame until here that the detector was asked about.
+        last_detected: Number of the latest frame until here that the detector was asked about.
     """
 
     frame: Frame
@@ -42,7 +42,7 @@ class _Slot(Generic[Frame]):
     scene: int
     found: Detections
     tracks: list[Track]
-    looked: int
+    last_detected: int
 
 
 class Window(Generic[Frame]):
@@ -66,7 +66,7 @@ class Window(Generic[Frame]):
         self._slots: deque[_Slot[Frame]] = deque()
         self._tracks: list[Track] = []
         self._next = 0
-        self._looked = -1
+        self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class Window(Generic[Frame]):
         self._next += 1
         tracks: list[Track] = []
         if found is not None:
-            self._looked = number
+            self._last_detected = number
             tracks = self._tracker.update(number, time_s, found)
             self._tracks += [track for track in tracks if len(track.frames) == 1]
         self._slots.append(
@@ -115,7 +115,7 @@ class Window(Generic[Frame]):
                 self._tracker.scene,
                 Detections.empty() if found is None else found,
                 tracks,
-                self._looked,
+                self._last_detected,
             )
         )
 
@@ -124,7 +124,7 @@ class Window(Generic[Frame]):
         slot = self._slots.popleft()
         seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
         here = set(map(id, slot.tracks))
-        following = next((s.number for s in self._slots if s.looked == s.number), None)
+        following = next((s.number for s in self._slots if s.last_detected == s.number), None)
         filled = [
             row
             for track in self._tracks
@@ -136,7 +136,7 @@ class Window(Generic[Frame]):
             )
             is not None
         ]
-        if slot.looked < slot.number and following is not None:
+        if slot.last_detected < slot.number and following is not None:
             filled += self._ways(slot, following)
         self._forget(slot)
         if not filled:
@@ -146,7 +146,7 @@ class Window(Generic[Frame]):
     def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
         """The whole of a face that was found too small; None if it was not.
 
-        What comes out from behind something, or into the picture, is found as the part that the
+        What comes out from behind something, or into the frame, is found as the part that the
         detector makes out, while more of it shows.
         """
         times, rows = track.times, track.rows
@@ -169,7 +169,7 @@ class Window(Generic[Frame]):
         Args:
             track: Any.
             slot: Of the frame.
-            following: Number of the next frame that was looked at; None if there is none yet.
+            following: Number of the next frame that the detector ran on; None if there is none yet.
         """
         if track.scene != slot.scene:
             return None
@@ -185,29 +185,29 @@ class Window(Generic[Frame]):
             )
         at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
         elapsed_s = slot.time_s - times[at]
-        # Where nobody looked, nothing speaks against the track.
-        is_unlooked = slot.looked < slot.number and track.frames[at] == (
-            slot.looked if step < 0 else following
+        # Where the detector did not run, nothing speaks against the track.
+        is_between = slot.last_detected < slot.number and track.frames[at] == (
+            slot.last_detected if step < 0 else following
         )
         in_reach = abs(elapsed_s) <= options.extent_s(limit_s, track.evidence) + _CLOCK_S
-        if not (in_reach or is_unlooked):
+        if not (in_reach or is_between):
             return None
         used = motion.recent(times, at, step=step)
         pace = motion.speed(times[used], rows[used])
-        if is_unlooked:
+        if is_between:
             is_known = used.stop - used.start > 1
-            return motion.extend_unlooked(rows[at], pace if is_known else None, elapsed_s)
+            return motion.extend_undetected(rows[at], pace if is_known else None, elapsed_s)
         return motion.extend(rows[at], pace, elapsed_s)
 
     def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
-        """Faces on their way between two looks, wherever who is who is in doubt.
+        """Faces between two detections, wherever who is who is in doubt.
 
         Args:
-            slot: Of a frame that nobody looked at.
-            following: Number of the next frame that was looked at.
+            slot: Of a frame that the detector did not run on.
+            following: Number of the next frame that the detector ran on.
         """
         here = [track for track in self._tracks if track.confirmed and track.scene == slot.scene]
-        before = [seen for t in here if (seen := _sighting(t, slot.looked, leaving=True))]
+        before = [seen for t in here if (seen := _sighting(t, slot.last_detected, leaving=True))]
         after = [seen for t in here if (seen := _sighting(t, following, leaving=False))]
         if not before or not after:
             return []

@@ -1,4 +1,4 @@
-"""Turn the packets of a picture track into frames: upright, drawable, each with its exact time."""
+"""Turn the packets of a video track into frames: upright, drawable, each with its exact time."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FrameDecoder:
         if packet is not None:
             self._watch.packet(packet)
         if packet is not None and packet.size == 0:
-            # Stands for a picture that does not change.
+            # Stands for a frame that does not change.
             return
         if self._ledger and packet and packet.pts is not None and not packet.is_discard:
             self._ledger.expect(packet.pts)

@@ -23,7 +23,7 @@ class VideoOptions:
         audio: "keep" or "drop".
         keep_metadata: Keep titles, dates, places and the like. Thumbnails and timed metadata are
             never kept.
-        keep_subtitles: Keep subtitles that do not look like speech, or cannot be looked at.
+        keep_subtitles: Keep subtitles that do not look like speech, or cannot be read.
 
     Raises:
         InputError: A value out of its range.

@@ -1,6 +1,6 @@
 """Turn frames upright.
 
-Cameras store pictures as the sensor lies and say in a display matrix how to show them. Faces are
+Cameras store frames as the sensor lies and say in a display matrix how to show them. Faces are
 looked for in what a viewer sees, so the samples themselves are turned, and the output needs no
 matrix.
 """
@@ -31,7 +31,7 @@ _WITH_TRANSPOSED: Final = ("yuv422p", "yuvj422p", "yuv422p10le", "yuv422p12le")
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight ways to lay a picture down: transpose first, then mirror.
+    """One of the eight ways to lay a frame down: transpose first, then mirror.
 
     Attributes:
         transposed: Rows become columns.
@@ -50,7 +50,7 @@ class Orientation:
         Args:
             matrix: Nine native int32, row by row. With a, b and c, d the first two of the first
                 two rows, the sample at (x, y) is shown at (a·x + c·y, b·x + d·y); see
-                libavutil's display.h. An angle that is no quarter turn is rounded to one.
+                libavutil's display.h. An angle that is not a quarter turn is rounded to one.
         """
         a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
         transposed = abs(b) + abs(c) > abs(a) + abs(d)
@@ -75,7 +75,7 @@ class Orientation:
         return self == Orientation()
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of a picture once it is turned."""
+        """Width and height of a frame once it is turned."""
         return (height, width) if self.transposed else (width, height)
 
     def aspect(self, sample_aspect_ratio: Fraction) -> Fraction:

@@ -1,4 +1,4 @@
-"""Packets of a file, which can be looked at before they are taken."""
+"""Packets of a file, which can be peeked at before they are taken."""
 
 from __future__ import annotations
 

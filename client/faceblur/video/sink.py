@@ -172,7 +172,7 @@ class VideoSink:
 
 
 def _cannot_write(error: av.error.FFmpegError) -> Exception:
-    """An OSError says what is wrong with the disk; whoever named the file says it better."""
+    """An OSError says what is wrong with the disk; the caller words it better."""
     if isinstance(error, OSError):
         return error
     return OutputError(f"the video cannot be written: {reason(error)}")

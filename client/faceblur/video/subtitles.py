@@ -143,7 +143,7 @@ def text_of(packet: bytes, codec: str) -> str | None:
 
 
 def plain_header(header: bytes) -> bytes:
-    """What players need of the header of ASS subtitles: no titles, names, comments, pictures."""
+    """What players need of the header of ASS subtitles: no titles, names, comments, images."""
     kept: list[str] = []
     section = ""
     for line in map(str.strip, _decoded(header).splitlines()):

@@ -132,7 +132,7 @@ class VideoSurface:
         return self._planes
 
     def encode(self, picture: RgbImage) -> list[Array]:
-        """Put a part of a picture into this frame's matrix, range and depth."""
+        """Put a part of a frame into this frame's matrix, range and depth."""
         bgr = picture.astype(np.float32) / 255
         if self._frame.format.is_rgb:
             samples = [bgr[:, :, channel] * self.peak for channel in (1, 0, 2)]
@@ -193,7 +193,7 @@ def _step(pixels: int, samples: int) -> int:
 
 
 def subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> npt.NDArray[np.float32]:
-    """Average what falls into one sample of the plane; the edges repeat beyond the picture."""
+    """Average what falls into one sample of the plane; the edges repeat beyond the frame."""
     if plane.step_x == plane.step_y == 1:
         return samples
     height, width = samples.shape

@@ -88,7 +88,7 @@ SEVERAL_OPTIONS = [
     ("grpc.service_config", json.dumps(_BALANCING)),
     # What is larger than this is not tried again.
     ("grpc.per_rpc_retry_buffer_size", 64 << 20),
-    # Names are looked up anew this often at most, so that servers may come and go.
+    # Names are looked up again this often at most, so that servers may come and go.
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
 ]
 
@@ -128,7 +128,7 @@ class TritonDetector:
 
     @property
     def transport(self) -> TransportName:
-        """How pictures travel."""
+        """How images travel."""
         return self._transporter.name
 
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
@@ -194,7 +194,7 @@ class TritonDetector:
         return str(metadata.version)
 
     def forget_abandoned_regions(self) -> None:
-        """Have the server let go of the pictures of clients that were killed."""
+        """Have the server let go of the images of clients that were killed."""
         # A server that takes no regions holds none.
         with contextlib.suppress(InferenceServerException):
             forget_abandoned_regions(self._client, timeout_s=self.connection.deadline_s)
@@ -295,7 +295,7 @@ class TritonDetector:
         return self._measure_transporters()
 
     def _measure_transporters(self) -> RequestTransport:
-        """Pixels or JPEG, whichever brings a picture there and back sooner."""
+        """Pixels or JPEG, whichever brings an image there and back sooner."""
         raw, jpeg = RawTransport(), JpegTransport()
         if not self._serves_jpeg():
             return raw

@@ -5,10 +5,10 @@ when `traced`, it stops at the program's first instruction for its parent. What 
 exec and is inherited by all children:
 
 - Linux ends the program when its parent dies, however that happens.
-- When the program dies, all of its group is ended: Triton's Python processes, with the pictures in
+- When the program dies, all of its group is ended: Triton's Python processes, with the images in
   their memory, would outlive it.
 - Files are made for their owner alone. Triton's Python backend opens its shared memory, which holds
-  unmasked pictures, to every user of the machine, with fchmod, past the umask: that call does
+  unmasked images, to every user of the machine, with fchmod, past the umask: that call does
   nothing here.
 - A crash writes no memory to the disk.
 """

@@ -14,7 +14,7 @@ from faceblur.errors import ReplyError, ServerError
 
 
 class PendingRequest:
-    """Pictures under way together.
+    """Images under way together.
 
     Args:
         request_id: Comes back with the answer.
@@ -22,7 +22,7 @@ class PendingRequest:
 
     Attributes:
         id: See above.
-        futures: The faces of each picture, or why there is no answer.
+        futures: The faces of each image, or why there is no answer.
     """
 
     def __init__(self, request_id: str, *, pictures: int) -> None:
@@ -30,14 +30,14 @@ class PendingRequest:
         self.futures: list[Future[Detections]] = [Future() for _ in range(pictures)]
 
     def fail(self, error: ServerError) -> None:
-        """No picture has an answer."""
+        """No image has an answer."""
         for future in self.futures:
             # Whoever waited for this one may have given it up; the others are still waited for.
             with suppress(InvalidStateError):
                 future.set_exception(error)
 
     def answer(self, result: Any) -> None:
-        """Give each picture its faces, or all of them the error of a reply that is none."""
+        """Give each image its faces, or all of them the error of a reply that is none."""
         try:
             found = read_reply(result, request_id=self.id, pictures=len(self.futures))
         except ReplyError as error:
@@ -51,7 +51,7 @@ class PendingRequest:
 
 
 def read_reply(result: Any, *, request_id: str, pictures: int = 1) -> list[Detections]:
-    """Take the faces of each picture from a reply, trusting nothing of it.
+    """Take the faces of each image from a reply, trusting nothing of it.
 
     Args:
         result: A `tritonclient.grpc.InferResult`.

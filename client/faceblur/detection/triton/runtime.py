@@ -146,7 +146,7 @@ def stage_repository(
         instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
         threads: CPU threads of each.
         max_side: Larger canvases are refused, pixels.
-        jpeg: Serve pictures that come as JPEG too.
+        jpeg: Serve images that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the detector counts as ready.
     """

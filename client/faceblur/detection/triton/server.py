@@ -56,7 +56,7 @@ _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
 CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
-"""Calls that nobody but us has a use for: who makes them can point a request's pictures at others,
+"""Calls that nobody but us has a use for: who makes them can point a request's images at others,
 or have the server write what it sees."""
 
 
@@ -75,7 +75,7 @@ class ServerOptions:
         certificate: PEM certificate chain of the server, for TLS.
         key: PEM private key of the server.
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
-        jpeg: Serve pictures that come as JPEG too.
+        jpeg: Serve images that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the server counts as ready. The first run of a
             shape takes a little longer; who waits for the server waits for all of them.
@@ -270,7 +270,7 @@ class TritonServer:
         return list(SHM_FOLDER.glob(f"{self._shm_prefix}*")) if self._shm_prefix else []
 
     def _hide_regions(self) -> None:
-        """Take the names of the shared memory away, before the first picture is in it.
+        """Take the names of the shared memory away, before the first image is in it.
 
         Server and stubs have it open by now and go on with it, also when it grows.
         """

@@ -1,7 +1,7 @@
 """What opens a local server's closed calls: known to the user who started it, and to nobody else.
 
 Shared memory is one of them. Each server of ours has a token of its own, in a file that only its
-user can read, so that his other programs find it by the port.
+user can read, so that the user's other programs find it by the port.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _folder() -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what servers left whose process is no more."""
+    """Remove what servers left whose process no longer exists."""
     for file in folder.iterdir():
         with contextlib.suppress(OSError):
             if is_gone(file.read_text().partition(" ")[0]):

@@ -1,6 +1,6 @@
 """System shared memory that carries canvases to a server on the same machine.
 
-A region has a name for the moment in which the server opens it, and holds nothing then. Pictures
+A region has a name for the moment in which the server opens it, and holds nothing then. Images
 are written to it when the name is gone: nobody else can open it, and nothing of it is left when its
 processes end, however that happens.
 """
@@ -139,7 +139,7 @@ class SharedMemoryPool:
     def retire(self, slot: Slot) -> None:
         """Drop a region whose request was not answered: the server may still read it.
 
-        The free ones go too, for a server that was started anew knows none of them.
+        The free ones go too, for a server that was restarted knows none of them.
         """
         with self._lock:
             if slot not in self._used:
@@ -229,7 +229,7 @@ def shortage(byte_size: int) -> str | None:
 
 
 def remove_abandoned_regions() -> None:
-    """Remove the regions of processes that are no more."""
+    """Remove the regions of processes that no longer exist."""
     for path in SHM_FOLDER.glob("faceblur_*"):
         match = _OURS.fullmatch(path.name)
         if match and is_gone(match["owner"]):
@@ -238,7 +238,7 @@ def remove_abandoned_regions() -> None:
 
 
 def forget_abandoned_regions(client: Any, *, timeout_s: float) -> None:
-    """Have a server let go of regions whose clients are no more.
+    """Have a server let go of regions whose clients no longer exist.
 
     Args:
         client: A `tritonclient.grpc.InferenceServerClient`.

@@ -161,7 +161,7 @@ class SharedMemoryTransport:
     def pack_each(self, canvas: ModelInput, *, timeout_s: float) -> Iterator[Payload]:
         """Pack a canvas once into each region that there is, anywhere in it.
 
-        Whoever has pointed the region's name at memory of his own cannot know where.
+        A user who has pointed the region's name at other memory cannot know where.
 
         Args:
             canvas: A small one; it fits into all.
@@ -185,7 +185,7 @@ class SharedMemoryTransport:
         return done
 
     def renew(self) -> None:
-        """Drop the regions; the next pictures get new ones."""
+        """Drop the regions; the next images get new ones."""
         self._slots.renew()
 
     def close(self) -> None:
@@ -258,7 +258,7 @@ def encode_jpeg(
 
 @dataclass(frozen=True)
 class Comparison:
-    """How long a picture took, there and back.
+    """How long an image took, there and back.
 
     Attributes:
         raw_s: As pixels, the best of all rounds; infinite when it failed.
@@ -283,7 +283,7 @@ def compare(
         raw: Sends a canvas as pixels.
         jpeg: Sends it as JPEG.
         picture: The check picture, 128 × 128 RGB; it has a face.
-        deadline_s: After that a picture counts as lost.
+        deadline_s: After that an image counts as lost.
     """
     sheet = np.ascontiguousarray(np.tile(picture, (*_TILES, 1)))
     ways = {"jpeg": jpeg, "raw": raw}

@@ -32,7 +32,7 @@ _LOW_BITRATE: Final = 50_000
 _LOW_KEEP_BYTES: Final = 10_000_000
 _LONG_KEYFRAME_S: Final = 15.0
 _MOST: Final = 0.9
-"""Share of the picture that is as good as all of it."""
+"""Share of the frame that is as good as all of it."""
 _USUAL_SIZE: Final = (1920, 1080)
 _PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 
@@ -50,7 +50,7 @@ class Advice:
     text: str
 
     def __str__(self) -> str:
-        """For people who have no line to look at."""
+        """For people who have no line to read."""
         return f"{self.key[0]}: {self.text}"
 
 
@@ -205,7 +205,7 @@ def _zones(camera: CameraOptions) -> Iterator[Advice]:
 
 
 def _share(zones: Sequence[Zone], size: tuple[int, int]) -> float:
-    """The part of the picture that zones cover together."""
+    """The part of the frame that zones cover together."""
     x, y = np.meshgrid(np.linspace(0.01, 0.98, 40), np.linspace(0.01, 0.98, 40))
     corners = np.stack([x, y], -1).reshape(-1, 2) * size
     points = np.concatenate([corners, corners + 0.01], axis=1)

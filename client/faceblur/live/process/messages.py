@@ -44,7 +44,7 @@ class MessageSocket:
         """All messages that have come, without waiting.
 
         Raises:
-            LinkClosedError: There are none and no more will come, or they make no sense.
+            LinkClosedError: There are none and no more will come, or they are invalid.
         """
         closed = False
         while len(self._unread) < MAX_LINE:

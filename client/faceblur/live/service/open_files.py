@@ -10,7 +10,7 @@ from faceblur.errors import FaceblurError
 from faceblur.live.options import CameraOptions
 
 _BASE: Final = 32
-"""For the server, the status page and whoever reads it, logs and libraries."""
+"""For the server, the status page and its readers, logs and libraries."""
 _PER_CAMERA: Final = 2
 _PER_CHILD: Final = 3
 """Of each source and sink: its messages and its memory."""

@@ -153,7 +153,7 @@ def _server_answers(url: SplitResult, deadline_s: float) -> str:
     with contextlib.ExitStack() as stack:
         connection: Any = stack.enter_context(socket.create_connection(address, timeout=deadline_s))
         if url.scheme in _TLS:
-            # FFmpeg does not look at certificates either, unless told to.
+            # FFmpeg does not check certificates either, unless told to.
             context = ssl._create_unverified_context()
             connection = stack.enter_context(
                 context.wrap_socket(connection, server_hostname=url.hostname)

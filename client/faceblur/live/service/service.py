@@ -25,7 +25,7 @@ from faceblur.live.service.web import StatusServer
 logger = logging.getLogger(__name__)
 
 TURN_S: Final = 0.5
-"""How often failed cameras are looked for."""
+"""How often to check for failed cameras."""
 
 OpenDetector = Callable[[FleetConfig], ReconnectingDetector]
 
@@ -169,7 +169,7 @@ class Service:
         logger.error("the changed file is not taken, all goes on as before:\n%s", why)
 
     def _replace_detector(self, config: FleetConfig) -> None:
-        """All cameras start anew, with another detector."""
+        """All cameras restart, with another detector."""
         logger.info("the server's settings have changed; all cameras start anew")
         self._fleet.apply(())
         self._detector.close()

@@ -35,7 +35,7 @@ class SinkOptions:
         keyframe_s: Seconds between key frames, at most: how long a new viewer waits.
         open_timeout_s: Seconds in which the peer must have accepted the stream.
         write_timeout_s: Seconds that one frame may take; then the sink counts as stuck, is killed
-            and started anew.
+            and restarted.
         segment_s: Length of HLS and file segments, seconds.
         keep_s: File segments older than this are deleted; None keeps them.
         keep_bytes: The oldest file segments are deleted while all take more than this; None
@@ -57,7 +57,7 @@ class SinkOptions:
         """Check the ranges.
 
         Raises:
-            InputError: A setting makes no sense.
+            InputError: A setting is invalid.
         """
         if self.kind not in get_args(SinkKind):
             raise InputError(f"no sink is of the kind {self.kind!r}; {SINKS_HINT}")

@@ -38,7 +38,7 @@ class StreamWriter(EncodedWriter):
     """Publishes to an RTSP or RTMP server, into an HLS folder or to a V4L2 device."""
 
     _room_s = 0.0
-    """When room was last looked for."""
+    """When room was last checked."""
 
     def open_target(self) -> Any:
         """Open FFmpeg's container of this kind of sink."""

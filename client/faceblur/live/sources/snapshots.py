@@ -51,7 +51,7 @@ class Snapshots:
     def images(self) -> Iterator[av.VideoFrame]:
         """New images as they come, at most one every `interval_s`.
 
-        What cannot be fetched, is no image or is the same image again is left out; the camera
+        What cannot be fetched, is not an image or is the same image again is left out; the camera
         counts as frozen when there is none but such for `stall_timeout_s`.
 
         Raises:
@@ -84,7 +84,7 @@ class Snapshots:
         Raises:
             OSError: It cannot be fetched.
             HTTPException: The answer is none.
-            InputError: It is no image, or an old one.
+            InputError: It is not an image, or an old one.
         """
         data = self._fetch()
         digest = hashlib.sha256(data).digest()
@@ -170,7 +170,7 @@ def _opener(url: str, user: str, password: str) -> urllib.request.OpenerDirector
 
 
 class _Basic(urllib.request.HTTPBasicAuthHandler):
-    """Leaves alone whoever asks for another way, which Python's own takes for an error."""
+    """Leaves other methods alone, which Python's own takes for an error."""
 
     def http_error_401(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Answer with name and password where Basic is among the ways that are offered."""
@@ -179,7 +179,7 @@ class _Basic(urllib.request.HTTPBasicAuthHandler):
 
 
 def _check(answer: HTTPResponse, old_s: float) -> None:
-    """Refuse answers that are no image of now.
+    """Refuse answers that are not a current image.
 
     Raises:
         InputError: It is one.

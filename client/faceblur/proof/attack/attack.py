@@ -1,4 +1,4 @@
-"""Try to recognise masked faces: with clear pictures at hand, and with masked ones."""
+"""Try to recognise masked faces: with clear images at hand, and with masked ones."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Trial:
         role: See `Disguise`.
         height: Face height, pixels.
         people: How many.
-        clear: Masked probes against clear pictures of everybody.
-        masked: Masked probes against pictures masked in the same way (the parrot attack).
+        clear: Masked probes against clear images of everybody.
+        masked: Masked probes against images masked in the same way (the parrot attack).
     """
 
     mask: str
@@ -71,7 +71,7 @@ def attack(
 ) -> list[Trial]:
     """Try every mask at every face size.
 
-    Both pictures of a person are cropped to the face before they are masked: hair and background
+    Both images of a person are cropped to the face before they are masked: hair and background
     cannot decide. At each size those take part whose face is at least that tall.
 
     Raises:
@@ -111,7 +111,7 @@ def attack(
 def judge(trials: Sequence[Trial]) -> Verdict:
     """Decide whether the shipped masks held.
 
-    Against clear pictures, none may be recognised beyond chance; against masked ones, the
+    Against clear images, none may be recognised beyond chance; against masked ones, the
     default none beyond the mask that shows nothing. Where the attack does not even recognise
     unmasked and weakly blurred faces at its largest size, nothing follows from it.
     """

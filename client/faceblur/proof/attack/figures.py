@@ -59,7 +59,7 @@ class Match:
 def distances(probes: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32]) -> Distances:
     """Euclidean distances of all probes (N, D) to all gallery entries (N, D)."""
     difference = probes[:, None].astype(np.float64) - gallery[None]
-    # Rounded, so that equal pictures are ties whatever order they were computed in.
+    # Rounded, so that equal images are ties whatever order they were computed in.
     return np.asarray(np.round(np.linalg.norm(difference, axis=2), 6), np.float64)
 
 

@@ -113,7 +113,7 @@ def _weak_gaussian(crop: BgrImage) -> BgrImage:
 
 
 def _averages(cells: int, levels: int, noise: float) -> Callable[[BgrImage], BgrImage]:
-    # Fresh noise in every picture, as a mask would have it.
+    # Fresh noise in every image, as a mask would have it.
     rng = np.random.default_rng()
 
     def cover(crop: BgrImage) -> BgrImage:
@@ -130,7 +130,7 @@ def _averages(cells: int, levels: int, noise: float) -> Callable[[BgrImage], Bgr
 
 
 def _any_picture() -> BgrImage:
-    """Something to put over faces where no picture was given."""
+    """Something to put over faces where no image was given."""
     y, x = np.mgrid[0:256:4, 0:256:4]
     picture: BgrImage = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
     return picture

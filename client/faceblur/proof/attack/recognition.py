@@ -19,7 +19,7 @@ from faceblur.image.pixels import BgrImage
 Embeddings = npt.NDArray[np.float32]
 
 CHIP_PX = 150
-"""Side of the square picture that the network takes."""
+"""Side of the square image that the network takes."""
 
 PADDING = 0.25
 """Room around an aligned face, in parts of it, as the network was trained."""
@@ -27,7 +27,7 @@ PADDING = 0.25
 BATCH = 16
 
 _WORKING_PX = 200
-"""Height that crops are brought to before landmarks are looked for."""
+"""Height that crops are brought to before landmarks are detected."""
 
 _FOREHEAD = 0.22
 """Part of a detector's box above the square that the landmark model expects."""
@@ -48,7 +48,7 @@ class Recogniser(Protocol):
 
         Args:
             crops: uint8 [h, w, 3] BGR, each cut out along a detector's box.
-            aligned: Whether to look for landmarks and turn the face upright. Without them, as
+            aligned: Whether to detect landmarks and turn the face upright. Without them, as
                 for a face that cannot be seen, the crop is placed where faces lie on average.
 
         Returns:
@@ -59,7 +59,7 @@ class Recogniser(Protocol):
 class DlibRecogniser:
     """dlib's face recognition ResNet (99.4 % on LFW) and its 5-point landmarks.
 
-    A picture that was seen before is not computed again: masks that show nothing are all alike.
+    An image that was seen before is not computed again: masks that show nothing are all alike.
 
     Raises:
         ModelError: dlib or its weights are not installed.

@@ -53,8 +53,8 @@ class AttackReport:
         parts = [
             "# How recognisable masked faces are",
             f"Recogniser {self.recogniser}, faces found by the {self.detector} model. Every face "
-            'is cropped, then masked. "Clear": the gallery holds clear pictures. "Masked": it '
-            "holds pictures masked in the same way (the parrot attack). Rank-1: the nearest of "
+            'is cropped, then masked. "Clear": the gallery holds clear images. "Masked": it '
+            "holds images masked in the same way (the parrot attack). Rank-1: the nearest of "
             "all people is the right one. TAR: right pairs accepted where 1 % of the wrong ones "
             "are. 95 % intervals in brackets: Wilson, for the AUC bootstrap over people.",
         ]
@@ -75,7 +75,7 @@ class AttackReport:
         if self.verdict.failures:
             return "\n".join(f"- {failure}" for failure in self.verdict.failures)
         return (
-            "No shipped mask is recognised beyond chance from clear pictures, and the default not "
+            "No shipped mask is recognised beyond chance from clear images, and the default not "
             f"more than {BASELINE} from masked ones."
         )
 

@@ -121,7 +121,7 @@ class AuditLog:
         return head
 
     def _finish_pending(self, head: Head) -> None:
-        """Give the newest manifest its name, where whoever wrote it did not live to do so."""
+        """Give the newest manifest its name, where its writer was killed before it could."""
         if head.entries == 0:
             return
         path, pending = entry_path(self.folder, head.entries), self.folder / PENDING

@@ -2,7 +2,7 @@
 
 A mask takes away the detail of a face: what is finer than its cells. Encoding again takes some of
 it too, everywhere alike. So the detail that a region kept is compared with what the rest of the
-same picture kept: an unmasked face has kept as much as its surroundings, a masked one next to
+same image kept: an unmasked face has kept as much as its surroundings, a masked one next to
 nothing, however hard the output was compressed.
 
 Detail is what lies between two Gaussian scales, both in proportion to the face, and larger faces
@@ -47,7 +47,7 @@ _MIN_PIXELS: Final = 12
 SHOWN_CORRELATION: Final = 0.5
 SHOWN_PART: Final = 0.5
 """A region is still shown when its detail correlates so well with the source's, and it kept so
-much of it as a part of what the rest of the picture kept."""
+much of it as a part of what the rest of the image kept."""
 
 _NEAR: Final = 1.2
 _NEAR_CORRELATION: Final = 0.3
@@ -118,10 +118,10 @@ class Comparison:
 
 
 def compare(source: Grey, output: Grey, box: Box) -> Comparison | None:
-    """Compare a region; None where too little of it is in the picture.
+    """Compare a region; None where too little of it is in the image.
 
     Args:
-        source: The picture it comes from.
+        source: The image it comes from.
         output: What became of it; of the same size.
         box: In pixels of both.
     """
@@ -146,7 +146,7 @@ def typical_detail(output: Grey, box: Box) -> tuple[float, float] | None:
 
     Returns:
         Between the two scales, and of what is finer than a pixel or two of the reduced face. None
-        where too little of the region is in the picture.
+        where too little of the region is in the image.
     """
     window = _Window.of(box, output.shape[1], output.shape[0])
     if window is None:
@@ -164,7 +164,7 @@ class _Window:
     """A box with a margin, reduced to working size.
 
     Attributes:
-        x0: First column in the picture.
+        x0: First column in the image.
         y0: First row.
         x1: Behind the last column.
         y1: Behind the last row.
@@ -226,14 +226,14 @@ def shows_face(output: Grey, box: Box) -> bool | None:
 
 
 class Surroundings:
-    """What the rest of a picture kept of its detail, for comparison.
+    """What the rest of an image kept of its detail, for comparison.
 
     Attributes:
         alike: Whether both show the same, outside the regions in question.
     """
 
     def __init__(self, source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> None:
-        """Compare the rest of two pictures.
+        """Compare the rest of two images.
 
         Args:
             source: The one.
@@ -245,7 +245,7 @@ class Surroundings:
         self.alike = are_alike(source, output, taken)
 
     def of(self, box: Box) -> Comparison:
-        """What regions as large as a box kept, elsewhere in the picture."""
+        """What regions as large as a box kept, elsewhere in the image."""
         side = max(float(np.sqrt(np.prod(np.maximum(box[2:] - box[:2], 1)))), 4.0)
         octave = round(float(np.log2(side)))
         if octave not in self._by_octave:

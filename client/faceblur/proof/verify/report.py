@@ -93,10 +93,10 @@ class VerifyReport:
         output: What was verified.
         source: What it was compared with, if anything.
         audit: The manifest that it was checked against, if any.
-        model: What looked for faces.
+        model: What detected faces.
         threshold: Lowest score that counted as a face.
         strict: Whether doubtful regions count as leaks.
-        frames: Frames of the output that were looked at.
+        frames: Frames of the output that were checked.
         regions: Regions that were judged in them.
         leaks: What is not masked.
         doubtful: What is not masked either, but has a lower score: seldom a face.
@@ -132,7 +132,7 @@ class VerifyReport:
         return 2 if self.problems else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures."""
+        """Everything but the images."""
         return {
             "output": str(self.output),
             "source": None if self.source is None else str(self.source),

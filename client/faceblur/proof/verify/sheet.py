@@ -16,7 +16,7 @@ from faceblur.image.pixels import BgrImage
 from faceblur.proof.verify.report import Region
 
 MOST: Final = 60
-"""Pictures on a sheet, at most."""
+"""Images on a sheet, at most."""
 
 TILE_PX: Final = 176
 _LABEL_PX: Final = 24

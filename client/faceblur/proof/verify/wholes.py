@@ -1,4 +1,4 @@
-"""Judge pictures as a whole: do two of them show the same, and is there enough to be seen?"""
+"""Judge images as a whole: do two of them show the same, and is there enough to be seen?"""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SAMPLED: Final = 400
 _OVERVIEW: Final = 128
 _NOTHING_LEVELS: Final = 4
 _DIM_LEVELS: Final = 48
-"""From the darkest to the brightest part of a picture: less is nothing, and too little."""
+"""From the darkest to the brightest part of an image: less is nothing, and too little."""
 
 
 def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> bool:
-    """Whether two pictures show the same, outside the regions in question.
+    """Whether two images show the same, outside the regions in question.
 
     Args:
         source: The one.
@@ -57,7 +57,7 @@ def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> boo
 
 
 def is_dim(grey: Grey) -> bool:
-    """Whether a picture shows something, but so dark or flat that a detector misses faces in it.
+    """Whether an image shows something, but so dark or flat that a detector misses faces in it.
 
     What is all of one brightness, such as the black between two scenes, shows nothing at all.
     """
@@ -73,7 +73,7 @@ def is_dim(grey: Grey) -> bool:
 def _is_unchanged(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
     """Whether many pixels of two lists are the same, place by place, and not by chance.
 
-    Beside a face that fills the picture, much of what is around it is under its mask.
+    Beside a face that fills the image, much of what is around it is under its mask.
     """
     same = float((np.abs(a - b) <= _SAME_LEVELS).mean())
     step = max(1, len(a) // _SAMPLED)
