@@ -202,7 +202,7 @@ def test_a_shipped_mask_that_leaks_is_noticed() -> None:
     assert not verdict.passed
     from_clear, from_masked = verdict.failures
     assert "from clear images" in from_clear
-    assert "from masked pictures" in from_masked
+    assert "from masked images" in from_masked
 
 
 def test_an_attack_that_recognises_nobody_proves_nothing() -> None:

@@ -2,7 +2,7 @@
 
 A tree of results has a folder `.faceblur` with a note of each result: the SHA-256 of its source,
 of all settings, of the model and of the result itself. A result is finished when all four are
-what they would be now; names, sizes and times prove nothing and are not looked at. Removing the
+what they would be now; names, sizes and times prove nothing and are ignored. Removing the
 folder loses nothing but that knowledge.
 """
 

@@ -63,7 +63,7 @@ class Plan:
 
     Attributes:
         jobs: The files to blur.
-        unchecked: Pictures and videos beside them that nothing here reads, folders that could
+        unchecked: Images and videos beside them that nothing here reads, folders that could
             not be looked into.
         others: How many files there are beside them that are neither.
     """

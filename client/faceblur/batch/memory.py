@@ -19,7 +19,7 @@ _VIDEO_BYTES: Final = 1 << 30
 """Frames held back for the cover (512 MB at most), and those in an encoder."""
 
 _PIXEL_BYTES: Final = 20
-"""Of a picture: decoded, reduced, masked, and once more while it is encoded."""
+"""Of an image: decoded, reduced, masked, and once more while it is encoded."""
 
 MAX_WORKERS: Final = 8
 """More than that wait for the detector and the disk."""

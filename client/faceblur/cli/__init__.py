@@ -20,11 +20,11 @@ Exit codes:
   0  everything was done
   1  some files of several failed or were not checked, and are named on stderr; attack: a mask
      did not hold; verify: a face shows
-  2  the command line makes no sense; verify: it could not be found out, for whatever reason
+  2  the command line is invalid; verify: it could not tell, for whatever reason
   3  a file or an option cannot be used
   4  the result cannot be written
   5  the model cannot be used
-  6  faces could not be looked for: no server, no answer, a broken answer
+  6  the detector failed: no server, no answer, a broken answer
   129, 130, 143  interrupted
 """
 

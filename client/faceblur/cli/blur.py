@@ -1,4 +1,4 @@
-"""`faceblur blur`: mask the faces in pictures and videos."""
+"""`faceblur blur`: mask the faces in images and videos."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ run_options = bundle(
         type=click.Choice(["keep", "drop"]),
         default="keep",
         show_default=True,
-        help="Keep the sound; voices are not masked.",
+        help="Keep the audio; voices are not masked.",
     ),
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
     click.option(
@@ -147,7 +147,7 @@ def blur(
     options: RunOptions,
     quiet: bool,
 ) -> None:
-    """Mask every face found in pictures and videos.
+    """Mask every face found in images and videos.
 
     photo.jpg becomes photo_blurred.jpg; the originals are never touched. A file that could not
     be checked completely is not written at all. Of a directory, what is finished already, with
@@ -198,7 +198,7 @@ def _finder(
 
 
 def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
-    """Refuse times where nothing moves; among videos, they just do not concern the pictures."""
+    """Refuse times where nothing moves; among videos, they just do not concern the images."""
     if policy.is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
         raise InputError(
             "a still picture has no times: leave out --hide, --spare, and the times of zones"

@@ -59,7 +59,7 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
         changes = {field: own["mask"][field] for name, field in _MASK.items() if name in chosen}
         mask = {**mask, **changes}
         if mask.get("mode") != "image":
-            # A picture that is not drawn need not be there any more.
+            # An image that is not drawn need not be there any more.
             mask["image"] = None
         merged["mask"] = mask
     return from_json(merged, Policy, f"the policy in {replay.path}")

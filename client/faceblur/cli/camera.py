@@ -41,7 +41,7 @@ _POLL_S: Final = 0.2
     multiple=True,
     required=True,
     metavar="SINK",
-    help="Where the masked pictures go, such as rtsp://localhost:8554/door, hls:FOLDER, "
+    help="Where the masked frames go, such as rtsp://localhost:8554/door, hls:FOLDER, "
     "segments:FOLDER?segment=60&keep_hours=24, mjpeg:8090, window. Repeatable.",
 )
 @click.option("--name", default="camera", show_default=True, help="For logs and notices.")
@@ -54,14 +54,14 @@ _POLL_S: Final = 0.2
     metavar="SECONDS",
     default=1.0,
     show_default=True,
-    help="For single pictures: how often one is asked for.",
+    help="For single images: how often one is requested.",
 )
 @click.option(
     "--audio",
     type=click.Choice(get_args(Audio)),
     default="drop",
     show_default=True,
-    help="Keep the sound; voices are not masked.",
+    help="Keep the audio; voices are not masked.",
 )
 @click.option(
     "--encoder",
@@ -84,10 +84,10 @@ def camera(
     session: SessionOptions,
     quiet: bool,
 ) -> None:
-    """Mask the faces of one camera and pass its pictures on, until Ctrl-C.
+    """Mask the faces of one camera and pass its frames on, until Ctrl-C.
 
     SOURCE is 0 for the first webcam, rtsp://..., rtmp://..., http://.../x.m3u8 (HLS), http://...
-    (MJPEG), http://.../x.jpg (single pictures, one a second unless --interval says otherwise;
+    (MJPEG), http://.../x.jpg (single images, one a second unless --interval says otherwise;
     snapshot:http://... where the address ends otherwise), a video file, or testpattern. While
     frames cannot be checked, none is shown.
     """
@@ -121,7 +121,7 @@ def camera(
 
 
 def _asked_every(source: SourceOptions, interval_s: float) -> SourceOptions:
-    """A source of single pictures that is asked so often.
+    """A source of single images that is asked so often.
 
     Raises:
         InputError: It is another kind of source.

@@ -47,7 +47,7 @@ class ProgressLine:
         self.close()
 
     def update(self, label: str, *, done: int, total: int | None) -> None:
-        """Say that `done` of `total` frames are masked; `total` is None where nobody knows."""
+        """Say that `done` of `total` frames are masked; `total` is None where unknown."""
         label = printable(label)
         if not self._shown:
             return

@@ -98,7 +98,7 @@ serving_options = bundle(
         default=MAX_SIDE,
         show_default=True,
         metavar="PX",
-        help="Refuse larger pictures: memory and time grow with the square of this.",
+        help="Refuse larger images: memory and time grow with the square of this.",
     ),
     click.option("--tls-cert", type=FilePath, help="PEM file of the server's certificate."),
     click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
@@ -110,7 +110,7 @@ serving_options = bundle(
     click.option(
         "--insecure",
         is_flag=True,
-        help="Listen on a network without mutual TLS: whoever reaches it can use the server.",
+        help="Listen on a network without mutual TLS: anybody who reaches it can use the server.",
     ),
 )
 

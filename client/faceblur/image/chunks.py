@@ -14,7 +14,7 @@ _UNDEFINED: Final = 7
 
 
 def is_lossless_webp(path: Path) -> bool:
-    """Whether the first picture in a WebP file is a VP8L bitstream."""
+    """Whether the first image in a WebP file is a VP8L bitstream."""
     with path.open("rb") as file:
         position = 12
         while True:
@@ -42,7 +42,7 @@ def with_png_chunks(data: memoryview, chunks: dict[bytes, bytes]) -> list[Buffer
 def with_tiff_tags(data: memoryview, tags: dict[int, bytes]) -> list[Buffer]:
     """Give every page of a TIFF file (little-endian, not BigTIFF) more tags of bytes.
 
-    The values and the directories made anew follow behind all that is there.
+    The values and the new directories follow behind all that is there.
     """
     if not tags:
         return [data]

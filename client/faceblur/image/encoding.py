@@ -61,7 +61,7 @@ class Encoding:
 
 
 def encoding_of(image: Image.Image, path: Path) -> Encoding:
-    """Read how an opened picture is encoded."""
+    """Read how an opened image is encoded."""
     name = "JPEG" if image.format == "MPO" else str(image.format)
     info = image.info
     return Encoding(

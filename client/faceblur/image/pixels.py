@@ -60,7 +60,7 @@ def flattened(pixels: Array, colour: tuple[int, int, int]) -> Array:
 
 
 def appearances(pixels: Array) -> Iterator[Array]:
-    """What a picture may look like: its colours, and what its transparency draws.
+    """What an image may look like: its colours, and what its transparency draws.
 
     A face may be in either alone: hidden under what barely shows, or drawn in one colour by
     transparency, as stencils and halftones are. Over grey both dark and light ones show.
@@ -78,23 +78,23 @@ def to_uint8(pixels: Array) -> Array:
 
 
 def rgb8(pixels: Array, *, white: float | None = None) -> RgbImage:
-    """What the detector sees of a picture.
+    """What the detector sees of an image.
 
-    16-bit and floating point pictures are scaled to 8 bits. Those that use less than a quarter
+    16-bit and floating point images are scaled to 8 bits. Those that use less than a quarter
     of their range (12 bits in a 16-bit file), or more than all of it, are scaled by what they do
     use, so that faces in them can be found. Transparency is ignored: a face that barely shows,
     or does not, is found like any other.
 
     Args:
         pixels: (H, W), (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16 or float32.
-        white: The value that becomes 255, where this is a part of a larger picture: its
+        white: The value that becomes 255, where this is a part of a larger image: its
             `used_white`.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        InputError: The array is not such a picture.
+        InputError: The array is not such an image.
     """
     check_pixels(pixels)
     small = pixels
@@ -129,12 +129,12 @@ def _scaled(pixels: Array, white: float) -> Array:
 class Plane:
     """One plane of samples, seen through a writable view.
 
-    Sample (row i, column j) stands for the pixels of the picture with rows from i · step_y and
+    Sample (row i, column j) stands for the pixels of the image with rows from i · step_y and
     columns from j · step_x, step_y × step_x of them: that is how chroma planes are subsampled.
 
     Attributes:
         pixels: (H, W) or (H, W, C), uint8, uint16 or float32; need not be contiguous. Writing
-            to it changes the picture.
+            to it changes the image.
         step_x: Image columns to one sample.
         step_y: Image rows to one sample.
     """
@@ -145,7 +145,7 @@ class Plane:
 
 
 def check_pixels(pixels: Array) -> None:
-    """Refuse an array that is not a picture.
+    """Refuse an array that is not an image.
 
     Raises:
         InputError: It is not (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA of uint8, uint16 or

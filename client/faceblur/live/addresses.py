@@ -79,7 +79,7 @@ def to_size(text: str, what: str) -> Size:
     """Width and height, both even, from `640x360`.
 
     Raises:
-        InputError: It is no such size.
+        InputError: It is not a size.
     """
     match = re.fullmatch(r"(\d{2,5})[x×](\d{2,5})", text)
     if match is None:

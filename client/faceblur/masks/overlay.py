@@ -48,7 +48,7 @@ class Overlay:
         """Take a copy of an array.
 
         Raises:
-            InputError: It is no image.
+            InputError: It is not an image.
         """
         check_pixels(pixels)
         copy = np.array(pixels, order="C")

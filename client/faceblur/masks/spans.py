@@ -72,7 +72,7 @@ class Span:
     time outside it.
 
     Attributes:
-        effect: "hide" masks the whole picture, "spare" leaves faces alone.
+        effect: "hide" masks the whole image, "spare" leaves faces alone.
         time: When.
 
     Raises:

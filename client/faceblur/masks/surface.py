@@ -1,4 +1,4 @@
-"""What a masker draws on: the planes of a picture, whatever its colours are stored as."""
+"""What a masker draws on: the planes of an image, whatever its colours are stored as."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faceblur.image.pixels import WHITE, Array, Plane, RgbImage, check_pixels
 
 
 class Surface(Protocol):
-    """A picture that can be drawn on in place, in its own colours."""
+    """An image that can be drawn on in place, in its own colours."""
 
     @property
     def width(self) -> int:
@@ -28,7 +28,7 @@ class Surface(Protocol):
         """Everything that shows, transparency excepted, in a fixed order."""
 
     def encode(self, picture: RgbImage) -> list[Array]:
-        """Put a part of a picture into this surface's colours.
+        """Put a part of an image into this surface's colours.
 
         Args:
             picture: uint8 [h, w, 3] BGR. Its top left pixel belongs at a place of the surface
@@ -43,8 +43,8 @@ class Surface(Protocol):
         """Take away transparency, which may show a shape too.
 
         Args:
-            rows: Of the picture.
-            columns: Of the picture.
+            rows: Of the image.
+            columns: Of the image.
             where: Which of these pixels, bool; None for all of them.
         """
 
@@ -85,7 +85,7 @@ class ArraySurface:
         return (self._plane,)
 
     def encode(self, picture: RgbImage) -> list[Array]:
-        """Put a part of a picture into this array's colours (see `Surface.encode`)."""
+        """Put a part of an image into this array's colours (see `Surface.encode`)."""
         target = self._plane.pixels
         colours: Array = picture
         if target.ndim == 2:

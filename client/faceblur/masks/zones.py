@@ -1,4 +1,4 @@
-"""Parts of the picture that are always masked, or in which faces are left alone."""
+"""Parts of the image that are always masked, or in which faces are left alone."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Length:
-    """A distance from the left or the upper edge of the picture.
+    """A distance from the left or the upper edge of the image.
 
     Attributes:
         value: How far.
-        relative: It is in per cent of the picture's width or height, not in pixels.
+        relative: It is in per cent of the image's width or height, not in pixels.
     """
 
     value: float
@@ -39,7 +39,7 @@ class Length:
         """Check that it is a number.
 
         Raises:
-            InputError: It is not finite, or beyond any picture.
+            InputError: It is not finite, or beyond any image.
         """
         if not abs(self.value) <= _MAX_LENGTH:
             raise InputError(f"a zone cannot have a corner at {self.value:g}: {_EXAMPLE}")
@@ -62,7 +62,7 @@ class Length:
         return f"{text}%" if self.relative else text
 
     def pixels(self, side: int) -> float:
-        """The length in a picture that is so many pixels wide, or high."""
+        """The length in an image that is so many pixels wide, or high."""
         return self.value * side / 100 if self.relative else self.value
 
 
@@ -71,16 +71,16 @@ Corner = tuple[Length, Length]
 
 @dataclass(frozen=True)
 class Zone:
-    """A polygon in the upright picture.
+    """A polygon in the upright image.
 
     Attributes:
         kind: "always" (masked whatever is there) or "never" (faces that lie wholly in it are
             left alone). Where zones overlap, "always" counts.
         corners: x and y of three or more, in order, clockwise or not.
-        time: When it holds in a video; None for all the time, and in still pictures.
+        time: When it holds in a video; None for all the time, and in still images.
 
     Raises:
-        InputError: It is no area.
+        InputError: It is not an area.
     """
 
     kind: Kind
@@ -95,7 +95,7 @@ class Zone:
             raise InputError(
                 f"a zone has 3 to {MAX_CORNERS} corners, not {len(self.corners)}: {_EXAMPLE}"
             )
-        # Where pixels and per cent are mixed, it depends on the picture.
+        # Where pixels and per cent are mixed, it depends on the image.
         uniform = all(len({corner[i].relative for corner in self.corners}) == 1 for i in (0, 1))
         if uniform and _is_line(np.array([[length.value for length in c] for c in self.corners])):
             raise InputError(f"the corners of the zone {self} lie on one line: {_EXAMPLE}")
@@ -122,7 +122,7 @@ class Zone:
         return corners if self.time is None else f"{corners} @ {self.time}"
 
     def polygon(self, width: int, height: int) -> Polygon:
-        """The corners in pixels of a picture of this size; they may lie outside it."""
+        """The corners in pixels of an image of this size; they may lie outside it."""
         corners = [(x.pixels(width), y.pixels(height)) for x, y in self.corners]
         return np.array(corners, np.float64).round(_DIGITS)
 

@@ -23,11 +23,11 @@ class Container:
 
     Attributes:
         format: FFmpeg's name of it.
-        encoders: For pictures of 8 bits, in order of preference.
+        encoders: For images of 8 bits, in order of preference.
         deep_encoders: For more bits.
-        odd_encoder: For pictures of odd sizes that the preferred one would extend, where it keeps
+        odd_encoder: For images of odd sizes that the preferred one would extend, where it keeps
             their depth; None if players would not expect it.
-        alpha_encoders: For pictures with transparency, where it keeps that.
+        alpha_encoders: For images with transparency, where it keeps that.
         audio_encoder: For audio that has to be converted.
         audio_rate: The only one that it takes, samples per second; None if it takes others.
         holds: Codecs of audio and subtitles that it takes, where FFmpeg does not know.

@@ -31,14 +31,14 @@ _STEPS: Final = 8
 _GAP: Final = 1.8
 """A step between frames so many times as long as usual hides one that is missing."""
 _PICTURE_BYTES: Final = 32
-"""Smaller packets can mean that the picture does not change."""
+"""Smaller packets can mean that the frame does not change."""
 _JOINT_PACKETS: Final = 4
 """So few before a joint may be marked as broken for it."""
 _END_TOLERANCE_S: Final = 1.0
 
 
 class DamageWatch:
-    """Watches the packets and frames of one picture track, and warns once, at its end."""
+    """Watches the packets and frames of one video track, and warns once, at its end."""
 
     def __init__(self, path: Path, stream: av.VideoStream) -> None:
         """Start.
@@ -159,7 +159,7 @@ class FrameLedger:
     """Notices frames that went into a decoder and never came out.
 
     A decoder that cannot make sense of a packet may say nothing and go on with the next: the
-    video would be shorter, and what is missing was never looked at.
+    video would be shorter, and what is missing was never checked.
     """
 
     def __init__(self) -> None:

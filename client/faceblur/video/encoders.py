@@ -52,7 +52,7 @@ _KEEP_ALPHA: Final = frozenset(
 )
 """Encoders that keep transparency wherever their packets are put."""
 _ALPHA_BESIDE: Final = frozenset(("libvpx-vp9", "libvpx"))
-"""Encoders that put it beside the picture, where few containers have room for it."""
+"""Encoders that put it beside the frame, where few containers have room for it."""
 _VPX_ALPHA: Final = "yuva420p"
 """The only format with transparency that libvpx opens with, of several that it lists."""
 _SUBSAMPLINGS: Final = {
@@ -173,7 +173,7 @@ def _preferred(container: Container, source: VideoProperties) -> av.Codec:
 
 
 def _extended_size(source: VideoProperties, codec: av.Codec) -> tuple[int, int] | None:
-    """The size to which pictures would be extended; None if they would not."""
+    """The size to which frames would be extended; None if they would not."""
     if codec.canonical_name not in _EVEN_ONLY:
         return None
     size = whole_size(closest_format(source, codec), source.width, source.height)

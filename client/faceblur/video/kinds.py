@@ -1,4 +1,4 @@
-"""What a file is, by its content: a picture, a video, or one of those that nothing here reads."""
+"""What a file is, by its content: an image, a video, or one of those that nothing here reads."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _OTHER_MEDIA: Final = RAW_SUFFIXES | {
     *(".ogm", ".pam", ".pict", ".pnt", ".r3d", ".rm", ".rmvb", ".svg", ".svgz", ".thm", ".tod"),
     *(".vob", ".wdp", ".wtv", ".xcf", ".y4m", ".yuv"),
 }
-"""Suffixes of pictures and videos that the table of media types of Python does not have."""
+"""Suffixes of images and videos that the table of media types of Python does not have."""
 
 _VIDEO_NAMES: Final = {
     "matroska,webm": ".mkv",
@@ -66,12 +66,12 @@ _VIDEO_NAMES: Final = {
 
 
 def kind_of(path: Path) -> Kind:
-    """Whether to read a file as a picture or as a video: by its content, else by its suffix."""
+    """Whether to read a file as an image or as a video: by its content, else by its suffix."""
     return _known(path) or _probed(path) or "image"
 
 
 def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
-    """What a file in a folder is; None where it is neither a picture nor a video."""
+    """What a file in a folder is; None where it is neither an image nor a video."""
     suffix = path.suffix.lower()
     if not path.is_file():
         return "unreadable" if suffix in readable_suffixes() | VIDEO_SUFFIXES else None

@@ -1,8 +1,8 @@
 """The file that a video is written to, with its tracks: laid out, tried, and started.
 
 Muxers say late what they do not like, some of them only when the file is completed. So an output
-is first made in memory, from start to end, of an empty picture and the first packet of each track.
-What does not get through it is converted or left out, before any frame was looked at.
+is first made in memory, from start to end, of an empty frame and the first packet of each track.
+What does not get through it is converted or left out, before any frame is processed.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ class OutputPlan:
 
 
 class Output:
-    """An output whose header is written; whoever made it closes it.
+    """An output whose header is written; its maker closes it.
 
     Attributes:
         container: PyAV's output.
-        video: The picture track.
+        video: The video track.
         tracks: By the index of the source's.
     """
 

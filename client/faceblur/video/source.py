@@ -36,7 +36,7 @@ _SAMPLED_BYTES: Final = 32_000_000
 class VideoSource:
     """A video file, open for one pass; a context manager, for one thread at a time.
 
-    Of several picture tracks the main one is read. Thumbnails, attached pictures and data
+    Of several video tracks the main one is read. Thumbnails, attached images and data
     (timed metadata such as GPS tracks) are left out: none of them could be masked.
 
     Attributes:

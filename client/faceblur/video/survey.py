@@ -1,4 +1,4 @@
-"""Go through the tracks beside the pictures before anything is written: what may be taken along?"""
+"""Go through the tracks beside the images before anything is written: what may be taken along?"""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Survey:
     """What was found in the tracks of one video.
 
     Attributes:
-        unspoken: Text tracks, and tracks of pictures of texts, that stay behind.
+        unspoken: Text tracks, and tracks of images of texts, that stay behind.
         texts: What decides which texts of the others are kept; all are of those not in it.
         cut: Audio tracks whose packets hold audio that is not to be heard.
         left_out: What stays behind and why, for people.
@@ -177,7 +177,7 @@ def _packets(path: Path, tracks: Collection[int]) -> Iterator[Packet]:
                 with suppress(AttributeError):
                     stream.discard = _DISCARD_ALL
         wanted = [stream for stream in container.streams if stream.index in tracks]
-        # Where it cannot be read on, whoever copies it says so.
+        # Where it cannot be read on, the copying step says so.
         with suppress(av.error.FFmpegError, EOFError):
             for packet in container.demux(*wanted):
                 if packet.size:

@@ -47,7 +47,7 @@ class ServiceOptions:
         shutdown_s: Seconds that all cameras together have to flush their sinks at the end.
 
     Raises:
-        InputError: A setting makes no sense.
+        InputError: A setting is invalid.
     """
 
     listen: str | None = DEFAULT_LISTEN

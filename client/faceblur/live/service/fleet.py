@@ -122,7 +122,7 @@ class Fleet:
         )
 
     def look(self) -> None:
-        """Start cameras anew that have failed, after a pause that grows."""
+        """Start failed cameras again, after a pause that grows."""
         now_s = time.monotonic()
         for member in self._all():
             camera = member.camera
@@ -141,7 +141,7 @@ class Fleet:
         return [member.stats() for member in self._all()]
 
     def restarts(self) -> dict[str, int]:
-        """How often each camera was started anew by `look`; from any thread."""
+        """How often each camera was restarted by `look`; from any thread."""
         return {member.options.name: member.restarts for member in self._all()}
 
     def idle_s(self) -> dict[str, float]:

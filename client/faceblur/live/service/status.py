@@ -23,7 +23,7 @@ class ServiceStatus:
         detector_failure: Why frames are refused at the moment; empty when they are not.
         cameras: In the file's order.
         idle_s: Seconds since the loop of each camera last turned.
-        restarts: How often each camera was started anew after it had failed.
+        restarts: How often each camera was restarted after it had failed.
         reloads: How often the file was read again and taken.
         reloads_failed: How often it was read again and not taken.
         reload_error: Why it was not taken last time; empty if it was.

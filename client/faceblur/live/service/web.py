@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(*page())
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep requests out of the log but for who looks closely."""
+        """Keep requests out of the log except at debug level."""
         logger.debug(format, *args)
 
     def _answer(self, code: int, kind: str, body: bytes) -> None:

@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.latest.join(-1)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: addresses of viewers are nobody's business."""
+        """Say nothing: viewers' addresses are private."""
 
     def _stream(self) -> None:
         number = self.latest.number

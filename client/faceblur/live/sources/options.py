@@ -39,7 +39,7 @@ class SourceOptions:
         rtsp_transport: How RTP travels for RTSP.
         open_timeout_s: Seconds in which the first frame must have come.
         stall_timeout_s: Seconds without a new frame after which a stream counts as frozen and is
-            opened anew; for snapshots on top of `interval_s`.
+            reopened; for snapshots on top of `interval_s`.
         interval_s: For snapshots: seconds from asking for one image to asking for the next.
         loop: For files: start again at the end. A file that does not loop ends its camera.
         size: Width and height, pixels: of a test pattern, or what to ask a webcam for.
@@ -62,7 +62,7 @@ class SourceOptions:
         """Check the ranges.
 
         Raises:
-            InputError: A setting makes no sense.
+            InputError: A setting is invalid.
         """
         if self.kind not in get_args(SourceKind):
             raise InputError(f"no source is of the kind {self.kind!r}; {SOURCES_HINT}")

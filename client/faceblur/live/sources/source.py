@@ -1,4 +1,4 @@
-"""A camera's source, seen from the camera: a child process that is watched and started anew."""
+"""A camera's source, seen from the camera: a child process that is watched and restarted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Source(Supervisor):
         return self._frame_s + source.quiet_s
 
     def _handle(self, message: Message, now_s: float) -> bool:
-        """Act on a message that is no frame; whether the child lives on."""
+        """Act on a message that is not a frame; whether the child lives on."""
         kind, text = message.get("kind"), redact(str(message.get("text", "")))
         if kind == "warning":
             self._warn(text)

@@ -83,7 +83,7 @@ def attack(
         if len(those) < MIN_PEOPLE:
             raise InputError(
                 f"{len(those)} different faces of {height} px or more are not enough, the attack "
-                f"needs {MIN_PEOPLE}: give more or larger pictures, or smaller --sizes"
+                f"needs {MIN_PEOPLE}: give more or larger images, or smaller --sizes"
             )
         rng = np.random.default_rng([SEED, height])
         clear = [person.crop(height) for person in those]
@@ -125,12 +125,12 @@ def judge(trials: Sequence[Trial]) -> Verdict:
         if not rank_1.contains_chance:
             failures.append(
                 f"{trial.mask} at {trial.height} px: {rank_1.value:.1%} are recognised from clear "
-                f"pictures, where guessing gives {rank_1.chance:.1%}"
+                f"images, where guessing gives {rank_1.chance:.1%}"
             )
         rank_1 = trial.masked.rank_1
         if trial.mask == DEFAULT_MODE and rank_1.above(baseline[trial.height]):
             failures.append(
                 f"{trial.mask} at {trial.height} px: {rank_1.value:.1%} are recognised from masked "
-                f"pictures, with {BASELINE} {baseline[trial.height].value:.1%}"
+                f"images, with {BASELINE} {baseline[trial.height].value:.1%}"
             )
     return Verdict(conclusive, failures)

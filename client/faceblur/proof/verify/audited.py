@@ -115,7 +115,7 @@ class AuditedOutput:
 
 
 def _policy(settings: Mapping[str, Any]) -> Policy:
-    """The policy as far as it decides what is masked: its overlay picture need not be there."""
+    """The policy as far as it decides what is masked: its overlay image need not be there."""
     kept = dict(settings)
     mask = kept.pop("mask", {})
     if "expand" in mask:
