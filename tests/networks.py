@@ -23,7 +23,7 @@ def closed_form_model(variant: str) -> YOLOv5Face:
 def lively_model(variant: str) -> YOLOv5Face:
     """A network whose outputs depend on every layer and vary over the image, in eval mode.
 
-    Random weights, with the normalisations set to what `pictures(2, 128, 192)` gives. With the
+    Random weights, with the normalisations set to what `noise_images(2, 128, 192)` gives. With the
     closed-form weights the deep layers hardly vary, and a wrong upsampling would not show. For
     shallow variants only: rounding grows with every normalisation.
     """
@@ -33,14 +33,14 @@ def lively_model(variant: str) -> YOLOv5Face:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.inference_mode():
-        model(torch.from_numpy(pictures(2, 128, 192)).permute(0, 3, 1, 2) / 255)
+        model(torch.from_numpy(noise_images(2, 128, 192)).permute(0, 3, 1, 2) / 255)
     return model.eval()
 
 
-def pictures(batch: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def noise_images(batch: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """(batch, height, width, 3) smooth noise, every image another."""
     noise = np.random.default_rng(7).integers(0, 256, (batch, height, width, 3), np.uint8)
-    return np.stack([cv2.GaussianBlur(picture, (0, 0), 3) for picture in noise])
+    return np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in noise])
 
 
 def closed_form(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -31,14 +31,14 @@ precision_option = click.option(
 data_option = click.option(
     "--data",
     type=FilePath,
-    help="Labelled pictures to hold FP16 or INT8 against FP32 by, before it goes in.",
+    help="Labelled images to hold FP16 or INT8 against FP32 by, before it goes in.",
 )
 size_option = click.option(
     "--size",
     type=click.IntRange(64, 4096),
     default=DEFAULT_SIZE,
     show_default=True,
-    help="Longest side of the pictures given to the network.",
+    help="Longest side of the images given to the network.",
 )
 
 
@@ -100,7 +100,7 @@ def pull(name: str, source: Path | None) -> None:
 @click.option(
     "--calibration",
     type=FilePath,
-    help="For int8: a folder of pictures, or a video, like what the model will see.",
+    help="For int8: a folder of images, or a video, like what the model will see.",
 )
 def onnx(
     checkpoint: Path,
@@ -132,7 +132,7 @@ def onnx(
 
 @main.command()
 @click.argument("candidate", type=FilePath)
-@click.option("--data", type=FilePath, required=True, help="Folder of labelled pictures.")
+@click.option("--data", type=FilePath, required=True, help="Folder of labelled images.")
 @click.option(
     "--reference",
     type=FilePath,

@@ -69,7 +69,7 @@ def export_onnx(
             file says, when None.
         precision: Of weights and computation.
         variant: What the weights must be; anything when None.
-        calibration: For `int8`: a folder of pictures, or a video, like what the model will see.
+        calibration: For `int8`: a folder of images, or a video, like what the model will see.
         progress: Called with the share of the calibration that is done.
 
     Raises:
@@ -79,7 +79,7 @@ def export_onnx(
     """
     if (precision == "int8") != (calibration is not None):
         raise InputError(
-            "--precision int8 needs --calibration, a folder of pictures or a video"
+            "--precision int8 needs --calibration, a folder of images or a video"
             if calibration is None
             else "--calibration is for --precision int8 alone; leave it out"
         )

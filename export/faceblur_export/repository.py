@@ -57,9 +57,9 @@ def fill_repository(
         onnx_path: The detector. One of lower precision must have passed the gate; see
             `gate_step.admit`.
         name: What the server calls it; what the file says when None.
-        size: Longest side of the pictures that will come: its shapes are warmed up.
+        size: Longest side of the images that will come: its shapes are warmed up.
         plan: Build a TensorRT plan too; None for the other backends.
-        data: Labelled pictures to judge a precision below FP32 by.
+        data: Labelled images to judge a precision below FP32 by.
         renew: Bring the other models of a repository that is there up to date as well.
         jetson: Fit it to a Jetson Orin; see `_fit_to_jetson`.
         progress: Called while the plan is built.
@@ -68,7 +68,7 @@ def fill_repository(
         What a client will be told of the model.
 
     Raises:
-        InputError: The labelled pictures cannot be used.
+        InputError: The labelled images cannot be used.
         ModelError: The ONNX file cannot be used or was refused by the gate, or the plan cannot be
             built.
         OutputError: The repository cannot be written, or is something else.

@@ -24,7 +24,7 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.image.formats import readable_suffixes
 from faceblur_export.evaluation.evaluation import ap50, interval, resample
-from faceblur_export.evaluation.matching import MatchedFaces, match_pictures, read_labelled
+from faceblur_export.evaluation.matching import MatchedFaces, match_images, read_labelled
 from faceblur_export.onnx_graph.calibration import FRAMES, Calibration, read_calibration
 from faceblur_export.onnx_graph.int8 import OPTIONS, left_single
 from faceblur_training.data.holdout import held_out, is_held_out
@@ -153,7 +153,7 @@ def _quantise(single: Path, way: Way, canvases: Sequence[Canvas], output: Path) 
 
 def _findings(model: Path, pictures: Sequence[Any]) -> MatchedFaces:
     with contextlib.closing(InProcessDetector(model, instances=1, threads=1)) as detector:
-        return match_pictures(detector, pictures)
+        return match_images(detector, pictures)
 
 
 def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:

@@ -21,7 +21,7 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.tiling import Tiles, plan_views
 from faceblur.detections import Detections
-from faceblur_export.data.formats import LabelledPicture, read_folder
+from faceblur_export.data.formats import LabelledImage, read_folder
 from harness import machine_card
 
 HEIGHTS: Final = (12, 16, 24, 32, 48, 96, 10_000)
@@ -89,7 +89,7 @@ def tiles(*, folders: tuple[Path, ...], width: int, height: int, model: str, out
 
 
 def canvases(
-    pictures: Sequence[LabelledPicture], width: int, height: int
+    pictures: Sequence[LabelledImage], width: int, height: int
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Boxes]]:
     """Fill large images row by row, with the labels of what is in them."""
     canvas, boxes = np.full((height, width, 3), GREY, np.uint8), []

@@ -1,15 +1,15 @@
-"""Read labelled and unlabelled pictures from the folder formats people have.
+"""Read labelled and unlabelled images from the folder formats people have.
 
 Five formats are told apart by what lies in the folder:
 
 * `labels.txt`: path, count, then `x y w h name` lines (pixels);
 * WIDER FACE as published: `wider_face_*_bbx_gt.txt` beside an `images` folder;
 * the RetinaFace label file of WIDER FACE: `label.txt` with `# path` heads and five landmarks;
-* YOLO: a `.txt` of the same stem, beside each picture or in `labels/` beside `images/`;
-* Pascal VOC: an `.xml` of the same stem, beside each picture or in `annotations/`.
+* YOLO: a `.txt` of the same stem, beside each image or in `labels/` beside `images/`;
+* Pascal VOC: an `.xml` of the same stem, beside each image or in `annotations/`.
 
-A folder with none of them is a set of pictures without labels, which a teacher can use; so are
-pictures that a list leaves out.
+A folder with none of them is a set of images without labels, which a teacher can use; so are
+images that a list leaves out.
 """
 
 from __future__ import annotations
@@ -25,71 +25,71 @@ import numpy as np
 
 from faceblur.errors import InputError
 from faceblur_export.data.image_files import (
-    PICTURE_FOLDERS,
+    IMAGE_FOLDERS,
     SUFFIXES,
+    images_below,
     label_files,
-    own_pictures,
-    pictures_below,
+    own_images,
 )
-from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_export.data.labelled_image import LabelledImage
 
-__all__ = ["LabelledPicture", "read_folder"]
+__all__ = ["LabelledImage", "read_folder"]
 
 VOC_FOLDERS = ("Annotations", "annotations", "labels")
 YOLO_FOLDERS = ("labels",)
 
 
-def read_folder(folder: Path, *, strict: bool = True) -> list[LabelledPicture]:
-    """Read every picture below a folder with its labels, in a stable order.
+def read_folder(folder: Path, *, strict: bool = True) -> list[LabelledImage]:
+    """Read every image below a folder with its labels, in a stable order.
 
     Args:
         folder: A folder in one of the formats above, or one that holds several such folders.
         strict: Refuse the folder for a label that cannot be used, instead of noting it as the
-            `problem` of its picture.
+            `problem` of its image.
 
     Raises:
-        InputError: The folder is missing or holds no picture, or a label cannot be used.
+        InputError: The folder is missing or holds no image, or a label cannot be used.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give one that holds pictures")
-    pictures: dict[Path, LabelledPicture] = {}
-    for picture in _read(folder):
-        if strict and picture.problem:
-            raise InputError(picture.problem)
-        # WIDER FACE keeps labels and pictures in two folders: a label wins over none.
-        if picture.labelled or picture.path not in pictures:
-            pictures[picture.path] = picture
-    if not pictures:
-        raise InputError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return sorted(pictures.values(), key=lambda p: p.path.as_posix())
+        raise InputError(f"{folder} is not a folder; give one that holds images")
+    images: dict[Path, LabelledImage] = {}
+    for image in _read(folder):
+        if strict and image.problem:
+            raise InputError(image.problem)
+        # WIDER FACE keeps labels and images in two folders: a label wins over none.
+        if image.labelled or image.path not in images:
+            images[image.path] = image
+    if not images:
+        raise InputError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return sorted(images.values(), key=lambda p: p.path.as_posix())
 
 
-def _read(folder: Path) -> Iterator[LabelledPicture]:
+def _read(folder: Path) -> Iterator[LabelledImage]:
     for name, finder, reader in _LISTED:
         lists = finder(folder)
         if lists:
-            yield from (LabelledPicture(path) for path in pictures_below(folder))
+            yield from (LabelledImage(path) for path in images_below(folder))
             for file in lists:
                 yield from (replace(item, format=name) for item in reader(file, folder))
             return
-    yield from _with_sidecars(folder, own_pictures(folder))
-    inner = (p for p in folder.iterdir() if p.is_dir() and p.name not in PICTURE_FOLDERS)
+    yield from _with_sidecars(folder, own_images(folder))
+    inner = (p for p in folder.iterdir() if p.is_dir() and p.name not in IMAGE_FOLDERS)
     for child in sorted(inner):
         yield from _read(child)
 
 
-def _with_sidecars(folder: Path, pictures: Sequence[Path]) -> Iterator[LabelledPicture]:
-    if not pictures:
+def _with_sidecars(folder: Path, images: Sequence[Path]) -> Iterator[LabelledImage]:
+    if not images:
         return
-    xml = label_files(folder, pictures, suffix=".xml", beside=VOC_FOLDERS)
-    txt = label_files(folder, pictures, suffix=".txt", beside=YOLO_FOLDERS)
-    for picture in pictures:
-        if picture in xml:
-            yield _voc(picture, xml[picture])
-        elif picture in txt:
-            yield _yolo(picture, txt[picture])
+    xml = label_files(folder, images, suffix=".xml", beside=VOC_FOLDERS)
+    txt = label_files(folder, images, suffix=".txt", beside=YOLO_FOLDERS)
+    for image in images:
+        if image in xml:
+            yield _voc(image, xml[image])
+        elif image in txt:
+            yield _yolo(image, txt[image])
         else:
-            yield LabelledPicture(picture)
+            yield LabelledImage(image)
 
 
 def _lines(file: Path) -> list[str]:
@@ -128,26 +128,26 @@ Faces = tuple[Sequence[Sequence[float]], Sequence[Sequence[float]] | None]
 
 def _labelled(
     path: Path, source: str, read: Callable[[], Faces], *, normalised: bool = False
-) -> LabelledPicture:
-    """A picture with the faces that `read` gives, or with the problem that it has."""
+) -> LabelledImage:
+    """An image with the faces that `read` gives, or with the problem that it has."""
     try:
         boxes, landmarks = read()
         if not path.is_file():
-            raise InputError(f"{source}: the picture {path} does not exist")
+            raise InputError(f"{source}: the image {path} does not exist")
     except InputError as error:
-        return LabelledPicture(path, labelled=True, source=source, problem=str(error))
+        return LabelledImage(path, labelled=True, source=source, problem=str(error))
     points = np.full((len(boxes), 5, 2), np.nan, np.float32)
     if landmarks is not None and len(boxes):
         points = np.asarray(landmarks, np.float32).reshape(-1, 5, 2)
     table = np.asarray(boxes, np.float32).reshape(-1, 4)
-    return LabelledPicture(path, table, points, True, normalised, source)
+    return LabelledImage(path, table, points, True, normalised, source)
 
 
-def _counted(file: Path, root: Path) -> Iterator[LabelledPicture]:
+def _counted(file: Path, root: Path) -> Iterator[LabelledImage]:
     """`path`, `count`, then that many lines starting with `x y w h`: ours and WIDER FACE's."""
     lines = [(n, line) for n, line in enumerate(_lines(file), 1) if line.strip()]
     if not lines:
-        raise InputError(f"{file} is empty; list at least one picture, or remove it")
+        raise InputError(f"{file} is empty; list at least one image, or remove it")
     at = 0
     seen: set[str] = set()
     while at < len(lines):
@@ -164,7 +164,7 @@ def _counted(file: Path, root: Path) -> Iterator[LabelledPicture]:
             raise InputError(f"{source}: {count} faces announced, {len(rows)} listed")
         yield _labelled(root / name, source, partial(_boxes, rows, file.name))
         at += 2 + count
-        # WIDER FACE writes one row of zeros for a picture without faces.
+        # WIDER FACE writes one row of zeros for an image without faces.
         if count == 0 and at < len(lines) and not lines[at][1].strip("0 .").strip():
             at += 1
 
@@ -180,7 +180,7 @@ def _boxes(rows: Sequence[Row], name: str) -> Faces:
     return boxes, None
 
 
-def _wider(file: Path, folder: Path) -> Iterator[LabelledPicture]:
+def _wider(file: Path, folder: Path) -> Iterator[LabelledImage]:
     split = "train" if "_train_" in file.name else "val"
     candidates = (
         folder / "images",
@@ -190,7 +190,7 @@ def _wider(file: Path, folder: Path) -> Iterator[LabelledPicture]:
     return _counted(file, next((c for c in candidates if c.is_dir()), folder))
 
 
-def _retinaface(file: Path, folder: Path) -> Iterator[LabelledPicture]:
+def _retinaface(file: Path, folder: Path) -> Iterator[LabelledImage]:
     """`# path` heads, then `x y w h` and five `x y flag` triples (−1: not labelled)."""
     root = folder / "images" if (folder / "images").is_dir() else folder
     name, source = "", ""
@@ -221,7 +221,7 @@ def _marked(rows: Sequence[Row], name: str) -> Faces:
     return boxes, points
 
 
-def _yolo(picture: Path, file: Path) -> LabelledPicture:
+def _yolo(image: Path, file: Path) -> LabelledImage:
     """`class x y w h` as fractions, and perhaps five landmarks (negative: not labelled)."""
 
     def read() -> Faces:
@@ -234,18 +234,18 @@ def _yolo(picture: Path, file: Path) -> LabelledPicture:
             if max(abs(x), abs(y), w, h) > 2:
                 raise InputError(
                     f"{where}: {x:g} {y:g} {w:g} {h:g} are not fractions; "
-                    "YOLO labels give centre and size as parts of the picture"
+                    "YOLO labels give centre and size as parts of the image"
                 )
             boxes.append(_corners([x - w / 2, y - h / 2, w, h], where))
             marks = _numbers(line, 15, where)[5:] if len(line.split()) >= 15 else [-1.0]
             points.append(marks if min(marks) >= 0 else [math.nan] * 10)
         return boxes, points
 
-    found = _labelled(picture, file.name, read, normalised=True)
+    found = _labelled(image, file.name, read, normalised=True)
     return replace(found, format="yolo")
 
 
-def _voc(picture: Path, file: Path) -> LabelledPicture:
+def _voc(image: Path, file: Path) -> LabelledImage:
     def read() -> Faces:
         try:
             root = ElementTree.parse(file).getroot()
@@ -260,7 +260,7 @@ def _voc(picture: Path, file: Path) -> LabelledPicture:
             boxes.append(_corners([x1, y1, x2 - x1, y2 - y1], where))
         return boxes, None
 
-    return replace(_labelled(picture, file.name, read), format="voc")
+    return replace(_labelled(image, file.name, read), format="voc")
 
 
 def _ours(folder: Path) -> list[Path]:
@@ -269,7 +269,7 @@ def _ours(folder: Path) -> list[Path]:
 
 
 def _wider_lists(folder: Path) -> list[Path]:
-    # As it is unpacked, the lists lie in a folder beside that of the pictures.
+    # As it is unpacked, the lists lie in a folder beside that of the images.
     split = folder.name.removeprefix("WIDER_")
     beside = folder / ".." / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt"
     if folder.name != split and beside.is_file():
@@ -283,7 +283,7 @@ def _retinaface_lists(folder: Path) -> list[Path]:
 
 
 _LISTED: tuple[
-    tuple[str, Callable[[Path], list[Path]], Callable[[Path, Path], Iterator[LabelledPicture]]], ...
+    tuple[str, Callable[[Path], list[Path]], Callable[[Path, Path], Iterator[LabelledImage]]], ...
 ] = (
     ("labels.txt", _ours, _counted),
     ("wider", _wider_lists, _wider),

@@ -1,4 +1,4 @@
-"""Where pictures and their label files lie in a folder."""
+"""Where images and their label files lie in a folder."""
 
 from __future__ import annotations
 
@@ -16,60 +16,60 @@ RgbImage = npt.NDArray[np.uint8]
 
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-"""Picture files that training opens."""
+"""Image files that training opens."""
 
-PICTURE_FOLDERS = ("images", "JPEGImages")
-"""Folders whose pictures belong to the folder above, as YOLO and Pascal VOC have them."""
-
-
-def pictures_below(folder: Path) -> list[Path]:
-    """Every picture in a folder and all folders in it."""
-    return sorted(p for p in folder.rglob("*") if _is_picture(p))
+IMAGE_FOLDERS = ("images", "JPEGImages")
+"""Folders whose images belong to the folder above, as YOLO and Pascal VOC have them."""
 
 
-def own_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder itself and of its `PICTURE_FOLDERS`."""
-    own = [p for p in folder.iterdir() if _is_picture(p)]
-    for name in PICTURE_FOLDERS:
+def images_below(folder: Path) -> list[Path]:
+    """Every image in a folder and all folders in it."""
+    return sorted(p for p in folder.rglob("*") if _is_image(p))
+
+
+def own_images(folder: Path) -> list[Path]:
+    """The images of a folder itself and of its `IMAGE_FOLDERS`."""
+    own = [p for p in folder.iterdir() if _is_image(p)]
+    for name in IMAGE_FOLDERS:
         if (folder / name).is_dir():
-            own += pictures_below(folder / name)
+            own += images_below(folder / name)
     return sorted(own)
 
 
 def label_files(
-    folder: Path, pictures: Sequence[Path], *, suffix: str, beside: Sequence[str]
+    folder: Path, images: Sequence[Path], *, suffix: str, beside: Sequence[str]
 ) -> dict[Path, Path]:
-    """The label file of each picture that has one.
+    """The label file of each image that has one.
 
-    It has the stem of the picture and lies beside it, or in a label folder under the same path
-    as the picture. Where only one picture and one file share a stem, it may lie anywhere below.
+    It has the stem of the image and lies beside it, or in a label folder under the same path
+    as the image. Where only one image and one file share a stem, it may lie anywhere below.
 
     Args:
         folder: That holds both.
-        pictures: Its pictures.
+        images: Its images.
         suffix: Of the label files.
         beside: Names of the label folders.
     """
-    places = [folder, *(folder / name for name in (*PICTURE_FOLDERS, *beside))]
+    places = [folder, *(folder / name for name in (*IMAGE_FOLDERS, *beside))]
     files = {f for place in places if place.is_dir() for f in place.rglob(f"*{suffix}")}
     loose = _unique_stems(files)
-    alone = _unique_stems(pictures)
+    alone = _unique_stems(images)
     found = {}
-    for picture in pictures:
-        path = picture.relative_to(folder).with_suffix(suffix)
-        if path.parts[0] in PICTURE_FOLDERS:
+    for image in images:
+        path = image.relative_to(folder).with_suffix(suffix)
+        if path.parts[0] in IMAGE_FOLDERS:
             path = path.relative_to(path.parts[0])
-        near = [picture.with_suffix(suffix), *(folder / name / path for name in beside)]
-        if picture.stem in alone and picture.stem in loose:
-            near.append(loose[picture.stem])
+        near = [image.with_suffix(suffix), *(folder / name / path for name in beside)]
+        if image.stem in alone and image.stem in loose:
+            near.append(loose[image.stem])
         file = next((candidate for candidate in near if candidate in files), None)
         if file is not None:
-            found[picture] = file
+            found[image] = file
     return found
 
 
-def _is_picture(path: Path) -> bool:
-    # A Mac leaves `._name.jpg` in archives: no pictures.
+def _is_image(path: Path) -> bool:
+    # A Mac leaves `._name.jpg` in archives: no images.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
@@ -79,10 +79,10 @@ def _unique_stems(paths: Iterable[Path]) -> dict[str, Path]:
     return {path.stem: path for path in known if counts[path.stem] == 1}
 
 
-def open_picture(path: Path) -> RgbImage:
-    """Decode one picture file to RGB, turned upright as its EXIF tag says; alpha is dropped.
+def open_image(path: Path) -> RgbImage:
+    """Decode one image file to RGB, turned upright as its EXIF tag says; alpha is dropped.
 
-    Viewers and labelling tools show pictures upright, so that is what labels were drawn on.
+    Viewers and labelling tools show images upright, so that is what labels were drawn on.
 
     Raises:
         InputError: It is missing, broken, or has channels that are not grey or colour.
@@ -93,7 +93,7 @@ def open_picture(path: Path) -> RgbImage:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     image = cv2.imdecode(raw, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if len(raw) else None
     if image is None:
-        raise InputError(f"{path} is not a picture that can be decoded; remove or replace it")
+        raise InputError(f"{path} is not an image that can be decoded; remove or replace it")
     if image.dtype == np.uint16:
         image = np.right_shift(image, 8).astype(np.uint8)
     channels = 1 if image.ndim == 2 else image.shape[2]

@@ -1,4 +1,4 @@
-"""One picture of a data set and what is known about its faces."""
+"""One image of a data set and what is known about its faces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPicture:
-    """One picture file and what is known about its faces.
+class LabelledImage:
+    """One image file and what is known about its faces.
 
     Attributes:
         path: The file.
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the file.
         landmarks: (N, 5, 2) float32 in the same frame, NaN where they are not labelled.
         labelled: Whether a person listed the faces; false means "unknown", not "none".
-        normalised: Boxes are fractions of the picture's width and height (YOLO files).
+        normalised: Boxes are fractions of the image's width and height (YOLO files).
         source: Where the label stands, for messages.
         format: Name of the format of the label.
         problem: Why the label cannot be used, one sentence.
@@ -37,13 +37,13 @@ class LabelledPicture:
     format: str = "unlabelled"
     problem: str = ""
 
-    def in_pixels(self, width: int, height: int) -> LabelledPicture:
-        """The same picture with boxes in pixels, checked against its size.
+    def in_pixels(self, width: int, height: int) -> LabelledImage:
+        """The same image with boxes in pixels, checked against its size.
 
-        Boxes that reach over the border by no more than a tenth of the picture are clipped.
+        Boxes that reach over the border by no more than a tenth of the image are clipped.
 
         Raises:
-            InputError: The label has a problem, or a box lies outside the picture.
+            InputError: The label has a problem, or a box lies outside the image.
         """
         if self.problem:
             raise InputError(self.problem)

@@ -8,7 +8,7 @@ Conventions, the same for every figure of this project:
 * AP50 counts every label, however small, and every detection above `MIN_SCORE`.
 * Height bins are in pixels of the frame given to the network. A detection that matches a face is
   in the bin of the face, any other in the bin of its own height.
-* Intervals are 95 % percentile bootstraps over pictures, because the faces of one picture are not
+* Intervals are 95 % percentile bootstraps over images, because the faces of one image are not
   independent (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). They are seeded.
 """
 
@@ -28,7 +28,7 @@ HEIGHT_BINS: tuple[tuple[float, float], ...] = ((8, 16), (16, 32), (32, 64), (64
 """Face heights reported apart: from, and up to but without, pixels of the canvas."""
 
 IDENTIFIABLE_HEIGHT = 24.0
-"""Face height in picture pixels from which the bar asks for recall."""
+"""Face height in image pixels from which the bar asks for recall."""
 
 RESAMPLES = 1000
 SEED = 20_25
@@ -36,7 +36,7 @@ PERCENTILES = (2.5, 97.5)
 _CHUNK = 50
 
 Weights = npt.NDArray[np.float64]
-"""(resamples, pictures) how often each picture counts."""
+"""(resamples, images) how often each image counts."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def resample(pictures: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
-    """Draw pictures with replacement, as often as there are; (resamples, pictures) counts."""
+def resample(images: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
+    """Draw images with replacement, as often as there are; (resamples, images) counts."""
     draw = np.random.default_rng(seed)
-    chances = np.full(pictures, 1 / pictures)
-    return draw.multinomial(pictures, chances, size=resamples).astype(np.float64)
+    chances = np.full(images, 1 / images)
+    return draw.multinomial(images, chances, size=resamples).astype(np.float64)
 
 
 def precision_recall(findings: MatchedFaces) -> tuple[Float64Array, Float64Array, Float64Array]:
     """(D,) precision, recall and score of falling thresholds, one per detection."""
-    order, precision, recall = _curves(findings, np.ones((1, len(findings.pictures))))
+    order, precision, recall = _curves(findings, np.ones((1, len(findings.images))))
     return precision[0], recall[0], findings.det_score[order]
 
 
 def ap50(findings: MatchedFaces, weights: Weights | None = None) -> Float64Array:
     """Average precision, for the data set or for each row of weights."""
-    rows = np.ones((1, len(findings.pictures))) if weights is None else weights
+    rows = np.ones((1, len(findings.images))) if weights is None else weights
     parts = []
     for start in range(0, len(rows), _CHUNK):
         _, precision, recall = _curves(findings, rows[start : start + _CHUNK])
@@ -79,15 +79,15 @@ def _curves(
     findings: MatchedFaces, weights: Weights
 ) -> tuple[npt.NDArray[np.intp], Float64Array, Float64Array]:
     order = np.argsort(-findings.det_score, kind="stable")
-    counts = weights[:, findings.det_picture[order]]
+    counts = weights[:, findings.det_image[order]]
     hits = np.cumsum(counts * (findings.det_face[order] != UNMATCHED), axis=1)
-    faces = weights[:, findings.face_picture].sum(axis=1, keepdims=True)
+    faces = weights[:, findings.face_image].sum(axis=1, keepdims=True)
     return order, ratio(hits, np.cumsum(counts, axis=1)), ratio(hits, faces)
 
 
 @dataclass(frozen=True, eq=False)
 class Share:
-    """How many of a whole, per picture: the numerator and denominator of a rate."""
+    """How many of a whole, per image: the numerator and denominator of a rate."""
 
     part: Float64Array
     whole: Float64Array
@@ -98,26 +98,26 @@ class Share:
         return np.where(whole > 0, ratio(weights @ self.part, whole), np.nan)
 
     def value(self) -> float | None:
-        """The rate of all pictures, None where the whole is nothing."""
+        """The rate of all images, None where the whole is nothing."""
         return float(self.part.sum() / self.whole.sum()) if self.whole.sum() else None
 
 
 def recall_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Faces found, of the chosen (F,) ones."""
-    pictures = len(findings.pictures)
-    whole = np.bincount(findings.face_picture[chosen], minlength=pictures)
+    images = len(findings.images)
+    whole = np.bincount(findings.face_image[chosen], minlength=images)
     found = chosen & findings.is_found(threshold)
-    part = np.bincount(findings.face_picture[found], minlength=pictures)
+    part = np.bincount(findings.face_image[found], minlength=images)
     return Share(part.astype(np.float64), whole.astype(np.float64))
 
 
 def precision_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Detections that match a face, of the chosen (D,) ones above the threshold."""
-    pictures = len(findings.pictures)
+    images = len(findings.images)
     kept = chosen & (findings.det_score > threshold)
     right = kept & (findings.det_face != UNMATCHED)
-    whole = np.bincount(findings.det_picture[kept], minlength=pictures)
-    part = np.bincount(findings.det_picture[right], minlength=pictures)
+    whole = np.bincount(findings.det_image[kept], minlength=images)
+    part = np.bincount(findings.det_image[right], minlength=images)
     return Share(part.astype(np.float64), whole.astype(np.float64))
 
 
@@ -148,10 +148,10 @@ def evaluate(findings: MatchedFaces, *, threshold: float, seed: int = SEED) -> d
     Returns:
         `ap50` (with `_low` and `_high`, as all rates), `threshold`, `images`, `faces`,
         `precision`, `recall`, `recall_identifiable` (faces of at least `IDENTIFIABLE_HEIGHT`
-        pixels in the picture), `faces_identifiable`, and `by_height`: for each bin `min`, `max`
+        pixels in the image), `faces_identifiable`, and `by_height`: for each bin `min`, `max`
         (None: open), `faces`, `detections`, `precision` and `recall`. A rate of nothing is None.
     """
-    weights = resample(len(findings.pictures), seed=seed)
+    weights = resample(len(findings.images), seed=seed)
     every_face = np.ones(len(findings.face_score), bool)
     every_detection = np.ones(len(findings.det_score), bool)
     large = findings.source_height >= IDENTIFIABLE_HEIGHT
@@ -164,7 +164,7 @@ def evaluate(findings: MatchedFaces, *, threshold: float, seed: int = SEED) -> d
     return {
         **average.named("ap50"),
         "threshold": threshold,
-        "images": len(findings.pictures),
+        "images": len(findings.images),
         "faces": len(findings.face_score),
         **precision.named("precision"),
         **recall["recall"],
@@ -193,9 +193,9 @@ def _bin_figures(
 def compare(
     candidate: MatchedFaces, other: MatchedFaces, *, threshold: float, seed: int = SEED
 ) -> dict[str, Any]:
-    """Differences between two models on the same pictures, candidate minus other.
+    """Differences between two models on the same images, candidate minus other.
 
-    The same resamples serve both, so what the pictures have in common cancels out.
+    The same resamples serve both, so what the images have in common cancels out.
 
     Returns:
         `ap50_difference`, `ap50_ratio` and `recall_identifiable_difference`, each with `_low` and
@@ -204,11 +204,9 @@ def compare(
     Raises:
         InputError: The two were not measured on the same faces.
     """
-    if candidate.pictures != other.pictures or not np.array_equal(
-        candidate.face_box, other.face_box
-    ):
-        raise InputError("two models can only be compared on the same pictures and labels")
-    weights = resample(len(candidate.pictures), seed=seed)
+    if candidate.images != other.images or not np.array_equal(candidate.face_box, other.face_box):
+        raise InputError("two models can only be compared on the same images and labels")
+    weights = resample(len(candidate.images), seed=seed)
     both = (candidate, other)
     average = [float(ap50(findings)[0]) for findings in both]
     averages = [ap50(findings, weights) for findings in both]

@@ -1,4 +1,4 @@
-"""Measure a model on a folder of labelled pictures, and say the figures in a few lines."""
+"""Measure a model on a folder of labelled images, and say the figures in a few lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from faceblur_export.evaluation.evaluation import evaluate
 from faceblur_export.evaluation.inference import LetterboxStyle, open_detector
-from faceblur_export.evaluation.matching import MatchedFaces, match_pictures, read_labelled
+from faceblur_export.evaluation.matching import MatchedFaces, match_images, read_labelled
 from faceblur_export.evaluation.report import bin_name
 from faceblur_export.progress import ShowItems
 
@@ -20,9 +20,9 @@ class Ruler:
 
     Attributes:
         size: Longest side given to the network, pixels.
-        style: How pictures are fitted to it.
+        style: How images are fitted to it.
         threshold: Score above which a detection is masked.
-        progress: Wraps the pictures, to show how far it is.
+        progress: Wraps the images, to show how far it is.
     """
 
     size: int
@@ -36,11 +36,11 @@ class Ruler:
         Raises:
             FaceblurError: The data or the model cannot be used.
         """
-        pictures = read_labelled(data)
+        images = read_labelled(data)
         with open_detector(model) as detector:
             sha256 = detector.model.sha256
-            findings = match_pictures(
-                detector, pictures, size=self.size, style=self.style, progress=self.progress
+            findings = match_images(
+                detector, images, size=self.size, style=self.style, progress=self.progress
             )
         content = {
             "data": "/".join(data.resolve().parts[-2:]),
@@ -58,7 +58,7 @@ def summary(content: Mapping[str, Any]) -> Iterator[str]:
     head = f"{content['model']} on {content['data']}"
     yield f"{head}: AP50 {_rate(content, 'ap50')}, {content['faces']} faces"
     yield f"  at {content['threshold']:g}: recall {_rate(content, 'recall')}"
-    yield f"  of faces ≥ 24 px in the picture: {_rate(content, 'recall_identifiable')}"
+    yield f"  of faces ≥ 24 px in the image: {_rate(content, 'recall_identifiable')}"
     for row in content["by_height"]:
         yield (
             f"  {bin_name(row):>6} px: {row['faces']:5d} faces, "

@@ -1,4 +1,4 @@
-"""Run a detector over picture files, in either of the two ways of fitting them to the network."""
+"""Run a detector over image files, in either of the two ways of fitting them to the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
-from faceblur_export.data.image_files import open_picture
+from faceblur_export.data.image_files import open_image
 from faceblur_export.evaluation.metrics import Float64Array
 from faceblur_export.extras import needing
 from faceblur_export.progress import ShowItems
@@ -34,7 +34,7 @@ MIN_SCORE = 0.02
 """Detections that do not score more are not looked at, as in the reference's evaluation."""
 
 DETECT_TIMEOUT_S = 300.0
-"""Far more than the largest model needs for one picture on a slow machine."""
+"""Far more than the largest model needs for one image on a slow machine."""
 
 
 def plan_model_input(
@@ -45,13 +45,13 @@ def plan_model_input(
     stride: int = 32,
     style: LetterboxStyle = "canonical",
 ) -> Letterbox:
-    """Fit a picture as the client does (`canonical`) or as the reference did (`rectangular`).
+    """Fit an image as the client does (`canonical`) or as the reference did (`rectangular`).
 
     In both the longer side becomes `size` and the rest is grey; they differ in the shapes that the
     padding leads to.
 
     Raises:
-        InputError: The size does not suit the model, or the picture has no pixels.
+        InputError: The size does not suit the model, or the image has no pixels.
     """
     canonical = Letterbox.plan(width, height, size=size, stride=stride)
     if style == "canonical":
@@ -74,15 +74,15 @@ def plan_model_input(
     )
 
 
-def fit_picture(
-    picture: npt.NDArray[np.uint8], letterbox: Letterbox, *, style: LetterboxStyle = "canonical"
+def fit_image(
+    image: npt.NDArray[np.uint8], letterbox: Letterbox, *, style: LetterboxStyle = "canonical"
 ) -> npt.NDArray[np.uint8]:
-    """Make the canvas (H, W, 3) for a picture (h, w, 3); channels as they came."""
-    if style == "rectangular" and letterbox.resized[0] < picture.shape[1]:
+    """Make the canvas (H, W, 3) for an image (h, w, 3); channels as they came."""
+    if style == "rectangular" and letterbox.resized[0] < image.shape[1]:
         # The reference averages areas whenever it shrinks.
-        shrunk = cv2.resize(picture, letterbox.resized, interpolation=cv2.INTER_AREA)
-        picture = np.asarray(shrunk, np.uint8)
-    return letterbox.apply(picture)
+        shrunk = cv2.resize(image, letterbox.resized, interpolation=cv2.INTER_AREA)
+        image = np.asarray(shrunk, np.uint8)
+    return letterbox.apply(image)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
     Args:
         model: `bundled`, the name of a pulled model, or a file: `.onnx`, or `.pt` of official
             weights or of a training run, which is exported to a temporary file first.
-        threads: Threads for one picture.
+        threads: Threads for one image.
 
     Raises:
         ModelError: There is no such model, or it cannot be used.
@@ -115,39 +115,39 @@ def _exported(checkpoint: Path, scratch: Path) -> Path:
     return export_onnx(checkpoint, scratch / "model.onnx", name=checkpoint.stem).path
 
 
-def detect_picture(
+def detect_image(
     detector: Detector,
-    picture: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     *,
     size: int = DEFAULT_SIZE,
     style: LetterboxStyle = "canonical",
     min_score: float,
 ) -> tuple[Detections, Letterbox]:
-    """Find the faces of one picture.
+    """Find the faces of one image.
 
     Args:
         detector: The model.
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         size: Longest side given to the network, pixels.
-        style: How the picture is fitted.
+        style: How the image is fitted.
         min_score: Detections that do not score more are left out.
 
     Returns:
-        The faces in canvas pixels, and how the picture was fitted to the canvas.
+        The faces in canvas pixels, and how the image was fitted to the canvas.
 
     Raises:
         ServerError: The detector failed.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     letterbox = plan_model_input(
         width, height, size=size, stride=detector.model.stride, style=style
     )
-    canvas = fit_picture(picture, letterbox, style=style)
+    canvas = fit_image(image, letterbox, style=style)
     return detector.submit([canvas], min_score=min_score)[0].result(DETECT_TIMEOUT_S), letterbox
 
 
-def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The files `event/stem.jpg` of WIDER FACE pictures, by name.
+def widerface_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The files `event/stem.jpg` of WIDER FACE images, by name.
 
     Raises:
         InputError: Some are missing.
@@ -156,7 +156,7 @@ def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     missing = [name for name, file in files.items() if not file.is_file()]
     if missing:
         raise InputError(
-            f"{folder} lacks {len(missing)} of {len(names)} pictures, such as {missing[0]}.jpg; "
+            f"{folder} lacks {len(missing)} of {len(names)} images, such as {missing[0]}.jpg; "
             "give the images folder of WIDER_val"
         )
     return files
@@ -164,32 +164,32 @@ def widerface_pictures(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 def predict_widerface(
     detector: Detector,
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     *,
     size: int = DEFAULT_SIZE,
     style: LetterboxStyle = "canonical",
     progress: ShowItems = iter,
 ) -> dict[str, Float64Array]:
-    """Find the faces of WIDER FACE pictures and put them as a submission would.
+    """Find the faces of WIDER FACE images and put them as a submission would.
 
     Args:
         detector: The model.
-        pictures: What `widerface_pictures` gave.
+        images: What `widerface_images` gave.
         size: Longest side given to the network, pixels.
-        style: How pictures are fitted to it.
-        progress: Wraps the pictures, to show how far it is.
+        style: How images are fitted to it.
+        progress: Wraps the images, to show how far it is.
 
     Returns:
         Name → (N, 5) float64 rows x y width height score: whole pixels, scores of three decimals.
 
     Raises:
-        InputError: A picture is broken.
+        InputError: An image is broken.
         ServerError: The detector failed.
     """
     predictions = {}
-    for name, file in progress(list(pictures.items())):
-        found, letterbox = detect_picture(
-            detector, open_picture(file), size=size, style=style, min_score=MIN_SCORE
+    for name, file in progress(list(images.items())):
+        found, letterbox = detect_image(
+            detector, open_image(file), size=size, style=style, min_score=MIN_SCORE
         )
         predictions[name] = _submission(letterbox.to_source(found), letterbox.source)
     return predictions

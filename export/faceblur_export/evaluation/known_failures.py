@@ -18,7 +18,7 @@ from faceblur_export.evaluation.inference import MIN_SCORE
 from faceblur_export.evaluation.metrics import iou_matrix
 
 CANVAS = (384, 640)
-"""Height and width of the frame given to the network: a 16:9 picture at the default size."""
+"""Height and width of the frame given to the network: a 16:9 image at the default size."""
 
 MIN_IOU = 0.4
 """Overlap with the face from which a detection counts as this face; turned boxes fit loosely."""

@@ -16,12 +16,12 @@ from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
-from faceblur_export.data.image_files import open_picture
-from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_export.data.image_files import open_image
+from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_export.evaluation.inference import (
     MIN_SCORE,
     LetterboxStyle,
-    detect_picture,
+    detect_image,
 )
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
@@ -39,34 +39,34 @@ BoolArray = npt.NDArray[np.bool_]
 class MatchedFaces:
     """Detections and faces of a data set, and which found which.
 
-    The canvas is what the network sees. Detections come picture by picture, best score first;
+    The canvas is what the network sees. Detections come image by image, best score first;
     leaving out those below a score changes no match of the others.
 
     Attributes:
-        pictures: The files.
-        det_picture: (D,) number of the picture of each detection.
+        images: The files.
+        det_image: (D,) number of the image of each detection.
         det_score: (D,) its score.
         det_height: (D,) height in canvas pixels of the face that it matches, or its own.
         det_face: (D,) row of the face that it matches, or `UNMATCHED`.
-        face_picture: (F,) number of the picture of each face.
-        face_box: (F, 4) x1 y1 x2 y2 in pixels of the picture.
+        face_image: (F,) number of the image of each face.
+        face_box: (F, 4) x1 y1 x2 y2 in pixels of the image.
         face_height: (F,) height in canvas pixels.
         face_score: (F,) score of the detection that matches it, or -1.
     """
 
-    pictures: tuple[Path, ...]
-    det_picture: IntArray
+    images: tuple[Path, ...]
+    det_image: IntArray
     det_score: Float64Array
     det_height: Float64Array
     det_face: IntArray
-    face_picture: IntArray
+    face_image: IntArray
     face_box: Float64Array
     face_height: Float64Array
     face_score: Float64Array
 
     @property
     def source_height(self) -> Float64Array:
-        """(F,) height of each face in pixels of its picture."""
+        """(F,) height of each face in pixels of its image."""
         return self.face_box[:, 3] - self.face_box[:, 1]
 
     def is_found(self, threshold: float) -> BoolArray:
@@ -74,56 +74,56 @@ class MatchedFaces:
         return self.face_score > threshold
 
 
-def read_labelled(folder: Path) -> list[LabelledPicture]:
-    """The pictures of a folder whose faces a person has listed.
+def read_labelled(folder: Path) -> list[LabelledImage]:
+    """The images of a folder whose faces a person has listed.
 
     Raises:
         InputError: There are none, or a label cannot be used.
     """
-    pictures = [picture for picture in read_folder(folder) if picture.labelled]
-    if not any(len(picture.boxes) for picture in pictures):
-        raise InputError(f"{folder} holds no labelled face; evaluation needs pictures with labels")
-    return pictures
+    images = [image for image in read_folder(folder) if image.labelled]
+    if not any(len(image.boxes) for image in images):
+        raise InputError(f"{folder} holds no labelled face; evaluation needs images with labels")
+    return images
 
 
-def match_pictures(
+def match_images(
     detector: Detector,
-    pictures: Sequence[LabelledPicture],
+    images: Sequence[LabelledImage],
     *,
     size: int = DEFAULT_SIZE,
     style: LetterboxStyle = "canonical",
     min_score: float = MIN_SCORE,
     progress: ShowItems = iter,
 ) -> MatchedFaces:
-    """Detect faces in labelled pictures and match them.
+    """Detect faces in labelled images and match them.
 
     Args:
         detector: The model.
-        pictures: What `read_labelled` gave.
+        images: What `read_labelled` gave.
         size: Longest side given to the network, pixels.
-        style: How pictures are fitted to it.
+        style: How images are fitted to it.
         min_score: Detections that do not score more are left out.
-        progress: Wraps the pictures, to show how far it is.
+        progress: Wraps the images, to show how far it is.
 
     Raises:
-        InputError: A picture or a label cannot be used.
+        InputError: An image or a label cannot be used.
         ServerError: The detector failed.
     """
     parts = []
-    for item in progress(pictures):
-        pixels = open_picture(item.path)
+    for item in progress(images):
+        pixels = open_image(item.path)
         height, width = pixels.shape[:2]
         faces = item.in_pixels(width, height).boxes
-        detections, letterbox = detect_picture(
+        detections, letterbox = detect_image(
             detector, pixels, size=size, style=style, min_score=min_score
         )
-        parts.append(match_picture(detections, faces, letterbox))
-    return join_findings([picture.path for picture in pictures], parts)
+        parts.append(match_image(detections, faces, letterbox))
+    return join_findings([image.path for image in images], parts)
 
 
 @dataclass(frozen=True, eq=False)
-class PictureFindings:
-    """The same for one picture; rows of `det_face` count from its first face."""
+class ImageFindings:
+    """The same for one image; rows of `det_face` count from its first face."""
 
     det_score: Float64Array
     det_height: Float64Array
@@ -133,15 +133,15 @@ class PictureFindings:
     face_score: Float64Array
 
 
-def match_picture(
+def match_image(
     detections: Detections, faces: npt.ArrayLike, letterbox: Letterbox
-) -> PictureFindings:
-    """Match the detections of one picture to its faces.
+) -> ImageFindings:
+    """Match the detections of one image to its faces.
 
     Args:
         detections: Canvas pixels, in any order.
-        faces: (N, 4) boxes x1 y1 x2 y2 in picture pixels.
-        letterbox: How the picture was fitted to the canvas.
+        faces: (N, 4) boxes x1 y1 x2 y2 in image pixels.
+        letterbox: How the image was fitted to the canvas.
     """
     found = letterbox.to_source(detections.select(np.argsort(-detections.scores, kind="stable")))
     width, height = letterbox.source
@@ -157,13 +157,13 @@ def match_picture(
     det_height[matched] = face_height[det_face[matched]]
     face_score = np.full(len(labels), -1.0)
     face_score[det_face[matched]] = found.scores[matched]
-    return PictureFindings(
+    return ImageFindings(
         found.scores.astype(np.float64), det_height, det_face, labels, face_height, face_score
     )
 
 
-def join_findings(pictures: Sequence[Path], parts: Sequence[PictureFindings]) -> MatchedFaces:
-    """Put the findings of pictures one after the other."""
+def join_findings(images: Sequence[Path], parts: Sequence[ImageFindings]) -> MatchedFaces:
+    """Put the findings of images one after the other."""
     det_counts = np.array([len(part.det_score) for part in parts], np.intp)
     face_counts = np.array([len(part.face_score) for part in parts], np.intp)
     first_face = np.concatenate([[0], np.cumsum(face_counts)])[:-1]
@@ -176,12 +176,12 @@ def join_findings(pictures: Sequence[Path], parts: Sequence[PictureFindings]) ->
     det_face = stacked("det_face").astype(np.intp)
     det_face[det_face != UNMATCHED] += np.repeat(first_face, det_counts)[det_face != UNMATCHED]
     return MatchedFaces(
-        pictures=tuple(pictures),
-        det_picture=np.repeat(numbers, det_counts),
+        images=tuple(images),
+        det_image=np.repeat(numbers, det_counts),
         det_score=stacked("det_score"),
         det_height=stacked("det_height"),
         det_face=det_face,
-        face_picture=np.repeat(numbers, face_counts),
+        face_image=np.repeat(numbers, face_counts),
         face_box=stacked("face_box", 4),
         face_height=stacked("face_height"),
         face_score=stacked("face_score"),

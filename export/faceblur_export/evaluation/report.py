@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.files import atomic_path
-from faceblur_export.data.image_files import open_picture
+from faceblur_export.data.image_files import open_image
 from faceblur_export.evaluation.evaluation import precision_recall
 from faceblur_export.evaluation.matching import MatchedFaces
 
@@ -130,7 +130,7 @@ def misses_sheet(findings: MatchedFaces, *, threshold: float) -> npt.NDArray[np.
     sheet = np.full((rows * (TILE + _CAPTION), COLUMNS * TILE, 3), 255, np.uint8)
     for place, face in enumerate(chosen):
         top, left = (place // COLUMNS) * (TILE + _CAPTION), (place % COLUMNS) * TILE
-        pixels = open_picture(findings.pictures[findings.face_picture[face]])
+        pixels = open_image(findings.images[findings.face_image[face]])
         sheet[top : top + TILE, left : left + TILE] = _crop(pixels, findings.face_box[face])
         score = findings.face_score[face]
         found = f"score {score:.2f}" if score >= 0 else "not found"
@@ -141,7 +141,7 @@ def misses_sheet(findings: MatchedFaces, *, threshold: float) -> npt.NDArray[np.
     return sheet
 
 
-def write_picture(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+def write_image(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write (H, W, 3) uint8 RGB as PNG in one step.
 
     Raises:

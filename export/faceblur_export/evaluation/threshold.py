@@ -14,17 +14,17 @@ price as long as more than one in 1 + MISS_COST of those is a face. With 10, a d
 masked unless it is less likely than 1 in 11 to be a face. Equal costs (a ratio of 1) would give the
 threshold of a detector that counts people; no cost on extras would blur everything.
 
-Around its minimum the cost is flat, and pictures are few: which threshold is the cheapest is
+Around its minimum the cost is flat, and images are few: which threshold is the cheapest is
 partly chance. So the default is not the cheapest but the lowest that cannot be told from it: whose
-cost is higher by no more than one standard error of the difference, by resampling pictures. It is
+cost is higher by no more than one standard error of the difference, by resampling images. It is
 the rule of one standard error (Breiman, Friedman, Olshen and Stone, Classification and Regression
 Trees, 1984, section 3.4.3), which takes the simplest tree for the same reason. Where chance
 decides, it shall err towards masking.
 
-The rule is applied to labelled pictures that were neither trained on nor are used to report
+The rule is applied to labelled images that were neither trained on nor are used to report
 figures. Before, the cheapest threshold was the default (0.20 for the bundled model); that was
-changed after it had missed more faces of the evaluation pictures than the official model did.
-Those pictures showed that a change was due; in what it came to they had no part. The grid ends at
+changed after it had missed more faces of the evaluation images than the official model did.
+Those images showed that a change was due; in what it came to they had no part. The grid ends at
 0.6, the threshold that the reference code ships.
 """
 
@@ -58,12 +58,12 @@ class ThresholdChoice:
     Attributes:
         threshold: The lowest that cannot be told from the cheapest.
         cheapest: The one with the least cost; of equals the lowest.
-        low: 2.5th percentile of the cheapest on resampled pictures.
+        low: 2.5th percentile of the cheapest on resampled images.
         high: 97.5th percentile.
         faces: Faces that counted.
         missed: Of those, not found.
         extras: Detections that match no face.
-        pictures: Pictures looked at.
+        pictures: Images looked at.
     """
 
     threshold: float
@@ -82,19 +82,19 @@ def choose_threshold(
     """Apply the rule.
 
     Args:
-        findings: Of a model on held-out labelled pictures, with everything above `MIN_SCORE`.
+        findings: Of a model on held-out labelled images, with everything above `MIN_SCORE`.
         miss_cost: Extra blurs that one missed face is worth.
         seed: Of the bootstrap.
 
     Raises:
         InputError: No face is large enough to count.
     """
-    missed, extras = errors_per_picture(findings)
+    missed, extras = errors_per_image(findings)
     faces = int((findings.face_height >= MIN_HEIGHT).sum())
     if not faces:
         raise InputError(
             f"no labelled face is {MIN_HEIGHT:g} pixels high or more; "
-            "a threshold needs pictures with larger faces"
+            "a threshold needs images with larger faces"
         )
     cost = miss_cost * missed + extras
     weights = resample(len(cost), seed=seed)
@@ -113,19 +113,19 @@ def choose_threshold(
         faces=faces,
         missed=int(missed[:, chosen].sum()),
         extras=int(extras[:, chosen].sum()),
-        pictures=len(findings.pictures),
+        pictures=len(findings.images),
     )
 
 
-def errors_per_picture(findings: MatchedFaces) -> tuple[Float64Array, Float64Array]:
-    """Misses and extras of each picture at each threshold of the grid; (pictures, grid) both."""
+def errors_per_image(findings: MatchedFaces) -> tuple[Float64Array, Float64Array]:
+    """Misses and extras of each image at each threshold of the grid; (images, grid) both."""
     grid = np.asarray(GRID)
-    shape = (len(findings.pictures), len(grid))
+    shape = (len(findings.images), len(grid))
     missed, extras = np.zeros(shape), np.zeros(shape)
     face = findings.face_height >= MIN_HEIGHT
     lost = findings.face_score[face, None] <= grid
-    np.add.at(missed, findings.face_picture[face], lost)
+    np.add.at(missed, findings.face_image[face], lost)
     extra = (findings.det_height >= MIN_HEIGHT) & (findings.det_face == UNMATCHED)
     shown = findings.det_score[extra, None] > grid
-    np.add.at(extras, findings.det_picture[extra], shown)
+    np.add.at(extras, findings.det_image[extra], shown)
     return missed, extras

@@ -2,7 +2,7 @@
 
 Yang et al., "WIDER FACE: A Face Detection Benchmark", CVPR 2016, and the evaluation kit that comes
 with the data set. Per difficulty, only the faces on its list count; finding any other face is
-neither rewarded nor punished. Scores are first stretched to 0–1 over all pictures together, then
+neither rewarded nor punished. Scores are first stretched to 0–1 over all images together, then
 precision and recall are taken at 1,000 thresholds, and the area under them is the result.
 """
 
@@ -29,7 +29,7 @@ SCORE_THRESHOLDS = 1000
 
 BoolArray = npt.NDArray[np.bool_]
 Predictions = Mapping[str, Float64Array]
-"""Picture name (`event/stem`) → (N, 5) float64 rows x y width height score, in picture pixels."""
+"""Image name (`event/stem`) → (N, 5) float64 rows x y width height score, in image pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class GroundTruth:
     """The labels of the validation set.
 
     Attributes:
-        boxes: Picture name (`event/stem`) → (N, 4) float64 rows x y width height, pixels.
-        counted: Difficulty → picture name → (N,) which of those faces count.
+        boxes: Image name (`event/stem`) → (N, 4) float64 rows x y width height, pixels.
+        counted: Difficulty → image name → (N,) which of those faces count.
     """
 
     boxes: Mapping[str, Float64Array]
@@ -72,7 +72,7 @@ def load_ground_truth(folder: Path) -> GroundTruth:
 
 
 def _read_mat(path: Path, field: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Yield picture name and its array of `field`, MATLAB's nested cells unpacked."""
+    """Yield image name and its array of `field`, MATLAB's nested cells unpacked."""
     if not path.is_file():
         raise InputError(
             f"{path} is missing; give the folder of the ground truth that comes with "
@@ -96,8 +96,8 @@ def load_predictions(path: Path) -> dict[str, Float64Array]:
 
     Args:
         path: Either `.npz` with `names` (event/stem), `counts` and `boxes_xywh_score` (all
-            pictures' rows one after the other), or a folder `event/stem.txt` where each file has
-            the picture's name, the number of faces and a line `x y width height score` per face.
+            images' rows one after the other), or a folder `event/stem.txt` where each file has
+            the image's name, the number of faces and a line `x y width height score` per face.
 
     Raises:
         InputError: Missing, malformed, or with values that are not finite.
@@ -126,7 +126,7 @@ def _read_submission(file: Path) -> Float64Array:
             raise ValueError(f"it announces {lines[1].strip()} faces and lists {len(rows)}")
     except (OSError, ValueError, IndexError) as error:
         raise InputError(
-            f"{file} must hold the picture's name, the number of faces and "
+            f"{file} must hold the image's name, the number of faces and "
             f"'x y width height score' lines: {error}"
         ) from error
     return rows
@@ -152,24 +152,24 @@ def evaluate_widerface(predictions: Predictions, truth: GroundTruth) -> dict[str
     """Average precision per difficulty.
 
     Args:
-        predictions: For every validation picture; rows in any order (they are sorted by score).
+        predictions: For every validation image; rows in any order (they are sorted by score).
         truth: The labels.
 
     Returns:
         `easy`, `medium` and `hard` → average precision in 0–1.
 
     Raises:
-        InputError: Pictures have no entry: leaving them out would lower recall unnoticed.
+        InputError: Images have no entry: leaving them out would lower recall unnoticed.
     """
     missing = sorted(truth.boxes.keys() - predictions.keys())
     if missing:
         raise InputError(
-            f"predictions lack {len(missing)} of {len(truth.boxes)} pictures, such as "
-            f"{missing[0]}; give an empty list for a picture where nothing was found"
+            f"predictions lack {len(missing)} of {len(truth.boxes)} images, such as "
+            f"{missing[0]}; give an empty list for an image where nothing was found"
         )
     stretch = _score_stretch(predictions)
     tables = [
-        _picture_events(predictions[name], boxes, stretch, truth, name)
+        _image_events(predictions[name], boxes, stretch, truth, name)
         for name, boxes in truth.boxes.items()
     ]
     steps = np.concatenate([step for step, _, _ in tables])
@@ -188,7 +188,7 @@ def evaluate_widerface(predictions: Predictions, truth: GroundTruth) -> dict[str
 
 
 def _score_stretch(predictions: Predictions) -> tuple[float, float]:
-    """Lowest score of all pictures, and what separates it from the highest."""
+    """Lowest score of all images, and what separates it from the highest."""
     scores = np.concatenate([rows[:, 4] for rows in predictions.values()] or [np.zeros(0)])
     if not len(scores):
         return 0.0, 1.0
@@ -196,14 +196,14 @@ def _score_stretch(predictions: Predictions) -> tuple[float, float]:
     return low, (high - low) or 1.0
 
 
-def _picture_events(
+def _image_events(
     rows: Float64Array,
     faces: Float64Array,
     stretch: tuple[float, float],
     truth: GroundTruth,
     name: str,
 ) -> tuple[npt.NDArray[np.intp], BoolArray, BoolArray]:
-    """What each prediction of one picture adds to the curves.
+    """What each prediction of one image adds to the curves.
 
     Returns:
         (N,) step, the first of the falling thresholds that admits the prediction; (N, 3) whether

@@ -1,6 +1,6 @@
 """Whether a model of lower precision may replace the same model in FP32.
 
-Both look at the same labelled pictures. The candidate is refused if
+Both look at the same labelled images. The candidate is refused if
 
 * its AP50 is more than `AP50_LOSS` below the reference's, or
 * in any bin of face heights, its recall at the threshold is lower by more than `RECALL_LOSS` and by
@@ -29,7 +29,7 @@ from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
-from faceblur_export.data.formats import LabelledPicture
+from faceblur_export.data.formats import LabelledImage
 from faceblur_export.evaluation.evaluation import (
     HEIGHT_BINS,
     ap50,
@@ -40,7 +40,7 @@ from faceblur_export.evaluation.evaluation import (
 from faceblur_export.evaluation.matching import (
     BoolArray,
     MatchedFaces,
-    match_pictures,
+    match_images,
     read_labelled,
 )
 from faceblur_export.evaluation.metrics import Float64Array
@@ -72,32 +72,32 @@ def judge(
 
     Args:
         candidate: Its ONNX file.
-        data: Folder of labelled pictures, in any format that training reads.
+        data: Folder of labelled images, in any format that training reads.
         reference: ONNX file of the same weights in FP32; when None, the bundled or fetched model
             that has them.
         size: Longest side given to the network, pixels.
         threshold: Score above which a face counts as found.
-        progress: Wraps the pictures, once for each model.
+        progress: Wraps the images, once for each model.
 
     Raises:
-        InputError: The pictures or labels cannot be used, or are too few to judge by.
+        InputError: The images or labels cannot be used, or are too few to judge by.
         ModelError: A model cannot be used, or the two are not of the same weights.
     """
     _, metadata = read_onnx(candidate)
     if metadata["precision"] == "fp32":
         raise ModelError(f"{candidate} is FP32: there is nothing to judge it against")
     reference = _checked(reference, candidate, metadata) or find_reference(candidate)
-    pictures = read_labelled(data)
-    before = _findings(reference, pictures, size=size, progress=progress)
+    images = read_labelled(data)
+    before = _findings(reference, images, size=size, progress=progress)
     _check_enough(before, data)
-    after = _findings(candidate, pictures, size=size, progress=progress)
+    after = _findings(candidate, images, size=size, progress=progress)
     return GateRecord(
         candidate=metadata["name"],
         candidate_sha256=file_sha256(candidate),
         precision=metadata["precision"],
         reference_sha256=file_sha256(reference),
         data=data.resolve().name,
-        pictures=len(pictures),
+        pictures=len(images),
         size=size,
         threshold=threshold,
         losses=tuple(_losses(before, after, threshold=threshold)),
@@ -152,10 +152,10 @@ def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
 
 
 def _findings(
-    model: Path, pictures: list[LabelledPicture], *, size: int, progress: ShowItems
+    model: Path, images: list[LabelledImage], *, size: int, progress: ShowItems
 ) -> MatchedFaces:
     with _opened(model) as detector:
-        return match_pictures(detector, pictures, size=size, progress=progress)
+        return match_images(detector, images, size=size, progress=progress)
 
 
 @contextmanager
@@ -180,14 +180,14 @@ def _check_enough(findings: MatchedFaces, data: Path) -> None:
         if chosen.sum() < MIN_FACES:
             raise InputError(
                 f"{data} holds only {chosen.sum()} faces of {name} on the network's canvas, and a "
-                f"judgement needs {MIN_FACES}; add labelled pictures that show some"
+                f"judgement needs {MIN_FACES}; add labelled images that show some"
             )
 
 
 def _losses(
     reference: MatchedFaces, candidate: MatchedFaces, *, threshold: float
 ) -> Iterator[Loss]:
-    weights = resample(len(reference.pictures))
+    weights = resample(len(reference.images))
     averages = [float(ap50(findings)[0]) for findings in (reference, candidate)]
     yield _loss(
         "AP50",

@@ -22,7 +22,7 @@ class Loss:
         reference: The reference's figure, 0–1.
         candidate: The candidate's, 0–1.
         allowed: What it may lie below.
-        low: 2.5th percentile of candidate less reference, over resampled pictures.
+        low: 2.5th percentile of candidate less reference, over resampled images.
         high: 97.5th percentile.
         passed: Whether it may go in.
     """
@@ -59,7 +59,7 @@ class GateRecord:
         candidate_sha256: Hash of its ONNX file, hexadecimal.
         precision: `fp16` or `int8`.
         reference_sha256: Hash of the FP32 file it was held against.
-        data: Name of the folder of labelled pictures.
+        data: Name of the folder of labelled images.
         pictures: How many.
         size: Longest side given to the network, pixels.
         threshold: Score above which a face counts as found.
@@ -89,7 +89,7 @@ class GateRecord:
         """The judgement in a few words."""
         average = self.losses[0]
         state = "passed" if self.passed else "refused"
-        return f"{state} on {self.pictures} pictures of {self.data}, AP50 {average.change:+.4f}"
+        return f"{state} on {self.pictures} images of {self.data}, AP50 {average.change:+.4f}"
 
     def raise_if_refused(self, candidate: Path) -> None:
         """Refuse a candidate that lost too much.
@@ -135,7 +135,7 @@ def require_passed(model: Path) -> GateRecord:
     """
     path = record_path(model)
     command = shlex.join(["faceblur-export", "gate", str(model)])
-    advice = f"judge it with: {command} --data FOLDER_OF_LABELLED_PICTURES"
+    advice = f"judge it with: {command} --data FOLDER_OF_LABELLED_IMAGES"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values = {field.name: content[field.name] for field in fields(GateRecord)}

@@ -18,21 +18,21 @@ NOT_NEEDED = "FP32"
 def admit(model: Path, precision: str, *, data: Path | None, size: int) -> GateRecord | None:
     """Let a model in, or not.
 
-    With labelled pictures it is judged by them here and now. Without, an INT8 model needs a record
+    With labelled images it is judged by them here and now. Without, an INT8 model needs a record
     beside it that says it passed; FP16 goes in, and the log says that nobody judged it, unless
     there is a record.
 
     Args:
         model: Its ONNX file.
         precision: In which it will run; an FP32 file can be made to run in FP16.
-        data: Folder of labelled pictures.
+        data: Folder of labelled images.
         size: Longest side given to the network, pixels.
 
     Returns:
         How it was judged; None where it was not.
 
     Raises:
-        InputError: The pictures cannot be used, or there is nothing to judge by them.
+        InputError: The images cannot be used, or there is nothing to judge by them.
         ModelError: It was refused, or has to be judged first.
     """
     _, metadata = read_onnx(model)
@@ -53,7 +53,7 @@ def admit(model: Path, precision: str, *, data: Path | None, size: int) -> GateR
     if precision == "int8" or (not is_single and record_path(model).is_file()):
         return require_passed(model)
     logger.warning(
-        "FP16 was not held against FP32 on pictures of yours; give labelled ones with --data to "
+        "FP16 was not held against FP32 on images of yours; give labelled ones with --data to "
         "have it refused where it finds fewer faces"
     )
     return None

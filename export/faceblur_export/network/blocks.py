@@ -34,7 +34,7 @@ class Conv(nn.Module):
 
 
 class Stem(nn.Module):
-    """Reduce the picture to a quarter of its sides: strided convolution beside max pooling."""
+    """Reduce the image to a quarter of its sides: strided convolution beside max pooling."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

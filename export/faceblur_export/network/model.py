@@ -1,4 +1,4 @@
-"""YOLOv5-face: a picture in, raw head maps out, and the formula that turns them into rows."""
+"""YOLOv5-face: an image in, raw head maps out, and the formula that turns them into rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def reset_bias(self, strides: Sequence[int]) -> None:
-        """Start from few objects: about eight in a picture of 640 pixels, nearly all faces.
+        """Start from few objects: about eight in an image of 640 pixels, nearly all faces.
 
         This is YOLOv5's start; without it the first epochs go into learning that most
         anchors are empty.

@@ -54,7 +54,7 @@ class Calibration:
 def read_calibration(
     source: Path, *, size: int = DEFAULT_SIZE, stride: int = 32, frames: int = FRAMES
 ) -> Calibration:
-    """Take frames from a folder of pictures, with all folders in it, or from a video.
+    """Take frames from a folder of images, with all folders in it, or from a video.
 
     They are spread evenly over it. The same source gives the same frames.
 
@@ -65,7 +65,7 @@ def read_calibration(
         frames: How many, at most.
 
     Raises:
-        InputError: There is no picture, or one cannot be read.
+        InputError: There is no image, or one cannot be read.
     """
     if source.is_dir():
         canvases = tuple(_of_folder(source, size=size, stride=stride, frames=frames))
@@ -73,22 +73,22 @@ def read_calibration(
         canvases = tuple(_of_video(source, size=size, stride=stride, frames=frames))
     else:
         raise InputError(
-            f"cannot calibrate on {source}; give --calibration a folder of pictures or a video"
+            f"cannot calibrate on {source}; give --calibration a folder of images or a video"
         )
     return Calibration(source.resolve().name, canvases)
 
 
 def _of_folder(folder: Path, *, size: int, stride: int, frames: int) -> Iterator[ModelInput]:
     suffixes = readable_suffixes()
-    pictures = sorted(
+    images = sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
-    if not pictures:
-        raise InputError(f"{folder} holds no picture to calibrate on; give frames of your cameras")
-    for index in np.linspace(0, len(pictures) - 1, min(frames, len(pictures))):
-        page = next(read_image(pictures[round(index)]).pages)
+    if not images:
+        raise InputError(f"{folder} holds no image to calibrate on; give frames of your cameras")
+    for index in np.linspace(0, len(images) - 1, min(frames, len(images))):
+        page = next(read_image(images[round(index)]).pages)
         height, width = page.pixels.shape[:2]
         yield Letterbox.plan(width, height, size=size, stride=stride).apply(rgb8(page.pixels))
 
@@ -98,6 +98,6 @@ def _of_video(video: Path, *, size: int, stride: int, frames: int) -> Iterator[M
         letterbox = plan_model_input(source.properties, size=size, stride=stride)
         canvas_of = ModelInputMaker(source.properties, letterbox)
         step = max(1, (source.frame_count or 0) // frames)
-        pictures = (frame for frame in source.read() if isinstance(frame, SourceFrame))
-        for frame in islice(pictures, 0, step * frames, step):
+        images = (frame for frame in source.read() if isinstance(frame, SourceFrame))
+        for frame in islice(images, 0, step * frames, step):
             yield canvas_of(frame.image)

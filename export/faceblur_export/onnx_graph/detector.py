@@ -165,7 +165,7 @@ def _add_priors(builder: OnnxBuilder, model: YOLOv5Face, maps: list[str], best: 
     """Work out cell, stride and anchor of the chosen rows from their numbers alone."""
     add, constant = builder.add, builder.constant
     row = add("Cast", [best], "row", to=INT32)
-    # From the maps themselves: where the sides of a picture are no multiples of the stride, they
+    # From the maps themselves: where the sides of an image are no multiples of the stride, they
     # hold more cells than its size divided by the stride.
     sizes = [add("Shape", [head], f"level_{i}.size", start=2, end=4) for i, head in enumerate(maps)]
     size = add("Cast", [add("Concat", sizes, "sizes", axis=0)], "sizes_int32", to=INT32)

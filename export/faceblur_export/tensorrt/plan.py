@@ -144,10 +144,10 @@ def build_plan(
         folder: Where plan and manifest are written; it is made if need be.
         options: What for.
         progress: Called while it is built.
-        data: Labelled pictures to judge a precision below FP32 by; see `gate_step.admit`.
+        data: Labelled images to judge a precision below FP32 by; see `gate_step.admit`.
 
     Raises:
-        InputError: The labelled pictures cannot be used.
+        InputError: The labelled images cannot be used.
         ModelError: The model cannot be used or was refused by the gate, or TensorRT refuses it.
         OutputError: Plan or manifest cannot be written.
     """

@@ -17,14 +17,14 @@ from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.triton.transports import encode_jpeg
 from faceblur.detections import Detections
-from faceblur_export.data.image_files import open_picture
+from faceblur_export.data.image_files import open_image
 from faceblur_export.evaluation.evaluation import compare, evaluate
 from faceblur_export.evaluation.inference import MIN_SCORE
 from faceblur_export.evaluation.matching import (
+    ImageFindings,
     MatchedFaces,
-    PictureFindings,
     join_findings,
-    match_picture,
+    match_image,
     read_labelled,
 )
 
@@ -80,10 +80,10 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
     """
     pictures = read_labelled(folder)
     ways = [PIXELS, *codings]
-    parts: dict[Coding, list[PictureFindings]] = {way: [] for way in ways}
+    parts: dict[Coding, list[ImageFindings]] = {way: [] for way in ways}
     sent_bytes = dict.fromkeys(ways, 0)
     for picture in pictures:
-        pixels = open_picture(picture.path)
+        pixels = open_image(picture.path)
         height, width = pixels.shape[:2]
         faces = picture.in_pixels(width, height).boxes
         letterbox = Letterbox.plan(width, height, size=DEFAULT_SIZE, stride=detector.model.stride)
@@ -94,7 +94,7 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
             sent_bytes[way] += size
             answers[way] = detector.submit([seen], min_score=MIN_SCORE)[0]
         for way, answer in answers.items():
-            parts[way].append(match_picture(answer.result(TIMEOUT_S), faces, letterbox))
+            parts[way].append(match_image(answer.result(TIMEOUT_S), faces, letterbox))
     paths = [picture.path for picture in pictures]
     findings = {way: join_findings(paths, each) for way, each in parts.items()}
     return [

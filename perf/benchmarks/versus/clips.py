@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.coverage.clips import RATE, read_clip, write_clip
 from benchmarks.coverage.labels import Boxes
 from benchmarks.coverage.score import Picture
-from faceblur_export.data.formats import LabelledPicture
+from faceblur_export.data.formats import LabelledImage
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def make_clip(path: Path, excerpts: Sequence[Excerpt], format_: Format) -> None:
 
 
 def make_slides(
-    path: Path, pictures: Sequence[LabelledPicture], *, width: int, height: int
+    path: Path, pictures: Sequence[LabelledImage], *, width: int, height: int
 ) -> dict[int, Boxes]:
     """Show labelled images for a frame each, fitted as the excerpts of a clip are.
 

@@ -17,39 +17,39 @@ BOX = [10.0, 20.0, 40.0, 60.0]
 POINTS = [[15, 30], [35, 30], [25, 40], [18, 50], [32, 50]]
 
 
-def picture(path: Path) -> Path:
+def image(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.zeros((80, 100, 3), np.uint8))
     return path
 
 
 def plain(folder: Path) -> None:
-    picture(folder / "images/a.png")
+    image(folder / "images/a.png")
     (folder / "labels.txt").write_text("images/a.png\n1\n10 20 30 40 face\n")
 
 
 def wider(folder: Path) -> None:
-    picture(folder / "WIDER_train/images/0--Parade/a.png")
+    image(folder / "WIDER_train/images/0--Parade/a.png")
     rows = "0--Parade/a.png\n1\n10 20 30 40 0 0 0 0 0 0\n0--Parade/b.png\n0\n0 0 0 0 0 0 0 0 0 0\n"
-    picture(folder / "WIDER_train/images/0--Parade/b.png")
+    image(folder / "WIDER_train/images/0--Parade/b.png")
     (folder / "wider_face_train_bbx_gt.txt").write_text(rows)
 
 
 def retinaface(folder: Path) -> None:
-    picture(folder / "images/a.png")
+    image(folder / "images/a.png")
     marks = " ".join(f"{x} {y} 0.0" for x, y in POINTS)
     (folder / "label.txt").write_text(f"# a.png\n10 20 30 40 {marks} 0.9\n")
 
 
 def yolo(folder: Path) -> None:
-    picture(folder / "images/a.png")
+    image(folder / "images/a.png")
     (folder / "labels").mkdir()
     marks = " ".join(f"{x / 100} {y / 80}" for x, y in POINTS)
     (folder / "labels/a.txt").write_text(f"0 0.25 0.5 0.3 0.5 {marks}\n")
 
 
 def voc(folder: Path) -> None:
-    picture(folder / "images/a.png")
+    image(folder / "images/a.png")
     (folder / "annotations").mkdir()
     box = "<xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>60</ymax>"
     xml = f"<annotation><object><name>f</name><bndbox>{box}</bndbox></object></annotation>"
@@ -73,31 +73,31 @@ def test_formats_describe_the_same_face(tmp_path: Path, name: str) -> None:
         assert np.isnan(first.landmarks).all()
 
 
-def test_wider_row_of_zeros_means_a_picture_without_faces(tmp_path: Path) -> None:
+def test_wider_row_of_zeros_means_a_image_without_faces(tmp_path: Path) -> None:
     wider(tmp_path)
     second = read_folder(tmp_path)[1]
     assert second.labelled
     assert len(second.boxes) == 0
 
 
-def test_wider_as_it_is_unpacked_has_each_picture_once(tmp_path: Path) -> None:
+def test_wider_as_it_is_unpacked_has_each_image_once(tmp_path: Path) -> None:
     wider(tmp_path)
     (tmp_path / "wider_face_split").mkdir()
     name = "wider_face_train_bbx_gt.txt"
     (tmp_path / name).rename(tmp_path / "wider_face_split" / name)
-    picture(tmp_path / "WIDER_train/images/0--Parade/unlisted.png")
+    image(tmp_path / "WIDER_train/images/0--Parade/unlisted.png")
     found = {p.path.name: p.labelled for p in read_folder(tmp_path)}
     assert found == {"a.png": True, "b.png": True, "unlisted.png": False}
     assert len(read_folder(tmp_path)) == 3
 
 
-def test_wider_pictures_alone_find_their_list(tmp_path: Path) -> None:
+def test_wider_images_alone_find_their_list(tmp_path: Path) -> None:
     """A folder to train on that holds no image of the validation set."""
     wider(tmp_path)
     (tmp_path / "wider_face_split").mkdir()
     name = "wider_face_train_bbx_gt.txt"
     (tmp_path / name).rename(tmp_path / "wider_face_split" / name)
-    picture(tmp_path / "WIDER_val/images/c.png")
+    image(tmp_path / "WIDER_val/images/c.png")
     found = read_folder(tmp_path / "WIDER_train")
     assert [(p.path.name, p.labelled) for p in found] == [("a.png", True), ("b.png", True)]
 
@@ -115,17 +115,17 @@ def test_voc_as_it_is_published(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.boxes, [BOX])
 
 
-def test_pictures_of_one_name_keep_their_own_labels(tmp_path: Path) -> None:
+def test_images_of_one_name_keep_their_own_labels(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "val")):
-        picture(tmp_path / f"images/{split}/a.png")
+        image(tmp_path / f"images/{split}/a.png")
         (tmp_path / f"labels/{split}").mkdir(parents=True)
         (tmp_path / f"labels/{split}/a.txt").write_text("0 0.5 0.5 0.1 0.1\n" * (number + 1))
     assert [len(p.boxes) for p in read_folder(tmp_path)] == [1, 2]
 
 
-def test_a_list_that_leaves_pictures_out(tmp_path: Path) -> None:
+def test_a_list_that_leaves_images_out(tmp_path: Path) -> None:
     plain(tmp_path)
-    picture(tmp_path / "images/b.png")
+    image(tmp_path / "images/b.png")
     assert [(p.path.name, p.labelled) for p in read_folder(tmp_path)] == [
         ("a.png", True),
         ("b.png", False),
@@ -143,24 +143,24 @@ def test_every_problem_is_kept_when_asked(tmp_path: Path) -> None:
 
 
 def test_retinaface_minus_one_means_landmarks_not_labelled(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    image(tmp_path / "images/a.png")
     marks = " ".join(["-1.0 -1.0 -1.0"] * 5)
     (tmp_path / "label.txt").write_text(f"# a.png\n10 20 30 40 {marks} 0.9\n")
     assert np.isnan(read_folder(tmp_path)[0].landmarks).all()
 
 
-def test_pictures_without_labels_are_unknown_not_empty(tmp_path: Path) -> None:
-    picture(tmp_path / "one/x.png")
-    picture(tmp_path / "two/images/y.png")
+def test_images_without_labels_are_unknown_not_empty(tmp_path: Path) -> None:
+    image(tmp_path / "one/x.png")
+    image(tmp_path / "two/images/y.png")
     plain(tmp_path / "three")
     found = {p.path.name: p.labelled for p in read_folder(tmp_path)}
     assert found == {"x.png": False, "y.png": False, "a.png": True}
 
 
 def test_shared_training_data_is_read(shared: Path) -> None:
-    pictures = read_folder(shared / "data" / "train")
-    assert len({p.path for p in pictures}) == len(pictures) > 4000
-    assert sum(p.labelled for p in pictures) == 1202
+    images = read_folder(shared / "data" / "train")
+    assert len({p.path for p in images}) == len(images) > 4000
+    assert sum(p.labelled for p in images) == 1202
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_broken_labels_are_named(tmp_path: Path, labels: str, sentence: str) -> 
 
 
 @pytest.mark.parametrize("box", ["200 20 30 40", "10 20 300 40", "-60 20 30 40"])
-def test_boxes_outside_the_picture_are_named(tmp_path: Path, box: str) -> None:
+def test_boxes_outside_the_image_are_named(tmp_path: Path, box: str) -> None:
     plain(tmp_path)
     (tmp_path / "labels.txt").write_text(f"images/a.png\n1\n{box} face\n")
     with pytest.raises(InputError, match=r"lies outside a\.png of 100 × 80"):
@@ -224,8 +224,8 @@ def test_broken_label_files_are_named(
         read_folder(tmp_path)
 
 
-def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
+def test_folders_without_images_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no images"):
         read_folder(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         read_folder(tmp_path / "nowhere")

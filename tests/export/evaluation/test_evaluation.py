@@ -19,8 +19,8 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.evaluation import acceptance as bar
 from faceblur_export.evaluation.evaluation import ap50, compare, evaluate, precision_recall
-from faceblur_export.evaluation.inference import fit_picture, plan_model_input
-from faceblur_export.evaluation.matching import MatchedFaces, join_findings, match_picture
+from faceblur_export.evaluation.inference import fit_image, plan_model_input
+from faceblur_export.evaluation.matching import MatchedFaces, join_findings, match_image
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
     average_precision,
@@ -42,11 +42,11 @@ def detections(*scored: tuple[Box, float]) -> Detections:
     return Detections.from_rows(rows)
 
 
-def findings(*pictures: tuple[list[tuple[Box, float]], list[Box]]) -> MatchedFaces:
+def findings(*images: tuple[list[tuple[Box, float]], list[Box]]) -> MatchedFaces:
     """What was found in images of 640 × 640, each with detections and faces."""
     parts = [
-        match_picture(detections(*found), np.reshape(faces, (-1, 4)), SQUARE)
-        for found, faces in pictures
+        match_image(detections(*found), np.reshape(faces, (-1, 4)), SQUARE)
+        for found, faces in images
     ]
     return join_findings([Path(f"{n}.png") for n in range(len(parts))], parts)
 
@@ -55,7 +55,7 @@ def face(x: float, height: float, y: float = 0) -> Box:
     return (x, y, x + 30, y + height)
 
 
-TWO_PICTURES = (
+TWO_IMAGES = (
     ([(face(0, 20), 0.9), (face(100, 40), 0.7), (face(300, 12), 0.3)], [face(0, 20)]),
     ([(face(0, 100), 0.5)], [face(0, 100), face(200, 10)]),
 )
@@ -65,7 +65,7 @@ TWO_PICTURES = (
 class TestAveragePrecision:
     def test_by_hand(self):
         # hit, extra, hit of three faces: 1/3 · 1 + 1/3 · 2/3
-        assert ap50(findings(*TWO_PICTURES))[0] == pytest.approx(5 / 9)
+        assert ap50(findings(*TWO_IMAGES))[0] == pytest.approx(5 / 9)
 
     def test_the_envelope_fills_dips(self):
         assert average_precision([0.5, 0.4, 0.6], [0.2, 0.2, 0.6]) == pytest.approx(0.6 * 0.6)
@@ -73,22 +73,22 @@ class TestAveragePrecision:
     def test_no_detections_is_zero(self):
         assert ap50(findings(([], [face(0, 20)])))[0] == 0
 
-    def test_extras_in_pictures_without_faces_cost(self):
+    def test_extras_in_images_without_faces_cost(self):
         alone = ([(face(0, 20), 0.5)], [face(0, 20)])
         empty = ([(face(0, 20), 0.9)], [])
         assert ap50(findings(alone))[0] == 1
         assert ap50(findings(alone, empty))[0] == 0.5
 
-    def test_pictures_and_detections_may_come_in_any_order(self):
-        shuffled = [(found[::-1], faces) for found, faces in TWO_PICTURES[::-1]]
-        assert ap50(findings(*shuffled)) == ap50(findings(*TWO_PICTURES))
+    def test_images_and_detections_may_come_in_any_order(self):
+        shuffled = [(found[::-1], faces) for found, faces in TWO_IMAGES[::-1]]
+        assert ap50(findings(*shuffled)) == ap50(findings(*TWO_IMAGES))
 
     def test_an_evaluator_that_does_not_sort_is_caught(self, monkeypatch):
         monkeypatch.setattr("numpy.argsort", lambda values, **_: np.arange(len(values)))
-        assert ap50(findings(*TWO_PICTURES))[0] != pytest.approx(5 / 9)
+        assert ap50(findings(*TWO_IMAGES))[0] != pytest.approx(5 / 9)
 
-    def test_counting_a_picture_twice_equals_having_it_twice(self):
-        first, second = TWO_PICTURES
+    def test_counting_a_image_twice_equals_having_it_twice(self):
+        first, second = TWO_IMAGES
         weighted = ap50(findings(first, second), np.array([[2.0, 1.0]]))
         assert weighted == pytest.approx(ap50(findings(first, first, second)))
 
@@ -100,12 +100,12 @@ class TestAveragePrecision:
         right = hits.draw(hnp.arrays(bool, len(scores)))
         count = len(scores)
         found = MatchedFaces(
-            pictures=(Path("a"),),
-            det_picture=np.zeros(count, np.intp),
+            images=(Path("a"),),
+            det_image=np.zeros(count, np.intp),
             det_score=scores,
             det_height=np.full(count, 20.0),
             det_face=np.where(right, np.cumsum(right) - 1, UNMATCHED),
-            face_picture=np.zeros(count, np.intp),
+            face_image=np.zeros(count, np.intp),
             face_box=np.zeros((count, 4)),
             face_height=np.full(count, 20.0),
             face_score=np.full(count, -1.0),
@@ -157,7 +157,7 @@ class TestMatching:
 class TestByHeight:
     @pytest.fixture
     def report(self) -> dict[str, Any]:
-        return evaluate(findings(*TWO_PICTURES), threshold=0.4)
+        return evaluate(findings(*TWO_IMAGES), threshold=0.4)
 
     def test_bins_by_hand(self, report):
         rows = report["by_height"]
@@ -176,7 +176,7 @@ class TestByHeight:
 
     def test_heights_are_those_the_network_sees(self):
         small = Letterbox.plan(320, 320, size=640)
-        part = match_picture(detections(), [face(0, 10)], small)
+        part = match_image(detections(), [face(0, 10)], small)
         found = join_findings([Path("a")], [part])
         assert found.face_height.tolist() == [20]
         assert found.source_height.tolist() == [10]
@@ -201,11 +201,11 @@ class TestByHeight:
         json.dumps(report, allow_nan=False)
 
 
-def many(hit: float, pictures: int = 60, seed: int = 0) -> MatchedFaces:
+def many(hit: float, images: int = 60, seed: int = 0) -> MatchedFaces:
     """Images with three large faces of which a share is found."""
     draw = np.random.default_rng(seed)
     made = []
-    for _ in range(pictures):
+    for _ in range(images):
         faces = [face(100 * n, 60) for n in range(3)]
         made.append(([(box, 0.5) for box in faces if draw.random() < hit], faces))
     return findings(*made)
@@ -219,16 +219,16 @@ class TestIntervals:
         assert other["recall_low"] != evaluate(found, threshold=0.2)["recall_low"]
 
     def test_width_is_that_of_the_binomial(self):
-        report = evaluate(many(0.7, pictures=200), threshold=0.2)
+        report = evaluate(many(0.7, images=200), threshold=0.2)
         width = report["recall_high"] - report["recall_low"]
         assert width == pytest.approx(2 * 1.96 * (0.7 * 0.3 / 600) ** 0.5, rel=0.25)
         assert report["recall_low"] < report["recall"] < report["recall_high"]
 
-    def test_faces_of_one_picture_count_as_one_draw(self):
+    def test_faces_of_one_image_count_as_one_draw(self):
         """A bootstrap over faces would be three times as sure of itself."""
         faces = [face(65 * n, 60) for n in range(9)]
-        pictures = [([(box, 0.5) for box in faces], faces), ([], faces)] * 25
-        report = evaluate(findings(*pictures), threshold=0.2)
+        images = [([(box, 0.5) for box in faces], faces), ([], faces)] * 25
+        report = evaluate(findings(*images), threshold=0.2)
         width = report["recall_high"] - report["recall_low"]
         assert width == pytest.approx(2 * 1.96 * (0.25 / 50) ** 0.5, rel=0.25)
 
@@ -252,9 +252,9 @@ class TestCompare:
         recall = evaluate(findings(*worse), threshold=0.2)
         assert recall["recall_identifiable_high"] > 0.5
 
-    def test_other_pictures_are_refused(self):
-        with pytest.raises(InputError, match="same pictures and labels"):
-            compare(many(0.7), many(0.7, pictures=20), threshold=0.2)
+    def test_other_images_are_refused(self):
+        with pytest.raises(InputError, match="same images and labels"):
+            compare(many(0.7), many(0.7, images=20), threshold=0.2)
 
 
 class TestBar:
@@ -299,10 +299,10 @@ class TestLetterboxStyles:
         back = plan.to_source(detections((whole, 0.5))).boxes[0]
         np.testing.assert_allclose(back, [0, 0, width, height], atol=1e-2)
 
-    def test_a_picture_fills_its_window(self):
-        picture = np.full((300, 1000, 3), 200, np.uint8)
+    def test_a_image_fills_its_window(self):
+        image = np.full((300, 1000, 3), 200, np.uint8)
         plan = plan_model_input(1000, 300, style="rectangular")
-        canvas = fit_picture(picture, plan, style="rectangular")
+        canvas = fit_image(image, plan, style="rectangular")
         assert canvas.shape == (*plan.shape, 3)
         assert (canvas[plan.top : plan.top + plan.resized[1]] == 200).all()
         assert (canvas[: plan.top] == 114).all()
@@ -369,8 +369,8 @@ class TestCommands:
         assert sum(row["faces"] for row in content["by_height"]) <= content["faces"]
         assert str(tmp_path) not in content["data"]
         for kind in ("curve", "misses"):
-            picture = cv2.imread(str(tmp_path / f"out-{kind}.png"))
-            assert picture.std() > 1
+            image = cv2.imread(str(tmp_path / f"out-{kind}.png"))
+            assert image.std() > 1
 
     def test_compare_prints_verdicts_and_exits_with_them(self, few_photos, official):
         same = run("compare", official, official, "--data", few_photos, 1.0)

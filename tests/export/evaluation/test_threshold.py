@@ -18,7 +18,7 @@ from faceblur_export.evaluation.threshold import (
     GRID,
     MISS_COST,
     choose_threshold,
-    errors_per_picture,
+    errors_per_image,
 )
 from faceblur_training.cli.train import main
 
@@ -31,12 +31,12 @@ def findings(
     count, hits = len(faces) + len(extras), len(found)
     numbers = np.flatnonzero(np.array(faces) >= 0) if faces else np.zeros(0, np.intp)
     return MatchedFaces(
-        pictures=tuple(Path(str(n)) for n in range(count)),
-        det_picture=np.concatenate([numbers, np.arange(len(faces), count)]).astype(np.intp),
+        images=tuple(Path(str(n)) for n in range(count)),
+        det_image=np.concatenate([numbers, np.arange(len(faces), count)]).astype(np.intp),
         det_score=np.concatenate([found, extras]),
         det_height=np.array([face_px] * hits + [extra_px] * len(extras)),
         det_face=np.concatenate([numbers, np.full(len(extras), UNMATCHED)]).astype(np.intp),
-        face_picture=np.arange(len(faces)),
+        face_image=np.arange(len(faces)),
         face_box=np.tile([0.0, 0, 30, face_px], (len(faces), 1)),
         face_height=np.full(len(faces), face_px),
         face_score=np.array(faces, float),
@@ -121,7 +121,7 @@ def test_dearer_misses_never_raise_the_threshold(faces, extras):
 
 @given(faces=scores, extras=scores)
 def test_errors_move_one_way(faces, extras):
-    missed, extra = errors_per_picture(findings(faces=[*faces, -1], extras=extras))
+    missed, extra = errors_per_image(findings(faces=[*faces, -1], extras=extras))
     assert (np.diff(missed, axis=1) >= 0).all()
     assert (np.diff(extra, axis=1) <= 0).all()
     assert missed[:, 0].sum() >= 1

@@ -27,7 +27,7 @@ from faceblur_export.evaluation.widerface import (
 )
 from faceblur_training.cli.train import main
 
-Picture = dict[str, Any]
+Image = dict[str, Any]
 
 
 def cells(values: list[Any]) -> np.ndarray:
@@ -102,7 +102,7 @@ class TestGolden:
         assert json.loads((tmp_path / "ap.json").read_text()) == pytest.approx(expected, abs=1e-4)
         assert time.monotonic() - started < 15
 
-    def test_the_order_of_rows_and_pictures_does_not_matter(
+    def test_the_order_of_rows_and_images_does_not_matter(
         self, golden_truth, golden_predictions, expected
     ):
         shuffled = {
@@ -136,7 +136,7 @@ class TestGolden:
 
 
 class TestByHand:
-    def test_two_pictures(self, small):
+    def test_two_images(self, small):
         result = evaluate_widerface(SMALL_PREDICTIONS, load_ground_truth(small))
         # Easy: .9 hits, .8 is ignored, .6 is wrong, .4 hits as 2 of 3, .1 repeats.
         assert result["easy"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
@@ -148,9 +148,9 @@ class TestByHand:
         result = evaluate_widerface(nothing, load_ground_truth(small))
         assert result == dict.fromkeys(DIFFICULTIES, 0.0)
 
-    def test_a_picture_left_out_is_refused(self, small):
+    def test_a_image_left_out_is_refused(self, small):
         some = {"0--Parade/a": SMALL_PREDICTIONS["0--Parade/a"]}
-        with pytest.raises(InputError, match="lack 1 of 2 pictures, such as 0--Parade/b"):
+        with pytest.raises(InputError, match="lack 1 of 2 images, such as 0--Parade/b"):
             evaluate_widerface(some, load_ground_truth(small))
 
     @given(scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
@@ -192,7 +192,7 @@ class TestSubmissionFolder:
 
 class TestModel:
     @pytest.mark.parametrize("style", ["canonical", "rectangular"])
-    def test_finds_the_faces_of_pictures(self, shared, tmp_path, style):
+    def test_finds_the_faces_of_images(self, shared, tmp_path, style):
         """A portrait, once as it is and once at the side of a wider image."""
         portrait = cv2.imread(str(canary.PICTURE))
         x1, y1, x2, y2 = (float(value) for value in canary.FACE)
@@ -236,7 +236,7 @@ class TestBadInput:
         (small / "wider_hard_val.mat").write_bytes(b"MATLAB 5.0 MAT-file, or so it says" * 20)
         self.check(run("--predictions", small, "--ground-truth", small), "is not a ground-truth")
 
-    def test_a_list_of_other_pictures(self, small, tmp_path):
+    def test_a_list_of_other_images(self, small, tmp_path):
         other = tmp_path / "other"
         other.mkdir()
         write_ground_truth(other, {"z": [[0, 0, 9, 9]]}, {key: {"z": [1]} for key in DIFFICULTIES})
@@ -268,6 +268,6 @@ class TestBadInput:
         np.savez(small / "p.npz", names=["0--Parade/a"], counts=[1], boxes_xywh_score=rows)
         self.check(run("--predictions", small / "p.npz", "--ground-truth", small), "not finite")
 
-    def test_pictures_missing(self, small):
+    def test_images_missing(self, small):
         result = run("--model", "bundled", "--images", small, "--ground-truth", small)
-        self.check(result, "lacks 2 of 2 pictures, such as 0--Parade/a.jpg")
+        self.check(result, "lacks 2 of 2 images, such as 0--Parade/a.jpg")

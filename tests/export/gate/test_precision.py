@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
-from networks import pictures
+from networks import noise_images
 from onnx import numpy_helper
 
 from faceblur.detection.repository import bundled_onnx
@@ -36,7 +36,7 @@ from faceblur_export.tensorrt.plan_cache import keep_plan
 
 A10 = Gpu("NVIDIA A10", "8.6")
 CALIBRATION_FRAMES = 24
-PICTURES = {"wider": 26, "masks": 16}
+IMAGES = {"wider": 26, "masks": 16}
 """Of the evaluation sets: the fewest that hold 20 faces of every height."""
 
 
@@ -44,13 +44,13 @@ PICTURES = {"wider": 26, "masks": 16}
 def labelled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A part of the evaluation sets."""
     folder = tmp_path_factory.mktemp("labelled")
-    for name, count in PICTURES.items():
+    for name, count in IMAGES.items():
         (folder / name).mkdir()
         lines = []
-        for picture in read_folder(shared / "data" / "eval" / name)[:count]:
-            (folder / name / picture.path.name).symlink_to(picture.path)
-            lines += [picture.path.name, str(len(picture.boxes))]
-            for left, top, right, bottom in picture.boxes:
+        for image in read_folder(shared / "data" / "eval" / name)[:count]:
+            (folder / name / image.path.name).symlink_to(image.path)
+            lines += [image.path.name, str(len(image.boxes))]
+            for left, top, right, bottom in image.boxes:
                 lines.append(f"{left} {top} {right - left} {bottom - top} face")
         (folder / name / "labels.txt").write_text("\n".join(lines) + "\n")
     return folder
@@ -135,7 +135,7 @@ def test_contract_and_priors_are_those_of_fp32(
     precision: str, single: Path, request: pytest.FixtureRequest
 ) -> None:
     """The same input and outputs, and every anchor where FP32 has it, in full precision."""
-    images = pictures(2, 128, 192)
+    images = noise_images(2, 128, 192)
     outputs = []
     for path in (single, request.getfixturevalue(precision)):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -162,7 +162,7 @@ def test_file_says_what_it_was_calibrated_on(honest: Path, frames: Path) -> None
 
 def test_same_frames_give_the_same_bytes() -> None:
     model = onnx.load(bundled_onnx())
-    noise = Calibration("noise", tuple(pictures(2, 64, 96)))
+    noise = Calibration("noise", tuple(noise_images(2, 64, 96)))
     assert to_int8(model, noise).SerializeToString() == to_int8(model, noise).SerializeToString()
 
 
@@ -182,8 +182,8 @@ def test_calibration_that_cannot_be(tmp_path: Path) -> None:
     for precision, source, reason in (
         ("int8", None, "needs --calibration"),
         ("fp16", tmp_path / "empty", "for --precision int8 alone"),
-        ("int8", tmp_path / "empty", "holds no picture"),
-        ("int8", tmp_path / "text.txt", "a folder of pictures or a video"),
+        ("int8", tmp_path / "empty", "holds no image"),
+        ("int8", tmp_path / "text.txt", "a folder of images or a video"),
     ):
         with pytest.raises(InputError, match=reason):
             export_onnx(bundled_onnx(), output, precision=precision, calibration=source)  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ def test_what_cannot_be_judged_does_not_pass(
 ) -> None:
     # The official model may have been fetched before.
     monkeypatch.setenv("FACEBLUR_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(InputError, match=r"only \d+ faces of .* needs 20; add labelled pictures"):
+    with pytest.raises(InputError, match=r"only \d+ faces of .* needs 20; add labelled images"):
         gate.judge(half, labelled / "masks")
     with pytest.raises(ModelError, match="is FP32: there is nothing"):
         gate.judge(bundled_onnx(), labelled)
@@ -328,7 +328,7 @@ def test_int8_plan_is_built_once_it_has_passed(
     fill_repository(output, model, size=64, plan=options)
     manifest = read_manifest(plan_path(output))
     assert manifest.precision == "int8"
-    assert manifest.gate == "passed on 9 pictures of x, AP50 -0.0050"
+    assert manifest.gate == "passed on 9 images of x, AP50 -0.0050"
     assert manifest.calibration.startswith(f"{CALIBRATION_FRAMES} frames of ")
 
     # Where nothing changed the plan is kept, and so is what says that it may be there.
@@ -362,7 +362,7 @@ def test_fp16_plan_says_whether_it_was_judged(
 
     monkeypatch.setattr(gate, "judge", judge)
     fill_repository(tmp_path / "r", model, size=64, plan=options, data=tmp_path)
-    assert read_manifest(plan_path(tmp_path / "r")).gate.startswith("passed on 9 pictures")
+    assert read_manifest(plan_path(tmp_path / "r")).gate.startswith("passed on 9 images")
     assert not caplog.text
 
 

@@ -27,9 +27,9 @@ def golden(shared: Path) -> dict[str, Any]:
 def decoded(model: YOLOv5Face, size: int) -> Tensor:
     """(A, 16) decoded rows, float64, of the closed-form image."""
     a = torch.arange(3 * size * size, dtype=torch.float64)
-    picture = (torch.sin(0.013 * a) * 0.5 + 0.5).float().view(1, 3, size, size)
+    image = (torch.sin(0.013 * a) * 0.5 + 0.5).float().view(1, 3, size, size)
     with torch.inference_mode():
-        return model.eval().decode(model(picture))[0].double()
+        return model.eval().decode(model(image))[0].double()
 
 
 def largest_difference(rows: Tensor, expected: dict[str, Any]) -> float:

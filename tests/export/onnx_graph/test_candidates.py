@@ -31,11 +31,11 @@ def test_suppression_of_the_candidates_equals_that_of_the_full_head(
     network, _ = load_model(shared / "weights" / f"{official}.pt")
     network = network.fuse().eval()
     detector = InProcessDetector(models.find(official)[0])
-    pictures = sorted(shared.glob("data/eval/*/images/*"))
-    assert len(pictures) == 200
+    images = sorted(shared.glob("data/eval/*/images/*"))
+    assert len(images) == 200
     overfull = []
     try:
-        for path in pictures:
+        for path in images:
             canvas = _canvas(path)
             full = _full_head(network, canvas)
             passing = full[full[:, 4] > MIN_SCORE]
@@ -51,7 +51,7 @@ def test_suppression_of_the_candidates_equals_that_of_the_full_head(
     assert overfull == ["2_Demonstration_Protesters_2_531.jpg"]
 
 
-def test_a_picture_with_more_places_than_candidates_is_refused() -> None:
+def test_a_image_with_more_places_than_candidates_is_refused() -> None:
     candidates = np.full((1, 50, 16), 5, np.float32)
     priors = np.ones((1, 50, 5), np.float32)
     priors[0, :, 0] = np.arange(50)
@@ -62,9 +62,9 @@ def test_a_picture_with_more_places_than_candidates_is_refused() -> None:
 
 
 def _canvas(path: Path) -> npt.NDArray[np.uint8]:
-    picture = cv2.imread(str(path))
-    plan = Letterbox.plan(picture.shape[1], picture.shape[0])
-    return plan.apply(np.ascontiguousarray(picture[:, :, ::-1]))
+    image = cv2.imread(str(path))
+    plan = Letterbox.plan(image.shape[1], image.shape[0])
+    return plan.apply(np.ascontiguousarray(image[:, :, ::-1]))
 
 
 def _full_head(network: YOLOv5Face, canvas: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

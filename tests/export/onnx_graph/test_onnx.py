@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from networks import closed_form_model, lively_model, pictures
+from networks import closed_form_model, lively_model, noise_images
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from torch import nn
 
@@ -139,7 +139,7 @@ def official(shared: Path) -> YOLOv5Face:
 def test_official_weights_at_many_shapes_and_batch_sizes(
     official: YOLOv5Face, batch: int, height: int, width: int
 ) -> None:
-    check_parity(session(official), official, pictures(batch, height, width))
+    check_parity(session(official), official, noise_images(batch, height, width))
 
 
 def eager(model: YOLOv5Face) -> YOLOv5Face:
@@ -154,7 +154,7 @@ def eager(model: YOLOv5Face) -> YOLOv5Face:
 def test_a_crowd_is_not_crowded_out_by_its_own_spare_anchors(
     official: YOLOv5Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd, images = eager(official), pictures(1, 640, 640)
+    crowd, images = eager(official), noise_images(1, 640, 640)
     check_parity(session(crowd), crowd, images)
     monkeypatch.setattr(detector_graph_module, "LIFT", 0.0)
     with pytest.raises(AssertionError):
@@ -164,13 +164,13 @@ def test_a_crowd_is_not_crowded_out_by_its_own_spare_anchors(
 @pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - LARGE))
 def test_every_variant_but_the_largest(variant: str) -> None:
     model = closed_form_model(variant)
-    check_parity(session(model), model, pictures(2, 64, 128))
+    check_parity(session(model), model, noise_images(2, 64, 128))
 
 
 @pytest.mark.parametrize("variant", LIVELY)
-def test_networks_that_vary_over_the_picture(variant: str) -> None:
+def test_networks_that_vary_over_the_image(variant: str) -> None:
     model = lively_model(variant)
-    check_parity(session(model), model, pictures(2, 128, 192), tolerance=LIVELY_TOLERANCE)
+    check_parity(session(model), model, noise_images(2, 128, 192), tolerance=LIVELY_TOLERANCE)
 
 
 def wrong_shuffle(model: YOLOv5Face) -> None:
@@ -215,7 +215,7 @@ def test_parity_check_catches_a_graph_of_another_network(variant: str, break_it:
     model, other = lively_model(variant), lively_model(variant)
     break_it(other)
     with pytest.raises((AssertionError, KeyError)):
-        check_parity(session(model), other, pictures(2, 128, 192), tolerance=LIVELY_TOLERANCE)
+        check_parity(session(model), other, noise_images(2, 128, 192), tolerance=LIVELY_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["crowd", "street", "masks"])
@@ -225,8 +225,8 @@ def test_parity_check_catches_a_graph_of_another_network(variant: str, break_it:
 def test_faces_are_those_of_the_reference(
     official: YOLOv5Face, shared: Path, name: str, precision: Precision, pixels: float, score: float
 ) -> None:
-    picture = cv2.imread(str(shared / "golden" / f"{name}.png"))[None, :, :, ::-1]
-    outputs = session(official, precision).run(None, {"images": np.ascontiguousarray(picture)})
+    image = cv2.imread(str(shared / "golden" / f"{name}.png"))[None, :, :, ::-1]
+    outputs = session(official, precision).run(None, {"images": np.ascontiguousarray(image)})
     assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
     faces = find_faces(*outputs, np.array([0.02]))[0]
     golden = np.load(shared / "golden" / f"{name}.npz")["nms_conf0.3"]
@@ -283,7 +283,7 @@ def test_sides_that_fit_no_stride_are_placed_right_or_refused(official: YOLOv5Fa
     opened = session(official)
     answered = []
     for short in range(32):
-        images = pictures(1, 128 - short, 192)
+        images = noise_images(1, 128 - short, 192)
         try:
             opened.run(None, {"images": images})
         except Fail:
@@ -291,7 +291,7 @@ def test_sides_that_fit_no_stride_are_placed_right_or_refused(official: YOLOv5Fa
         check_parity(opened, official, images)
         answered.append(short)
     assert answered == [0, 1, 4, 5]
-    check_parity(opened, official, pictures(2, 191, 123))
+    check_parity(opened, official, noise_images(2, 191, 123))
 
 
 def test_the_bundled_file_has_the_graph_that_is_made_now() -> None:

@@ -38,9 +38,9 @@ def test_official_weights_give_the_reference_rows(shared: Path, name: str) -> No
     assert variant == "yolov5n-0.5"
     assert not model.training
     golden = np.load(shared / "golden" / f"{name}.npz")
-    picture = cv2.imread(str(shared / "golden" / f"{name}.png"))[:, :, ::-1]
+    image = cv2.imread(str(shared / "golden" / f"{name}.png"))[:, :, ::-1]
     with torch.inference_mode():
-        x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
         rows = model.decode(model(x))[0].numpy()
     assert len(rows) == golden["n_rows"]
     np.testing.assert_allclose(rows[golden["rows"]], golden["decoded"], atol=1e-3, rtol=1e-4)

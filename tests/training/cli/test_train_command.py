@@ -41,7 +41,7 @@ def test_check_names_every_problem_and_fails(labelled_folder: Path) -> None:
     result = command("check", labelled_folder)
     assert result.exit_code == 3
     assert "gone.png does not exist" in result.output
-    assert "03.png is not a picture" in result.output
+    assert "03.png is not an image" in result.output
     assert "lies outside 00.png" in result.output
     assert "problems      3" in result.output
 
@@ -58,7 +58,7 @@ def test_check_names_what_is_no_error(labelled_folder: Path) -> None:
     assert "unlabelled    images/19.png\n" in result.output
 
 
-def test_check_counts_pictures_without_labels(labelled_folder: Path) -> None:
+def test_check_counts_images_without_labels(labelled_folder: Path) -> None:
     (labelled_folder / "labels.txt").unlink()
     assert "0 labelled and 20 unlabelled" in command("check", labelled_folder).output
 
@@ -94,7 +94,7 @@ def test_nothing_to_learn_from_is_known_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_learns_from_pictures_nobody_labelled(
+def test_a_teacher_learns_from_images_nobody_labelled(
     shared: Path, labelled_folder: Path, tmp_path: Path
 ) -> None:
     teacher = shared / "weights" / "yolov5n-0.5-face.pt"

@@ -55,13 +55,13 @@ def test_the_five_commands_lead_to_a_served_model(workshop: Path) -> None:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert "serving mine" in line
-        picture = next((workshop / "faces-held-back").rglob("*.png"))
+        image = next((workshop / "faces-held-back").rglob("*.png"))
         result = CliRunner().invoke(
-            main, ["blur", str(picture), "-o", "out.png", "--server", f"127.0.0.1:{port}"]
+            main, ["blur", str(image), "-o", "out.png", "--server", f"127.0.0.1:{port}"]
         )
         assert result.exit_code == 0, result.output
         assert "mine model" in result.stdout
-        assert cv2.imread("out.png").shape == cv2.imread(str(picture)).shape
+        assert cv2.imread("out.png").shape == cv2.imread(str(image)).shape
     finally:
         server.terminate()
         server.wait(timeout=30)
@@ -96,11 +96,11 @@ def _label(name: str, count: int, *, seed: int) -> None:
     lines = []
     for index in range(count):
         ground = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
-        picture = cv2.resize(ground, (256, 192), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(ground, (256, 192), interpolation=cv2.INTER_CUBIC)
         height = int(rng.integers(40, 120))
         width = height * face.shape[1] // face.shape[0]
         x, y = int(rng.integers(0, 256 - width)), int(rng.integers(0, 192 - height))
-        picture[y : y + height, x : x + width] = cv2.resize(face, (width, height))
-        cv2.imwrite(str(images / f"{index}.png"), picture)
+        image[y : y + height, x : x + width] = cv2.resize(face, (width, height))
+        cv2.imwrite(str(images / f"{index}.png"), image)
         lines += [f"images/{index}.png", "1", f"{x} {y} {width} {height} face"]
     Path(name, "labels.txt").write_text("\n".join(lines) + "\n")

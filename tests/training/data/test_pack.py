@@ -12,18 +12,18 @@ from PIL import Image
 
 from faceblur.errors import InputError, OutputError
 from faceblur_export.data.formats import read_folder
-from faceblur_export.data.image_files import open_picture
+from faceblur_export.data.image_files import open_image
 from faceblur_training.data import pack as packing
 from faceblur_training.data.pack import Pack, write
 from faceblur_training.data.shards import open_bundle, write_bundle
 
 
 def test_pixels_and_faces_come_back(labelled_folder: Path, tmp_path: Path) -> None:
-    pictures = read_folder(labelled_folder)
-    made = write(tmp_path / "pack", pictures, root=labelled_folder)
-    assert len(made) == len(pictures)
-    for number, item in enumerate(pictures):
-        np.testing.assert_array_equal(made.picture(number), open_picture(item.path))
+    images = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", images, root=labelled_folder)
+    assert len(made) == len(images)
+    for number, item in enumerate(images):
+        np.testing.assert_array_equal(made.image(number), open_image(item.path))
         entry = made.entry(number)
         assert entry.name == item.path.relative_to(labelled_folder).as_posix()
         assert entry.labelled
@@ -31,11 +31,11 @@ def test_pixels_and_faces_come_back(labelled_folder: Path, tmp_path: Path) -> No
         assert (entry.faces[:, 4] == 1).all()
 
 
-def test_large_pictures_shrink_with_their_faces(labelled_folder: Path, tmp_path: Path) -> None:
-    pictures = read_folder(labelled_folder)
-    made = write(tmp_path / "pack", pictures, root=labelled_folder, side=64)
-    assert made.picture(0).shape == (64, 64, 3)
-    np.testing.assert_allclose(made.entry(0).faces[:, :4], pictures[0].boxes / 2)
+def test_large_images_shrink_with_their_faces(labelled_folder: Path, tmp_path: Path) -> None:
+    images = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", images, root=labelled_folder, side=64)
+    assert made.image(0).shape == (64, 64, 3)
+    np.testing.assert_allclose(made.entry(0).faces[:, :4], images[0].boxes / 2)
 
 
 @pytest.mark.parametrize("channels", ["grey", "colour", "alpha", "16 bit"])
@@ -49,7 +49,7 @@ def test_channels_become_rgb(tmp_path: Path, channels: str) -> None:
     }[channels]
     cv2.imwrite(str(tmp_path / "x.png"), image)
     expected = (200, 200, 200) if channels == "grey" else (20, 10, 200)
-    opened = open_picture(tmp_path / "x.png")
+    opened = open_image(tmp_path / "x.png")
     assert opened.dtype == np.uint8
     assert tuple(opened[0, 0]) == expected
 
@@ -57,16 +57,16 @@ def test_channels_become_rgb(tmp_path: Path, channels: str) -> None:
 def test_other_channels_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "x.tiff"), np.zeros((8, 8), np.float32))
     with pytest.raises(InputError, match="1 channels of float32"):
-        open_picture(tmp_path / "x.tiff")
+        open_image(tmp_path / "x.tiff")
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_broken_pictures_are_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_broken_images_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.png is not a picture"):
-        open_picture(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png is not an image"):
+        open_image(tmp_path / "x.png")
     with pytest.raises(InputError, match=r"gone\.png cannot be read"):
-        open_picture(tmp_path / "gone.png")
+        open_image(tmp_path / "gone.png")
 
 
 def test_a_folder_that_is_no_pack_is_named(tmp_path: Path) -> None:
@@ -85,24 +85,24 @@ def test_a_pack_that_was_cut_short_is_named(labelled_folder: Path, tmp_path: Pat
 def test_a_full_disk_leaves_the_old_pack(
     labelled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = read_folder(labelled_folder)
-    write(tmp_path / "pack", pictures, root=labelled_folder)
+    images = read_folder(labelled_folder)
+    write(tmp_path / "pack", images, root=labelled_folder)
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(packing.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
-        write(tmp_path / "pack", pictures[:3], root=labelled_folder)
-    assert len(Pack(tmp_path / "pack")) == len(pictures)
+        write(tmp_path / "pack", images[:3], root=labelled_folder)
+    assert len(Pack(tmp_path / "pack")) == len(images)
 
 
 @pytest.mark.parametrize("step", ["write", "rewrite"])
 def test_a_disk_that_fills_up_at_the_index_leaves_the_old_pack(
     labelled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    pictures = read_folder(labelled_folder)
-    made = write(tmp_path / "pack", pictures, root=labelled_folder)
+    images = read_folder(labelled_folder)
+    made = write(tmp_path / "pack", images, root=labelled_folder)
 
     def full(path: Path, **_arrays: object) -> None:
         path.write_bytes(b"half")
@@ -110,41 +110,41 @@ def test_a_disk_that_fills_up_at_the_index_leaves_the_old_pack(
 
     monkeypatch.setattr(packing.np, "savez", full)
     attempts = {
-        "write": lambda: write(tmp_path / "pack", pictures[:3], root=labelled_folder),
+        "write": lambda: write(tmp_path / "pack", images[:3], root=labelled_folder),
         "rewrite": lambda: made.rewrite_faces([entry.faces for entry in made.entries()]),
     }
     with pytest.raises(OutputError, match="No space left"):
         attempts[step]()
-    assert len(Pack(tmp_path / "pack")) == len(pictures)
+    assert len(Pack(tmp_path / "pack")) == len(images)
     assert {p.name for p in (tmp_path / "pack").iterdir()} == {"pixels.bin", "index.npz"}
 
 
-def test_a_broken_picture_leaves_nothing_behind(labelled_folder: Path, tmp_path: Path) -> None:
-    pictures = read_folder(labelled_folder)
-    pictures[4].path.write_bytes(b"broken")
-    with pytest.raises(InputError, match="is not a picture"):
-        write(tmp_path / "pack", pictures, root=labelled_folder)
+def test_a_broken_image_leaves_nothing_behind(labelled_folder: Path, tmp_path: Path) -> None:
+    images = read_folder(labelled_folder)
+    images[4].path.write_bytes(b"broken")
+    with pytest.raises(InputError, match="is not an image"):
+        write(tmp_path / "pack", images, root=labelled_folder)
     assert not list((tmp_path / "pack").iterdir())
 
 
-def test_pictures_may_lie_beside_their_labels(labelled_folder: Path, tmp_path: Path) -> None:
+def test_images_may_lie_beside_their_labels(labelled_folder: Path, tmp_path: Path) -> None:
     made = write(tmp_path / "pack", read_folder(labelled_folder), root=tmp_path / "elsewhere")
     assert made.entry(0).name == "../faces/images/00.png"
 
 
-def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+def test_images_are_turned_upright(tmp_path: Path) -> None:
     tag = Image.Exif()
     tag[0x0112] = 6  # turned by a quarter: what a phone writes that was held upright
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, :8] = 255
     Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=tag, quality=95)
-    opened = open_picture(tmp_path / "x.jpg")
+    opened = open_image(tmp_path / "x.jpg")
     assert opened.shape == (32, 16, 3)
     assert opened[2].min() > 200
     assert opened[-2].max() < 50
 
 
-def test_a_bundle_carries_pictures_and_faces(labelled_folder: Path, tmp_path: Path) -> None:
+def test_a_bundle_carries_images_and_faces(labelled_folder: Path, tmp_path: Path) -> None:
     made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
     parts = write_bundle(made, tmp_path / "parts", side=96, quality=95, part_bytes=20_000)
     assert len(parts) > 1
@@ -154,8 +154,8 @@ def test_a_bundle_carries_pictures_and_faces(labelled_folder: Path, tmp_path: Pa
         there = opened.entry(number)
         np.testing.assert_allclose(there.faces[:, :4], entry.faces[:, :4] * 0.75, rtol=1e-5)
         assert (there.faces[:, 4] == 1).all()
-        small = cv2.resize(made.picture(number), (96, 96), interpolation=cv2.INTER_AREA)
-        assert np.abs(opened.picture(number).astype(int) - small).mean() < 6
+        small = cv2.resize(made.image(number), (96, 96), interpolation=cv2.INTER_AREA)
+        assert np.abs(opened.image(number).astype(int) - small).mean() < 6
 
 
 def test_a_broken_part_is_named(labelled_folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def entries(count: int, *, labelled: bool, faces: int = 1) -> list[Entry]:
     return [Entry(f"{labelled}/{n}.jpg", 64, 64, labelled, rows) for n in range(count)]
 
 
-def test_one_picture_in_twenty_is_held_out_by_its_name() -> None:
+def test_one_image_in_twenty_is_held_out_by_its_name() -> None:
     items = entries(1000, labelled=True)
     made = split(items, taught=False)
     assert made.validated.tolist() == [is_held_out(PurePath(e.name)) for e in items]
@@ -24,13 +24,13 @@ def test_one_picture_in_twenty_is_held_out_by_its_name() -> None:
     assert 30 < made.validated.sum() < 70
 
 
-def test_few_pictures_are_both_trained_on_and_judged_by() -> None:
+def test_few_images_are_both_trained_on_and_judged_by() -> None:
     made = split(entries(FEWEST_HELD_OUT, labelled=True), taught=False)
     assert made.trained.all()
     assert made.validated.all()
 
 
-def test_pictures_that_nobody_looked_at_do_not_judge() -> None:
+def test_images_that_nobody_looked_at_do_not_judge() -> None:
     """A detection in them may well be right."""
     items = entries(500, labelled=True) + entries(500, labelled=False, faces=0)
     for taught in (False, True):

@@ -29,9 +29,9 @@ CORNERS = [[60, 50], [99, 50], [80, 70], [60, 89], [99, 89]]
 @pytest.fixture
 def red_square(make_pack):
     """A grey image with a red square as its only face, four corners and middle as landmarks."""
-    picture = np.full((160, 200, 3), 90, np.uint8)
-    picture[50:90, 60:100] = (255, 0, 0)
-    return make_pack([picture], [[BOX]], landmarks=np.asarray(CORNERS))
+    image = np.full((160, 200, 3), 90, np.uint8)
+    image[50:90, 60:100] = (255, 0, 0)
+    return make_pack([image], [[BOX]], landmarks=np.asarray(CORNERS))
 
 
 def red_box(image: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_faces_move_with_their_pixels_in_perspective(red_square) -> None:
     assert compared > 10
 
 
-def test_perspective_turns_no_picture_inside_out(tmp_path: Path) -> None:
+def test_perspective_turns_no_image_inside_out(tmp_path: Path) -> None:
     size = 2000
     entry = Entry("large", size, size, labelled=True, faces=np.zeros((0, 15), np.float32))
     pack = write_pack(tmp_path / "pack", [(entry, np.zeros((size, size, 3), np.uint8))])
@@ -139,9 +139,9 @@ def test_small_faces_are_as_small_as_asked(red_square) -> None:
     assert max(heights) < 17
 
 
-def test_mosaics_hold_four_pictures_and_know_what_is_labelled(make_pack) -> None:
-    pictures = [np.full((64, 64, 3), value, np.uint8) for value in (0, 80, 160, 240)]
-    pack = make_pack(pictures, [[]] * 4, labelled=False)
+def test_mosaics_hold_four_images_and_know_what_is_labelled(make_pack) -> None:
+    images = [np.full((64, 64, 3), value, np.uint8) for value in (0, 80, 160, 240)]
+    pack = make_pack(images, [[]] * 4, labelled=False)
     config = dataclasses.replace(STILL, side=128, mosaic=1)
     _, sample = next(samples(pack, config, 1))
     assert not sample.known.any()
@@ -184,8 +184,8 @@ def test_damage_changes_pixels_and_nothing_else(red_square, damage: Damage) -> N
     np.testing.assert_array_equal(hurt.faces, whole.faces)
 
 
-def test_unchanged_samples_are_the_picture(red_square) -> None:
+def test_unchanged_samples_are_the_image(red_square) -> None:
     plan = plan_sample(red_square, 0, seed=0, config=AugmentConfig.none(200))
     sample = render(red_square, plan)
-    np.testing.assert_array_equal(sample.image[20:180], red_square.picture(0))
+    np.testing.assert_array_equal(sample.image[20:180], red_square.image(0))
     np.testing.assert_allclose(sample.faces[0, :4], [60, 70, 100, 110])

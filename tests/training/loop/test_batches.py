@@ -21,8 +21,8 @@ SETTINGS = dataclasses.replace(settings_for("yolov5n-0.5", steps=6), batch=4, si
 @pytest.fixture
 def pack(make_pack):
     rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 255, (80, 100, 3), np.uint8) for _ in range(5)]
-    return make_pack(pictures, [[[10.0, 10.0, 50.0, 60.0]]] * 5)
+    images = [rng.integers(0, 255, (80, 100, 3), np.uint8) for _ in range(5)]
+    return make_pack(images, [[[10.0, 10.0, 50.0, 60.0]]] * 5)
 
 
 def assert_same(first: Batch, second: Batch) -> None:
@@ -60,10 +60,10 @@ def test_signals_to_all_processes_do_not_end_the_workers(pack) -> None:
 def test_packs_travel_as_their_folder(pack) -> None:
     assert len(pickle.dumps(pack)) < 1000
     again = pickle.loads(pickle.dumps(pack))
-    np.testing.assert_array_equal(again.picture(2), pack.picture(2))
+    np.testing.assert_array_equal(again.image(2), pack.image(2))
 
 
-def test_weights_decide_which_pictures_come(pack) -> None:
+def test_weights_decide_which_images_come(pack) -> None:
     only_third = Batches(pack, np.asarray([0, 0, 1, 0, 0]), SETTINGS)
     other = Batches(pack, np.asarray([0, 0, 0, 1, 0]), SETTINGS)
     assert (only_third.get(0).pixels != other.get(0).pixels).any()

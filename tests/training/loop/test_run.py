@@ -46,7 +46,7 @@ def run(folder: Path, plan: RunPlan, *, until: int | None = None, resume: bool =
         training.close()
 
 
-def test_twenty_pictures_are_learned_by_heart(labelled_folder: Path, tmp_path: Path) -> None:
+def test_twenty_images_are_learned_by_heart(labelled_folder: Path, tmp_path: Path) -> None:
     """Labels alone, from fresh weights: the losses together must lead to the faces."""
     write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
     settings = Settings(
@@ -192,7 +192,7 @@ def test_checkpoints_of_another_kind_are_named(plan: RunPlan, tmp_path: Path) ->
         TrainingRun(tmp_path / "d", plan, resume=other)
 
 
-def test_pictures_nobody_labelled_need_a_teacher(labelled_folder: Path, tmp_path: Path) -> None:
+def test_images_nobody_labelled_need_a_teacher(labelled_folder: Path, tmp_path: Path) -> None:
     (labelled_folder / "labels.txt").unlink()
     write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
     with pytest.raises(InputError, match="give --teacher"):
@@ -241,7 +241,7 @@ def test_small_sets_are_judged_by_what_they_train_on_and_say_so(
 ) -> None:
     said: list[str] = []
     TrainingRun(tmp_path / "run", plan, say=said.append).close()
-    assert "too few pictures to hold 10 of them out" in said[0]
+    assert "too few images to hold 10 of them out" in said[0]
 
 
 def test_plans_come_back_from_their_folder(plan: RunPlan, tmp_path: Path) -> None:

@@ -50,17 +50,17 @@ def test_human_labels_rule() -> None:
 
 
 def test_official_teacher_finds_faces_in_every_look(shared) -> None:
-    from faceblur_export.data.image_files import open_picture
+    from faceblur_export.data.image_files import open_image
     from faceblur_export.weights.checkpoint import load_model
 
     teacher = load_model(shared / "weights" / "yolov5n-0.5-face.pt")[0].fuse()
-    picture = open_picture(shared / "golden" / "masks.png")
-    one = label(teacher, picture, Views(sides=(640,), mirrored=False))
-    four = label(teacher, picture, Views(sides=(640, 960)))
+    image = open_image(shared / "golden" / "masks.png")
+    one = label(teacher, image, Views(sides=(640,), mirrored=False))
+    four = label(teacher, image, Views(sides=(640, 960)))
     assert 0.5 < len(four) / len(one) < 2
-    flipped = label(teacher, np.ascontiguousarray(picture[:, ::-1]), Views(sides=(640, 960)))
+    flipped = label(teacher, np.ascontiguousarray(image[:, ::-1]), Views(sides=(640, 960)))
     # The looks of an image and of its mirror are the same four.
-    width = picture.shape[1]
+    width = image.shape[1]
     centres = np.sort((four[:, 0] + four[:, 2]) / 2)
     mirrored = np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2)
     np.testing.assert_allclose(centres, mirrored, atol=1.5)

@@ -149,7 +149,7 @@ class TestCard:
             assert f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |" in text
         assert "not measured again here" in text
 
-    def test_pictures_that_it_shows_exist(self, checkout):
+    def test_images_that_it_shows_exist(self, checkout):
         text = (checkout / CARD).read_text(encoding="utf-8")
         shown = [part.split(")")[0] for part in text.split("](")[1:]]
         assert len(shown) == 2
@@ -198,9 +198,9 @@ class TestCheck:
         with pytest.raises(InputError, match=r"DEFAULT_THRESHOLD is .* 0\.33"):
             check_card(changed, checkout, model=model)
 
-    def test_an_old_picture_is_caught(self, checkout, measured, model):
-        pictures = checkout / CARD.parent / "images"
-        shutil.copy(pictures / "recall-by-height.png", pictures / "known-failures.png")
+    def test_an_old_image_is_caught(self, checkout, measured, model):
+        images = checkout / CARD.parent / "images"
+        shutil.copy(images / "recall-by-height.png", images / "known-failures.png")
         with pytest.raises(InputError, match=r"known-failures\.png does not show the record"):
             check_card(measured, checkout, model=model)
 

@@ -20,9 +20,9 @@ from faceblur_export.evaluation.inference import (
     LetterboxStyle,
     open_detector,
     predict_widerface,
-    widerface_pictures,
+    widerface_images,
 )
-from faceblur_export.evaluation.matching import match_pictures, read_labelled
+from faceblur_export.evaluation.matching import match_images, read_labelled
 from faceblur_export.evaluation.threshold import MISS_COST, choose_threshold
 from faceblur_export.evaluation.widerface import (
     evaluate_widerface,
@@ -54,13 +54,13 @@ letterbox_option = click.option(
     type=click.Choice(["canonical", "rectangular"]),
     default="canonical",
     show_default=True,
-    help="Fit pictures as the client does, or as the reference did for its published figures.",
+    help="Fit images as the client does, or as the reference did for its published figures.",
 )
 json_option = click.option(
     "--json", "json_path", type=FilePath, callback=_writable, help="Write the figures here."
 )
 data_option = click.option(
-    "--data", type=FilePath, required=True, help="Folder of labelled pictures."
+    "--data", type=FilePath, required=True, help="Folder of labelled images."
 )
 
 
@@ -91,9 +91,9 @@ def widerface(
     if predictions is not None:
         found = load_predictions(predictions)
     else:
-        pictures = widerface_pictures(Path(str(images)), list(truth.boxes))
+        files = widerface_images(Path(str(images)), list(truth.boxes))
         with open_detector(str(model)) as detector:
-            found = predict_widerface(detector, pictures, size=size, style=style, progress=_shown)
+            found = predict_widerface(detector, files, size=size, style=style, progress=_shown)
     result = evaluate_widerface(found, truth)
     for difficulty, value in result.items():
         click.echo(f"{difficulty:<7}{value:.4f}")
@@ -119,7 +119,7 @@ def evaluate_command(
     other: str | None,
     json_path: Path | None,
 ) -> None:
-    """AP50, and precision and recall by face height, of a model on labelled pictures.
+    """AP50, and precision and recall by face height, of a model on labelled images.
 
     With --json FILE, a curve (FILE-curve.png) and the worst misses (FILE-misses.png) lie beside it.
     """
@@ -137,7 +137,7 @@ def evaluate_command(
         figure = report.curve_figure(models)
         report.write_figure(json_path.with_name(f"{json_path.stem}-curve.png"), figure)
         sheet = report.misses_sheet(findings, threshold=threshold)
-        report.write_picture(json_path.with_name(f"{json_path.stem}-misses.png"), sheet)
+        report.write_image(json_path.with_name(f"{json_path.stem}-misses.png"), sheet)
         report.write_json(json_path, content)
 
 
@@ -151,7 +151,7 @@ def evaluate_command(
     multiple=True,
     required=True,
     metavar="DIR RATIO",
-    help="Labelled pictures, and the share of the other's AP50 that is asked for. Repeatable.",
+    help="Labelled images, and the share of the other's AP50 that is asked for. Repeatable.",
 )
 @SIZE_OPTION
 @threshold_option()
@@ -192,7 +192,7 @@ def compare_command(
 @model_option
 @SIZE_OPTION
 @click.option(
-    "--held-out", "only_held_out", is_flag=True, help="Only the pictures training leaves out."
+    "--held-out", "only_held_out", is_flag=True, help="Only the images training leaves out."
 )
 @click.option(
     "--miss-cost",
@@ -212,17 +212,17 @@ def threshold_command(
     json_path: Path | None,
 ) -> None:
     """The threshold that the default follows from: the lowest of those that cost the least."""
-    pictures = read_labelled(data)
+    images = read_labelled(data)
     if only_held_out:
-        pictures = held_out(pictures)
+        images = held_out(images)
     with open_detector(model) as detector:
-        findings = match_pictures(detector, pictures, size=size, progress=_shown)
+        findings = match_images(detector, images, size=size, progress=_shown)
     choice = choose_threshold(findings, miss_cost=miss_cost)
     click.echo(
         f"threshold {choice.threshold:.2f}, the lowest within a standard error of the cheapest, "
         f"{choice.cheapest:.2f} (95 %: {choice.low:.2f} to {choice.high:.2f}); "
         f"{choice.missed} of {choice.faces} faces missed, {choice.extras} extra, "
-        f"{choice.pictures} pictures"
+        f"{choice.pictures} images"
     )
     if json_path:
         report.write_json(json_path, {**dataclasses.asdict(choice), "miss_cost": miss_cost})

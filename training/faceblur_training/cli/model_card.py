@@ -26,7 +26,7 @@ record_option = click.option(
 @click.option("--root", type=FilePath, default=Path(), help="Folder of the checkout. [this folder]")
 @record_option
 def model_card(*, check: bool, root: Path, record: Path) -> None:
-    """Write docs/model-card.md and its pictures from the record of the bundled model."""
+    """Write docs/model-card.md and its images from the record of the bundled model."""
     if not (root / "pyproject.toml").is_file():
         raise InputError("run this in a checkout of faceblur, or name it with --root")
     if check:
@@ -45,7 +45,7 @@ def model_card(*, check: bool, root: Path, record: Path) -> None:
     "--held-out-of",
     type=FilePath,
     required=True,
-    help="Labelled training pictures; the threshold follows from those that are held out.",
+    help="Labelled training images; the threshold follows from those that are held out.",
 )
 @click.option("--ceiling", type=FilePath, help="Video of a camera that looks straight down.")
 @record_option

@@ -62,12 +62,12 @@ def main() -> None:
 @click.argument("data", type=FilePath)
 @click.option("--sheet", type=FilePath, help="Draw a sheet of samples here (PNG).")
 def check(data: Path, *, sheet: Path | None) -> None:
-    """Count the pictures and faces of DATA and name what cannot be used."""
+    """Count the images and faces of DATA and name what cannot be used."""
     report = check_data(data, sheet=sheet)
     for line in report.lines():
         click.echo(line)
     if report.problems:
-        raise InputError(f"{len(report.problems)} pictures or labels of {data} cannot be used")
+        raise InputError(f"{len(report.problems)} images or labels of {data} cannot be used")
 
 
 @main.command()
@@ -101,7 +101,7 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
         raise InputError(f"--views {views}: expected sizes like 640,1152, of 64 to 8192 pixels")
     looks = Views(sides=sides, mirrored=len(sides) > 1)
     made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
-    click.echo(f"{out}: {len(made)} pictures, {sum(len(e.faces) for e in made.entries())} faces")
+    click.echo(f"{out}: {len(made)} images, {sum(len(e.faces) for e in made.entries())} faces")
 
 
 @main.command()
@@ -132,7 +132,7 @@ def release_command(checkpoint: Path) -> None:
     type=click.Choice(list(VARIANTS)),
     default="yolov5n-0.5",
     show_default=True,
-    help="The network, from small and fast to large; a 6 at the end is for pictures of 1280 px.",
+    help="The network, from small and fast to large; a 6 at the end is for images of 1280 px.",
 )
 @click.option(
     "--weights",
@@ -142,7 +142,7 @@ def release_command(checkpoint: Path) -> None:
 @click.option(
     "--teacher",
     type=Checkpoint(),
-    help="Imitate this model, or `bundled`, as well; pictures without labels count too.",
+    help="Imitate this model, or `bundled`, as well; images without labels count too.",
 )
 @click.option(
     "--steps",
@@ -173,7 +173,7 @@ def train(
     assignments: tuple[str, ...],
     until: int | None,
 ) -> None:
-    """Train on DATA: labelled pictures, any pictures with a teacher, or both.
+    """Train on DATA: labelled images, any images with a teacher, or both.
 
     Runs on a CUDA GPU where there is one, else on the CPU. Ctrl-C saves and ends; `resume` goes on.
     """
@@ -183,7 +183,7 @@ def train(
         variant, steps=steps, taught=teacher is not None, fresh=weights is None, shape=schedule
     )
     settings = override(settings, assignments)
-    # Before the pictures are decoded, which may take long.
+    # Before the images are decoded, which may take long.
     networks(settings, weights=weights, teacher=teacher)
     packed = preparation.pack_for(data, out, teacher=teacher, say=_say)
     plan = RunPlan(settings, packed, teacher, weights).absolute()

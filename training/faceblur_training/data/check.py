@@ -13,15 +13,15 @@ import numpy as np
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
 from faceblur_export.data.formats import read_folder
-from faceblur_export.data.image_files import RgbImage, open_picture
-from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_export.data.image_files import RgbImage, open_image
+from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_training.data.pack import FloatArray
 
 HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
 """Lower ends of the bins of face heights, pixels."""
 
 NAMED = 5
-"""How many pictures without labels are named."""
+"""How many images without labels are named."""
 
 SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL, CAPTION = 6, 4, 240, 18
 
@@ -32,20 +32,20 @@ class DataReport:
 
     Attributes:
         format: Names of the label formats found.
-        pictures: Files found.
+        images: Files found.
         labelled: Of these, with labels (an empty list of faces is a label too).
-        without_faces: Labelled pictures without a face.
+        without_faces: Labelled images without a face.
         faces: Labelled faces.
         with_landmarks: Faces with five landmarks.
         thin: Labels of less than a pixel, which are no faces.
         heights: Faces by height: (lowest height of the bin, faces).
-        sizes: The most frequent picture sizes: ((width, height), pictures).
-        unlabelled: Names of the first pictures without labels.
-        problems: One sentence per picture or label that cannot be used.
+        sizes: The most frequent image sizes: ((width, height), images).
+        unlabelled: Names of the first images without labels.
+        problems: One sentence per image or label that cannot be used.
     """
 
     format: str
-    pictures: int
+    images: int
     labelled: int
     without_faces: int
     faces: int
@@ -62,10 +62,10 @@ class DataReport:
         sizes = " · ".join(f"{w}×{h}: {count}" for (w, h), count in self.sizes)
         return [
             f"format        {self.format}",
-            f"pictures      {self.pictures}, of which {self.labelled} labelled "
-            f"and {self.pictures - self.labelled} unlabelled",
+            f"images        {self.images}, of which {self.labelled} labelled "
+            f"and {self.images - self.labelled} unlabelled",
             f"faces         {self.faces}, {self.with_landmarks} with landmarks; "
-            f"{self.without_faces} labelled pictures hold none"
+            f"{self.without_faces} labelled images hold none"
             + f"; {self.thin} thinner than a pixel are left out"
             * bool(self.thin),
             *self._unlabelled_lines(),
@@ -76,7 +76,7 @@ class DataReport:
         ]
 
     def _unlabelled_lines(self) -> list[str]:
-        more = self.pictures - self.labelled - len(self.unlabelled)
+        more = self.images - self.labelled - len(self.unlabelled)
         # Where nothing is labelled, that is no oversight.
         if not self.labelled or not self.unlabelled:
             return []
@@ -84,7 +84,7 @@ class DataReport:
 
 
 def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
-    """Open every picture of a data set and compare it with its labels.
+    """Open every image of a data set and compare it with its labels.
 
     Args:
         folder: In any format that `formats.read_folder` reads.
@@ -94,18 +94,18 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         InputError: The folder or a label file cannot be read at all.
         OutputError: The sheet cannot be written.
     """
-    pictures = read_folder(folder, strict=False)
+    images = read_folder(folder, strict=False)
     problems: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     heights: list[float] = []
     landmarks = 0
     empty = thin = 0
-    samples = _Samples(len(pictures))
-    for number, item in enumerate(pictures):
+    samples = _Samples(len(images))
+    for number, item in enumerate(images):
         try:
             if item.problem:
                 raise InputError(item.problem)
-            pixels = open_picture(item.path)
+            pixels = open_image(item.path)
             known = item.in_pixels(pixels.shape[1], pixels.shape[0])
         except InputError as error:
             problems.append(str(error))
@@ -120,9 +120,9 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         samples.write(sheet)
     counts = np.histogram(heights, [*HEIGHT_BINS, np.inf])[0]
     return DataReport(
-        format=", ".join(sorted({item.format for item in pictures if item.labelled})) or "none",
-        pictures=len(pictures),
-        labelled=sum(item.labelled for item in pictures),
+        format=", ".join(sorted({item.format for item in images if item.labelled})) or "none",
+        images=len(images),
+        labelled=sum(item.labelled for item in images),
         without_faces=empty,
         faces=len(heights),
         with_landmarks=landmarks,
@@ -130,22 +130,22 @@ def check(folder: Path, *, sheet: Path | None = None) -> DataReport:
         heights=tuple(zip(HEIGHT_BINS, (int(c) for c in counts), strict=True)),
         sizes=tuple(sizes.most_common(5)),
         unlabelled=tuple(
-            item.path.relative_to(folder).as_posix() for item in pictures if not item.labelled
+            item.path.relative_to(folder).as_posix() for item in images if not item.labelled
         )[:NAMED],
         problems=tuple(problems),
     )
 
 
 class _Samples:
-    """Pictures at even distances through the set, drawn with their faces."""
+    """Images at even distances through the set, drawn with their faces."""
 
     def __init__(self, total: int) -> None:
         wanted = min(total, SHEET_COLUMNS * SHEET_ROWS)
         self._numbers = {int(n) for n in np.linspace(0, total - 1, wanted)}
         self._cells: list[RgbImage] = []
 
-    def offer(self, number: int, pixels: RgbImage, known: LabelledPicture) -> None:
-        """Keep the picture if it is one of those."""
+    def offer(self, number: int, pixels: RgbImage, known: LabelledImage) -> None:
+        """Keep the image if it is one of those."""
         if number in self._numbers:
             name = known.path.name if known.labelled else f"{known.path.name}: unlabelled"
             self._cells.append(draw_cell(pixels, known.boxes, name))
@@ -159,7 +159,7 @@ class _Samples:
 def draw_cell(
     pixels: RgbImage, boxes: FloatArray, caption: str, *, side: int = SHEET_CELL
 ) -> RgbImage:
-    """A picture (H, W, 3) fitted into a cell with red boxes around its faces, and its caption."""
+    """An image (H, W, 3) fitted into a cell with red boxes around its faces, and its caption."""
     scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     cell = np.full((side + CAPTION, side, 3), 30, np.uint8)
@@ -182,7 +182,7 @@ def encode_sheet(cells: Sequence[RgbImage], *, columns: int) -> bytes:
         InputError: There are no cells.
     """
     if not cells:
-        raise InputError("no picture could be opened, so there is nothing to draw")
+        raise InputError("no image could be opened, so there is nothing to draw")
     blank = np.zeros_like(cells[0])
     padded = [*cells, *[blank] * (-len(cells) % columns)]
     rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]

@@ -1,6 +1,6 @@
 """Decode a data set once into one memory-mapped file, so that loading costs next to nothing.
 
-A pack is a folder: `pixels.bin` holds the pictures as raw RGB one after another, `index.npz`
+A pack is a folder: `pixels.bin` holds the images as raw RGB one after another, `index.npz`
 their sizes, offsets, labels and the faces a teacher found. It is read through a memory map, so
 several processes share it and the page cache holds what is in use.
 """
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError, OutputError
-from faceblur_export.data.image_files import RgbImage, open_picture
-from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_export.data.image_files import RgbImage, open_image
+from faceblur_export.data.labelled_image import LabelledImage
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ FACE_WIDTH = 15
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One picture of a pack.
+    """One image of a pack.
 
     Attributes:
         name: Where it came from.
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Pack:
-    """Pictures and faces, opened for reading.
+    """Images and faces, opened for reading.
 
     Args:
         folder: What `write` made.
@@ -86,14 +86,14 @@ class Pack:
         """Other processes open the files again instead of receiving the pixels."""
         return Pack, (self.folder,)
 
-    def picture(self, number: int) -> RgbImage:
+    def image(self, number: int) -> RgbImage:
         """(H, W, 3) uint8 RGB, read-only."""
         height, width = self._sizes[number]
         start = self._offsets[number]
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
     def entry(self, number: int) -> Entry:
-        """What is known about one picture."""
+        """What is known about one image."""
         height, width = (int(v) for v in self._sizes[number])
         faces = self._faces[self._starts[number] : self._starts[number + 1]]
         return Entry(str(self._names[number]), width, height, bool(self._labelled[number]), faces)
@@ -128,34 +128,34 @@ class Pack:
 
 def write(
     folder: Path,
-    pictures: Sequence[LabelledPicture],
+    images: Sequence[LabelledImage],
     *,
     root: Path,
     side: int = 640,
-    progress: Callable[[Iterable[LabelledPicture]], Iterable[LabelledPicture]] = iter,
+    progress: Callable[[Iterable[LabelledImage]], Iterable[LabelledImage]] = iter,
 ) -> Pack:
-    """Decode pictures into a new pack, replacing an old one only when all went well.
+    """Decode images into a new pack, replacing an old one only when all went well.
 
     Args:
         folder: Where the pack goes.
-        pictures: What `formats.read_folder` gave.
-        root: Pictures are named relative to it, so that names are the same on every machine.
-        side: Longest side that is kept, pixels; larger pictures are shrunk.
-        progress: Wraps the pictures, to show how far it is.
+        images: What `formats.read_folder` gave.
+        root: Images are named relative to it, so that names are the same on every machine.
+        side: Longest side that is kept, pixels; larger images are shrunk.
+        progress: Wraps the images, to show how far it is.
 
     Raises:
-        InputError: A picture or a label cannot be used.
+        InputError: An image or a label cannot be used.
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
-    return write_pack(folder, (_decoded(item, root, side) for item in progress(pictures)))
+    return write_pack(folder, (_decoded(item, root, side) for item in progress(images)))
 
 
 def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
-    """Write decoded pictures as a pack, replacing an old one only when all went well.
+    """Write decoded images as a pack, replacing an old one only when all went well.
 
     Args:
         folder: Where the pack goes.
-        items: What is known about each picture, and its pixels (H, W, 3) uint8 RGB.
+        items: What is known about each image, and its pixels (H, W, 3) uint8 RGB.
 
     Raises:
         OutputError: The pack cannot be written, e.g. because the disk is full.
@@ -196,26 +196,26 @@ def _sentence(folder: Path, error: OSError) -> str:
     return f"the prepared data cannot be written to {folder}: {error.strerror or error}"
 
 
-def _decoded(item: LabelledPicture, root: Path, side: int) -> tuple[Entry, RgbImage]:
-    image = open_picture(item.path)
+def _decoded(item: LabelledImage, root: Path, side: int) -> tuple[Entry, RgbImage]:
+    image = open_image(item.path)
     height, width = image.shape[:2]
     known = item.in_pixels(width, height)
     scale = min(1.0, side / max(width, height))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    # Labels may lie beside the folder of the pictures, so the way there may lead up.
+    # Labels may lie beside the folder of the images, so the way there may lead up.
     name = Path(os.path.relpath(item.path, root)).as_posix()
     height, width = image.shape[:2]
     return Entry(name, width, height, item.labelled, face_rows(known, scale)), image
 
 
-def face_rows(picture: LabelledPicture, scale: float) -> FloatArray:
-    """The faces of a picture as stored rows (N, 15), scaled, each of weight 1."""
-    rows = np.full((len(picture.boxes), FACE_WIDTH), np.nan, np.float32)
-    rows[:, :4] = picture.boxes * scale
+def face_rows(image: LabelledImage, scale: float) -> FloatArray:
+    """The faces of an image as stored rows (N, 15), scaled, each of weight 1."""
+    rows = np.full((len(image.boxes), FACE_WIDTH), np.nan, np.float32)
+    rows[:, :4] = image.boxes * scale
     rows[:, 4] = 1
-    rows[:, 5:] = picture.landmarks.reshape(-1, 10) * scale
+    rows[:, 5:] = image.landmarks.reshape(-1, 10) * scale
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Which pictures train, which are held out, and how often each comes."""
+"""Which images train, which are held out, and how often each comes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from faceblur_training.data.holdout import is_held_out
 from faceblur_training.data.pack import Entry
 
 FEWEST_HELD_OUT = 10
-"""With fewer pictures than this to hold out, a validation would say nothing."""
+"""With fewer images than this to hold out, a validation would say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which pictures of a pack a run uses for what.
+    """Which images of a pack a run uses for what.
 
     Attributes:
         trained: (N,) bool.
-        validated: (N,) bool; pictures that are held out by the rule of `holdout`, or trained ones
+        validated: (N,) bool; images that are held out by the rule of `holdout`, or trained ones
             when there are fewer than `FEWEST_HELD_OUT` of those.
     """
 
@@ -31,11 +31,11 @@ class Split:
 
 
 def split(entries: Sequence[Entry], *, taught: bool) -> Split:
-    """Divide the pictures of a pack.
+    """Divide the images of a pack.
 
     Args:
         entries: Of the pack.
-        taught: A teacher takes part, who makes pictures without labels worth something.
+        taught: A teacher takes part, who makes images without labels worth something.
     """
     labelled = np.asarray([entry.labelled for entry in entries], np.bool_)
     seen = np.asarray([len(entry.faces) > 0 for entry in entries], np.bool_)
@@ -49,7 +49,7 @@ def split(entries: Sequence[Entry], *, taught: bool) -> Split:
     return Split(usable & ~chosen, chosen)
 
 
-def picture_weights(entries: Sequence[Entry]) -> npt.NDArray[np.float64]:
-    """How often each picture comes: up to three times as often with many faces as with none."""
+def image_weights(entries: Sequence[Entry]) -> npt.NDArray[np.float64]:
+    """How often each image comes: up to three times as often with many faces as with none."""
     faces = np.asarray([len(entry.faces) for entry in entries])
     return 0.5 + np.minimum(1.0, faces / 4)

@@ -1,6 +1,6 @@
 """A pack squeezed into a few small files, to carry it to a machine with a GPU.
 
-Each part holds some of the pictures as JPEG with all that is known about their faces, so that a
+Each part holds some of the images as JPEG with all that is known about their faces, so that a
 part alone is a smaller data set.
 """
 
@@ -37,7 +37,7 @@ def write_bundle(
     Args:
         pack: What to carry.
         folder: Where the parts go; it is made when missing.
-        side: Longest side of the pictures, pixels.
+        side: Longest side of the images, pixels.
         quality: Of the JPEG, 1–100.
         part_bytes: A part is closed when it has reached this.
 
@@ -52,7 +52,7 @@ def write_bundle(
     items: list[_Item] = []
     size = 0
     for number in range(len(pack)):
-        item = _squeezed(pack.entry(number), pack.picture(number), side, quality)
+        item = _squeezed(pack.entry(number), pack.image(number), side, quality)
         items.append(item)
         size += len(item.data)
         if size >= part_bytes or number == len(pack) - 1:
@@ -96,17 +96,17 @@ def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
             raise InputError(f"{part} is broken ({error}); copy it again") from error
 
 
-def _squeezed(entry: Entry, picture: RgbImage, side: int, quality: int) -> _Item:
+def _squeezed(entry: Entry, image: RgbImage, side: int, quality: int) -> _Item:
     scale = min(1.0, side / max(entry.width, entry.height))
     faces = entry.faces.copy()
     if scale < 1:
         size = (max(1, round(entry.width * scale)), max(1, round(entry.height * scale)))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         faces[:, :4] *= scale
         faces[:, 5:] *= scale
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     return _Item(Entry(entry.name, width, height, entry.labelled, faces), data.reshape(-1))
 
 

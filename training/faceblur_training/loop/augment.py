@@ -1,6 +1,6 @@
-"""Plan and render training samples: mosaics of warped, damaged pictures with their faces.
+"""Plan and render training samples: mosaics of warped, damaged images with their faces.
 
-A sample is planned first (which pictures, where, how large, which damage) and rendered after, so
+A sample is planned first (which images, where, how large, which damage) and rendered after, so
 that the plan is a pure function of its number and a seed: any worker may render any sample, and a
 resumed run sees exactly the samples an unbroken one would have.
 """
@@ -23,7 +23,7 @@ MatrixArray = npt.NDArray[np.float64]
 
 PAD_VALUE = 114
 TILT = 0.0006
-"""Largest change of depth per pixel of a picture of 640 pixels, in a perspective warp."""
+"""Largest change of depth per pixel of an image of 640 pixels, in a perspective warp."""
 
 MIRROR = (1, 0, 2, 4, 3)
 """Order of the landmarks after a left-right flip."""
@@ -35,11 +35,11 @@ class AugmentConfig:
 
     Attributes:
         side: Width and height of a sample, pixels.
-        mosaic: Probability of four pictures in one sample instead of one.
+        mosaic: Probability of four images in one sample instead of one.
         face_crop: Probability that a tile is centred near a known face.
         face_heights: A face a tile is centred on gets a height drawn log-uniformly from this
             range of pixels; small faces are oversampled by choosing it low.
-        scales: Otherwise the picture's long side becomes 640 px times a factor drawn
+        scales: Otherwise the image's long side becomes 640 px times a factor drawn
             log-uniformly from this range.
         enlarge: Upper bound of magnification of stored pixels.
         rotate: Largest usual rotation, degrees; one tile in ten gets up to four times as much.
@@ -49,7 +49,7 @@ class AugmentConfig:
         blur: Probability of Gaussian or motion blur.
         shrink: Probability of being shrunk and enlarged again, as small copies are.
         jpeg: Probability of JPEG damage.
-        repeat: Probability that what a picture leaves empty is filled with copies of it instead
+        repeat: Probability that what an image leaves empty is filled with copies of it instead
             of grey. Copies carry no labels: only for training with a teacher, who sees them.
     """
 
@@ -70,7 +70,7 @@ class AugmentConfig:
 
     @classmethod
     def none(cls, side: int) -> AugmentConfig:
-        """Whole pictures, letterboxed and unchanged: for tests and for measuring."""
+        """Whole images, letterboxed and unchanged: for tests and for measuring."""
         return cls(
             side=side,
             mosaic=0,
@@ -88,15 +88,15 @@ class AugmentConfig:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One picture in a sample.
+    """One image in a sample.
 
     Attributes:
-        number: Index of the picture in the pack.
-        matrix: (3, 3) float64, picture pixels to sample pixels.
+        number: Index of the image in the pack.
+        matrix: (3, 3) float64, image pixels to sample pixels.
         window: x1 y1 x2 y2 of the part of the sample it fills.
         scale: Magnification in its middle.
         mirrored: Whether left and right are swapped.
-        repeated: Whether copies of the picture fill what it leaves empty.
+        repeated: Whether copies of the image fill what it leaves empty.
     """
 
     number: int
@@ -158,11 +158,11 @@ def plan_sample(
     """Decide sample `number` of a run.
 
     Args:
-        pack: Where pictures come from.
+        pack: Where images come from.
         number: Running number of the sample.
         seed: Seed of the run.
         config: Strength of the augmentation.
-        weights: (len(pack),) cumulative probabilities of the pictures; uniform without.
+        weights: (len(pack),) cumulative probabilities of the images; uniform without.
     """
     rng = np.random.default_rng([seed, number])
     if weights is None:
@@ -181,7 +181,7 @@ def render(pack: Pack, plan: Plan) -> Sample:
     faces = [np.zeros((0, FACE_WIDTH), np.float32)]
     for tile in plan.tiles:
         x1, y1, x2, y2 = tile.window
-        image[y1:y2, x1:x2] = _warp(pack.picture(tile.number), tile)
+        image[y1:y2, x1:x2] = _warp(pack.image(tile.number), tile)
         entry = pack.entry(tile.number)
         faces.append(move_faces(entry.faces, tile))
         if entry.labelled:
@@ -190,7 +190,7 @@ def render(pack: Pack, plan: Plan) -> Sample:
 
 
 def move_faces(faces: FloatArray, tile: Tile) -> FloatArray:
-    """Faces of a picture as they lie in a sample; cut-off ones are dropped.
+    """Faces of an image as they lie in a sample; cut-off ones are dropped.
 
     A face stays when more than 40 % of its box is visible and it is at least 3 px high.
     """
@@ -226,7 +226,7 @@ def _windows(
     side = config.side
     if rng.random() >= config.mosaic:
         return ((0, 0, side, side),)
-    # Cuts on multiples of 8 keep the cells of the finest level inside one picture.
+    # Cuts on multiples of 8 keep the cells of the finest level inside one image.
     x, y = (int(rng.integers(side // 4 // 8, 3 * side // 4 // 8 + 1)) * 8 for _ in range(2))
     return ((0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side))
 
@@ -258,7 +258,7 @@ def _plan_tile(
     if config.scales[1] > 0:
         scale = float(np.clip(scale, 56 / long, config.enlarge))
     mirrored = bool(config.rotate and rng.random() < 0.5)
-    # On a larger picture the same tilt would turn its far corners inside out.
+    # On a larger image the same tilt would turn its far corners inside out.
     tilt = TILT * min(1.0, 640 / long)
     matrix = _warp_matrix(rng, config, scale, mirrored, tilt)
     matrix = _shift(target) @ matrix @ _shift(-middle)

@@ -54,8 +54,8 @@ class Batches(Dataset[Batch]):
     Which samples a step has follows from its number and the seed alone.
 
     Args:
-        pack: Pictures.
-        weights: (len(pack),) how often each picture comes, any scale.
+        pack: Images.
+        weights: (len(pack),) how often each image comes, any scale.
         settings: Seed, sizes and strength of the augmentation.
         slices: Parts of a batch that are asked for separately.
     """

@@ -82,7 +82,7 @@ class History:
         points = self._points("ap50")
         if points:
             quality.plot(*zip(*points, strict=True), marker="o")
-        quality.set(xlabel="samples", ylim=(0, 1), title="AP50 of held-out pictures")
+        quality.set(xlabel="samples", ylim=(0, 1), title="AP50 of held-out images")
         target = self.path.with_suffix(".png")
         with atomic_path(target) as part:
             figure.savefig(part, format="png", dpi=110)

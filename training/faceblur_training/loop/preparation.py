@@ -1,4 +1,4 @@
-"""From folders of pictures to a pack for training, labelled by a teacher if there is one."""
+"""From folders of images to a pack for training, labelled by a teacher if there is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
-from faceblur_export.data.labelled_image import LabelledPicture
+from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.data import pack
 from faceblur_training.data.pack import Pack
@@ -33,31 +33,31 @@ def prepare(
         data: A folder in any of the formats of `formats`, or a bundle, which keeps its faces.
         out: Folder of the pack.
         side: Longest side that is kept, pixels.
-        teacher: Checkpoint that labels the pictures nobody labelled, and adds landmarks.
+        teacher: Checkpoint that labels the images nobody labelled, and adds landmarks.
         views: How it looks at them.
         say: Gets lines of progress.
 
     Raises:
-        InputError: A picture or a label cannot be used.
+        InputError: An image or a label cannot be used.
         ModelError: The teacher cannot be used.
         OutputError: The pack cannot be written.
     """
     if is_bundle(data):
         return open_bundle(data, out)
     network = load_model(teacher)[0].fuse() if teacher else None
-    pictures = read_folder(data)
+    images = read_folder(data)
     made = pack.write(
-        out, pictures, root=data, side=side, progress=lambda items: _counted(items, say)
+        out, images, root=data, side=side, progress=lambda items: _counted(items, say)
     )
     if network is None:
         return made
     cv2.setNumThreads(1)
     faces = []
     for number, entry in enumerate(made.entries()):
-        seen = teacher_labels.label(network, made.picture(number), views or Views())
+        seen = teacher_labels.label(network, made.image(number), views or Views())
         faces.append(teacher_labels.combine(entry, seen))
         if (number + 1) % 500 == 0:
-            say(f"{number + 1} of {len(made)} pictures labelled by the teacher")
+            say(f"{number + 1} of {len(made)} images labelled by the teacher")
     made.rewrite_faces(faces)
     return Pack(out)
 
@@ -71,8 +71,8 @@ def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str]
     if (data / "index.npz").is_file():
         return data
     if not data.is_dir():
-        raise InputError(f"{data} is not a folder; give one that holds pictures, or a pack")
-    # Before the pictures are decoded, which may take long.
+        raise InputError(f"{data} is not a folder; give one that holds images, or a pack")
+    # Before the images are decoded, which may take long.
     if not (teacher or is_bundle(data) or _any_labelled(data)):
         raise InputError(
             f"{data} holds no labelled face to learn from; add labels or give --teacher"
@@ -85,10 +85,8 @@ def _any_labelled(data: Path) -> bool:
     return any(item.labelled and len(item.boxes) for item in read_folder(data))
 
 
-def _counted(
-    items: Iterable[LabelledPicture], say: Callable[[str], None]
-) -> Iterable[LabelledPicture]:
+def _counted(items: Iterable[LabelledImage], say: Callable[[str], None]) -> Iterable[LabelledImage]:
     for number, item in enumerate(items, 1):
         yield item
         if number % 1000 == 0:
-            say(f"{number} pictures decoded")
+            say(f"{number} images decoded")

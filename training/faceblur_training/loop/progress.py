@@ -37,7 +37,7 @@ class Progress:
         Args:
             step: Steps done.
             loss: Of the last one.
-            loading_s: Seconds for which the network has waited for pictures so far.
+            loading_s: Seconds for which the network has waited for images so far.
         """
         now = self.clock()
         if now - self._last < self.every_s and step < self.total:

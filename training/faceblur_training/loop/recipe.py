@@ -30,7 +30,7 @@ def settings_for(
         steps: Length.
         batch: Samples per step.
         seed: Of weights and samples.
-        taught: A teacher takes part: what pictures leave empty is filled with copies of them,
+        taught: A teacher takes part: what images leave empty is filled with copies of them,
             and the first steps compare the stages one by one.
         fresh: Weights start at random. Trained ones are moved more gently.
         shape: Of the learning rate.

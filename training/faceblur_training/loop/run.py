@@ -50,7 +50,7 @@ class TrainingRun:
     """One run, fresh or continued.
 
     Files in its folder: `run.json` (the plan), `last.pt`, `best.pt` (by AP50 of the held-out
-    pictures), `stable.pt` (where the decay of a `wsd` schedule began: a longer run can go on from
+    images), `stable.pt` (where the decay of a `wsd` schedule began: a longer run can go on from
     there), `metrics.csv`, `metrics.png`.
 
     Args:
@@ -91,7 +91,7 @@ class TrainingRun:
         self.trainer = Trainer(
             plan.settings,
             pack,
-            weights=sampling.picture_weights(entries) * split.trained,
+            weights=sampling.image_weights(entries) * split.trained,
             teacher=teacher,
             start=start.state_dict() if start else None,
         )
@@ -104,8 +104,8 @@ class TrainingRun:
         plan.write(folder)
         if (split.trained & split.validated).any():
             say(
-                f"too few pictures to hold {sampling.FEWEST_HELD_OUT} of them out: AP50, and what "
-                "is best by it, come from pictures that are trained on"
+                f"too few images to hold {sampling.FEWEST_HELD_OUT} of them out: AP50, and what "
+                "is best by it, come from images that are trained on"
             )
 
     def train(self, *, until: int | None = None) -> Outcome:

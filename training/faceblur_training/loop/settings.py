@@ -20,7 +20,7 @@ class Settings:
         gains: Balance of the losses.
         batch: Samples per step.
         sides: One is drawn per step (multi-scale), pixels, multiples of the largest stride.
-        validate_at: Longest side of the pictures in validations, pixels.
+        validate_at: Longest side of the images in validations, pixels.
         seed: Decides initial weights and all samples.
         hint_gain: Weight of the comparison of stages with the teacher.
         forced_steps: Steps in which the student's stages start from the teacher's maps.

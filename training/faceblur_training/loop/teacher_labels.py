@@ -1,6 +1,6 @@
-"""Let a teacher label pictures at several scales and mirrored, to be better than in one look.
+"""Let a teacher label images at several scales and mirrored, to be better than in one look.
 
-Views of one picture are merged: overlapping boxes become one, averaged by score, and the score of
+Views of one image are merged: overlapping boxes become one, averaged by score, and the score of
 the merged face is the mean over the better half of the views. A small face that only the enlarged
 views see keeps a high score that way, and a chance hit in a single view does not.
 """
@@ -26,10 +26,10 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Views:
-    """How a teacher looks at a picture.
+    """How a teacher looks at an image.
 
     Attributes:
-        sides: Longest side of the picture in each look, pixels.
+        sides: Longest side of the image in each look, pixels.
         mirrored: Whether every look is repeated mirrored.
         least: Lowest score of a merged face that is kept.
         overlap: IoU from which two boxes are the same face.
@@ -41,21 +41,21 @@ class Views:
     overlap: float = 0.5
 
 
-def label(teacher: YOLOv5Face, picture: RgbImage, views: Views) -> FloatArray:
-    """Faces a teacher sees in one picture.
+def label(teacher: YOLOv5Face, image: RgbImage, views: Views) -> FloatArray:
+    """Faces a teacher sees in one image.
 
     Args:
         teacher: In eval mode.
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         views: How to look.
 
     Returns:
-        (N, 15) float32 as in a pack: box, score, landmarks, pixels of the picture.
+        (N, 15) float32 as in a pack: box, score, landmarks, pixels of the image.
     """
     looks = []
     for side in views.sides:
         for mirrored in (False, True)[: 1 + views.mirrored]:
-            looks.append(look(teacher, picture, side, mirrored=mirrored))
+            looks.append(look(teacher, image, side, mirrored=mirrored))
     return merge(looks, least=views.least, overlap=views.overlap)
 
 
@@ -105,25 +105,25 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def look(
-    model: YOLOv5Face, picture: RgbImage, side: int, *, mirrored: bool = False, least: float = 0.05
+    model: YOLOv5Face, image: RgbImage, side: int, *, mirrored: bool = False, least: float = 0.05
 ) -> FloatArray:
     """Faces in one look, without duplicates.
 
     Args:
         model: In eval mode, on any device.
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         side: Longest side given to the network, pixels.
-        mirrored: Whether to look at the mirrored picture (faces come back unmirrored).
+        mirrored: Whether to look at the mirrored image (faces come back unmirrored).
         least: Lowest score.
 
     Returns:
-        (N, 15) float32 as in a pack: box, score, landmarks, pixels of the picture; best first.
+        (N, 15) float32 as in a pack: box, score, landmarks, pixels of the image; best first.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = side / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
-    resized = cv2.resize(picture, size, interpolation=how)
+    resized = cv2.resize(image, size, interpolation=how)
     step = model.stride
     canvas = np.full(
         (-(-size[1] // step) * step, -(-size[0] // step) * step, 3), PAD_VALUE, np.uint8

@@ -30,15 +30,15 @@ class Trainer:
 
     Args:
         settings: What to do.
-        pack: Pictures.
-        weights: (len(pack),) how often each picture comes, any scale.
+        pack: Images.
+        weights: (len(pack),) how often each image comes, any scale.
         teacher: Network to imitate, where no face is labelled and inside.
         start: Weights to start from instead of fresh ones.
 
     Attributes:
         step: Steps done.
         samples: Samples seen.
-        loading_s: Seconds for which the network has waited for pictures.
+        loading_s: Seconds for which the network has waited for images.
         model: Raw weights.
         average: Averaged weights.
     """

@@ -1,4 +1,4 @@
-"""Measure a model on held-out pictures while it trains."""
+"""Measure a model on held-out images while it trains."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CERTAIN = 0.5
 
 
 def ap50(model: YOLOv5Face, pack: Pack, numbers: Sequence[int], *, size: int = 640) -> float:
-    """Average precision at IoU 0.5 over some pictures of a pack.
+    """Average precision at IoU 0.5 over some images of a pack.
 
     Faces a teacher found count where it is certain; where nobody labelled, this measures
     agreement with the teacher.
 
     Args:
         model: Any; it is folded into inference form first.
-        pack: Pictures and faces.
-        numbers: Which of its pictures.
+        pack: Images and faces.
+        numbers: Which of its images.
         size: Longest side given to the network, pixels.
 
     Returns:
-        0–1; 0 when the pictures hold no face.
+        0–1; 0 when the images hold no face.
     """
     network = model.fuse()
     scores: list[float] = []
@@ -44,7 +44,7 @@ def ap50(model: YOLOv5Face, pack: Pack, numbers: Sequence[int], *, size: int = 6
         faces = pack.entry(number).faces
         faces = faces[faces[:, 4] >= CERTAIN]
         total += len(faces)
-        found = look(network, pack.picture(number), size, least=MIN_SCORE)
+        found = look(network, pack.image(number), size, least=MIN_SCORE)
         found = found[np.argsort(-found[:, 4], kind="stable")]
         matched = match_greedily(iou_matrix(found[:, :4], faces[:, :4])) != UNMATCHED
         scores += found[:, 4].tolist()

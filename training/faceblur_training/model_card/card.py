@@ -1,4 +1,4 @@
-"""The model card: Markdown and pictures made from the record of the bundled model."""
+"""The model card: Markdown and images made from the record of the bundled model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CARD: Final = Path("docs/model-card.md")
 
 
 def write_card(record: Mapping[str, Any], root: Path) -> list[Path]:
-    """Write the card and its pictures.
+    """Write the card and its images.
 
     Args:
         record: The record of the bundled model.
@@ -39,7 +39,7 @@ def write_card(record: Mapping[str, Any], root: Path) -> list[Path]:
     text = render(record)
     card = root / CARD
     written = [card]
-    for name, figure, facts in _pictures(record):
+    for name, figure, facts in _images(record):
         path = card.parent / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_figure(path, figure, facts=_digest(facts))
@@ -50,7 +50,7 @@ def write_card(record: Mapping[str, Any], root: Path) -> list[Path]:
 
 
 def check_card(record: Mapping[str, Any], root: Path, *, model: Path | None = None) -> None:
-    """Check that the card, its pictures, the record, the model and the threshold belong together.
+    """Check that the card, its images, the record, the model and the threshold belong together.
 
     Args:
         record: The record of the bundled model.
@@ -77,14 +77,14 @@ def check_card(record: Mapping[str, Any], root: Path, *, model: Path | None = No
     card = root / CARD
     if not card.is_file() or card.read_text(encoding="utf-8") != render(record):
         raise InputError(f"{CARD} is not what the record gives; run: faceblur-train model-card")
-    for name, _, facts in _pictures(record):
+    for name, _, facts in _images(record):
         path = card.parent / name
         if _described(path) != _digest(facts):
             raise InputError(f"{path} does not show the record; run: faceblur-train model-card")
 
 
-def _pictures(record: Mapping[str, Any]) -> Iterator[tuple[PurePosixPath, Figure, Any]]:
-    """The pictures of the card: path, figure, and the facts that it shows."""
+def _images(record: Mapping[str, Any]) -> Iterator[tuple[PurePosixPath, Figure, Any]]:
+    """The images of the card: path, figure, and the facts that it shows."""
     measured = record["measured"]
     sets = [
         {
@@ -106,13 +106,13 @@ def _pictures(record: Mapping[str, Any]) -> Iterator[tuple[PurePosixPath, Figure
 
 
 def _digest(facts: Any) -> str:
-    """Names the facts that a picture shows; pixels differ between versions of the plotter."""
+    """Names the facts that an image shows; pixels differ between versions of the plotter."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _described(path: Path) -> str | None:
     try:
-        with PIL.Image.open(path) as picture:
-            return str(picture.info.get(FACTS_KEY))
+        with PIL.Image.open(path) as image:
+            return str(image.info.get(FACTS_KEY))
     except OSError:
         return None

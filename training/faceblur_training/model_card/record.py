@@ -25,8 +25,8 @@ from faceblur_export.data.formats import read_folder
 from faceblur_export.evaluation import known_failures
 from faceblur_export.evaluation.acceptance import judge
 from faceblur_export.evaluation.evaluation import compare, evaluate
-from faceblur_export.evaluation.inference import detect_picture, open_detector
-from faceblur_export.evaluation.matching import match_pictures, read_labelled
+from faceblur_export.evaluation.inference import detect_image, open_detector
+from faceblur_export.evaluation.matching import match_images, read_labelled
 from faceblur_export.evaluation.threshold import MISS_COST, choose_threshold
 from faceblur_export.progress import ShowItems
 from faceblur_training.data.holdout import held_out
@@ -62,7 +62,7 @@ class Measurement:
         data: Folder that holds the folders which the record names, such as `eval/masks`.
         other: The model to measure beside: a name or a file.
         other_name: What the record calls it.
-        held_out_of: Labelled training pictures; those held out decide the threshold.
+        held_out_of: Labelled training images; those held out decide the threshold.
         ceiling: Video of a camera that looks straight down, or None.
         progress: Wraps what is worked through, to show how far it is.
     """
@@ -103,23 +103,23 @@ class Measurement:
         return {**record, "data": data, "measured": measured}
 
     def _counts(self, folder: str) -> dict[str, int]:
-        pictures = read_folder(self.data / folder)
+        images = read_folder(self.data / folder)
         return {
-            "pictures": len(pictures),
-            "labelled": sum(picture.labelled for picture in pictures),
-            "faces": sum(len(picture.boxes) for picture in pictures),
+            "pictures": len(images),
+            "labelled": sum(image.labelled for image in images),
+            "faces": sum(len(image.boxes) for image in images),
         }
 
     def _threshold(self, detector: Detector) -> dict[str, Any]:
-        pictures = held_out(read_labelled(self.held_out_of))
-        findings = match_pictures(detector, pictures, progress=self.progress)
+        images = held_out(read_labelled(self.held_out_of))
+        findings = match_images(detector, images, progress=self.progress)
         return {"miss_cost": MISS_COST, **dataclasses.asdict(choose_threshold(findings))}
 
     def _side_by_side(
         self, detector: Detector, other: Detector, bar: Mapping[str, Any]
     ) -> dict[str, Any]:
-        pictures = read_labelled(self.data / bar["data"])
-        both = [match_pictures(one, pictures, progress=self.progress) for one in (detector, other)]
+        images = read_labelled(self.data / bar["data"])
+        both = [match_images(one, images, progress=self.progress) for one in (detector, other)]
         difference = compare(*both, threshold=DEFAULT_THRESHOLD)
         verdicts = judge(bar["data"], difference, ap50_ratio=bar["ap50_ratio"])
         return {
@@ -137,10 +137,10 @@ class Measurement:
             name: {"frames_with_detections": 0, "detections": 0} for name in detectors
         }
         frames = 0
-        for picture in _frames(self.ceiling):
+        for image in _frames(self.ceiling):
             frames += 1
             for name, detector in detectors.items():
-                found, _ = detect_picture(detector, picture, min_score=DEFAULT_THRESHOLD)
+                found, _ = detect_image(detector, image, min_score=DEFAULT_THRESHOLD)
                 counts[name]["frames_with_detections"] += len(found) > 0
                 counts[name]["detections"] += len(found)
         return {"frames": frames, "found": counts}
