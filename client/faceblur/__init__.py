@@ -1,4 +1,4 @@
-"""Find faces in pictures and mask them, served by NVIDIA Triton.
+"""Find faces in images and mask them, served by NVIDIA Triton.
 
     import faceblur
 

@@ -1,4 +1,4 @@
-"""Still pictures, animations and paged documents: in from a file, out to a file."""
+"""Still images, animations and paged documents: in from a file, out to a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One picture of a file.
+    """One image of a file.
 
     Attributes:
         pixels: (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA; uint8, uint16 or float32;
@@ -45,13 +45,13 @@ class Page:
 
 @dataclass(frozen=True, eq=False)
 class ImageFile:
-    """A picture file that has been opened.
+    """An image file that has been opened.
 
     Attributes:
         path: The file.
         width: Pixels across the first page, upright.
         height: Pixels down the first page, upright.
-        page_count: Frames of an animation or pages of a document; 1 for an ordinary picture.
+        page_count: Frames of an animation or pages of a document; 1 for an ordinary image.
         pages: Gives each page once, decoded when it is asked for. Raises InputError where the
             file turns out to be damaged. Replace it by the masked pages to write them.
         encoding: How the file is encoded.
@@ -70,14 +70,14 @@ class ImageFile:
 
 
 def read_image(path: Path) -> ImageFile:
-    """Open a picture file and decode its first page.
+    """Open an image file and decode its first page.
 
     EXIF orientation is applied, palettes and CMYK become BGR, colour under fully transparent
     pixels is removed. Of a photo that carries other photos (MPO, HEIC collections) the main one
     is taken; reduced copies in a TIFF are left out.
 
     Raises:
-        InputError: There is no such file, it is empty, damaged, cut off, too large or no picture
+        InputError: There is no such file, it is empty, damaged, cut off, too large or no image
             that can be read here.
     """
     path = Path(path)
@@ -117,7 +117,7 @@ def write_image(
     keep_metadata: bool = False,
     before_commit: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write pages to a picture file, encoded much like the file they come from.
+    """Write pages to an image file, encoded much like the file they come from.
 
     The suffix of the name decides the format. A JPEG made from a JPEG gets the same
     quantisation and chroma subsampling; a lossless WebP or TIFF stays lossless; colour profile,

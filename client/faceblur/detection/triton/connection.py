@@ -80,7 +80,7 @@ class Connection:
             `ipv4:HOST:PORT,HOST:PORT`. Requests go to those that are up, in turn.
         tls: Encryption; plain text when None.
         deadline_s: Seconds that any call may take.
-        transport: How pictures travel: `shm` as pixels in system shared memory, `raw` as pixels
+        transport: How images travel: `shm` as pixels in system shared memory, `raw` as pixels
             inside the gRPC message, `jpeg` as JPEG; `auto` through shared memory where that works,
             else as pixels or JPEG, whichever is found to be faster when the connection is made.
         token: Opens the closed calls of a server that was started here; where it is None, that of

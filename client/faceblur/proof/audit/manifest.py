@@ -10,16 +10,16 @@ An audit is a folder:
 Each manifest holds the SHA-256 of the bytes of the one before it, and the head that of the last.
 
 What that shows: any edit of a manifest, one that is missing, in the middle or at the end, and
-manifests that changed places, as long as whoever did it left the rest alone.
+manifests that changed places, as long as the rest was left alone.
 
-What it cannot show, for there is no secret in it: an audit that was written anew from the change
+What it cannot show, for there is no secret in it: an audit that was rewritten from the change
 to its head. Two things close that gap. With a key (`FACEBLUR_AUDIT_KEY`) the head is sealed with
 an HMAC, and nobody without the key can write a head that holds. And a head that was noted
 elsewhere (`faceblur blur` prints it) must be found again with `Audit.holds`: that alone shows an
-audit that was put back to an earlier, genuine state, or was deleted and begun anew. Neither shows
+audit that was put back to an earlier, genuine state, or was deleted and started over. Neither shows
 that the machine told the truth when it wrote.
 
-Nothing in it is a picture of anybody: faces are boxes. Names are relative to the tree that was
+Nothing in it is an image of anybody: faces are boxes. Names are relative to the tree that was
 blurred, without the folders above, and the machine is named by its system and processor alone.
 """
 
@@ -95,11 +95,11 @@ class FrameTally:
 
 @dataclass(frozen=True, eq=False)
 class AuditedFrame:
-    """One frame, or one page of a picture.
+    """One frame, or one page of an image.
 
     Attributes:
         index: Counted from 0.
-        pts_s: When it is shown, seconds; 0 for a still picture.
+        pts_s: When it is shown, seconds; 0 for a still image.
         boxes: (N, 4) float32, x1 y1 x2 y2 of what was masked, in pixels of the upright frame,
             before the mask's expansion.
     """
@@ -117,8 +117,8 @@ class Manifest:
         source: What was read.
         output: What was written.
         kind: `image`, `video` or `live`.
-        width: Of the upright picture, pixels.
-        height: Of the upright picture, pixels.
+        width: Of the upright image, pixels.
+        height: Of the upright image, pixels.
         model: What found the faces.
         detector: Where it ran: `server`, `embedded` or `in process`; `boxes` where faces were
             listed in a file (`settings` has its SHA-256) and the model, if known, made the list.
