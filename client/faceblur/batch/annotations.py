@@ -54,11 +54,14 @@ _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
 
 
-@dataclass(frozen=True)
-class _Face:
-    """A face, as somebody may have drawn it."""
+class _Part:
+    """A part of the file; what is not known in it does no harm."""
 
     more_allowed: ClassVar = True
+
+
+@dataclass(frozen=True)
+class _Face(_Part):
     box: tuple[float, float, float, float]
     score: float = _DRAWN_SCORE
     landmarks: tuple[tuple[float, float], ...] | None = None
@@ -83,16 +86,14 @@ class _Face:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    more_allowed: ClassVar = True
+class _Frame(_Part):
     index: int
     pts_s: float
     faces: tuple[_Face, ...]
 
 
 @dataclass(frozen=True)
-class _Media:
-    more_allowed: ClassVar = True
+class _Media(_Part):
     path: str
     width: int
     height: int
@@ -101,21 +102,18 @@ class _Media:
 
 
 @dataclass(frozen=True)
-class _Model:
-    more_allowed: ClassVar = True
+class _Model(_Part):
     name: str
     sha256: str
 
 
 @dataclass(frozen=True)
-class _Version:
-    more_allowed: ClassVar = True
+class _Version(_Part):
     version: int
 
 
 @dataclass(frozen=True)
-class _Content:
-    more_allowed: ClassVar = True
+class _Content(_Part):
     media: tuple[_Media, ...]
     model: _Model | None = None
     policy: dict[str, Any] = field(default_factory=dict)

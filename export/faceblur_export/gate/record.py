@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faceblur.errors import ModelError
+from faceblur.errors import InputError, ModelError
 from faceblur.files import atomic_path, file_sha256
+from faceblur.schema import from_json
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,11 @@ def require_passed(model: Path) -> GateRecord:
     advice = f"judge it with: {command} --data FOLDER_OF_LABELLED_IMAGES"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values = {field.name: content[field.name] for field in fields(GateRecord)}
-        losses = tuple(Loss(**loss) for loss in values.pop("losses"))
-        record = GateRecord(**values, losses=losses)
+        content.pop("passed", None)
+        record = from_json(content, GateRecord, str(path))
     except FileNotFoundError as error:
         raise ModelError(f"{model} has not passed the accuracy gate; {advice}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, InputError) as error:
         raise ModelError(f"the record {path} cannot be read; {advice}") from error
     if record.candidate_sha256 != file_sha256(model, refusal=ModelError):
         raise ModelError(f"{model} has changed since it was judged; {advice}")

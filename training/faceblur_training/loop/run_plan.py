@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
+from faceblur.schema import from_json
 from faceblur_training.loop.settings import Settings
 
 FILE = "run.json"
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -65,21 +62,6 @@ class RunPlan:
         if not path.is_file():
             raise InputError(f"{folder} holds no training run; start one with --out {folder}")
         try:
-            return cast(RunPlan, _build(cls, json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError, KeyError) as error:
+            return from_json(json.loads(path.read_text(encoding="utf-8")), cls, "it")
+        except (ValueError, InputError) as error:
             raise InputError(f"{path} cannot be used ({error}); start a new run") from error
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """A value of a declared type from what JSON gave."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        known = {field.name for field in dataclasses.fields(kind)}
-        if unknown := set(value) - known:
-            raise ValueError(f"unknown setting {sorted(unknown)[0]}")
-        return kind(**{name: _build(hints[name], part) for name, part in value.items()})  # type: ignore[operator]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return None if value is None else _build(typing.get_args(kind)[0], value)
-    if typing.get_origin(kind) is tuple:
-        return tuple(value)
-    return Path(value) if kind is Path else value

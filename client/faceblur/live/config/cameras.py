@@ -28,6 +28,7 @@ def _names(kind: Any, *without: str) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.name not in without)
 
 
+Value = TypeVar("Value")
 Options = TypeVar("Options", SourceOptions, SinkOptions)
 
 _NOT_LIVE: Final = {
@@ -139,8 +140,12 @@ class CameraReader:
                 "the password stands here for everybody who can read this file; write "
                 "${NAME} for a variable of the environment, or ${file:/path}",
             )
+        return self._tried(at, partial(self._secrets.expand, str(at.value), camera=name))
+
+    def _tried(self, at: Located, make: Callable[[], Value]) -> Value | None:
+        """What is made; None if it cannot be, which is noted."""
         try:
-            return self._secrets.expand(str(at.value), camera=name)
+            return make()
         except InputError as error:
             self._problems.add(at, str(error))
             return None
@@ -189,11 +194,7 @@ class CameraReader:
 
     def _parsed(self, parse: Callable[[str], Options], at: Located, name: str) -> Options | None:
         text = self._text(at, name)
-        try:
-            return None if text is None else parse(text)
-        except InputError as error:
-            self._problems.add(at, str(error))
-            return None
+        return None if text is None else self._tried(at, partial(parse, text))
 
     def _options(
         self,
@@ -249,17 +250,10 @@ class CameraReader:
         if not isinstance(corners, str):
             return self._problems.build(Zone, section, at)
         kind: Any = section.get("kind", replace(at, value=None)).plain()
-        zone = self._parsed_zone(kind, corners, at)
+        zone = self._tried(at, partial(Zone.parse, kind, corners))
         if zone is not None and zone.time is not None:
             self._problems.add(at, _NOT_LIVE["spans"])
         return zone
-
-    def _parsed_zone(self, kind: Any, corners: str, at: Located) -> Zone | None:
-        try:
-            return Zone.parse(kind, corners)
-        except InputError as error:
-            self._problems.add(at, str(error))
-            return None
 
 
 def _long(name: str, at: Located) -> Located:

@@ -123,18 +123,17 @@ class Problems:
 
     def members(self, at: Located, what: str) -> dict[str, Located]:
         """The named values of a section; one that is left empty has none."""
-        if at.value is None or isinstance(at.value, dict):
-            return at.value or {}
-        self.add(at, f"must hold {what}, each as name: value, not {schema.shown(at.plain())}")
-        return {}
+        self._check(at, dict, f"hold {what}, each as name: value")
+        return at.value if isinstance(at.value, dict) else {}
 
     def entries(self, at: Located, what: str) -> list[Located]:
         """The entries of a list; one that is left empty has none."""
-        if at.value is None or isinstance(at.value, list):
-            return at.value or []
-        shown = schema.shown(at.plain())
-        self.add(at, f"must be a list of {what}, each after a dash, not {shown}")
-        return []
+        self._check(at, list, f"be a list of {what}, each after a dash")
+        return at.value if isinstance(at.value, list) else []
+
+    def _check(self, at: Located, kind: type, wanted: str) -> None:
+        if not isinstance(at.value, kind | None):
+            self.add(at, f"must {wanted}, not {schema.shown(at.plain())}")
 
     def known(
         self,
