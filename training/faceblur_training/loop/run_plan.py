@@ -64,4 +64,5 @@ class RunPlan:
         try:
             return from_json(json.loads(path.read_text(encoding="utf-8")), cls, "it")
         except (ValueError, InputError) as error:
-            raise InputError(f"{path} cannot be used ({error}); start a new run") from error
+            reason = str(error).splitlines()[-1]
+            raise InputError(f"{path} cannot be used ({reason}); start a new run") from error
