@@ -1,7 +1,8 @@
 """Faces from a JSON file, as `faceblur blur --json` writes it, to be masked without detecting.
 
 A person may have edited it. So everything is checked against the picture or video before anything
-is masked with it, and whatever is missing is an error: a frame without faces says so.
+is masked with it, and whatever is missing is an error: a frame without faces says so. The format is
+read and written in this one module, so that both change together.
 """
 
 from __future__ import annotations

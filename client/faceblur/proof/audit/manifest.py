@@ -21,6 +21,9 @@ that the machine told the truth when it wrote.
 
 Nothing in it is an image of anybody: faces are boxes. Names are relative to the tree that was
 blurred, without the folders above, and the machine is named by its system and processor alone.
+
+It is read without `faceblur.schema`: nobody may edit it, so one reason why it does not hold is
+enough.
 """
 
 from __future__ import annotations
