@@ -28,7 +28,9 @@ def _heights(sizes: str) -> list[int]:
     except ValueError:
         heights = []
     if not heights or heights[0] < 16 or heights[-1] > 1024:
-        raise InputError(f"--sizes {sizes} makes no sense; give face heights such as 24,48,96")
+        raise InputError(
+            f"--sizes {sizes}: give face heights of 16 to 1024 pixels, such as 24,48,96"
+        )
     return heights
 
 
@@ -47,7 +49,7 @@ attack_options = bundle(
 
 
 @click.command(cls=sectioned("The attack", "--sizes --people --all-modes --weaker --json"))
-@click.argument("pictures", nargs=-1, required=True, type=FilePath, metavar="PICTURES...")
+@click.argument("pictures", nargs=-1, required=True, type=FilePath, metavar="IMAGES...")
 @click.option("--sizes", default="24,48,96,192", show_default=True, help="Face heights, pixels.")
 @click.option("--people", type=click.IntRange(10), default=150, show_default=True, help="At most.")
 @click.option("--json", "json_file", type=FilePath, help="Write all figures to this file.")
@@ -68,11 +70,11 @@ def attack(
 ) -> None:
     """Measure whether masked faces can still be recognised.
 
-    PICTURES are files and folders of faces that you may use for this; in a folder, each folder
+    IMAGES are files and folders of faces that you may use for this; in a folder, each folder
     is one person, and every other face is somebody else. Nothing of them is written.
 
-    Exits with 0 when no mask is recognised beyond chance from clear pictures, and the default
-    one no better than a solid colour from masked pictures; with 1 otherwise, or when the
+    Exits with 0 when no mask is recognised beyond chance from clear images, and the default
+    one no better than a solid colour from masked images; with 1 otherwise, or when the
     attack is too weak to tell.
     """
     heights = _heights(sizes)

@@ -38,14 +38,14 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
         policy: What the options make, those that were not given by their defaults.
 
     Raises:
-        InputError: An option is given that says how to find faces, or the file's policy makes no
-            sense.
+        InputError: An option is given that says how to find faces, or the file's policy is
+            wrong.
     """
     chosen = given()
     for name in _FINDING:
         if name in chosen:
             option = "--" + name.replace("_", "-")
-            raise InputError(f"with --boxes no faces are looked for; leave out {option}")
+            raise InputError(f"--boxes runs no face detection; leave out {option}")
     merged: dict[str, Any] = dict(replay.policy)
     own = to_json(policy)
     if "min_face" in chosen:

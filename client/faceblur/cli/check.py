@@ -32,7 +32,7 @@ MARKS = {True: "ok ", False: "BAD"}
 def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -> None:
     """Validate a file of cameras, and try each source, sink and server without starting.
 
-    Settings that are allowed and hardly meant are named as warnings, and change no exit code.
+    Settings that are allowed but probably not meant are warnings; they do not change the exit code.
 
     Exits with 0 if all is well, 3 if the file or a source or sink cannot be used, 6 if the
     server does not find the face of its check picture.

@@ -106,7 +106,7 @@ SIZE_OPTION = click.option(
     type=click.IntRange(min=64, max=LARGEST_SIZE),
     default=DEFAULT_SIZE,
     show_default=True,
-    help="Longest side of the picture given to the network; larger finds smaller faces.",
+    help="Longest side of the model input, pixels; larger finds smaller faces.",
 )
 
 TILES_OPTION = click.option(
@@ -114,7 +114,7 @@ TILES_OPTION = click.option(
     type=click.Choice(get_args(Tiles)),
     default="auto",
     show_default=True,
-    help="Look at large pictures in parts too, to find small faces; fine takes twice as long.",
+    help="Detect in parts of large images too, to find small faces; fine takes twice as long.",
 )
 
 DETECT_EVERY_OPTION = click.option(
@@ -123,7 +123,7 @@ DETECT_EVERY_OPTION = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="Look for faces in every Nth frame and follow them between; faster, less sure.",
+    help="Run detection on every Nth frame and follow faces in between; faster, less sure.",
 )
 """For videos and cameras alike."""
 
@@ -141,7 +141,7 @@ policy_options = bundle(
         show_default=True,
         help="What covers a face; veil looks like a strong blur and holds nothing of the face.",
     ),
-    click.option("--mask-image", type=FilePath, help="The picture for --mask image."),
+    click.option("--mask-image", type=FilePath, help="The image file for --mask image."),
     click.option(
         "--shape",
         type=click.Choice(["ellipse", "box"]),
@@ -154,14 +154,14 @@ policy_options = bundle(
         type=click.FloatRange(0, 3),
         default=MaskStyle().expand,
         show_default=True,
-        help="What is added to a face on each side, as a part of its width and height.",
+        help="How much to add on each side of a face, as a share of its width and height.",
     ),
     click.option(
         "--feather",
         type=click.FloatRange(0, 1),
         default=0.0,
         show_default=True,
-        help="Width of a soft edge, added outside, as a part of half the mask's size.",
+        help="Width of a soft edge outside the mask, as a share of half its size.",
     ),
     click.option(
         "--colour", "--color", default="000000", show_default=True, help="For --mask solid."
@@ -187,13 +187,13 @@ zone_options = bundle(
         default=0.0,
         metavar="PX",
         show_default="all are masked",
-        help="Leave faces alone that are less high than this, pixels.",
+        help="Leave faces alone that are smaller than this: height in pixels.",
     ),
     click.option(
         "--always",
         multiple=True,
         metavar="ZONE",
-        help="Mask this part of the picture whatever is there: 3 or more corners in pixels, "
+        help="Mask this part of the image whatever is there: 3 or more corners in pixels, "
         '"0,0 200,0 200,100", or in per cent, "0%,0% 50%,0% 50%,20%"; of files, with '
         '"@ 0:10-0:20" at the end only then. Repeatable.',
     ),
@@ -201,7 +201,7 @@ zone_options = bundle(
         "--never",
         multiple=True,
         metavar="ZONE",
-        help="Leave faces alone that lie wholly in this part. Repeatable.",
+        help="Leave faces alone that lie entirely in this part. Repeatable.",
     ),
 )
 """Zones and the smallest face, put into the policy; after `policy_options`."""
@@ -220,13 +220,13 @@ _span_options = bundle(
         "--hide",
         multiple=True,
         metavar="START-END",
-        help="In videos, mask the whole picture in this time, such as 0:05-0:10. Repeatable.",
+        help="In videos, mask the whole frame during this time, such as 0:05-0:10. Repeatable.",
     ),
     click.option(
         "--spare",
         multiple=True,
         metavar="START-END",
-        help="In videos, leave all faces alone in this time. Repeatable.",
+        help="In videos, leave all faces alone during this time. Repeatable.",
     ),
 )
 
@@ -271,15 +271,15 @@ _cover_options = bundle(
     _seconds(
         "--cover-before",
         TrackingOptions().lead_s,
-        "For so long, at most, before it was first found.",
+        "At most this long before it was first found.",
     ),
     _seconds(
-        "--cover-after", TrackingOptions().hold_s, "For so long, at most, after it was last found."
+        "--cover-after", TrackingOptions().hold_s, "At most this long after it was last found."
     ),
     _seconds(
         "--cover-gap",
         TrackingOptions().gap_s,
-        "And in between, where it comes back after so long at most.",
+        "And in between, where it comes back within this time.",
     ),
     DETECT_EVERY_OPTION,
 )
@@ -361,7 +361,7 @@ def session_options_with(deadline_s: float) -> Decorator:
             type=click.Choice(TRANSPORTS),
             default="auto",
             show_default=True,
-            help="How pictures travel to the server: as pixels in shared memory (shm) or in the "
+            help="How images travel to the server: as pixels in shared memory (shm) or in the "
             "message (raw), or as JPEG. auto takes the fastest.",
         ),
         click.option(
@@ -385,7 +385,7 @@ def _quiet(quiet: bool, verbose: bool) -> bool:
 logging_options = bundle(
     "quiet",
     _quiet,
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say everything."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Print everything."),
 )
 """--quiet and --verbose, which set up the log; the command gets `quiet`."""

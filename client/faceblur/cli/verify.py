@@ -78,7 +78,7 @@ def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
     "--sheet",
     type=FilePath,
     metavar="PNG",
-    help="Write pictures of the leaks to this file. It shows faces: keep it safe.",
+    help="Write crops of the leaks to this file. It shows faces: keep it safe.",
 )
 @click.option("--json", "json_file", type=FilePath, help="Write all that was found to this file.")
 @looking_options
@@ -95,7 +95,7 @@ def verify(
     session: SessionOptions,
     quiet: bool,
 ) -> None:
-    """Check that no face shows in OUTPUT, a picture or video that was masked.
+    """Check that no face shows in OUTPUT, an image or video that was masked.
 
     With --source, every region that looks like a face in either file must have changed. Without,
     what looks like a face must not have the detail of one; a mask that has detail of its own

@@ -89,7 +89,7 @@ def check(data: Path, *, sheet: Path | None) -> None:
     "--views",
     default="640",
     show_default=True,
-    help="Sizes at which the teacher looks, e.g. 640,1152; mirrored too when several.",
+    help="Sizes at which the teacher detects, e.g. 640,1152; mirrored too when several.",
 )
 def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) -> None:
     """Decode DATA once, so that several runs can share it."""
