@@ -24,6 +24,7 @@ from typing import Final
 _EXHAUSTED: Final = {
     errno.EMFILE: "too many files are open for the limit here: raise it with ulimit -n 1024",
     errno.ENFILE: "too many files are open on this machine: close some programs",
+    errno.ENOSPC: "the disk is full: free some space, or write elsewhere",
     errno.ENOMEM: "there is not enough memory: close some programs, or raise ulimit -v",
     errno.EAGAIN: "no more processes are allowed here: raise the limit with ulimit -u",
 }

@@ -127,8 +127,12 @@ def _sweep(folder: Path) -> None:
                 logger.info("removed %s, left by a run that was killed", path)
 
 
-def _reserve(final: Path) -> tuple[Path, int | None]:
-    """Make a temporary file, and claim it as long as the descriptor is open."""
+def check_place(final: Path) -> None:
+    """Refuse a name that no file can have, before there is anything to write.
+
+    Raises:
+        OutputError: It is that of a folder or a device, or its folder does not exist.
+    """
     if final.is_dir():
         raise OutputError(f"cannot write {final}: it is a folder, give the name of a file")
     if final.exists() and not final.is_file():
@@ -137,6 +141,11 @@ def _reserve(final: Path) -> tuple[Path, int | None]:
         raise OutputError(f"cannot write {final}: the folder {final.parent} does not exist")
     if not final.parent.is_dir():
         raise OutputError(f"cannot write {final}: {final.parent} is not a folder")
+
+
+def _reserve(final: Path) -> tuple[Path, int | None]:
+    """Make a temporary file, and claim it as long as the descriptor is open."""
+    check_place(final)
     while True:
         mark = f".partial-{secrets.token_hex(4)}{final.suffix}"
         # A long name that is allowed by itself must not fail for the sake of the mark.

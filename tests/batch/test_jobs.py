@@ -12,6 +12,7 @@ import pytest
 from faceblur.batch.jobs import plan
 from faceblur.errors import InputError
 from faceblur.image.io import read_image
+from faceblur.video.kinds import kind_of
 from faceblur.video.source import VideoSource
 
 
@@ -33,7 +34,9 @@ def _names(inputs: list[str], output: Path | None, root: Path) -> dict[str, str]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
-@pytest.mark.parametrize("read", [lambda path: plan([str(path)], None), read_image, VideoSource])
+@pytest.mark.parametrize(
+    "read", [lambda path: plan([str(path)], None), kind_of, read_image, VideoSource]
+)
 def test_a_pipe_or_a_device_is_refused_and_not_waited_for(
     tmp_path: Path, read: Callable[[Path], object]
 ) -> None:

@@ -433,6 +433,7 @@ def test_files_that_fail_for_one_reason_share_a_line(
     [
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (MemoryError(), "there is not enough memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
     ],
 )
@@ -475,6 +476,15 @@ def test_few_open_files_suffice(official: str, photo: Path) -> None:
     job = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=90)
     assert job.returncode == 0, job.stderr
     assert photo.with_name("photo_blurred.jpg").exists()
+
+
+@pytest.mark.parametrize(("place", "said"), [(".", "it is a folder"), ("no/x", "does not exist")])
+def test_where_the_json_cannot_go_is_said_before_any_work(
+    run: Run, photo: Path, place: str, said: str
+) -> None:
+    result = run(photo, "--json", photo.parent / place)
+    assert (result.exit_code, said in result.stderr) == (4, True)
+    assert not photo.with_name("photo_blurred.jpg").exists()
 
 
 def test_quiet_says_nothing(run: Run, photo: Path) -> None:

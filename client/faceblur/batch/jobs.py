@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 from faceblur.batch.search import Search, classified, search
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
-from faceblur.files import check_ordinary
 from faceblur.image.formats import BY_SUFFIX
 from faceblur.redaction import names
 from faceblur.video.containers import CONTAINERS
@@ -131,7 +130,6 @@ def _expand(text: str) -> _Part:
     if path.is_dir():
         return _part(search(path), path, f"{text} holds no pictures or videos", "give a folder")
     if path.exists():
-        check_ordinary(path)
         return _Part([_Found(path, kind_of(path))])
     _check_name(text, "a file")
     if glob.has_magic(text):

@@ -13,6 +13,7 @@ from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError
+from faceblur.files import check_place
 from faceblur.masks.policy import Policy
 from faceblur.proof.attack.attack import attack as run_attack
 from faceblur.proof.attack.attack import judge
@@ -78,6 +79,8 @@ def attack(
     attack is too weak to tell.
     """
     heights = _heights(sizes)
+    if json_file is not None:
+        check_place(json_file)
     recogniser = DlibRecogniser()
     found, detector = _people(pictures, policy, session, min_height=heights[0])
     line = ProgressLine(shown=not quiet)

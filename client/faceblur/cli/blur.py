@@ -34,6 +34,7 @@ from faceblur.cli.sections import sectioned
 from faceblur.cli.summary import show
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError, InputError
+from faceblur.files import check_place
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
@@ -164,6 +165,8 @@ def blur(
         policy = policy_of(replay, policy)
         if json_file is not None and json_file.resolve() == replay.path.resolve():
             raise InputError(f"--json would replace {replay.path}; name another file")
+    if json_file is not None:
+        check_place(json_file)
     _check_times(policy, jobs)
     options = dataclasses.replace(
         options,

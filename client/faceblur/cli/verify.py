@@ -25,6 +25,7 @@ from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.tiling import Tiles
 from faceblur.errors import FaceblurError
+from faceblur.files import check_place
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.media import Looking
 from faceblur.proof.verify.report import VerifyReport
@@ -109,6 +110,9 @@ def verify(
     if sheet is not None:
         check_sheet(sheet)
     audited = None if audit is None else AuditedOutput.of(audit, output, source)
+    for target in (json_file, sheet):
+        if target is not None:
+            check_place(target)
     line = ProgressLine(shown=not quiet)
     with open_session(session, size=look.size) as opened:
         report = run_verify(

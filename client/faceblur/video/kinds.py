@@ -11,6 +11,7 @@ import av
 from av.stream import Disposition
 
 from faceblur.errors import InputError
+from faceblur.files import check_ordinary
 from faceblur.image.decoding import opened, reading
 from faceblur.image.formats import BY_NAME, BY_SUFFIX, RAW_SUFFIXES, readable_suffixes
 from faceblur.video.containers import CONTAINERS
@@ -66,7 +67,12 @@ _VIDEO_NAMES: Final = {
 
 
 def kind_of(path: Path) -> Kind:
-    """Whether to read a file as an image or as a video: by its content, else by its suffix."""
+    """Whether to read a file as an image or as a video: by its content, else by its suffix.
+
+    Raises:
+        InputError: It is a pipe or a device.
+    """
+    check_ordinary(path)
     return _known(path) or _probed(path) or "image"
 
 
