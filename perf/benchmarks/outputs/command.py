@@ -22,6 +22,7 @@ import click
 from benchmarks.outputs.cases import Case, cases
 from benchmarks.outputs.facts import file_facts, plain
 from benchmarks.outputs.inputs import make_inputs
+from faceblur.files import file_sha256
 from harness import command_line, machine_card
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -65,7 +66,7 @@ def outputs(*, against: Path | None, checkout: Path, only: str, jobs: int, outpu
         folder = Path(name).resolve()
         inputs = folder / "inputs"
         make_inputs(inputs, ROOT / "docs" / "images" / "before.jpg")
-        hashes = {_sha256(path): f"<{path.name}>" for path in sorted(inputs.iterdir())}
+        hashes = {file_sha256(path): f"<{path.name}>" for path in sorted(inputs.iterdir())}
         with ThreadPoolExecutor(jobs) as pool:
             done = pool.map(lambda case: _run(case, inputs, folder, checkout, hashes), chosen)
             found = dict(zip((case.name for case in chosen), done, strict=True))
@@ -142,7 +143,7 @@ def _run(
         for path in sorted(own.rglob("*"))
         if path.is_file() and path not in given
     }
-    changed = [path.name for path, sha256 in given.items() if _sha256(path) != sha256]
+    changed = [path.name for path, sha256 in given.items() if file_sha256(path) != sha256]
     shutil.rmtree(own)
     return {"steps": steps, "files": files, "originals changed": changed, "left behind": left}
 
@@ -155,7 +156,7 @@ def _lay_out(case: Case, inputs: Path, own: Path) -> dict[Path, str]:
         for found in sorted(inputs.glob(name)):
             target = own / where / found.name
             shutil.copy(found, target)
-            given[target] = _sha256(target)
+            given[target] = file_sha256(target)
     return given
 
 
@@ -197,7 +198,3 @@ def _words(step: tuple[str, ...], own: Path) -> Iterator[str]:
             yield from found
         else:
             yield word
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,7 @@ from faceblur_export.data.formats import read_folder
 from faceblur_export.data.image_files import open_image
 from faceblur_training.data import pack as packing
 from faceblur_training.data.pack import Pack, write
-from faceblur_training.data.shards import open_bundle, write_bundle
+from faceblur_training.data.shards import open_shards, write_shards
 
 
 def test_pixels_and_faces_come_back(labelled_folder: Path, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_images_are_turned_upright(tmp_path: Path) -> None:
 
 def test_a_bundle_carries_images_and_faces(labelled_folder: Path, tmp_path: Path) -> None:
     made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
-    parts = write_bundle(made, tmp_path / "parts", side=96, quality=95, part_bytes=20_000)
+    parts = write_shards(made, tmp_path / "parts", side=96, quality=95, part_bytes=20_000)
     assert len(parts) > 1
-    opened = open_bundle(tmp_path / "parts", tmp_path / "there")
+    opened = open_shards(tmp_path / "parts", tmp_path / "there")
     assert [e.name for e in opened.entries()] == [e.name for e in made.entries()]
     for number, entry in enumerate(made.entries()):
         there = opened.entry(number)
@@ -160,7 +160,7 @@ def test_a_bundle_carries_images_and_faces(labelled_folder: Path, tmp_path: Path
 
 def test_a_broken_part_is_named(labelled_folder: Path, tmp_path: Path) -> None:
     made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
-    (part,) = write_bundle(made, tmp_path / "parts")
+    (part,) = write_shards(made, tmp_path / "parts")
     part.write_bytes(part.read_bytes()[:-5000])
     with pytest.raises(InputError, match=r"part-0\.npz is broken"):
-        open_bundle(tmp_path / "parts", tmp_path / "there")
+        open_shards(tmp_path / "parts", tmp_path / "there")

@@ -15,7 +15,7 @@ from faceblur_training.cli import evaluate as evaluate_cli
 from faceblur_training.cli import model_card as model_card_cli
 from faceblur_training.data.check import check as check_data
 from faceblur_training.data.pack import Pack
-from faceblur_training.data.shards import write_bundle
+from faceblur_training.data.shards import write_shards
 from faceblur_training.loop import preparation
 from faceblur_training.loop.overrides import override
 from faceblur_training.loop.recipe import Shape, settings_for
@@ -113,7 +113,7 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
 def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) -> None:
     """Squeeze PREPARED data into a few small files, to `pack` them on another machine."""
     size = part_mb * 1_000_000
-    for part in write_bundle(Pack(prepared), out, side=side, quality=quality, part_bytes=size):
+    for part in write_shards(Pack(prepared), out, side=side, quality=quality, part_bytes=size):
         click.echo(f"{part}: {part.stat().st_size / 1e6:.1f} MB")
 
 

@@ -29,7 +29,7 @@ class _Item:
     data: npt.NDArray[np.uint8]
 
 
-def write_bundle(
+def write_shards(
     pack: Pack, folder: Path, *, side: int = 416, quality: int = 82, part_bytes: int = 48_000_000
 ) -> list[Path]:
     """Squeeze a pack.
@@ -62,12 +62,12 @@ def write_bundle(
     return parts
 
 
-def is_bundle(folder: Path) -> bool:
+def has_shards(folder: Path) -> bool:
     """Whether a folder holds parts."""
     return any(folder.glob(PATTERN))
 
 
-def open_bundle(folder: Path, out: Path) -> Pack:
+def open_shards(folder: Path, out: Path) -> Pack:
     """Make a pack of the parts in a folder.
 
     Raises:

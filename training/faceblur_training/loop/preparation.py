@@ -13,7 +13,7 @@ from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.data import pack
 from faceblur_training.data.pack import Pack
-from faceblur_training.data.shards import is_bundle, open_bundle
+from faceblur_training.data.shards import has_shards, open_shards
 from faceblur_training.loop import teacher_labels
 from faceblur_training.loop.teacher_labels import Views
 
@@ -42,8 +42,8 @@ def prepare(
         ModelError: The teacher cannot be used.
         OutputError: The pack cannot be written.
     """
-    if is_bundle(data):
-        return open_bundle(data, out)
+    if has_shards(data):
+        return open_shards(data, out)
     network = load_model(teacher)[0].fuse() if teacher else None
     images = read_folder(data)
     made = pack.write(
@@ -73,7 +73,7 @@ def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str]
     if not data.is_dir():
         raise InputError(f"{data} is not a folder; give one that holds images, or a pack")
     # Before the images are decoded, which may take long.
-    if not (teacher or is_bundle(data) or _any_labelled(data)):
+    if not (teacher or has_shards(data) or _any_labelled(data)):
         raise InputError(
             f"{data} holds no labelled face to learn from; add labels or give --teacher"
         )

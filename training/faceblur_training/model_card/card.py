@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError
-from faceblur.files import atomic_path
+from faceblur.files import atomic_path, file_sha256
 from faceblur_export.evaluation import known_failures
 from faceblur_export.evaluation.report import FACTS_KEY, draw_recall_by_height, write_figure
 from faceblur_training.model_card.text import FAILURES_IMAGE, RECALL_IMAGE, render
@@ -60,7 +60,7 @@ def check_card(record: Mapping[str, Any], root: Path, *, model: Path | None = No
     Raises:
         InputError: One was changed without the others; the message says which.
     """
-    committed = hashlib.sha256((model or bundled_onnx()).read_bytes()).hexdigest()
+    committed = file_sha256(model or bundled_onnx())
     if record["measured"].get("sha256") != committed:
         raise InputError(
             "the record of the bundled model describes another file than the committed one "
