@@ -14,6 +14,7 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.tracking.association import pair
+from faceblur_export.evaluation.metrics import iou_matrix
 
 Boxes = npt.NDArray[np.float32]
 
@@ -70,7 +71,7 @@ def agree(answers: Sequence[Boxes], *, at_least: int) -> Boxes:
     groups: list[list[Boxes]] = []
     for boxes in answers:
         middles = np.array([np.median(group, axis=0) for group in groups], np.float32)
-        fit = iou(middles.reshape(-1, 4), boxes)
+        fit = iou_matrix(middles.reshape(-1, 4), boxes)
         matched = pair(np.where(fit >= _SAME_FACE_IOU, fit, 0).astype(np.float32))
         for group, box in matched:
             groups[group].append(boxes[box])
@@ -78,17 +79,6 @@ def agree(answers: Sequence[Boxes], *, at_least: int) -> Boxes:
         groups += [[box] for index, box in enumerate(boxes) if index not in taken]
     agreed = [np.median(group, axis=0) for group in groups if len(group) >= at_least]
     return np.array(agreed, np.float32).reshape(-1, 4)
-
-
-def iou(a: Boxes, b: Boxes) -> Boxes:
-    """Overlap of each box of a with each of b, 0-1."""
-    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
-        a[:, None, :2], b[None, :, :2]
-    )
-    shared = np.maximum(overlap, 0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (a, b)]
-    result: Boxes = shared / (areas[0][:, None] + areas[1][None] - shared)
-    return result
 
 
 def detect(
@@ -120,7 +110,7 @@ class _Linker:
         self._next = 0
 
     def link(self, boxes: Boxes) -> list[int]:
-        fit = iou(self._boxes, boxes)
+        fit = iou_matrix(self._boxes, boxes)
         pairs = {column: row for row, column in pair(np.where(fit > _SAME_APPEARANCE_IOU, fit, 0))}
         names = []
         for column in range(len(boxes)):
