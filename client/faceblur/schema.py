@@ -149,6 +149,8 @@ def build(
 
     Args:
         kind: A dataclass that has these settings. If its `more_allowed` is true, others do no harm.
+            Its `written_as` has the names of fields that are called otherwise in JSON; both are
+            read.
         settings: As JSON or YAML gives them, or as the dataclass has them.
         make: Makes the value, all settings being optional; the class itself when None.
 
@@ -156,6 +158,8 @@ def build(
         MistakesError: Something is wrong.
     """
     members, needed = _members(cast(Any, kind))
+    fields = {written: name for name, written in getattr(kind, "written_as", {}).items()}
+    settings = {fields.get(name, name): value for name, value in settings.items()}
     taken: dict[str, Any] = {}
     mistakes: list[Mistake] = []
     for name, value in settings.items():
@@ -287,6 +291,7 @@ def _members(kind: Any) -> tuple[dict[str, Callable[[Any], Any]], tuple[str, ...
 def _converter() -> Converter:
     # Not needed to import faceblur.
     from cattrs import Converter
+    from cattrs.gen import make_dict_unstructure_fn, override
 
     converter = Converter(unstruct_collection_overrides={tuple: list})
 
@@ -295,6 +300,16 @@ def _converter() -> Converter:
 
     structure = converter.register_structure_hook_func
     structure(dataclasses.is_dataclass, _object)
+
+    def write_renamed(kind: Any) -> Callable[[Any], dict[str, Any]]:
+        names: dict[str, Any] = {
+            name: override(rename=key) for name, key in kind.written_as.items()
+        }
+        return make_dict_unstructure_fn(kind, converter, **names)
+
+    converter.register_unstructure_hook_factory(
+        lambda kind: hasattr(kind, "written_as"), write_renamed
+    )
     converter.register_structure_hook_factory(is_a(tuple), _list)
     structure(is_a(Literal), _choice)
     for kind, read, write in (*_BASIC, *_REGISTERED):

@@ -61,7 +61,7 @@ def test_every_touched_pixel_has_the_colour_and_no_other_changes(polygon: Polygo
     area = Area.within(polygon, WIDTH, HEIGHT)
     expected = touched(polygon, start=(0, 0), shape=(HEIGHT, WIDTH))
     if area is not None:
-        style = MaskStyle(mode="solid", colour=(255, 0, 255))
+        style = MaskStyle(mode="solid", color=(255, 0, 255))
         Masker(style).apply(ArraySurface(after), NOBODY, [area])
     assert (after[expected] == (255, 0, 255)).all()
     np.testing.assert_array_equal(after[~expected], before[~expected])

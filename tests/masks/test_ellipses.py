@@ -128,7 +128,7 @@ def test_chroma_is_covered_wherever_luma_is(degrees: float, pixel_format: str) -
     grey = av.VideoFrame.from_ndarray(np.full((SIDE, SIDE, 3), 128, np.uint8), format="bgr24")
     surface = VideoSurface(grey.reformat(format=pixel_format))
     old = [plane.pixels.copy() for plane in surface.planes]
-    style = MaskStyle(mode="solid", colour=(255, 0, 255))
+    style = MaskStyle(mode="solid", color=(255, 0, 255))
     Masker(style).apply(surface, leaning(degrees))
     luma, *chroma = (plane.pixels != was for plane, was in zip(surface.planes, old, strict=True))
     rows, columns = np.nonzero(luma)

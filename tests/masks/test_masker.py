@@ -89,7 +89,7 @@ boxes = st.tuples(
 @given(boxes, st.sampled_from(["ellipse", "box"]), st.floats(0.1, 1))
 def test_covers_the_face_and_changes_nothing_around_it(box: Box, shape: str, expand: float) -> None:
     before = noise(97, 131)
-    after = masked(before, box, mode="solid", colour=MAGENTA, shape=shape, expand=expand)
+    after = masked(before, box, mode="solid", color=MAGENTA, shape=shape, expand=expand)
     covered = (after == MAGENTA).all(axis=2)
     assert covered[inside_ellipse(97, 131, box)].all()
     away = outside_box(97, 131, box, expand=expand)
@@ -103,7 +103,7 @@ def test_covers_the_colour_planes_of_video_too(box: Box, pixel_format: str) -> N
     surface = VideoSurface(frame.reformat(format=pixel_format))
     before = [plane.pixels.copy() for plane in surface.planes]
     expected = surface.encode(np.full((2, 2, 3), MAGENTA[::-1], np.uint8))
-    Masker(MaskStyle(mode="solid", colour=MAGENTA)).apply(surface, found(box))
+    Masker(MaskStyle(mode="solid", color=MAGENTA)).apply(surface, found(box))
     face = inside_ellipse(97, 131, box)
     away = outside_box(97, 131, box, expand=MaskStyle().expand, step=2)
     for old, new, colour in zip(before, surface.planes, expected, strict=True):
@@ -131,13 +131,13 @@ def test_covers_the_colour_planes_of_video_too(box: Box, pixel_format: str) -> N
 def test_an_inexact_box_still_covers_nine_tenths_of_the_face(found_box: Box) -> None:
     label: Box = (100, 100, 200, 220)
     box = tuple(np.add(found_box, 100))
-    after = masked(noise(350, 350), box, mode="solid", colour=MAGENTA)
+    after = masked(noise(350, 350), box, mode="solid", color=MAGENTA)
     face = (after == MAGENTA).all(axis=2)[inside_ellipse(350, 350, label)]
     assert face.mean() >= 0.9
 
 
 def test_the_default_ellipse_comes_close_to_the_corners_of_the_box() -> None:
-    after = masked(noise(200, 200), (50, 50, 150, 150), mode="solid", colour=MAGENTA)
+    after = masked(noise(200, 200), (50, 50, 150, 150), mode="solid", color=MAGENTA)
     assert (after == MAGENTA).all(axis=2)[50:150, 50:150].mean() > 0.99
 
 
@@ -307,7 +307,7 @@ def test_a_box_within_a_face_reveals_no_finer_cells(mode: str) -> None:
 
 def test_overlapping_masks_leave_no_gap() -> None:
     near: list[Box] = [(40, 40, 100, 110), (70, 30, 130, 120), (60, 80, 90, 130)]
-    after = masked(noise(160, 160), *near, mode="solid", colour=MAGENTA)
+    after = masked(noise(160, 160), *near, mode="solid", color=MAGENTA)
     covered = (after == MAGENTA).all(axis=2)
     assert all(covered[inside_ellipse(160, 160, box)].all() for box in near)
 
@@ -325,7 +325,7 @@ def test_draws_on_every_kind_of_array(mode: str, feather: float, channels: int, 
     before = (eight_bit.astype(np.float64) * scale).astype(dtype)
     before = before[:, :, 0] if channels == 1 else before
     box: Box = (20, 20, 60, 70)
-    style = {"mode": mode, "feather": feather, "colour": (250, 130, 10), "image": photo()}
+    style = {"mode": mode, "feather": feather, "color": (250, 130, 10), "image": photo()}
     after = masked(before, box, **style)
     assert after.dtype == dtype
     if channels == 4:
@@ -364,7 +364,7 @@ def test_no_transparency_shows_in_a_mask(mode: str, dtype: Any) -> None:
 
 
 def test_the_colour_is_given_as_red_green_blue() -> None:
-    after = masked(noise(50, 50), (10, 10, 40, 40), mode="solid", colour=(255, 128, 0))
+    after = masked(noise(50, 50), (10, 10, 40, 40), mode="solid", color=(255, 128, 0))
     assert after[25, 25].tolist() == [0, 128, 255]
 
 
@@ -377,7 +377,7 @@ def test_an_overlay_is_stretched_over_the_face_and_has_no_holes(tmp_path: Path) 
     before = noise(120, 120)
     box: Box = (30, 30, 90, 90)
     for image in (file, sticker):
-        after = masked(before, box, mode="image", image=image, colour=(0, 255, 0), shape="box")
+        after = masked(before, box, mode="image", image=image, color=(0, 255, 0), shape="box")
         assert after[60, 40].tolist() == [255, 0, 0]
         assert after[60, 80].tolist() == [0, 255, 0]
 
@@ -415,8 +415,8 @@ def test_a_box_that_makes_no_sense_is_an_error_and_nothing_is_drawn(
         ({"cells": 7}, "use 1 to 6"),
         ({"cells": 0}, "use 1 to 6"),
         ({"feather": 2}, "use 0 to 1"),
-        ({"colour": (0, 0, 256)}, "0 to 255 each"),
-        ({"colour": (0, 0)}, "0 to 255 each"),
+        ({"color": (0, 0, 256)}, "0 to 255 each"),
+        ({"color": (0, 0)}, "0 to 255 each"),
         ({"mode": "image"}, "needs a picture"),
     ],
 )

@@ -36,7 +36,7 @@ OTHER_SETTINGS: dict[str, list[Any]] = {
         MaskStyle(expand=0.3),
         MaskStyle(cells=4),
         MaskStyle(feather=0.1),
-        MaskStyle(colour=(1, 2, 3)),
+        MaskStyle(color=(1, 2, 3)),
     ],
     "min_face": [12],
     "zones": [(Zone.parse("always", "0,0 9,0 9,9"),), (Zone.parse("never", "0,0 9,0 9,9"),)],
@@ -65,7 +65,7 @@ def test_every_setting_is_in_the_json_and_comes_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(MaskStyle)])
 def test_every_setting_of_the_mask_is_in_the_json(name: str) -> None:
-    assert name in to_json(Policy())["mask"]
+    assert MaskStyle.written_as.get(name, name) in to_json(Policy())["mask"]
 
 
 def test_equal_policies_have_equal_json_however_numbers_are_written() -> None:
@@ -101,7 +101,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"mask": {"colour": [0, 0]}}, "must be a list of 3"),
         (
             {"mask": {"colour": [0, 0, 0.5]}},
-            r"colour\[2\] in the mask of the policy must be a whole",
+            r"color\[2\] in the mask of the policy must be a whole",
         ),
         ({"mask": {"blur": 1}}, "no setting 'blur'"),
         ({"cover": {"hold": 1}}, "no setting 'hold'"),
@@ -111,6 +111,14 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_json_that_makes_no_sense_is_an_error_that_says_why(value: object, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         from_json(value, Policy, "the policy")
+
+
+def test_the_color_of_a_mask_is_read_by_either_name_and_written_as_ever() -> None:
+    style = MaskStyle(mode="solid", color=(1, 2, 3))
+    assert to_json(style)["colour"] == [1, 2, 3]
+    assert "color" not in to_json(style)
+    for name in ("colour", "color"):
+        assert from_json({name: [1, 2, 3]}, MaskStyle, "the mask").color == (1, 2, 3)
 
 
 def test_an_overlay_is_known_by_what_it_holds(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ CORES = os.sched_getaffinity(0)
 
 def masked_clip(path: Path, *, missing: int | None = None, frames: int = 4) -> Path:
     """A video whose faces are masked, but in its second frame all but one."""
-    masker = Masker(MaskStyle(mode="solid", colour=MARK))
+    masker = Masker(MaskStyle(mode="solid", color=MARK))
 
     def pictures() -> Iterator[Picture]:
         for index in range(frames):

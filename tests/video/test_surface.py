@@ -39,7 +39,7 @@ def make_frame(name: str, width: int = 63, height: int = 49) -> av.VideoFrame:
 def test_a_mask_changes_the_samples_of_the_face_and_no_others(name: str) -> None:
     frame = make_frame(name)
     before = [plane.pixels.copy() for plane in VideoSurface(frame).planes]
-    style = MaskStyle(mode="solid", shape="box", expand=0, colour=(250, 10, 120))
+    style = MaskStyle(mode="solid", shape="box", expand=0, color=(250, 10, 120))
     surface = VideoSurface(frame)
     Masker(style).apply(surface, FACE)
     for plane, old in zip(VideoSurface(frame).planes, before, strict=True):

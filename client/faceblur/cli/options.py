@@ -75,7 +75,7 @@ def _policy(
         shape=shape,
         expand=expand,
         feather=feather,
-        colour=_colour(colour),
+        color=_colour(colour),
         image=mask_image,
     )
     return Policy(threshold=threshold, size=size, tiles=tiles, mask=style)

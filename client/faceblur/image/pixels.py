@@ -47,13 +47,13 @@ def has_alpha(pixels: Array) -> bool:
     return pixels.ndim == 3 and pixels.shape[2] == 4
 
 
-def flattened(pixels: Array, colour: tuple[int, int, int]) -> Array:
+def flattened(pixels: Array, color: tuple[int, int, int]) -> Array:
     """Lay BGRA pixels over a colour (red, green, blue, 0–255); others are returned as they are."""
     if not has_alpha(pixels):
         return pixels
     white = WHITE[pixels.dtype.name]
     alpha = pixels[:, :, 3:].astype(np.float32) / white
-    behind = np.array(colour[::-1], np.float32) * (white / 255)
+    behind = np.array(color[::-1], np.float32) * (white / 255)
     mixed = behind + (pixels[:, :, :3] - behind) * alpha
     flat: Array = mixed if pixels.dtype == np.float32 else np.rint(mixed)
     return flat.astype(pixels.dtype)

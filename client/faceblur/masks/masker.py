@@ -49,7 +49,7 @@ class Masker:
         self.style = MaskStyle() if style is None else style
         self._overlays: list[BgrImage] = []
         if self.style.mode == "image" and self.style.overlay is not None:
-            self._overlays = _overlays(self.style.overlay.pixels, self.style.colour)
+            self._overlays = _overlays(self.style.overlay.pixels, self.style.color)
 
     def apply(self, surface: Surface, detections: Detections, areas: Sequence[Area] = ()) -> None:
         """Cover all detections and areas on a surface, in place.
@@ -110,9 +110,9 @@ class Masker:
                 _paste(view, patch[: view.shape[0], : view.shape[1]], region.cover(plane))
 
     def _flat(self, surface: Surface, regions: Sequence[Region]) -> list[Array]:
-        """The style's colour, for each plane as many samples as any region has."""
+        """The style's color, for each plane as many samples as any region has."""
         step_x, step_y = steps(surface)
-        picture = np.full((step_y, step_x, 3), self.style.colour[::-1], np.uint8)
+        picture = np.full((step_y, step_x, 3), self.style.color[::-1], np.uint8)
         width, height = (max(sides) for sides in zip(*(r.size for r in regions), strict=True))
         return [
             np.tile(samples, (height, width) + (1,) * (samples.ndim - 2))
@@ -191,9 +191,9 @@ def _is_packed(view: Array) -> bool:
     return packed and (view.ndim == 2 or view.strides[2] == view.itemsize)
 
 
-def _overlays(pixels: Array, colour: tuple[int, int, int]) -> list[BgrImage]:
+def _overlays(pixels: Array, color: tuple[int, int, int]) -> list[BgrImage]:
     """The overlay in BGR without holes, and copies of half the size each, smallest first."""
-    solid = to_uint8(flattened(pixels, colour))
+    solid = to_uint8(flattened(pixels, color))
     if solid.ndim == 2:
         solid = cv2.cvtColor(solid, cv2.COLOR_GRAY2BGR)
     copies = [solid]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class MaskStyle:
         cells: Cells across the longer side, 1 to 6, for "blur" and "pixelate".
         feather: Width of a soft edge as a fraction of half the expanded box. It is added outside
             the shape: inside, the mask is always complete.
-        colour: Red, green, blue, 0–255, for "solid" and behind an image with transparency.
+        color: Red, green, blue, 0–255, for "solid" and behind an image with transparency.
         image: The image for "image", stretched over each face: an `Overlay`, a file or an array,
             uint8 BGR, BGRA or grey. A file is read at once; see `overlay`.
 
@@ -43,12 +43,13 @@ class MaskStyle:
             be read.
     """
 
+    written_as: ClassVar = {"color": "colour"}
     mode: MaskMode = "veil"
     shape: MaskShape = "ellipse"
     expand: float = 0.25
     cells: int = MAX_CELLS
     feather: float = 0.0
-    colour: tuple[int, int, int] = (0, 0, 0)
+    color: tuple[int, int, int] = (0, 0, 0)
     image: Overlay | Path | Array | None = None
 
     def __post_init__(self) -> None:
@@ -66,8 +67,8 @@ class MaskStyle:
             )
         if not 0 <= self.feather <= 1:
             raise InputError(f"a mask edge cannot be {self.feather} soft: use 0 to 1")
-        if len(self.colour) != 3 or not all(0 <= value <= 255 for value in self.colour):
-            raise InputError(f"{self.colour} is no colour: use red, green and blue, 0 to 255 each")
+        if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
+            raise InputError(f"{self.color} is no colour: use red, green and blue, 0 to 255 each")
         if self.mode == "image" and self.image is None:
             raise InputError("mask mode image needs a picture to put over the faces")
         if isinstance(self.image, str | Path):

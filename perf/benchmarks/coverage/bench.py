@@ -42,7 +42,7 @@ EVERY: Final = (2, 3, 5)
 LOOKAHEADS: Final = (0, 5, 15)
 
 _DEADLINE_S: Final = 60.0
-_STYLE: Final = MaskStyle(mode="solid", colour=MARK)
+_STYLE: Final = MaskStyle(mode="solid", color=MARK)
 
 Mask = Callable[[Path], Iterator[Picture]]
 """From a video file to its masked frames, BGR."""

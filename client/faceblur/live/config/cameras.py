@@ -236,7 +236,9 @@ class CameraReader:
 
     def _mask(self, at: Located) -> MaskStyle | None:
         section = self._problems.members(_long("mask", at), "the settings of the mask")
-        section = self._problems.known(section, MASK_KEYS)
+        section = self._problems.known(section, (*MASK_KEYS, "colour"))
+        if "colour" in section:
+            section["color"] = section.pop("colour")
         image = section.get("image")
         if image is not None and isinstance(image.value, str):
             section["image"] = replace(image, value=Path(image.value))
