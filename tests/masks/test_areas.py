@@ -83,7 +83,7 @@ def test_nothing_of_the_picture_shows_in_an_area(mode: str, channels: int, dtype
             white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
             where = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
             assert (picture[where][:, 3] == white).all()
-            np.testing.assert_array_equal(picture[~where][:, 3], before[~where][:, 3])
+            assert (picture[~where][:, 3] >= before[~where][:, 3]).all()  # A mask is opaque.
     inside = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
     np.testing.assert_array_equal(results[0][inside], results[1][inside])
     assert (results[0][~inside] != results[1][~inside]).any()
