@@ -20,7 +20,7 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.tiling import Tiles, plan_views
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou
 from faceblur_export.data.formats import LabelledImage, read_folder
 from harness import machine_card
 
@@ -131,11 +131,7 @@ def _matched(faces: Detections, boxes: Boxes) -> tuple[npt.NDArray[np.bool_], in
     """Which labels are found, each detection counting for one; and how many are on none."""
     found, extra = np.zeros(len(boxes), np.bool_), 0
     for index in np.argsort(-faces.scores):
-        box = faces.boxes[index].astype(np.float64)
-        low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-        common = np.prod(np.maximum(high - low, 0), axis=1)
-        sizes = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-        iou = common / np.maximum(sizes - common, 1e-6)
+        (iou,) = box_iou(faces.boxes[index], boxes)
         free = np.where(found, 0, iou)
         if free.max(initial=0) >= MIN_IOU:
             found[free.argmax()] = True

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceblur.detection.decoding import face_decoding
+from faceblur.detections import box_iou
 
 GOLDENS = ("crowd", "street", "masks")
 
@@ -61,11 +62,11 @@ def test_what_stays_does_not_overlap_and_what_goes_did(boxes: list[tuple[float, 
     for i, (x, y, w, h) in enumerate(boxes):
         rows[i, :5] = x, y, x + w, y + h, 1 - i / 100
     kept = face_decoding.suppress(rows)
-    iou = _iou(kept[:, :4], kept[:, :4]) - np.eye(len(kept))
+    iou = box_iou(kept[:, :4], kept[:, :4]) - np.eye(len(kept))
     assert (iou <= 0.5 + 1e-5).all()
     for row in rows:
         better = kept[kept[:, 4] >= row[4]]
-        assert (_iou(row[None, :4], better[:, :4]) > 0.5 - 1e-5).any()
+        assert (box_iou(row[None, :4], better[:, :4]) > 0.5 - 1e-5).any()
 
 
 def test_each_picture_of_a_batch_has_its_own_threshold() -> None:
@@ -92,11 +93,3 @@ def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
         face_decoding.find_faces(
             np.zeros((1, 3, 16), np.float32), np.zeros((1, 2, 5), np.float32), np.array([0.2])
         )
-
-
-def _iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.maximum(high - low, 0), axis=2)
-    area = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b)]
-    return overlap / (area[0][:, None] + area[1][None] - overlap)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from faceblur.detection.detector import Detector, ModelInfo, ModelInput, refused
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.detection.repeats import kind_of
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou
 from faceblur.errors import CanaryError, FaceblurError
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _judge(future: Future[Detections], face: npt.NDArray[np.float32], deadline_s
         raise CanaryError(f"the check picture was not answered within {deadline_s:g} s") from error
     except FaceblurError as error:
         raise CanaryError(f"the check picture was not answered: {error}") from error
-    overlap = _iou(faces.boxes, face).max(initial=0.0)
+    overlap = box_iou(faces.boxes, face).max(initial=0.0)
     if overlap < MIN_IOU:
         raise CanaryError(
             f"the check picture came back without its face ({len(faces)} found, best overlap "
@@ -286,11 +286,3 @@ def picture() -> npt.NDArray[np.uint8]:
     if pixels is None:
         raise CanaryError("the check picture is missing from this installation; reinstall faceblur")
     return np.ascontiguousarray(pixels[:, :, ::-1])
-
-
-def _iou(boxes: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    low = np.maximum(boxes[:, :2], box[:2])
-    high = np.minimum(boxes[:, 2:], box[2:])
-    overlap = np.prod(np.maximum(high - low, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    return np.asarray(overlap / np.maximum(areas - overlap, 1e-6), np.float32)

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou, box_overlap
 
 Tiles = Literal["auto", "fine", "off"]
 
@@ -191,7 +191,7 @@ def _counts(
     doubtful = counts & large & (faces.scores < SURE_SCORE)
     others = np.concatenate(coarser)
     for index in np.flatnonzero(doubtful):
-        _, _, iou = _overlaps(faces.boxes[index], others)
+        iou = box_iou(faces.boxes[index], others)
         counts[index] = iou.max(initial=0) >= CONFIRMING_IOU
     return counts
 
@@ -220,27 +220,18 @@ def _merged(rows: npt.NDArray[np.float32], cut: npt.NDArray[np.bool_]) -> npt.ND
         row, is_cut = rows[best].copy(), bool(cut[best])
         joined = True
         while joined and len(left):
-            shared, inside, iou = _overlaps(row[:4], rows[left, :4])
-            same = iou >= SAME_FACE_IOU
+            common, own, areas = (each[0] for each in box_overlap(row[:4], rows[left, :4]))
+            inside = common / np.maximum(areas, 1e-6)
+            same = common / np.maximum(own + areas - common, 1e-6) >= SAME_FACE_IOU
             same |= (inside >= _INSIDE) & (rows[left, 4] <= row[4])
             parts = cut[left] & (inside >= _PART_OF_FACE)
             if is_cut:
-                parts = cut[left] & (shared >= _SHARED_PART)
+                parts = cut[left] & (
+                    common / np.maximum(np.minimum(own, areas), 1e-6) >= _SHARED_PART
+                )
                 row[:2] = np.minimum(row[:2], rows[left[parts], :2].min(axis=0, initial=np.inf))
                 row[2:4] = np.maximum(row[2:4], rows[left[parts], 2:4].max(axis=0, initial=-np.inf))
             left = left[~(same | parts)]
             joined = is_cut and bool(parts.any())
         kept.append(row)
     return np.stack(kept) if kept else rows[:0]
-
-
-def _overlaps(
-    box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], ...]:
-    """What a box shares with others: of the smaller, of the other, and of both together."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=1)
-    own = max(float(np.prod(box[2:] - box[:2])), 1e-6)
-    areas = np.maximum(np.prod(others[:, 2:] - others[:, :2], axis=1), 1e-6)
-    return common / np.minimum(own, areas), common / areas, common / (own + areas - common)

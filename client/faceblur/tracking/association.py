@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detections import FloatArray
+from faceblur.detections import FloatArray, box_iou
 
 _REACH: Final = 0.8
 """Distance of centres that is always bridged, in sizes of the face."""
@@ -73,9 +73,6 @@ def affinities(expected: FloatArray, found: FloatArray, reach: FloatArray) -> Fl
     a, b = expected[:, None], found[None]
     sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
     area_a, area_b = sides_a.prod(-1), sides_b.prod(-1)
-    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(overlap, 0).prod(-1)
-    iou = shared / np.maximum(area_a + area_b - shared, 1e-6)
     size_a, size_b = np.sqrt(np.maximum(area_a, 1e-6)), np.sqrt(np.maximum(area_b, 1e-6))
     apart = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
     distance = np.hypot(apart[..., 0], apart[..., 1])
@@ -83,7 +80,7 @@ def affinities(expected: FloatArray, found: FloatArray, reach: FloatArray) -> Fl
     nearness = 1 - distance / far
     ratio = np.maximum(size_a / size_b, size_b / size_a)
     possible = (nearness > 0) & (ratio < _MAX_RATIO)
-    return np.where(possible, iou + nearness, 0).astype(np.float32)
+    return np.where(possible, box_iou(expected, found) + nearness, 0).astype(np.float32)
 
 
 def pair(fit: FloatArray) -> list[tuple[int, int]]:

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 
 from faceblur.detection import canary
 from faceblur.detection.letterbox import PAD_VALUE
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou
 from faceblur_export.evaluation.inference import MIN_SCORE
-from faceblur_export.evaluation.metrics import iou_matrix
 
 CANVAS = (384, 640)
 """Height and width of the frame given to the network: a 16:9 image at the default size."""
@@ -68,7 +67,7 @@ def measure(detect: Detect) -> list[dict[str, Any]]:
     rows = []
     for rendition in renditions():
         faces = detect(rendition.canvas, MIN_SCORE)
-        fits = iou_matrix(faces.boxes, rendition.box)[:, 0] >= MIN_IOU
+        fits = box_iou(faces.boxes, rendition.box)[:, 0] >= MIN_IOU
         score = round(float(faces.scores[fits].max()), 3) if fits.any() else None
         rows.append({"name": rendition.name, "score": score})
     return rows

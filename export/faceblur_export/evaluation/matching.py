@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.data.image_files import open_image
@@ -27,7 +27,6 @@ from faceblur_export.evaluation.metrics import (
     UNMATCHED,
     Float64Array,
     IntArray,
-    iou_matrix,
     match_greedily,
 )
 from faceblur_export.progress import ShowItems
@@ -148,7 +147,7 @@ def match_image(
     # What reaches over the border cannot be seen, and labels do not hold it.
     boxes = np.clip(found.boxes.astype(np.float64), 0, [width, height, width, height])
     labels = np.asarray(faces, np.float64).reshape(-1, 4)
-    det_face = match_greedily(iou_matrix(boxes, labels))
+    det_face = match_greedily(box_iou(boxes, labels))
     matched = det_face != UNMATCHED
 
     scale = letterbox.resized[1] / height

@@ -12,26 +12,6 @@ UNMATCHED = -1
 """Stands for "no face" in an array of face indices."""
 
 
-def iou_matrix(first: npt.ArrayLike, second: npt.ArrayLike, *, pixel: float = 0.0) -> Float64Array:
-    """Intersection over union of every pair of boxes.
-
-    Args:
-        first: (N, 4) boxes x1 y1 x2 y2.
-        second: (M, 4) boxes x1 y1 x2 y2, same frame.
-        pixel: Added to every width and height: 0 for continuous coordinates, 1 where x2 and y2
-            name the last pixel inside, as in the protocol of WIDER FACE.
-
-    Returns:
-        (N, M) float64 in 0–1; 0 where both boxes are empty.
-    """
-    a = np.asarray(first, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(second, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + pixel
-    shared = np.clip(sides, 0, None).prod(axis=2)
-    areas = [np.clip(box[..., 2:] - box[..., :2] + pixel, 0, None).prod(axis=2) for box in (a, b)]
-    return ratio(shared, areas[0] + areas[1] - shared)
-
-
 def match_greedily(iou: Float64Array, *, threshold: float = 0.5) -> IntArray:
     """Give each detection at most one face and each face at most one detection.
 

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from faceblur.detections import box_iou
 from faceblur.errors import InputError
-from faceblur_export.evaluation.metrics import Float64Array, average_precision, iou_matrix, ratio
+from faceblur_export.evaluation.metrics import Float64Array, average_precision, ratio
 
 DIFFICULTIES = ("easy", "medium", "hard")
 IOU_THRESHOLD = 0.5
@@ -210,7 +211,7 @@ def _image_events(
         it is a proposal, per difficulty; (N, 3) whether it finds a face that counts.
     """
     rows = _by_falling_score(rows)
-    overlap = iou_matrix(_corners(rows[:, :4]), _corners(faces), pixel=1.0)
+    overlap = box_iou(_corners(rows[:, :4]), _corners(faces), pixel=1.0)
     best = overlap.argmax(axis=1) if len(faces) else np.zeros(len(rows), np.intp)
     hit = overlap.max(axis=1, initial=0.0) >= IOU_THRESHOLD
     first = np.zeros(len(rows), bool)

@@ -13,8 +13,8 @@ from benchmarks.coverage.score import Face, Mask, Picture
 from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
+from faceblur.detections import box_iou
 from faceblur.tracking.association import pair
-from faceblur_export.evaluation.metrics import iou_matrix
 
 Boxes = npt.NDArray[np.float32]
 
@@ -71,7 +71,7 @@ def agree(answers: Sequence[Boxes], *, at_least: int) -> Boxes:
     groups: list[list[Boxes]] = []
     for boxes in answers:
         middles = np.array([np.median(group, axis=0) for group in groups], np.float32)
-        fit = iou_matrix(middles.reshape(-1, 4), boxes)
+        fit = box_iou(middles.reshape(-1, 4), boxes)
         matched = pair(np.where(fit >= _SAME_FACE_IOU, fit, 0).astype(np.float32))
         for group, box in matched:
             groups[group].append(boxes[box])
@@ -110,7 +110,7 @@ class _Linker:
         self._next = 0
 
     def link(self, boxes: Boxes) -> list[int]:
-        fit = iou_matrix(self._boxes, boxes)
+        fit = box_iou(self._boxes, boxes)
         pairs = {column: row for row, column in pair(np.where(fit > _SAME_APPEARANCE_IOU, fit, 0))}
         names = []
         for column in range(len(boxes)):

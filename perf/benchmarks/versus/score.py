@@ -16,7 +16,7 @@ from benchmarks.coverage.labels import Boxes, agree, detect, ellipse
 from benchmarks.coverage.score import MIN_MASKED, Picture, is_marked
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE
-from faceblur_export.evaluation.metrics import iou_matrix
+from faceblur.detections import box_iou
 
 SIZES: Final = (800, 960, 1280)
 """Network sizes of the passes that make the labels, each plain and mirrored."""
@@ -103,7 +103,7 @@ def lasting(labels: Labels, *, every: int) -> dict[int, Boxes]:
     for index, boxes in labels.items():
         near = [labels[i] for i in (index - every, index + every) if i in labels]
         others = np.concatenate([np.zeros((0, 4), np.float32), *near])
-        kept[index] = boxes[(iou_matrix(boxes, others) > 0).any(axis=1)]
+        kept[index] = boxes[(box_iou(boxes, others) > 0).any(axis=1)]
     return kept
 
 

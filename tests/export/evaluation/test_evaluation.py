@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou
 from faceblur.errors import InputError
 from faceblur_export.evaluation import acceptance as bar
 from faceblur_export.evaluation.evaluation import ap50, compare, evaluate, precision_recall
@@ -24,7 +24,6 @@ from faceblur_export.evaluation.matching import MatchedFaces, join_findings, mat
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
     average_precision,
-    iou_matrix,
     match_greedily,
 )
 from faceblur_export.evaluation.report import bin_name, worst_misses
@@ -119,12 +118,12 @@ class TestAveragePrecision:
 
 class TestMatching:
     def test_iou_by_hand(self):
-        assert iou_matrix([[0, 0, 10, 10]], [[5, 0, 15, 10]])[0, 0] == pytest.approx(1 / 3)
+        assert box_iou([[0, 0, 10, 10]], [[5, 0, 15, 10]])[0, 0] == pytest.approx(1 / 3)
         # Last pixels inside: 11 × 11 each, 6 × 11 shared.
-        assert iou_matrix([[0, 0, 10, 10]], [[5, 0, 15, 10]], pixel=1)[0, 0] == 66 / 176
+        assert box_iou([[0, 0, 10, 10]], [[5, 0, 15, 10]], pixel=1)[0, 0] == 66 / 176
 
     def test_empty_boxes_overlap_nothing(self):
-        assert iou_matrix([[5, 5, 5, 5]], [[5, 5, 5, 5]])[0, 0] == 0
+        assert box_iou([[5, 5, 5, 5]], [[5, 5, 5, 5]])[0, 0] == 0
 
     def test_a_face_is_found_once(self):
         assert match_greedily(np.array([[0.9], [0.8]])).tolist() == [0, UNMATCHED]

@@ -129,8 +129,8 @@ class TestGolden:
     def test_an_evaluator_without_the_last_pixel_is_caught(
         self, golden_truth, golden_predictions, expected, monkeypatch
     ):
-        overlap = widerface.iou_matrix
-        monkeypatch.setattr(widerface, "iou_matrix", lambda a, b, *, pixel: overlap(a, b))
+        overlap = widerface.box_iou
+        monkeypatch.setattr(widerface, "box_iou", lambda a, b, *, pixel: overlap(a, b))
         result = evaluate_widerface(golden_predictions, golden_truth)
         assert all(abs(result[d] - expected[d]) > 1e-3 for d in DIFFICULTIES)
 

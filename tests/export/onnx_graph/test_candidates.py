@@ -14,6 +14,7 @@ from faceblur.detection import models
 from faceblur.detection.decoding import face_decoding
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detections import box_iou
 from faceblur_export.network import YOLOv5Face
 from faceblur_export.onnx_graph.detector import CANDIDATES
 from faceblur_export.weights.checkpoint import load_model
@@ -91,9 +92,4 @@ def _assert_same(
 
 
 def _assert_covered(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> None:
-    low = np.maximum(expected[:, None, :2], found[None, :, :2])
-    high = np.minimum(expected[:, None, 2:4], found[None, :, 2:4])
-    overlap = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(rows[:, 2:4] - rows[:, :2], axis=1) for rows in (expected, found)]
-    iou = overlap / (areas[0][:, None] + areas[1][None] - overlap)
-    assert iou.max(axis=1).min() > 0.45
+    assert box_iou(expected[:, :4], found[:, :4]).max(axis=1).min() > 0.45

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from faceblur.detection.letterbox import PAD_VALUE
+from faceblur.detections import box_iou
 from faceblur_export.data.image_files import RgbImage
 from faceblur_export.network import YOLOv5Face
 from faceblur_training.data.pack import FACE_WIDTH, Entry
@@ -69,7 +70,7 @@ def merge(looks: Sequence[FloatArray], *, least: float, overlap: float) -> Float
     for best in np.argsort(-rows[:, 4], kind="stable"):
         if not free[best]:
             continue
-        group = free & (iou(rows[best : best + 1], rows)[0] >= overlap)
+        group = free & (box_iou(rows[best, :4], rows[:, :4])[0] >= overlap)
         free &= ~group
         per_look = [rows[group & (which == i), 4].max(initial=0.0) for i in range(len(looks))]
         score = float(np.mean(sorted(per_look)[-better:]))
@@ -87,21 +88,11 @@ def combine(entry: Entry, seen: FloatArray) -> FloatArray:
         return seen
     faces = entry.faces.copy()
     if len(seen) and len(faces):
-        overlaps = iou(faces, seen)
+        overlaps = box_iou(faces[:, :4], seen[:, :4])
         match = overlaps.argmax(1)
         usable = (overlaps.max(1) > 0.5) & np.isnan(faces[:, 5])
         faces[usable, 5:] = seen[match[usable], 5:]
     return faces
-
-
-def iou(first: FloatArray, second: FloatArray) -> FloatArray:
-    """(N, M) intersection over union of boxes (N, ≥4) and (M, ≥4), x1 y1 x2 y2."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
-    shared = np.prod(np.clip(high - low, 0, None), 2)
-    areas = [np.prod(b[:, 2:4] - b[:, :2], 1) for b in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
 
 
 def look(

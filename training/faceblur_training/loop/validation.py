@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from faceblur.detections import box_iou
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
     average_precision,
-    iou_matrix,
     match_greedily,
 )
 from faceblur_export.network import YOLOv5Face
@@ -46,7 +46,7 @@ def ap50(model: YOLOv5Face, pack: Pack, numbers: Sequence[int], *, size: int = 6
         total += len(faces)
         found = look(network, pack.image(number), size, least=MIN_SCORE)
         found = found[np.argsort(-found[:, 4], kind="stable")]
-        matched = match_greedily(iou_matrix(found[:, :4], faces[:, :4])) != UNMATCHED
+        matched = match_greedily(box_iou(found[:, :4], faces[:, :4])) != UNMATCHED
         scores += found[:, 4].tolist()
         hits += matched.tolist()
     if not total or not scores:

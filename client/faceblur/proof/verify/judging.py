@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import Detections
+from faceblur.detections import Detections, box_iou, box_overlap
 from faceblur.masks.style import MaskMode
 from faceblur.proof.verify.evidence import (
     Box,
@@ -86,7 +86,7 @@ def judge_beside(
     """
     output = output[: source.shape[0], : source.shape[1]]
     found = np.concatenate([original.rows(), faces.rows()])
-    new = [_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
+    new = [box_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
     found = found[np.array([*([True] * len(original)), *new], np.bool_)]
     reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
     surroundings = Surroundings(source, output, _expanded(np.concatenate([found[:, :4], claimed])))
@@ -99,7 +99,7 @@ def judge_beside(
     verdicts = [
         _compared(source, output, row[:4], float(row[4]), reason, surroundings)
         for row, reason in zip(found, reasons, strict=True)
-        if _iou(row, bare).max(initial=0) < _SAME_IOU
+        if box_iou(row[:4], bare).max(initial=0) < _SAME_IOU
     ]
     return Beside(True, [*audited, *verdicts])
 
@@ -122,7 +122,8 @@ def judge_alone(
         return
     covered = _expanded(claimed)
     for box, score in scored:
-        if _part_within(box, covered).max(initial=0) < _WITHIN:
+        common, own, _ = box_overlap(box, covered)
+        if (common / np.maximum(own, 1e-6)).max(initial=0) < _WITHIN:
             yield Verdict(box, float(score), "face", True)
     for box in claimed:
         shows = shows_face(output, box) if mode in _PLAIN_MODES else None
@@ -143,10 +144,10 @@ def settled(found: Detections, again: Callable[[], Detections], threshold: float
     if len(found) < _CROWD:
         return found
     seen = again()
-    known = np.array([_iou(box, seen.boxes).max(initial=0) >= _SAME_IOU for box in found.boxes])
+    known = np.array([box_iou(box, seen.boxes).max(initial=0) >= _SAME_IOU for box in found.boxes])
     clear = found.scores >= _CLEAR * threshold
     scores = np.where(known | clear, found.scores, np.minimum(found.scores, threshold * 0.99))
-    missed = np.array([_iou(box, found.boxes).max(initial=0) < _SAME_IOU for box in seen.boxes])
+    missed = np.array([box_iou(box, found.boxes).max(initial=0) < _SAME_IOU for box in seen.boxes])
     rows = np.concatenate([found.rows(), seen.rows()[missed.astype(np.bool_)]])
     rows[: len(found), 4] = scores
     return Detections.from_rows(rows)
@@ -169,18 +170,3 @@ def _compared(
 def _expanded(boxes: Boxes) -> Boxes:
     margin = (boxes[:, 2:] - boxes[:, :2]) * _MARGIN
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
-
-
-def _common(box: Box, others: Boxes) -> npt.NDArray[np.float64]:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    return np.asarray(np.prod(np.maximum(high - low, 0), axis=1), np.float64)
-
-
-def _part_within(box: Box, others: Boxes) -> npt.NDArray[np.float64]:
-    return _common(box, others) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
-
-
-def _iou(row: Box, others: Boxes) -> npt.NDArray[np.float64]:
-    box, common = row[:4], _common(row[:4], others)
-    areas = np.prod(box[2:4] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return np.asarray(common / np.maximum(areas - common, 1e-6), np.float64)
