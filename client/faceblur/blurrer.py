@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import ModelInfo
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
-from faceblur.detection.tiling import Tiles
 from faceblur.detection.triton.connection import TLS, Transport
 from faceblur.detections import Detections
-from faceblur.errors import InputError
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
@@ -43,17 +41,11 @@ class Blurrer:
         session: DetectionSession,
         *,
         masker: Masker,
-        threshold: float,
-        size: int,
-        deadline_s: float,
-        tiles: Tiles,
+        options: DetectionOptions,
     ) -> None:
         self._session = session
         self._masker = masker
-        self._threshold = threshold
-        self._size = size
-        self._deadline_s = deadline_s
-        self._tiles = tiles
+        self._options = options
 
     @property
     def model(self) -> ModelInfo:
@@ -87,14 +79,7 @@ class Blurrer:
             InputError: The array is not a picture.
             ServerError: It could not be checked for faces.
         """
-        return detect(
-            self._session.detector,
-            frame,
-            threshold=self._threshold,
-            size=self._size,
-            deadline_s=self._deadline_s,
-            tiles=self._tiles,
-        )
+        return detect(self._session.detector, frame, self._options)
 
     def close(self) -> None:
         """Close the connection, and stop an embedded server."""
@@ -139,17 +124,12 @@ def connect(
         ModelError: The model is not there.
         InputError: An argument makes no sense.
     """
-    if not 0 < threshold < 1:
-        raise InputError(f"a threshold of {threshold:g} makes no sense; give one between 0 and 1")
-    options = SessionOptions(
-        server=server, model=model, tls=tls, deadline_s=deadline_s, transport=transport
-    )
+    options = DetectionOptions(threshold=threshold, size=size, tiles=tiles, deadline_s=deadline_s)
     masker = Masker(mask or MaskStyle())
-    return Blurrer(
-        open_session(options, size=size),
-        masker=masker,
-        threshold=threshold,
+    session = open_session(
+        SessionOptions(
+            server=server, model=model, tls=tls, deadline_s=deadline_s, transport=transport
+        ),
         size=size,
-        deadline_s=deadline_s,
-        tiles=tiles,
     )
+    return Blurrer(session, masker=masker, options=options)

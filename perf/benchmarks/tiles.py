@@ -18,8 +18,8 @@ from faceblur.detection import models
 from faceblur.detection.detect import detect
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.tiling import Tiles, plan_views
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
+from faceblur.detection.tiling import plan_views
 from faceblur.detections import Detections, box_iou
 from faceblur_export.data.formats import LabelledImage, read_folder
 from harness import machine_card
@@ -117,7 +117,7 @@ def _add(
     tally.views = len(plan_views(canvas.shape[1], canvas.shape[0], size=DEFAULT_SIZE, tiles=way))
     tally.canvases += 1
     started = time.process_time()
-    faces = detect(detector, canvas, tiles=way, deadline_s=60)
+    faces = detect(detector, canvas, DetectionOptions(tiles=way, deadline_s=60))
     tally.cpu_s += time.process_time() - started
     found, extra = _matched(faces, boxes)
     tally.extra += extra

@@ -22,7 +22,7 @@ from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.options import DEFAULT_THRESHOLD
+from faceblur.detection.options import DEFAULT_THRESHOLD, DetectionOptions
 from faceblur.detections import Detections
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
@@ -122,7 +122,7 @@ def _measure(
     detector: Detector,
     counts: dict[tuple[str, str, int], Count],
 ) -> None:
-    found = [detect(detector, picture) for picture in sources]
+    found = [detect(detector, picture, DetectionOptions()) for picture in sources]
     for mask in ("none", *get_args(MaskMode)):
         masked = [_masked(p, f, mask) for p, f in zip(sources, found, strict=True)]
         for way, encode in ways.items():
@@ -144,7 +144,7 @@ def _judge(
             count = count_of(_group(verdict.box))
             count.faces += 1
             count.beside += bool(verdict.shows)
-    again = detect(detector, result)
+    again = detect(detector, result, DetectionOptions())
     for verdict in judge_alone(after, again, NOTHING, mode=None):
         on_face = _touches(verdict.box, faces.boxes[faces.scores >= SURE])
         if verdict.shows and on_face:

@@ -14,12 +14,14 @@ from doubles import OneByOne
 from faceblur.detection.crowds import PART_SIZE, CrowdDetector
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import ModelInfo, ModelInput
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.tiling import part_views
 from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, DeadlineError, ServerError
 
 COLUMNS, ROWS, CELL = 60, 40, 40
+SLOW = DetectionOptions(deadline_s=60)
 
 
 class Dots(OneByOne):
@@ -114,6 +116,6 @@ def test_2400_faces_in_one_picture_are_found(
     session: DetectionSession, portrait: npt.NDArray[np.uint8]
 ) -> None:
     tile = cv2.resize(portrait[30:200, 140:310], (CELL, CELL), interpolation=cv2.INTER_AREA)
-    found = detect(session.detector, np.tile(tile, (ROWS, COLUMNS, 1)), deadline_s=60)
+    found = detect(session.detector, np.tile(tile, (ROWS, COLUMNS, 1)), SLOW)
     middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     assert len({(int(x // CELL), int(y // CELL)) for x, y in middles}) == COLUMNS * ROWS

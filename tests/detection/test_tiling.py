@@ -22,6 +22,7 @@ from faceblur.detection import models, tiling
 from faceblur.detection.detect import IN_FLIGHT, detect
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.tiling import (
     MAX_LEVEL_RATIO,
@@ -187,8 +188,8 @@ def test_small_faces_in_a_large_picture_are_found_with_tiles_alone(
     bundled: InProcessDetector, crowd: tuple[Picture, npt.NDArray[np.float64]]
 ) -> None:
     picture, middles = crowd
-    assert _share_found(detect(bundled, picture, tiles="off"), middles) < 0.3
-    found = detect(bundled, picture, threshold=0.2)
+    assert _share_found(detect(bundled, picture, DetectionOptions(tiles="off")), middles) < 0.3
+    found = detect(bundled, picture, DetectionOptions(threshold=0.2))
     assert _share_found(found, middles) > 0.95
     assert len(found) < 1.1 * len(middles)
 
@@ -198,7 +199,7 @@ def test_a_large_face_in_a_large_picture_is_one_face(
 ) -> None:
     # All of it is out of focus at this size, which looks like faces to the finest tiles.
     picture = cv2.resize(portrait, (3000, 3000), interpolation=cv2.INTER_CUBIC)
-    found = detect(bundled, np.asarray(picture, np.uint8))
+    found = detect(bundled, np.asarray(picture, np.uint8), DetectionOptions())
     assert [box[3] - box[1] > 500 for box in found.select(found.scores > 0.5).boxes] == [True]
     assert len(found) <= 3
 
@@ -210,7 +211,7 @@ def test_deep_pictures_are_seen_alike_in_every_tile(
     picture, middles = crowd
     deep = picture[:1500, :2000].astype(np.uint16) * 16
     near = (middles[:, 0] < 1950) & (middles[:, 1] < 1450)
-    found = detect(bundled, deep, size=320)
+    found = detect(bundled, deep, DetectionOptions(size=320))
     assert _share_found(found, middles[near]) > 0.9
 
 
@@ -244,7 +245,7 @@ class _FailsOnce(OneByOne):
 def test_one_view_that_fails_fails_the_picture(error: ServerError | None, expected: str) -> None:
     detector = _FailsOnce(failing=7, error=error)
     with pytest.raises(DeadlineError if error is None else ServerError, match=expected):
-        detect(detector, np.zeros((3000, 4000, 3), np.uint8), deadline_s=0.05)
+        detect(detector, np.zeros((3000, 4000, 3), np.uint8), DetectionOptions(deadline_s=0.05))
     assert 7 <= detector.asked < 7 + IN_FLIGHT
     assert all(future.done() for future in detector.pending)
 
@@ -252,7 +253,7 @@ def test_one_view_that_fails_fails_the_picture(error: ServerError | None, expect
 def test_views_are_asked_for_a_few_at_a_time() -> None:
     detector = _FailsOnce(failing=1, error=None)
     with pytest.raises(DeadlineError):
-        detect(detector, np.zeros((3000, 4000), np.uint8), deadline_s=0.05)
+        detect(detector, np.zeros((3000, 4000), np.uint8), DetectionOptions(deadline_s=0.05))
     assert detector.asked == IN_FLIGHT
 
 
@@ -319,10 +320,10 @@ def test_faces_that_transparency_draws_are_found(
     grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     stencil = np.full((512, 512, 4), ink, np.uint8)
     stencil[:, :, 3] = grey if ink else 255 - grey
-    (box,) = detect(bundled, stencil).boxes
-    (expected,) = detect(bundled, portrait).boxes
+    (box,) = detect(bundled, stencil, DetectionOptions()).boxes
+    (expected,) = detect(bundled, portrait, DetectionOptions()).boxes
     assert np.abs(box - expected).max() < 60
     # What barely shows is found like any other.
     faint = np.dstack([portrait, np.full_like(grey, 2)])
     faint[0, 0, 3] = 255
-    assert len(detect(bundled, faint)) == 1
+    assert len(detect(bundled, faint, DetectionOptions())) == 1

@@ -19,6 +19,7 @@ from faceblur.cli import main
 from faceblur.detection import models
 from faceblur.detection.detect import detect
 from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
@@ -116,8 +117,7 @@ def face_photos(folder: Path, people: int = 1) -> None:
 
 
 def find(inputs: list[Path], detector: InProcessDetector, **options: Any) -> list[Identity]:
-    settings = {"threshold": 0.5, "size": 640, "min_height": 40, "deadline_s": 10.0}
-    return collect(inputs, detector, **(settings | options))
+    return collect(inputs, detector, DetectionOptions(threshold=0.5), min_height=40, **options)
 
 
 def test_a_folder_within_a_folder_is_one_person(
@@ -251,9 +251,9 @@ def found_again(portrait: RgbImage, detector: InProcessDetector, **style: Any) -
     again = []
     for height in (16, 24, 40, 64, 100, 150):
         picture = cv2.resize(portrait, None, fx=height / 150, fy=height / 150)
-        faces = detect(detector, picture, threshold=0.3)
+        faces = detect(detector, picture, DetectionOptions(threshold=0.3))
         Masker(MaskStyle(**style)).apply(ArraySurface(picture), faces)
-        if len(faces) and len(detect(detector, picture, threshold=0.2)):
+        if len(faces) and len(detect(detector, picture, DetectionOptions(threshold=0.2))):
             again.append(height)
     return again
 

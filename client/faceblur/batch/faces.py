@@ -94,18 +94,11 @@ class DetectedFaces:
 
     def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
         """Detect the faces of every page."""
-        policy = self._policy
+        options = self._policy.detection(deadline_s=self._deadline_s)
         for page in image.pages:
             yield (
                 page,
-                detect(
-                    self._detector,
-                    page.pixels,
-                    threshold=policy.threshold,
-                    size=policy.size,
-                    deadline_s=self._deadline_s,
-                    tiles=policy.tiles,
-                ),
+                detect(self._detector, page.pixels, options),
             )
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:

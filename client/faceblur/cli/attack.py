@@ -102,10 +102,8 @@ def _people(
         found = collect(
             pictures,
             opened.detector,
-            threshold=policy.threshold,
-            size=policy.size,
+            policy.detection(deadline_s=session.deadline_s),
             min_height=min_height,
-            deadline_s=session.deadline_s,
         )
         return found, opened.model.name
 

@@ -13,9 +13,13 @@ import click
 from click.core import ParameterSource
 
 from faceblur.cli.base import configure_logging
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
+from faceblur.detection.options import (
+    DEFAULT_SIZE,
+    DEFAULT_THRESHOLD,
+    LARGEST_SIZE,
+    Tiles,
+)
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.tiling import Tiles
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, TRANSPORTS, Transport
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy

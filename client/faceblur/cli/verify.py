@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 
@@ -22,12 +22,11 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
+from faceblur.detection.options import DetectionOptions, Tiles
 from faceblur.detection.session import SessionOptions, open_session
-from faceblur.detection.tiling import Tiles
 from faceblur.errors import FaceblurError
 from faceblur.files import check_place
 from faceblur.proof.verify.audited import AuditedOutput
-from faceblur.proof.verify.media import Looking
 from faceblur.proof.verify.report import VerifyReport
 from faceblur.proof.verify.sheet import check_sheet, write_sheet
 from faceblur.proof.verify.verification import verify as run_verify
@@ -35,22 +34,18 @@ from faceblur.proof.verify.verification import verify as run_verify
 ERROR: Final = 2
 
 
-class _Look(NamedTuple):
-    threshold: float
-    size: int
-    tiles: Tiles
-    strict: bool
+def _detection(threshold: float, size: int, tiles: Tiles) -> DetectionOptions:
+    return DetectionOptions(threshold=threshold, size=size, tiles=tiles)
 
 
-looking_options = bundle(
-    "look",
-    _Look,
+detection_options = bundle(
+    "detection",
+    _detection,
     threshold_option(
         "Lowest score that counts as a face; down to half of it regions are doubtful."
     ),
     SIZE_OPTION,
     TILES_OPTION,
-    click.option("--strict", is_flag=True, help="Count doubtful regions as leaks."),
 )
 
 
@@ -82,7 +77,8 @@ def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
     help="Write crops of the leaks to this file. It shows faces: keep it safe.",
 )
 @click.option("--json", "json_file", type=FilePath, help="Write all that was found to this file.")
-@looking_options
+@detection_options
+@click.option("--strict", is_flag=True, help="Count doubtful regions as leaks.")
 @session_options
 @logging_options
 def verify(
@@ -92,7 +88,8 @@ def verify(
     audit: Path | None,
     sheet: Path | None,
     json_file: Path | None,
-    look: _Look,
+    detection: DetectionOptions,
+    strict: bool,
     session: SessionOptions,
     quiet: bool,
 ) -> None:
@@ -114,33 +111,24 @@ def verify(
         if target is not None:
             check_place(target)
     line = ProgressLine(shown=not quiet)
-    with open_session(session, size=look.size) as opened:
+    with open_session(session, size=detection.size) as opened:
         report = run_verify(
             output,
             source=source,
             audit=audited,
             detector=opened.detector,
-            how=_how(look, session, opened.in_flight),
+            how=dataclasses.replace(detection, deadline_s=session.deadline_s),
+            in_flight=opened.in_flight,
             pictures=sheet is not None,
             on_progress=lambda done, total: line.update(output.name, done=done, total=total),
         )
     line.close()
-    report = dataclasses.replace(report, strict=look.strict)
+    report = dataclasses.replace(report, strict=strict)
     if json_file is not None:
         report.write(json_file)
     if sheet is not None and report.pictures:
         write_sheet(sheet, report.pictures)
     _finish(report, quiet=quiet)
-
-
-def _how(look: _Look, session: SessionOptions, in_flight: int) -> Looking:
-    return Looking(
-        threshold=look.threshold,
-        size=look.size,
-        tiles=look.tiles,
-        deadline_s=session.deadline_s,
-        in_flight=in_flight,
-    )
 
 
 def _finish(report: VerifyReport, *, quiet: bool) -> None:

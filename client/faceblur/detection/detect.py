@@ -11,8 +11,8 @@ import numpy as np
 
 from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.tiling import CONFIRMING_PART, Tiles, View, merge, plan_views
+from faceblur.detection.options import DetectionOptions
+from faceblur.detection.tiling import CONFIRMING_PART, View, merge, plan_views
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, ServerError
 from faceblur.image.pixels import Array, appearances, check_pixels, rgb8, used_white
@@ -21,36 +21,26 @@ IN_FLIGHT = 4
 """Views that the detector is given at once."""
 
 
-def detect(
-    detector: Detector,
-    frame: Array,
-    *,
-    threshold: float = DEFAULT_THRESHOLD,
-    size: int = DEFAULT_SIZE,
-    deadline_s: float = 10.0,
-    tiles: Tiles = "auto",
-) -> Detections:
-    """Find the faces of one picture, in its own pixels.
+def detect(detector: Detector, frame: Array, options: DetectionOptions) -> Detections:
+    """Find the faces of one image, in its own pixels.
 
-    Memory beyond the picture itself is that of a few views, each reduced before it is converted.
+    Memory beyond the image itself is that of a few views, each reduced before it is converted.
 
     Args:
         detector: What finds them.
         frame: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8, uint16 or float32.
-        threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the picture given to the network, pixels.
-        deadline_s: Seconds to wait for the answer to each view.
-        tiles: Whether a large picture is looked at in parts too; see `faceblur.detection.tiling`.
+        options: How.
 
     Raises:
-        InputError: The array is not a picture.
+        InputError: The array is not an image.
         ServerError: It could not be checked for faces; one view that fails is enough.
     """
     check_pixels(frame)
     height, width = frame.shape[:2]
-    views = plan_views(width, height, size=size, tiles=tiles)
+    views = plan_views(width, height, size=options.size, tiles=options.tiles)
+    threshold = options.threshold
     min_score = threshold if len(views) == 1 else threshold * CONFIRMING_PART
-    found = _answers(detector, frame, views, min_score=min_score, size=size, deadline_s=deadline_s)
+    found = _answers(detector, frame, views, options, min_score=min_score)
     return merge(list(found), width=width, height=height, threshold=threshold)
 
 
@@ -58,18 +48,17 @@ def _answers(
     detector: Detector,
     frame: Array,
     views: Sequence[View],
+    options: DetectionOptions,
     *,
     min_score: float,
-    size: int,
-    deadline_s: float,
 ) -> Iterator[tuple[View, Detections]]:
-    """The faces in each view, in pixels of the picture; several views are under way at a time."""
+    """The faces in each view, in pixels of the image; several views are under way at a time."""
     white = used_white(frame)
     waiting: deque[tuple[View, Letterbox, Future[Detections]]] = deque()
     try:
         for view in views:
             letterbox = Letterbox.plan(
-                view.width, view.height, size=size, stride=detector.model.stride
+                view.width, view.height, size=options.size, stride=detector.model.stride
             )
             part = frame[view.y : view.y + view.height, view.x : view.x + view.width]
             if part.dtype == np.float32:
@@ -80,9 +69,9 @@ def _answers(
                 (answer,) = detector.submit([canvas], min_score=min_score)
                 waiting.append((view, letterbox, answer))
                 if len(waiting) >= IN_FLIGHT:
-                    yield _answer(*waiting.popleft(), deadline_s)
+                    yield _answer(*waiting.popleft(), options.deadline_s)
         while waiting:
-            yield _answer(*waiting.popleft(), deadline_s)
+            yield _answer(*waiting.popleft(), options.deadline_s)
     finally:
         for _, _, future in waiting:
             future.cancel()

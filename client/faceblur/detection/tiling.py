@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.detection.options import Tiles
 from faceblur.detections import Detections, box_iou, box_overlap
-
-Tiles = Literal["auto", "fine", "off"]
 
 _FINEST_REDUCTION: Final[dict[Tiles, float]] = {"auto": 1.5, "fine": 1.0}
 """Picture pixels to a network pixel at the finest level: a face of 24 pixels keeps 16 or all."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import get_args
 
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, LARGEST_SIZE
-from faceblur.detection.tiling import Tiles
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
 from faceblur.errors import InputError
 from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.tracking import TrackingOptions
-
-_TILES = ", ".join(get_args(Tiles))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +44,21 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 0 < self.threshold < 1:
-            raise InputError(
-                f"a threshold of {self.threshold:g} makes no sense; give one between 0 and 1"
-            )
-        if not 64 <= self.size <= LARGEST_SIZE:
-            raise InputError(
-                f"a network cannot be given {self.size} pixels a side; give 64 to {LARGEST_SIZE}"
-            )
-        if self.tiles not in get_args(Tiles):
-            raise InputError(f"no way to tile is called {self.tiles!r}; give {_TILES}")
+        self.detection()
         if not (self.min_face >= 0 and math.isfinite(self.min_face)):
             raise InputError(
                 f"faces cannot be {self.min_face:g} pixels high at least; give 0 or more"
             )
+
+    def detection(self, *, deadline_s: float = 10.0) -> DetectionOptions:
+        """How faces are detected.
+
+        Args:
+            deadline_s: Seconds to wait for each answer.
+        """
+        return DetectionOptions(
+            threshold=self.threshold, size=self.size, tiles=self.tiles, deadline_s=deadline_s
+        )
 
     @property
     def is_timed(self) -> bool:

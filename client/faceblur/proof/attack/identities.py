@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
+from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.image.formats import readable_suffixes
 from faceblur.image.io import read_image
@@ -102,11 +103,9 @@ class Identity:
 def collect(
     inputs: Sequence[Path],
     detector: Detector,
+    options: DetectionOptions,
     *,
-    threshold: float,
-    size: int,
     min_height: float,
-    deadline_s: float,
 ) -> list[Identity]:
     """Find the people in pictures.
 
@@ -114,17 +113,16 @@ def collect(
         inputs: Pictures, and folders of them. A folder within a folder is one person: the
             largest face in it counts. Elsewhere every face is somebody else.
         detector: What finds them.
-        threshold: Lowest score that counts, 0-1; not less than `MIN_SCORE`.
-        size: Longest side of the picture given to the network, pixels.
+        options: How; the threshold is not less than `MIN_SCORE`.
         min_height: Faces that are less tall are left out, pixels.
-        deadline_s: Seconds that one picture may take.
 
     Raises:
         InputError: An input does not exist, or there is no face in any of them. A single
             picture that cannot be read is left out.
         ServerError: Faces could not be looked for.
     """
-    search = _Search(detector, max(threshold, MIN_SCORE), size, deadline_s)
+    threshold = max(options.threshold, MIN_SCORE)
+    search = _Search(detector, replace(options, threshold=threshold))
     people: list[Identity] = []
     for group in _groups(inputs):
         found = [
@@ -197,9 +195,7 @@ def _pictures(folder: Path) -> list[Path]:
 @dataclass(frozen=True)
 class _Search:
     detector: Detector
-    threshold: float
-    size: int
-    deadline_s: float
+    options: DetectionOptions
 
     def faces(self, path: Path) -> Iterator[Identity]:
         """The faces of the first page that are in the picture wholly."""
@@ -209,13 +205,7 @@ class _Search:
             logger.warning("left out: %s", error)
             return
         bgr = np.ascontiguousarray(rgb8(pixels)[:, :, ::-1])
-        found = detect(
-            self.detector,
-            bgr,
-            threshold=self.threshold,
-            size=self.size,
-            deadline_s=self.deadline_s,
-        )
+        found = detect(self.detector, bgr, self.options)
         for index, box in enumerate(found.boxes.astype(np.float64)):
             reach = EDGE * (box[3] - box[1])
             if (box[:2] < -reach).any() or (box[2:] > np.array(bgr.shape[1::-1]) + reach).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -16,7 +17,7 @@ import numpy as np
 
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
-from faceblur.detection.tiling import Tiles
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError
@@ -34,35 +35,11 @@ _TICK_S: Final = Fraction(1, 100)
 _PART_OF_INTERVAL: Final = Fraction(45, 100)
 
 DOUBTFUL: Final = 0.5
-"""Part of the threshold: the cover of videos follows faces down to there too."""
+"""Part of the threshold, down to which regions are judged too, and reported as doubtful: videos'
+faces are tracked down to there."""
 
 Answer = Callable[[], Detections]
 """Gives what was found, when it is there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Looking:
-    """How faces are looked for.
-
-    Attributes:
-        threshold: Lowest score that counts as a face, 0-1. Down to `DOUBTFUL` of it regions are
-            judged too, and reported as doubtful.
-        size: Longest side of what is given to the network, pixels.
-        tiles: Whether large pictures are looked at in parts; see `faceblur.detection.tiling`.
-        deadline_s: Seconds to wait for each answer.
-        in_flight: Frames that are looked at at once.
-    """
-
-    threshold: float
-    size: int
-    tiles: Tiles
-    deadline_s: float
-    in_flight: int
-
-    @property
-    def min_score(self) -> float:
-        """Lowest score that is looked at."""
-        return self.threshold * DOUBTFUL
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +79,7 @@ class Media(Protocol):
     def frames(self) -> Iterator[Frame]:
         """The frames, in order."""
 
-    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         """Start looking for faces in a frame."""
 
     def picture(self, frame: Frame) -> BgrImage:
@@ -142,20 +119,14 @@ class PictureMedia:
             time_s = Fraction(round(page.pts_s * 1000), 1000)
             yield Frame(index, time_s, np.asarray(grey, np.uint8), page.pixels)
 
-    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         """See `Media`; the answer is there at once."""
-
-        def find(threshold: float) -> Detections:
-            return detect(
-                detector,
-                frame.pixels,
-                threshold=threshold,
-                size=how.size,
-                deadline_s=how.deadline_s,
-                tiles=how.tiles,
-            )
-
-        faces = settled(find(how.min_score), lambda: find(how.threshold), how.threshold)
+        doubtful = dataclasses.replace(how, threshold=how.threshold * DOUBTFUL)
+        faces = settled(
+            detect(detector, frame.pixels, doubtful),
+            lambda: detect(detector, frame.pixels, how),
+            how.threshold,
+        )
         return lambda: faces
 
     def picture(self, frame: Frame) -> BgrImage:
@@ -197,7 +168,7 @@ class VideoMedia:
                 start_s = item.pts_s if self._source.start_s else Fraction(0)
             yield Frame(item.index, item.pts_s - start_s, _luma(item.image), item.image)
 
-    def look(self, frame: Frame, detector: Detector, how: Looking) -> Answer:
+    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         """See `Media`."""
         letterbox = plan_model_input(
             self._source.properties, size=how.size, stride=detector.model.stride
@@ -205,7 +176,7 @@ class VideoMedia:
         if self._canvas is None or self._canvas[0] != how.size:
             self._canvas = (how.size, ModelInputMaker(self._source.properties, letterbox))
         canvas = self._canvas[1](frame.pixels)
-        future = detector.submit([canvas], min_score=how.min_score)[0]
+        future = detector.submit([canvas], min_score=how.threshold * DOUBTFUL)[0]
 
         def found(asked: Future[Detections]) -> Detections:
             try:

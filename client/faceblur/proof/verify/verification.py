@@ -12,12 +12,13 @@ from typing import Final
 import numpy as np
 
 from faceblur.detection.detector import Detector
+from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.image.pixels import BgrImage
 from faceblur.masks.spans import TimeSpan
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
-from faceblur.proof.verify.media import Answer, Looking, Media, Pair, open_media, paired
+from faceblur.proof.verify.media import Answer, Media, Pair, open_media, paired
 from faceblur.proof.verify.report import DimFrame, Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
@@ -42,7 +43,8 @@ def verify(
     source: Path | None = None,
     audit: AuditedOutput | None = None,
     detector: Detector,
-    how: Looking,
+    how: DetectionOptions,
+    in_flight: int,
     pictures: bool = False,
     on_progress: OnProgress | None = None,
 ) -> VerifyReport:
@@ -58,7 +60,8 @@ def verify(
         source: What it was made from.
         audit: Its manifest.
         detector: What finds faces.
-        how: How to look for them.
+        how: How faces are detected.
+        in_flight: Frames that the detector is given at once.
         pictures: Keep pictures of leaks, for a sheet.
         on_progress: Called after each frame, in this thread.
 
@@ -67,7 +70,7 @@ def verify(
         ServerError: A frame could not be looked at.
     """
     with open_media(output) as masked:
-        verification = _Verification(masked, audit, how, pictures=pictures)
+        verification = _Verification(masked, audit, how, in_flight, pictures=pictures)
         if source is None:
             alone = (Pair(None, frame) for frame in masked.frames())
             verification.run(alone, None, detector, on_progress)
@@ -96,7 +99,8 @@ class _Verification:
 
     masked: Media
     audit: AuditedOutput | None
-    how: Looking
+    how: DetectionOptions
+    in_flight: int
     pictures: bool
     frames: int = 0
     regions: int = 0
@@ -131,7 +135,7 @@ class _Verification:
                 self.extra.append(pair.output.time_s)
             masked = self.masked.look(pair.output, detector, self.how)
             waiting.append(_Looked(pair, shown, masked, answer))
-            if len(waiting) >= self.how.in_flight:
+            if len(waiting) >= self.in_flight:
                 self._judge(waiting.popleft(), on_progress)
         while waiting:
             self._judge(waiting.popleft(), on_progress)
