@@ -56,6 +56,7 @@ def test_the_wheel_carries_the_packages_and_nothing_else(wheel: zipfile.ZipFile)
     assert top == {"faceblur", "faceblur_export", "faceblur_training"}
     assert {
         "faceblur/detection/canary.png",
+        "faceblur/__init__.pyi",
         "faceblur/py.typed",
         "faceblur_training/loop/bundled.pt",
         "faceblur_training/model_card/card.md.j2",
@@ -66,8 +67,8 @@ def test_the_base_is_thin(metadata: Message) -> None:
     base = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     names = {r.split(">")[0].split("=")[0].split("[")[0].strip() for r in base}
     assert names == {
-        "av", "cattrs", "click", "filelock", "numpy", "opencv-python", "pillow", "platformdirs",
-        "prometheus-client", "pyyaml", "tritonclient",
+        "av", "cattrs", "click", "filelock", "lazy-loader", "numpy", "opencv-python", "pillow",
+        "platformdirs", "prometheus-client", "pyyaml", "tritonclient",
     }  # fmt: skip
 
 

@@ -1,21 +1,35 @@
-"""Mask single frames: the library's front door."""
+"""Mask single frames and files: the library's front door."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.detect import detect
+from faceblur.batch.faces import DetectedFaces
+from faceblur.batch.image import ImageOptions, mask_image
+from faceblur.batch.video import Progress, mask_video
+from faceblur.detection.detect import detect as find_faces
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.shared import shared_session
 from faceblur.detection.triton.connection import TLS, Transport
-from faceblur.detections import Detections
+from faceblur.detections import Detections, FrameDetections, MediaDetections
+from faceblur.errors import InputError
+from faceblur.image.io import image_of, read_image, write_image
 from faceblur.masks.masker import Masker
+from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
+from faceblur.video.kinds import kind_of
+
+Source: TypeAlias = str | os.PathLike[str] | npt.NDArray[Any]
+"""A file, or an image: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8 or uint16."""
 
 
 class Masked(NamedTuple):
@@ -24,6 +38,11 @@ class Masked(NamedTuple):
     Attributes:
         image: Copy of the frame with every face masked; same shape and dtype.
         detections: The faces, in pixels of the frame.
+
+    Example:
+        >>> safe = faceblur.blur(frame)
+        >>> safe.image.shape == frame.shape, len(safe.detections) > 0
+        (True, True)
     """
 
     image: npt.NDArray[Any]
@@ -34,14 +53,16 @@ class Blurrer:
     """Finds faces in frames and masks them; a context manager, safe to call from threads.
 
     Made by `connect`.
+
+    Example:
+        >>> with faceblur.connect() as blur:
+        ...     safe = [blur(each).image for each in (frame, frame)]
+        >>> len(safe)
+        2
     """
 
     def __init__(
-        self,
-        session: DetectionSession,
-        *,
-        masker: Masker,
-        options: DetectionOptions,
+        self, session: DetectionSession, *, masker: Masker, options: DetectionOptions
     ) -> None:
         self._session = session
         self._masker = masker
@@ -63,7 +84,7 @@ class Blurrer:
             returned.
 
         Raises:
-            InputError: The array is not such a picture.
+            InputError: The array is not such an image.
             ServerError: It could not be checked for faces.
         """
         image = np.array(frame, order="C")
@@ -76,10 +97,10 @@ class Blurrer:
         """Only find the faces, in pixels of the frame.
 
         Raises:
-            InputError: The array is not a picture.
+            InputError: The array is not an image.
             ServerError: It could not be checked for faces.
         """
-        return detect(self._session.detector, frame, self._options)
+        return find_faces(self._session.detector, frame, self._options)
 
     def close(self) -> None:
         """Close the connection, and stop an embedded server."""
@@ -111,18 +132,23 @@ def connect(
             embedded one that lives as long as the result.
         model: Name of a model or path of an ONNX file; see `faceblur.detection.models.find`.
         threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the picture given to the network, pixels.
+        size: Longest side of the image given to the network, pixels.
         mask: What covers a face.
         tls: Encryption of the connection.
         deadline_s: Seconds that one view of a frame may take before it is an error.
-        transport: How pictures travel to the server.
-        tiles: "auto" looks at large frames in parts too, so that small faces in them are found;
-            "off" looks at the whole alone, in the time of one view.
+        transport: How images travel to the server.
+        tiles: "auto" detects large frames in parts too, so that small faces in them are found;
+            "off" detects in the whole alone, in the time of one view.
 
     Raises:
         ServerError: No server could check a frame.
         ModelError: The model is not there.
-        InputError: An argument makes no sense.
+        InputError: An argument cannot be used.
+
+    Example:
+        >>> with faceblur.connect(mask=faceblur.MaskStyle(mode="solid")) as blur:
+        ...     len(blur(frame).detections) > 0
+        True
     """
     options = DetectionOptions(threshold=threshold, size=size, tiles=tiles, deadline_s=deadline_s)
     masker = Masker(mask or MaskStyle())
@@ -133,3 +159,178 @@ def connect(
         size=size,
     )
     return Blurrer(session, masker=masker, options=options)
+
+
+@overload
+def blur(
+    source: Source,
+    out: None = None,
+    *,
+    mask: MaskStyle | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    tiles: Tiles = "auto",
+) -> Masked: ...
+
+
+@overload
+def blur(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    mask: MaskStyle | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    tiles: Tiles = "auto",
+) -> MediaDetections: ...
+
+
+def blur(
+    source: Source,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    mask: MaskStyle | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    tiles: Tiles = "auto",
+) -> Masked | MediaDetections:
+    """Mask every face of an image, in a file or in memory.
+
+    The first call looks for a server on this machine, else starts one; all calls of the process
+    share it, and it ends with the process. Safe to call from threads, and after a fork.
+
+    Args:
+        source: The image, which is not changed.
+        out: The file for the result, whose suffix decides the format. All pages of a document and
+            all frames of an animation are masked, or it does not appear. None keeps the result in
+            memory, which needs an image of one page.
+        mask: What covers a face.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the image given to the network, pixels; 2048 at most.
+        tiles: "auto" detects large images in parts too, "fine" in more of them, "off" never.
+
+    Returns:
+        The masked image and its faces; with `out`, what was masked on each page.
+
+    Raises:
+        InputError: The source, or an argument, cannot be used.
+        OutputError: The result cannot be written.
+        ServerError: It could not be checked for faces.
+
+    Example:
+        >>> safe = faceblur.blur(frame)
+        >>> report = faceblur.blur("photo.jpg", "safe.jpg", mask=faceblur.MaskStyle(mode="blur"))
+        >>> [len(page.detections) > 0 for page in report.frames]
+        [True]
+    """
+    policy = Policy(mask=mask or MaskStyle(), threshold=threshold, size=size, tiles=tiles)
+    if out is not None and not isinstance(source, np.ndarray):
+        found = DetectedFaces(shared_session().detector, policy)
+        path = _image_path(source)
+        return mask_image(path, Path(out), find_faces=found, policy=policy, options=ImageOptions())
+    pixels = _pixels(source)
+    masker = Masker(policy.mask)
+    safe = Blurrer(shared_session(), masker=masker, options=policy.detection())(pixels)
+    if out is None:
+        return safe
+    height, width = safe.image.shape[:2]
+    write_image(Path(out), image_of(safe.image))
+    return MediaDetections(Path(out), width, height, [FrameDetections(0, 0.0, safe.detections)])
+
+
+def detect(
+    source: Source,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    tiles: Tiles = "auto",
+) -> Detections:
+    """Find the faces of an image; they share a server with `blur`.
+
+    Args:
+        source: The image, in a file or in memory.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the image given to the network, pixels; 2048 at most.
+        tiles: "auto" detects large images in parts too, "fine" in more of them, "off" never.
+
+    Returns:
+        Boxes, scores and landmarks, in pixels of the upright image, best score first.
+
+    Raises:
+        InputError: The source, or an argument, cannot be used.
+        ServerError: It could not be checked for faces.
+
+    Example:
+        >>> faces = faceblur.detect("photo.jpg")
+        >>> faces.boxes.shape[1], bool(faces.scores[0] > 0.5)
+        (4, True)
+    """
+    options = DetectionOptions(threshold=threshold, size=size, tiles=tiles)
+    return find_faces(shared_session().detector, _pixels(source), options)
+
+
+def blur_video(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    mask: MaskStyle | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    size: int = DEFAULT_SIZE,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> MediaDetections:
+    """Mask every face of a video; it shares a server with `blur`.
+
+    Faces are tracked, times, audio and subtitles stay. The result appears when every frame was
+    checked and masked, or not at all.
+
+    Args:
+        source: The video, which is not changed.
+        out: The file for the result; the suffix decides the container.
+        mask: What covers a face.
+        threshold: Lowest score that counts as a face, 0-1.
+        size: Longest side of the frame given to the network, pixels; 2048 at most.
+        on_progress: Called after each frame, in this thread.
+
+    Returns:
+        What was masked in each frame.
+
+    Raises:
+        InputError: The source, or an argument, cannot be used.
+        OutputError: The result cannot be written.
+        ServerError: A frame could not be checked for faces.
+
+    Example:
+        >>> report = faceblur.blur_video("clip.mp4", "safe.mp4")
+        >>> [len(frame.detections) for frame in report.frames]
+        [1, 1]
+    """
+    policy = Policy(mask=mask or MaskStyle(), threshold=threshold, size=size)
+    source, out = Path(source), Path(out)
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"{out} is the source itself: choose another name for the result")
+    return mask_video(
+        source,
+        out,
+        find_faces=DetectedFaces(shared_session().detector, policy),
+        policy=policy,
+        on_progress=on_progress,
+    )
+
+
+def _image_path(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
+    if path.is_file() and kind_of(path) == "video":
+        raise InputError(f"{path} is a video: use faceblur.blur_video")
+    return path
+
+
+def _pixels(source: Source) -> npt.NDArray[Any]:
+    if isinstance(source, np.ndarray):
+        return source
+    image = read_image(_image_path(source))
+    if image.page_count > 1:
+        raise InputError(
+            f"{image.path} has {image.page_count} pages: give faceblur.blur a file for the result, "
+            "or one page as an array"
+        )
+    return next(image.pages).pixels

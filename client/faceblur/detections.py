@@ -36,6 +36,12 @@ class Detections:
         scores: (N,) float32 in 0–1, objectness × class probability.
         landmarks: (N, 5, 2) float32, x y of left eye, right eye, nose, left and right mouth
             corner, as seen in the picture, same frame as the boxes.
+
+    Example:
+        >>> faces = faceblur.detect(frame)
+        >>> sure = faces.select(faces.scores > 0.5)
+        >>> len(sure), sure.landmarks.shape
+        (1, (1, 5, 2))
     """
 
     boxes: FloatArray
@@ -128,6 +134,11 @@ class MediaDetections:
         height: Of the upright picture, pixels.
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
+
+    Example:
+        >>> report = faceblur.blur("photo.jpg", "safe.jpg")
+        >>> report.width, report.height, len(report.frames)
+        (512, 512, 1)
     """
 
     path: Path

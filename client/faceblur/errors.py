@@ -1,7 +1,7 @@
 """Every error faceblur raises on purpose, under one base.
 
     FaceblurError
-    ├── InputError               a file, an option or a frame that cannot be used
+    ├── InputError               a file, an option or a frame that cannot be used; a ValueError
     ├── OutputError              a result that cannot be written
     ├── ModelError               weights, a checkpoint or an ONNX file that cannot be used
     └── ServerError              frames could not be checked
@@ -48,46 +48,105 @@ class FaceblurError(Exception):
     Attributes:
         exit_code: What the command line exits with when this error ends it.
         several_lines: Whether its message is a list, one line each, and no single sentence.
+
+    Example:
+        >>> try:
+        ...     safe = faceblur.blur("missing.jpg")
+        ... except faceblur.FaceblurError as error:
+        ...     print(error.exit_code)
+        3
     """
 
     exit_code = 1
     several_lines = False
 
 
-class InputError(FaceblurError):
-    """A file, an option or a frame cannot be used."""
+class InputError(FaceblurError, ValueError):
+    """A file, an option or a frame cannot be used.
+
+    Example:
+        >>> try:
+        ...     faces = faceblur.detect(frame, threshold=2)
+        ... except ValueError as error:
+        ...     print(type(error).__name__)
+        InputError
+    """
 
     exit_code = 3
 
 
 class OutputError(FaceblurError):
-    """A result cannot be written."""
+    """A result cannot be written.
+
+    Example:
+        >>> try:
+        ...     report = faceblur.blur(frame, "no-folder/safe.png")
+        ... except faceblur.OutputError as error:
+        ...     print(error.exit_code)
+        4
+    """
 
     exit_code = 4
 
 
 class ModelError(FaceblurError):
-    """Weights, a checkpoint or an ONNX file cannot be used."""
+    """Weights, a checkpoint or an ONNX file cannot be used.
+
+    Example:
+        >>> try:
+        ...     blur = faceblur.connect(model="missing.onnx")
+        ... except faceblur.ModelError as error:
+        ...     print(error.exit_code)
+        5
+    """
 
     exit_code = 5
 
 
 class ServerError(FaceblurError):
-    """Frames could not be checked for faces."""
+    """Frames could not be checked for faces.
+
+    Example:
+        >>> try:
+        ...     safe = faceblur.blur(frame)
+        ... except faceblur.ServerError:
+        ...     safe = None  # not checked: show nothing of it
+    """
 
     exit_code = 6
 
 
 class ServerStartError(ServerError):
-    """The embedded server did not come up."""
+    """The embedded server did not come up.
+
+    Example:
+        >>> try:
+        ...     blur = faceblur.connect()
+        ... except faceblur.ServerStartError:
+        ...     blur = faceblur.connect("gpu-box:8001")
+    """
 
 
 class ServerUnavailableError(ServerError):
-    """Nothing that can detect faces answers at the address."""
+    """Nothing that can detect faces answers at the address.
+
+    Example:
+        >>> try:
+        ...     blur = faceblur.connect("127.0.0.1:9")
+        ... except faceblur.ServerUnavailableError:
+        ...     blur = faceblur.connect()
+    """
 
 
 class DeadlineError(ServerError):
-    """The answer did not come in time."""
+    """The answer did not come in time.
+
+    Example:
+        >>> try:
+        ...     faces = faceblur.detect(frame)
+        ... except faceblur.DeadlineError:
+        ...     faces = faceblur.detect(frame, tiles="off")
+    """
 
 
 class CrowdedError(ServerError):
@@ -98,11 +157,25 @@ class CrowdedError(ServerError):
 
 
 class ReplyError(ServerError):
-    """The answer is malformed, or is not the answer to this request."""
+    """The answer is malformed, or is not the answer to this request.
+
+    Example:
+        >>> try:
+        ...     faces = faceblur.detect(frame)
+        ... except faceblur.ReplyError as error:
+        ...     print("do not trust this server:", error)
+    """
 
 
 class CanaryError(ServerError):
-    """The known picture came back without its known face."""
+    """The known picture came back without its known face.
+
+    Example:
+        >>> try:
+        ...     faces = faceblur.detect(frame)
+        ... except faceblur.CanaryError as error:
+        ...     print("it is blind:", error)
+    """
 
 
 def install_line(extra: str) -> str:

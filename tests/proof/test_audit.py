@@ -87,6 +87,18 @@ def test_what_was_written_is_read(folder: Path) -> None:
     assert audit.of_output("0" * 64) is None
 
 
+@pytest.mark.parametrize("name", ["head.json", "00000001.jsonl"])
+def test_an_audit_of_a_later_version_is_said_to_be_one(folder: Path, name: str) -> None:
+    path = folder / name
+    first, *others = path.read_text().split("\n", 1)
+    fields = json.loads(path.read_text() if name == "head.json" else first)
+    text = json.dumps({**fields, "format": 99})
+    path.write_text(text if name == "head.json" else "\n".join([text, *others]))
+    with pytest.raises(AuditError) as raised:
+        read_audit(folder)
+    assert str(raised.value) == f"{path} has the format 99; update faceblur"
+
+
 def test_nothing_but_boxes_is_kept_of_a_face(folder: Path) -> None:
     line = (folder / "00000001.jsonl").read_text().splitlines()[1]
     assert set(json.loads(line)) == {"pts_s", "faces", "boxes"}

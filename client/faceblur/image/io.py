@@ -84,7 +84,7 @@ def read_image(path: Path) -> ImageFile:
     check_file(path)
     with reading(path), opened(path) as image:
         if image is None:
-            return _single(path, decode_by_opencv(path))
+            return image_of(decode_by_opencv(path), path)
         if lacks_end(path):
             logger.warning("%s lacks its end; what there is of it is whole, and is masked", path)
         count = getattr(image, "n_frames", 1)
@@ -193,7 +193,14 @@ def check_writable(path: Path, image: ImageFile) -> Format:
     return target
 
 
-def _single(path: Path, pixels: Array) -> ImageFile:
+def image_of(pixels: Array, path: Path | None = None) -> ImageFile:
+    """An image of one page.
+
+    Args:
+        pixels: As of `Page`.
+        path: The file they come from, if any.
+    """
+    path = path or Path()
     return ImageFile(
         path=path,
         width=pixels.shape[1],

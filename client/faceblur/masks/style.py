@@ -41,6 +41,12 @@ class MaskStyle:
     Raises:
         InputError: A value out of its range, mode "image" without an image, or one that cannot
             be read.
+
+    Example:
+        >>> style = faceblur.MaskStyle(mode="pixelate", shape="box", expand=0.4)
+        >>> safe = faceblur.blur(frame, mask=style)
+        >>> bool((safe.image != frame).any())
+        True
     """
 
     written_as: ClassVar = {"color": "colour"}

@@ -31,6 +31,13 @@ class TLS:
             authorities when None.
         certificate: PEM file of this client's certificate, for mutual TLS.
         key: PEM file of its private key.
+
+    Example:
+        >>> try:
+        ...     blur = faceblur.connect("gpu-box:8001", tls=faceblur.TLS(root_ca=Path("ca.pem")))
+        ... except faceblur.InputError as error:
+        ...     print(error)
+        ca.pem is not a file; give a PEM file
     """
 
     root_ca: Path | None = None

@@ -301,6 +301,8 @@ def read_head(folder: Path, *, key: bytes | None = None) -> Head | None:
         if any(folder.glob("[0-9]*.jsonl")):
             raise _broken(folder, f"{HEAD} is missing") from error
         return None
+    except AuditError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(folder, f"{HEAD} cannot be read ({_reason(error)})") from error
     if key is not None and head.seal is None:
@@ -343,14 +345,15 @@ def _extend(folder: Path, entries: list[Entry], head: Head) -> None:
 
 def _read_entry(folder: Path, number: int) -> Entry:
     path = entry_path(folder, number)
+    fields: dict[str, Any] = {}
     try:
         sha256, fields = _facts(path)
     except FileNotFoundError:
         # Whoever appends may just be giving the newest one its name, or have died before.
         with suppress(OSError, ValueError):
             sha256, fields = _facts(folder / PENDING)
-            if fields.get("entry") == number:
-                return _entry(folder, path, number, sha256, fields)
+        if fields.get("entry") == number:
+            return _entry(folder, path, number, sha256, fields)
         try:
             sha256, fields = _facts(path)
         except (OSError, ValueError) as error:
@@ -384,6 +387,8 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
             path=path,
             manifest=_manifest(fields),
         )
+    except AuditError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
 

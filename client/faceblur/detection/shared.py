@@ -1,0 +1,95 @@
+"""The one detector that all plain functions of a process share."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from concurrent.futures import Future
+from typing import Final
+
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+
+CLOSE_TIMEOUT_S: Final = 10.0
+
+
+class SharedSession:
+    """A session that is opened when it is first needed; safe to call from threads.
+
+    A thread of its own holds it, as an embedded server ends with the thread that started it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._session: DetectionSession | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def get(self) -> DetectionSession:
+        """The open session.
+
+        Raises:
+            ServerError: No server could check a frame. The next call tries again.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = self._opened()
+            return self._session
+
+    def close(self) -> None:
+        """Close it, if it was opened."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _opened(self) -> DetectionSession:
+        opened: Future[DetectionSession] = Future()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=_hold, args=(opened, self._stop), name="faceblur-session", daemon=True
+        )
+        self._thread.start()
+        try:
+            return opened.result()
+        except BaseException:
+            # After an interrupt, what is being opened is closed again.
+            self._stop.set()
+            raise
+
+
+def _hold(opened: Future[DetectionSession], stop: threading.Event) -> None:
+    try:
+        session = open_session(SessionOptions())
+    except Exception as error:  # noqa: BLE001  it is raised where the session is asked for
+        opened.set_exception(error)
+        return
+    with session:
+        opened.set_result(session)
+        stop.wait()
+
+
+_shared = SharedSession()
+
+
+def shared_session() -> DetectionSession:
+    """The session of this process; it ends with the process.
+
+    Raises:
+        ServerError: No server could check a frame. The next call tries again.
+    """
+    return _shared.get()
+
+
+def _close() -> None:
+    _shared.close()
+
+
+def _forget() -> None:
+    """In a forked child: the server, and the threads that talk to it, are the parent's."""
+    global _shared
+    _shared = SharedSession()
+
+
+atexit.register(_close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
