@@ -135,7 +135,7 @@ def test_every_mistake_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     assert head == f"the policy has {len(lines)} mistakes:"
     assert [re.sub("[;:].*", "", line) for line in sorted(lines)] == [
         "cells in the mask of the policy",
-        "colour[2] in the mask of the policy must be a whole number, not 'red'",
+        "color[2] in the mask of the policy must be a whole number, not 'red'",
         "expand in the mask of the policy",
         "gap_s in the cover of the policy",
         "hold_s in the cover of the policy",

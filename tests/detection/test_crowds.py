@@ -64,7 +64,7 @@ CROWD = [(30, 30), (330, 30), (600, 30), (30, 350), (330, 350), (600, 350), (250
 
 
 def test_a_crowd_is_found_in_parts_and_each_face_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="faceblur")
     dots, canvas = Dots(), dotted(CROWD)
     detector = CrowdDetector(dots)
     futures = [detector.submit([canvas], min_score=0.3)[0] for _ in range(2)]

@@ -312,7 +312,7 @@ perf_analyzer with it, so it is not here."""
     [
         (["inputs", PICTURE, "--output", "absent/x.json"], "Error: cannot use absent/x.json: No"),
         (["transport", PICTURE, "empty", "--output", "file"], "Error: cannot use file: File exist"),
-        (["precision", "empty", "--calibration", "empty"], "run: empty holds no picture"),
+        (["precision", "empty", "--calibration", "empty"], "run: empty holds no image"),
     ],
 )
 def test_a_benchmark_that_cannot_be_run_says_so_in_one_sentence(
