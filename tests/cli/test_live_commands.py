@@ -107,7 +107,7 @@ def test_sigterm_ends_a_camera_in_order_and_no_password_is_listed(
         [
             *(sys.executable, "-m", "faceblur", "camera", PATTERN),
             *("--to", f"segments:{tmp_path}?segment=60", "--encoder", "h264_nvenc"),
-            *("--to", f"rtsp://user:my'secret@127.0.0.1:{silent.port}/x"),
+            *("--to", f"rtsp://user:my'k0rnblume@127.0.0.1:{silent.port}/x"),
             *("--server", bundled_server, "--deadline", "5", "--size", "320"),
         ],
         stdout=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_sigterm_ends_a_camera_in_order_and_no_password_is_listed(
         silent.close()
     assert process.returncode == 143
     assert "rtsp://***@127.0.0.1" in listed.stdout
-    assert "secret" not in listed.stdout + errors
+    assert "k0rnblume" not in listed.stdout + errors
     assert "h264_nvenc does not work here" in errors
     assert {path.suffix for path in tmp_path.iterdir()} == {".mp4"}, "the recording is finished"
 
