@@ -26,7 +26,7 @@ from faceblur.detection.letterbox import canonical_shapes
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.runtime import MIN_INSTANCES
-from faceblur.detection.triton.server import ServerOptions
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
 from harness import command_line, machine_card
 

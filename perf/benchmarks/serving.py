@@ -24,7 +24,7 @@ from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection, Transport
 from faceblur.detection.triton.runtime import MIN_INSTANCES
-from faceblur.detection.triton.server import ServerOptions
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError
 from harness import Contender, family, interleave, machine_card, save, summarise, table

@@ -18,7 +18,7 @@ import click
 from benchmarks.camera_clips import write_clip
 from benchmarks.processes import resources
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.live.camera import Camera
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import CameraOptions

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 import grpc
 from tritonclient.grpc import service_pb2
 
-from faceblur.detection.triton.server import TritonServer, free_port
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
 
 Mode = Literal[
     "pass", "hang", "late", "error", "malformed", "garbage", "other request", "lost face count"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 
 MISSING = (
     "needs GStreamer's RTSP server: apt-get install -y gir1.2-gst-rtsp-server-1.0 python3-gi "

@@ -12,7 +12,9 @@ from typing import Final
 from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.live import Camera, CameraOptions, ReconnectingDetector, parse_sink, parse_source
 from faceblur.masks.policy import Policy
 from rig.blindfold import Blindfold

@@ -29,7 +29,9 @@ from faceblur.detection import models
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.client import open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle

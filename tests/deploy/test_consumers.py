@@ -19,7 +19,7 @@ from faceblur.cli import main
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.repository import bundled_onnx, model_repository
 from faceblur.detection.triton.runtime import stage_repository
-from faceblur.detection.triton.server import ServerOptions
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import InputError
 from faceblur_export.repository import fill_repository
 

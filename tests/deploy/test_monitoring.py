@@ -23,7 +23,9 @@ from resolved_compose import ROOT, resolve
 
 from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 
 FOLDER = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from resolved_compose import ROOT
 
+from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.runtime import TritonRuntime
-from faceblur.detection.triton.server import SHM_FOLDER, free_port
+from faceblur.detection.triton.shared_memory import SHM_FOLDER
 
 PAGE = ROOT / "docs" / "triton-stall"
 PREFIX = f"faceblur_stall_{os.getpid()}_"

@@ -17,7 +17,8 @@ from wheel_server import Machine, Served, canary
 
 from faceblur.detection import models
 from faceblur.detection.triton.client import ENSEMBLE
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from resolved_compose import ROOT, Service, command_of
 
 from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
-from faceblur.detection.triton.server import SHM_FOLDER, free_port
+from faceblur.detection.triton.shared_memory import SHM_FOLDER
 
 CANARY = ROOT / "deploy" / "docker" / "canary"
 SHM_PREFIX = "compose_command"

@@ -23,7 +23,8 @@ from faceblur.detection.options import MAX_SIDE
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.triton.client import ENSEMBLE, TritonDetector
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import JPEG_ENSEMBLE, encode_jpeg
 from faceblur.errors import ServerError
 from faceblur.live.config.config import load_config

@@ -12,7 +12,7 @@ import pytest
 from flashing import FPS, flashing_clip
 from running import Run, Sightless, until
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.detections import Detections
 from faceblur.errors import ServerUnavailableError
 from faceblur.live.audio import MAX_BYTES, MAX_PACKETS, AudioPacket, AudioQueue, get, put

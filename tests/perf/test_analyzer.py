@@ -35,7 +35,7 @@ from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
 from faceblur.detection.repository import bundled_onnx, model_repository
-from faceblur.detection.triton.server import ServerOptions
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 

@@ -18,7 +18,8 @@ from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
 from faceblur.detection.triton.loopback import is_loopback
 from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import InputError
 
 DEADLINE_S = 10.0

@@ -22,14 +22,11 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, MAX_SIDE
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection, Transport
+from faceblur.detection.triton.leftovers import remove_leftovers
 from faceblur.detection.triton.loopback import stranger_at
-from faceblur.detection.triton.server import (
-    ServerOptions,
-    TritonServer,
-    accepts_connections,
-    remove_leftovers,
-    require_server,
-)
+from faceblur.detection.triton.ports import accepts_connections
+from faceblur.detection.triton.server import TritonServer, require_server
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
 
 logger = logging.getLogger(__name__)

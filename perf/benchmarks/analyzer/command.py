@@ -37,7 +37,7 @@ from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.triton.client import DETECTOR, TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share
-from faceblur.detection.triton.server import ServerOptions
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
 from harness import command_line, family, machine_card
 

@@ -18,7 +18,8 @@ from benchmarks.analyzer.graph import write_graph
 from faceblur.detection.repository import model_repository
 from faceblur.detection.triton.client import DETECTOR, ENSEMBLE
 from faceblur.detection.triton.runtime import JPEG_MODEL, POSTPROCESS
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 
 Inputs = Literal["images", "scored", "jpeg"]
 

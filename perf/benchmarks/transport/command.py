@@ -24,7 +24,8 @@ from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import JPEG_QUALITY, TransportName, encode_jpeg
 from faceblur.errors import InputError
 from harness import Contender, command_line, family, interleave, machine_card, summarise

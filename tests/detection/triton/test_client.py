@@ -24,14 +24,12 @@ from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.detection.triton.client import DETECTOR, ENSEMBLE, TritonDetector
 from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.leftovers import execution_environments, remove_leftovers
 from faceblur.detection.triton.owners import own_mark
-from faceblur.detection.triton.server import (
-    SHM_FOLDER,
-    ServerOptions,
-    TritonServer,
-    free_port,
-    remove_leftovers,
-)
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
+from faceblur.detection.triton.shared_memory import SHM_FOLDER
 from faceblur.errors import (
     CanaryError,
     ServerError,
@@ -270,13 +268,14 @@ def test_a_server_that_hangs_is_a_missed_deadline(
 def test_nothing_is_left_when_the_server_stops(official: str) -> None:
     onnx, model = models.find(official)
     folders = Path(tempfile.gettempdir())
-    before = set(folders.iterdir())
+    before, packages = set(folders.iterdir()), execution_environments()
     with TritonServer(ServerOptions(onnx=onnx, model=model)) as server:
         pid = server.pid
         detector = TritonDetector(Connection(address=server.address))
         detector.close()
         assert set(folders.iterdir()) > before
     assert set(folders.iterdir()) <= before
+    assert execution_environments() <= packages
     assert not [path for path in SHM_FOLDER.iterdir() if own_mark() in path.name]
     assert not Path("/proc", str(pid)).exists()
 
@@ -285,7 +284,8 @@ def test_the_server_dies_with_a_parent_that_is_killed(official: str) -> None:
     script = (
         "import sys, time\n"
         "from faceblur.detection import models\n"
-        "from faceblur.detection.triton.server import ServerOptions, TritonServer\n"
+        "from faceblur.detection.triton.server import TritonServer\n"
+        "from faceblur.detection.triton.server_options import ServerOptions\n"
         f"onnx, model = models.find({official!r})\n"
         "server = TritonServer(ServerOptions(onnx=onnx, model=model))\n"
         "server.start()\n"

@@ -26,7 +26,8 @@ from faceblur.detection.triton.client import ENSEMBLE, TritonDetector, open_clie
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import stranger_at
 from faceblur.detection.triton.owners import own_mark
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 
 NOBODY = 65534
 

@@ -20,7 +20,8 @@ from faceblur.detection import canary, models
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import CanaryError
 
 INTERVAL_S = 0.5

@@ -22,7 +22,9 @@ from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import hosts_of, is_loopback, keep_proxies_away, open_url
-from faceblur.detection.triton.server import ServerOptions, TritonServer, free_port
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import ServerStartError, ServerUnavailableError
 
 VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY")

@@ -24,7 +24,8 @@ from faceblur.detection.triton import shared_memory as shared_slots
 from faceblur.detection.triton.client import TritonDetector, open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.owners import is_gone, own_mark
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.shared_memory import SHM_FOLDER, remove_abandoned_regions
 from faceblur.errors import ServerError, ServerStartError
 

@@ -22,7 +22,8 @@ from faceblur.detection.canary import check
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import TLS, Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import InputError, ServerError
 
 

@@ -23,7 +23,8 @@ from faceblur.detection.session import DetectionSession, SessionOptions, open_se
 from faceblur.detection.triton import transports
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.server import ServerOptions, TritonServer
+from faceblur.detection.triton.server import TritonServer
+from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import BUDGET_S, Comparison, compare
 from faceblur.detections import Detections
 from faceblur.errors import CanaryError, FaceblurError, ServerError

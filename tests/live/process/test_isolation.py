@@ -23,7 +23,7 @@ from doubles import OneByOne
 from running import PATTERN, Run, Sightless, shown, until
 
 from faceblur.detection.detector import ModelInput
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.detections import Detections
 from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
 from faceblur.live.process.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff

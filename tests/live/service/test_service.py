@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from faceblur.cli import main
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.live.service.metrics import METRICS
 from faceblur.live.stats import DELAY_BUCKETS_S
 

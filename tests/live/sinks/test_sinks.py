@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from running import PATTERN, SIZE, Run, shown, until
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.errors import OutputError
 from faceblur.live import SinkOptions, parse_sink
 from faceblur.live.frame_format import FrameFormat

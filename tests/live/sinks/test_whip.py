@@ -9,7 +9,7 @@ import pytest
 from flashing import FPS, flashing_clip
 from running import PATTERN, SIZE, Run, Sightless, shown, until
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from rig.judge import Judge
 from rig.viewer import Viewer
 from rig.whip_server import whip_server

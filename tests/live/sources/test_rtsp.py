@@ -12,7 +12,7 @@ import av
 import pytest
 from running import PATTERN, SIZE, Run, Sightless, shown, until
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.live import Camera, SourceOptions
 from rig.clips import FPS, encode_clip
 from rig.judge import Judge, Verdict

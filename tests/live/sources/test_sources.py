@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from media import Recording, moving_face_video, record, set_display_matrix
 from running import PATTERN, SIZE, Run, shown, until
 
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 from faceblur.live.sources.clock import MAX_DRIFT_S, StreamClock
 from faceblur.live.sources.testpattern import TestPattern
 from faceblur.live.sources.worker import Throttle

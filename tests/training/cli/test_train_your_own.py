@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from faceblur.cli import main
-from faceblur.detection.triton.server import free_port
+from faceblur.detection.triton.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "train-your-own.md"

@@ -9,111 +9,43 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur.detection.detector import ModelInfo
-from faceblur.detection.options import MAX_SIDE
 from faceblur.detection.triton import hidden_argument, server_token
 from faceblur.detection.triton.client import ENSEMBLE, open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.owners import PATTERN, is_gone, own_mark
-from faceblur.detection.triton.runtime import (
-    MIN_INSTANCES,
-    TritonRuntime,
-    server_share,
-    stage_repository,
+from faceblur.detection.triton.leftovers import (
+    FOLDER_PREFIX,
+    execution_environments,
+    remove_execution_environment,
+    remove_leftovers,
 )
-from faceblur.detection.triton.shared_memory import (
-    INSTANCE_BYTES,
-    SHM_FOLDER,
-    remove_abandoned_regions,
-    shortage,
-)
-from faceblur.errors import InputError, ServerStartError
+from faceblur.detection.triton.owners import own_mark
+from faceblur.detection.triton.ports import accepts_connections, free_port, port_is_free
+from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
+from faceblur.detection.triton.server_options import ServerOptions, command_line
+from faceblur.detection.triton.shared_memory import INSTANCE_BYTES, SHM_FOLDER, shortage
+from faceblur.errors import ServerStartError
 
 logger = logging.getLogger(__name__)
 
 SHM_PREFIX = "faceblur_triton"
-FOLDER_PREFIX = "faceblur-triton"
-_OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")
 _POLL_S = 0.01
 _ROOM_BYTES = 64 << 20
-_PICTURES = 16
+_IMAGES = 16
 """Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-
-CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
-"""Calls that nobody but us has a use for: who makes them can point a request's images at others,
-or have the server write what it sees."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """How a server on this machine listens and computes.
-
-    Attributes:
-        onnx: The detector's ONNX file.
-        model: What the server shall say of it.
-        host: Address to listen on.
-        port: gRPC port; a free one when 0.
-        metrics_port: Port of the Prometheus metrics; none when None.
-        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
-        threads: CPU threads of each.
-        certificate: PEM certificate chain of the server, for TLS.
-        key: PEM private key of the server.
-        client_ca: PEM file of the authority of client certificates, for mutual TLS.
-        jpeg: Serve images that come as JPEG too.
-        chained: Post-process in a model of its own, as the configurations for a GPU do.
-        warm_up: Run every canonical shape before the server counts as ready. The first run of a
-            shape takes a little longer; who waits for the server waits for all of them.
-        max_side: Pixels of the largest side that a canvas may have; larger ones are refused, each
-            by itself. Memory and time grow with its square.
-        closed: Calls that need the server's token.
-        share_memory: Let this user's programs have the token, and with it shared memory.
-        start_timeout_s: Seconds until it must be ready.
-
-    Raises:
-        InputError: There are too few instances.
-    """
-
-    onnx: Path
-    model: ModelInfo
-    host: str = "127.0.0.1"
-    port: int = 0
-    metrics_port: int | None = None
-    instances: int = field(default_factory=lambda: server_share()[0])
-    threads: int = field(default_factory=lambda: server_share()[1])
-    certificate: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None
-    jpeg: bool = True
-    chained: bool = False
-    warm_up: bool = True
-    max_side: int = MAX_SIDE
-    closed: tuple[str, ...] = CONTROL
-    share_memory: bool = True
-    start_timeout_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what would stall."""
-        if self.instances < MIN_INSTANCES:
-            raise InputError(
-                f"a server with {self.instances} instance of the detector stalls; give at least "
-                f"{MIN_INSTANCES}"
-            )
 
 
 class TritonServer:
@@ -192,8 +124,10 @@ class TritonServer:
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,
             )
+            before = execution_environments()
             self._process = self._launch()
             self._wait_until_ready()
+            remove_execution_environment(execution_environments() - before)
             self._hide_regions()
             self._leave_token()
         except BaseException:
@@ -224,11 +158,11 @@ class TritonServer:
     def _launch(self) -> subprocess.Popen[bytes]:
         """Start the process, if possible so that nobody else can read its token."""
         if not self.options.closed:
-            return self._run(self._command(), {})
+            return self._run(self._arguments(), {})
         values = f"{','.join(self.options.closed)}:{server_token.NAME}={self._token}"
         closing = f"--grpc-restricted-protocol={values}"
         process = self._run(
-            [*self._command(), hidden_argument.PLACEHOLDER],
+            [*self._arguments(), hidden_argument.PLACEHOLDER],
             {hidden_argument.VARIABLE: closing},
             is_traced=True,
         )
@@ -237,7 +171,7 @@ class TritonServer:
             return process
         process.wait()
         logger.info("a command line cannot be kept from other users here: no shared memory")
-        return self._run([*self._command(), closing], {})
+        return self._run([*self._arguments(), closing], {})
 
     def _run(
         self, command: Sequence[str], environment: dict[str, str], *, is_traced: bool = False
@@ -254,7 +188,7 @@ class TritonServer:
                 # A Ctrl-C in the terminal is for us; we end the server in order.
                 start_new_session=True,
             )
-        _limit_files(process.pid, _ROOM_BYTES + _PICTURES * 3 * self.options.max_side**2)
+        _limit_files(process.pid, _ROOM_BYTES + _IMAGES * 3 * self.options.max_side**2)
         return process
 
     def _leave_token(self) -> None:
@@ -283,40 +217,12 @@ class TritonServer:
         for region in regions:
             region.unlink(missing_ok=True)
 
-    def _command(self) -> Sequence[str]:
-        options = self.options
+    def _arguments(self) -> Sequence[str]:
         assert self._folder is not None
-        command = [
+        return [
             str(self._runtime.executable),
-            f"--model-repository={self._folder / 'models'}",
-            f"--backend-directory={self._folder / 'backends'}",
-            "--model-config-name=embedded",
-            "--model-control-mode=none",
-            "--disable-auto-complete-config",
-            "--strict-readiness=true",
-            "--exit-on-error=true",
-            "--allow-http=false",
-            f"--grpc-address={options.host}",
-            f"--grpc-port={self._port}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            "--exit-timeout-secs=5",
+            *command_line(self.options, self._folder, self._port, self._shm_prefix),
         ]
-        if options.metrics_port is None:
-            command.append("--allow-metrics=false")
-        else:
-            command += [
-                f"--metrics-address={options.host}",
-                f"--metrics-port={options.metrics_port}",
-            ]
-        if options.certificate is not None:
-            command += [
-                "--grpc-use-ssl=true",
-                f"--grpc-server-cert={options.certificate}",
-                f"--grpc-server-key={options.key}",
-            ]
-        if options.client_ca is not None:
-            command += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={options.client_ca}"]
-        return command
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.options.start_timeout_s
@@ -372,52 +278,6 @@ def require_server(instances: int) -> TritonRuntime:
     if reason := shortage(instances * INSTANCE_BYTES):
         raise ServerStartError(f"the Triton server gets no shared memory: {reason}")
     return runtime
-
-
-def free_port(host: str) -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen on a port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def accepts_connections(address: str, *, timeout_s: float = 0.5) -> bool:
-    """Whether something listens at host:port."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=timeout_s):
-            return True
-    except OSError:
-        return False
-
-
-def remove_leftovers() -> None:
-    """End and remove what is left of servers that were killed, or whose parent was."""
-    remove_abandoned_regions()
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}-*"):
-        match = _OURS.fullmatch(folder.name)
-        if match and is_gone(match["owner"]):
-            _end_stubs(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _end_stubs(folder: Path) -> None:
-    """End the Python stubs that were started from a folder: they outlive a killed server."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if (process / "cmdline").read_bytes().startswith(os.fsencode(f"{folder}/")):
-                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _limit_files(pid: int, byte_size: int) -> None:
