@@ -9,13 +9,14 @@ import click
 from click.core import ParameterSource
 
 from faceblur.cli.base import FaceblurGroup
-from faceblur.cli.options import FilePath
+from faceblur.cli.options import SIZE_OPTION, FilePath
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.detection.options import DEFAULT_SIZE
+from faceblur.detection.models import cached_models
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError
 from faceblur_export.extras import needing
+from faceblur_export.weights.known import KNOWN
 
 if TYPE_CHECKING:
     from faceblur_export.onnx import Precision
@@ -33,13 +34,6 @@ data_option = click.option(
     type=FilePath,
     help="Labelled images to hold FP16 or INT8 against FP32 by, before it goes in.",
 )
-size_option = click.option(
-    "--size",
-    type=click.IntRange(64, 4096),
-    default=DEFAULT_SIZE,
-    show_default=True,
-    help="Longest side of the images given to the network.",
-)
 
 
 @click.group(cls=FaceblurGroup)
@@ -56,11 +50,9 @@ def weights() -> None:
 @weights.command("list")
 def list_weights() -> None:
     """List the official weights and what of them is on this machine."""
-    with needing("export"):
-        from faceblur_export.pull import cached
-    for entry in cached():
-        state = str(entry.model) if entry.model else "not here"
-        click.echo(f"{entry.known.name:18} {entry.known.licence:14} {state}")
+    there = cached_models()
+    for name, known in KNOWN.items():
+        click.echo(f"{name:18} {known.licence:14} {there.get(name, 'not here')}")
 
 
 @weights.command()
@@ -77,11 +69,7 @@ def pull(name: str, source: Path | None) -> None:
     with needing("export"):
         from faceblur_export.pull import pull as pull_weights
     with ProgressLine(f"fetching {name}") as bar:
-        model = pull_weights(
-            name,
-            source=source,
-            progress=lambda done, total: bar.share(done / total if total else None),
-        )
+        model = pull_weights(name, source=source, progress=bar.share)
     click.echo(f"{model.name} is ready: {model.path}")
 
 
@@ -138,7 +126,7 @@ def onnx(
     type=FilePath,
     help="The same weights in FP32  [default: the bundled or fetched model that has them]",
 )
-@size_option
+@SIZE_OPTION
 @click.option(
     "--json", "json_path", type=FilePath, help="The record  [default: CANDIDATE.gate.json]"
 )
@@ -168,7 +156,7 @@ def gate(
     "-o", "--output", type=FilePath, required=True, help="Folder for model.plan and its manifest."
 )
 @precision_option
-@size_option
+@SIZE_OPTION
 @data_option
 @click.option(
     "--check", is_flag=True, help="Build nothing: is the plan there fit for this machine?"
@@ -220,7 +208,7 @@ def tensorrt(
 @click.option("--variant", help="Serve the official weights of this variant, such as yolov5s.")
 @click.option("--name", help="What the server calls the model.")
 @precision_option
-@size_option
+@SIZE_OPTION
 @data_option
 @click.option(
     "--keep-plan",

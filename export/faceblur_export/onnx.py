@@ -6,7 +6,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.repository import bundled_onnx
@@ -14,7 +14,7 @@ from faceblur.errors import InputError, ModelError
 from faceblur.files import atomic_path, file_sha256
 from faceblur_export.extras import needing
 from faceblur_export.onnx_graph.calibration import read_calibration
-from faceblur_export.onnx_graph.file import read_onnx
+from faceblur_export.onnx_graph.file import metadata_of, read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.progress import ShowShare
 from faceblur_export.weights.known import licence_of
@@ -22,8 +22,6 @@ from faceblur_export.weights.known import licence_of
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "fp16", "int8"]
-
-PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def export_onnx(
             else "--calibration is for --precision int8 alone; leave it out"
         )
     graph = _single(weights, name)
-    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    metadata = metadata_of(graph)
     found, stride = metadata["variant"], int(metadata["stride"])
     if variant not in (None, found):
         raise ModelError(
@@ -94,7 +92,10 @@ def export_onnx(
         if precision == "fp16":
             to_half(graph)
         elif calibration is not None:
-            graph = _integer(graph, calibration, stride, progress)
+            # ONNX Runtime's quantiser takes a second to load.
+            from faceblur_export.onnx_graph.int8 import to_int8
+
+            graph = to_int8(graph, read_calibration(calibration, stride=stride), progress)
         content = graph.SerializeToString(deterministic=True)
         temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
@@ -115,16 +116,11 @@ def _single(weights: Path, name: str | None) -> Any:
         return graph
     # PyTorch, for checkpoints alone.
     with needing("export"):
-        from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
+        from faceblur_export.onnx_graph.detector import detector_graph
         from faceblur_export.weights.checkpoint import load_model
 
     model, _ = load_model(path)
     sha256 = file_sha256(path)
-    return detector_graph(model, ModelCard(name or path.stem, sha256, licence_of(sha256)))
-
-
-def _integer(graph: Any, calibration: Path, stride: int, progress: ShowShare) -> Any:
-    # ONNX Runtime's quantiser takes a second to load.
-    from faceblur_export.onnx_graph.int8 import to_int8
-
-    return to_int8(graph, read_calibration(calibration, stride=stride), progress)
+    return detector_graph(
+        model, name or path.stem, weights_sha256=sha256, licence=licence_of(sha256)
+    )

@@ -14,7 +14,7 @@ from faceblur.errors import ModelError, OutputError
 from faceblur.files import file_sha256
 from faceblur_export.network import build
 from faceblur_export.onnx import export_onnx
-from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
+from faceblur_export.onnx_graph.detector import detector_graph
 from faceblur_export.repository import fill_repository
 from faceblur_export.tensorrt.builders import PythonBuilder
 from faceblur_export.tensorrt.gpu import Gpu
@@ -62,8 +62,7 @@ def test_new_repository_holds_the_model_and_names_it(detector: Path, tmp_path: P
 
 
 def test_p6_variants_are_warmed_up_at_multiples_of_64(tmp_path: Path) -> None:
-    card = ModelCard("p6", "0" * 64, "GPL-3.0-or-later")
-    graph = detector_graph(build("yolov5n6"), card)
+    graph = detector_graph(build("yolov5n6"), "p6", weights_sha256="0" * 64, licence="MIT")
     (tmp_path / "p6.onnx").write_bytes(graph.SerializeToString())
     info = fill_repository(tmp_path / "repository", tmp_path / "p6.onnx")
     assert (info.name, info.stride) == ("p6", 64)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -105,7 +105,7 @@ def judge(
 
 
 def judge_half(model: Path, data: Path, *, size: int = DEFAULT_SIZE) -> GateRecord:
-    """Hold the FP16 form of an FP32 model against it; see `judge`."""
+    """Hold the FP16 form of an FP32 model against it, as `judge` does."""
     converted, _ = read_onnx(model)
     to_half(converted)
     with tempfile.TemporaryDirectory(prefix="faceblur-") as folder:
@@ -154,18 +154,9 @@ def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
 def _findings(
     model: Path, images: list[LabelledImage], *, size: int, progress: ShowItems
 ) -> MatchedFaces:
-    with _opened(model) as detector:
-        return match_images(detector, images, size=size, progress=progress)
-
-
-@contextmanager
-def _opened(model: Path) -> Iterator[InProcessDetector]:
     # One thread: sums are then taken in the same order every time.
-    detector = InProcessDetector(model, instances=1, threads=1)
-    try:
-        yield detector
-    finally:
-        detector.close()
+    with closing(InProcessDetector(model, instances=1, threads=1)) as detector:
+        return match_images(detector, images, size=size, progress=progress)
 
 
 def _bins(findings: MatchedFaces) -> Iterator[tuple[str, BoolArray]]:

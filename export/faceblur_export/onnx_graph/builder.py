@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
@@ -45,13 +45,7 @@ class OnnxBuilder:
         """Add a constant, once for each name."""
         if name not in self._constants:
             self._constants.add(name)
-            array = np.asarray(value, dtype)
-            self._graph.initializer.add(
-                name=name,
-                dims=array.shape,
-                data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-                raw_data=array.tobytes(),
-            )
+            self._graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
     def model(
@@ -69,6 +63,5 @@ class OnnxBuilder:
         """
         for values, described in ((self._graph.input, inputs), (self._graph.output, outputs)):
             values.extend(helper.make_tensor_value_info(k, *v) for k, v in described.items())
-        for key, value in metadata.items():
-            self._model.metadata_props.add(key=key, value=value)
+        helper.set_model_props(self._model, metadata)
         return self._model

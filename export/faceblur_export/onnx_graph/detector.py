@@ -14,18 +14,14 @@ An input with fewer anchors fills up with rows of objectness -1e4.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
 from faceblur_export.network import YOLOv5Face
 from faceblur_export.network.model import ANCHORS_PER_CELL, VALUES
 from faceblur_export.onnx_graph.builder import FLOAT, INT32, UINT8, OnnxBuilder
-from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.onnx_graph.layers import add_network
-
-Precision = Literal["fp32", "fp16"]
 
 CANDIDATES: Final = 3000
 """Rows of each output."""
@@ -40,31 +36,14 @@ EMPTY_OBJECTNESS: Final = -1e4
 """Objectness of a row that fills up; its probability is 0 in any precision."""
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What the file says of itself.
-
-    Attributes:
-        name: Name of the model, such as `yolov5n-0.5-face`.
-        weights_sha256: Hash of the checkpoint it was made from, hexadecimal.
-        licence: SPDX identifier of the weights' licence.
-    """
-
-    name: str
-    weights_sha256: str
-    licence: str
-
-
-def detector_graph(model: YOLOv5Face, card: ModelCard, *, precision: Precision = "fp32") -> Any:
-    """Make the detector's ONNX model; the same weights always give the same bytes.
+def detector_graph(model: YOLOv5Face, name: str, *, weights_sha256: str, licence: str) -> Any:
+    """Make the detector's `onnx.ModelProto` in FP32; the same weights always give the same bytes.
 
     Args:
         model: The network.
-        card: What the file says of itself.
-        precision: Of weights and computation. Input and outputs have the same types in both.
-
-    Returns:
-        An `onnx.ModelProto`.
+        name: Name of the model, such as `yolov5n-0.5-face`.
+        weights_sha256: Hash of the checkpoint it was made from, hexadecimal.
+        licence: SPDX identifier of the weights' licence.
     """
     builder = OnnxBuilder()
     # Cast first: TensorRT does not transpose UINT8.
@@ -72,25 +51,22 @@ def detector_graph(model: YOLOv5Face, card: ModelCard, *, precision: Precision =
     pixels = builder.add("Transpose", [pixels], "pixels", perm=[0, 3, 1, 2])
     maps = add_network(builder, model, pixels)
     _add_selection(builder, model, maps)
-    graph = builder.model(
+    return builder.model(
         {"images": (UINT8, ["batch", "height", "width", 3])},
         {
             "candidates": (FLOAT, ["batch", CANDIDATES, VALUES]),
             "priors": (FLOAT, ["batch", CANDIDATES, 5]),
         },
         {
-            "name": card.name,
+            "name": name,
             "variant": model.variant,
             "stride": str(model.stride),
             "classes": "face",
             "precision": "fp32",
-            "weights_sha256": card.weights_sha256,
-            "licence": card.licence,
+            "weights_sha256": weights_sha256,
+            "licence": licence,
         },
     )
-    if precision == "fp16":
-        to_half(graph)
-    return graph
 
 
 def _add_selection(builder: OnnxBuilder, model: YOLOv5Face, maps: list[str]) -> None:

@@ -13,6 +13,11 @@ REQUIRED: Final = frozenset({"name", "stride", "precision", "variant"})
 """What every detector says of itself."""
 
 
+def metadata_of(model: Any) -> dict[str, str]:
+    """What an `onnx.ModelProto` says of itself."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def read_onnx(path: Path) -> tuple[Any, dict[str, str]]:
     """Read a detector.
 
@@ -29,7 +34,7 @@ def read_onnx(path: Path) -> tuple[Any, dict[str, str]]:
         raise ModelError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except Exception as error:  # protobuf's errors share no public base
         raise ModelError(f"{path} is not an ONNX file; {advice}") from error
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata = metadata_of(model)
     if not metadata.keys() >= REQUIRED:
         raise ModelError(f"{path} is not a faceblur detector; {advice}")
     return model, metadata

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from faceblur.errors import ModelError
+from faceblur_export.onnx_graph.file import metadata_of
 
 TYPED_INPUTS: Final = ("Conv", "Expand")
 """Operations whose constants decide the type of what they give."""
@@ -29,10 +30,10 @@ def to_half(model: ModelProto) -> None:
     Raises:
         ModelError: It is something else.
     """
-    precision = [entry for entry in model.metadata_props if entry.key == "precision"]
-    if not precision or precision[0].value != "fp32":
+    metadata = metadata_of(model)
+    if metadata.get("precision") != "fp32":
         raise ModelError("only an FP32 detector made by faceblur-export onnx can become FP16")
-    precision[0].value = "fp16"
+    helper.set_model_props(model, metadata | {"precision": "fp16"})
     constants = {constant.name: constant for constant in model.graph.initializer}
     nodes: list[NodeProto] = []
     for node in model.graph.node:

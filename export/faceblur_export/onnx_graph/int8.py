@@ -22,6 +22,7 @@ from onnx import ModelProto, NodeProto
 from faceblur.errors import ModelError
 from faceblur_export.extras import needing
 from faceblur_export.onnx_graph.calibration import Calibration
+from faceblur_export.onnx_graph.file import metadata_of
 from faceblur_export.progress import ShowShare
 
 METHOD: Final = "mean of the frames' extremes"
@@ -49,12 +50,12 @@ def to_int8(
     Args:
         model: A detector in FP32, as `detector_graph` makes it.
         calibration: Frames that show what the detector will see.
-        progress: Called with the share of the frames that was looked at.
+        progress: Called with the share of the frames that is done.
 
     Raises:
         ModelError: It is something else, or ONNX Runtime is missing.
     """
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata = metadata_of(model)
     if metadata.get("precision") != "fp32":
         raise ModelError("only an FP32 detector made by faceblur-export onnx can become INT8")
     with needing("export"):

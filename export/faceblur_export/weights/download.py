@@ -10,12 +10,12 @@ import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
 from faceblur.errors import ModelError, OutputError
 from faceblur.files import file_sha256
+from faceblur_export.progress import ShowShare
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,6 @@ ATTEMPTS: Final = 3
 HTTP_PARTIAL: Final = 206
 HTTP_RANGE_NOT_SATISFIABLE: Final = 416
 
-Progress = Callable[[int, "int | None"], None]
-"""Called with the bytes there are and the bytes there will be, if that is known."""
-
 
 class _InterruptedTransferError(Exception):
     """The connection ended early; what came is kept."""
@@ -40,7 +37,7 @@ def fetch(
     destination: Path,
     *,
     sha256: str,
-    progress: Progress | None = None,
+    progress: ShowShare = lambda _: None,
     timeout_s: float = 30.0,
     pause_s: float = 1.0,
 ) -> None:
@@ -52,7 +49,7 @@ def fetch(
         url: Where it is.
         destination: The file to write.
         sha256: Its hash, hexadecimal.
-        progress: Called as it comes.
+        progress: Called as it comes, with the share that is there.
         timeout_s: Longest silence of the server.
         pause_s: Wait before another attempt.
 
@@ -63,7 +60,7 @@ def fetch(
     part = destination.with_name(f"{destination.name}.part")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _transfer(url, part, progress or (lambda _, __: None), timeout_s)
+            _transfer(url, part, progress, timeout_s)
             break
         except (_InterruptedTransferError, OSError) as error:
             reason = getattr(error, "reason", error)
@@ -81,11 +78,6 @@ def fetch(
 def check_hash(path: Path, sha256: str, *, remove: bool = False) -> None:
     """Refuse a file whose hash is not the expected one.
 
-    Args:
-        path: The file.
-        sha256: Expected hash, hexadecimal.
-        remove: Delete a refused file.
-
     Raises:
         ModelError: The hash is another, or the file cannot be read.
     """
@@ -100,7 +92,7 @@ def check_hash(path: Path, sha256: str, *, remove: bool = False) -> None:
     )
 
 
-def _transfer(url: str, part: Path, progress: Progress, timeout_s: float) -> None:
+def _transfer(url: str, part: Path, progress: ShowShare, timeout_s: float) -> None:
     """Append to the part what is missing."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url)
@@ -126,13 +118,13 @@ def _transfer(url: str, part: Path, progress: Progress, timeout_s: float) -> Non
         raise _InterruptedTransferError(f"the connection ended after {have} of {total} bytes")
 
 
-def _copy(response: Any, file: IO[bytes], have: int, total: int | None, progress: Progress) -> int:
+def _copy(response: Any, file: IO[bytes], have: int, total: int | None, progress: ShowShare) -> int:
     while chunk := _read(response):
         have += len(chunk)
         if have > MAX_BYTES:
             raise ModelError(f"the server sends more than {MAX_BYTES} bytes: this is no checkpoint")
         file.write(chunk)
-        progress(have, total)
+        progress(have / total if total else None)
     return have
 
 

@@ -14,14 +14,7 @@ OWN_LICENCE: Final = "GPL-3.0-or-later"
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """One official checkpoint.
-
-    Attributes:
-        name: As users write it; the file is called the same.
-        sha256: Hash of the file, hexadecimal.
-        url: Where it is fetched from.
-        licence: SPDX identifier.
-    """
+    """One official checkpoint: its name, as users write it, and SHA-256, hexadecimal."""
 
     name: str
     sha256: str
@@ -29,30 +22,16 @@ class KnownWeights:
     licence: str = "GPL-3.0-only"
 
 
+_SHA256: Final = {
+    "yolov5n-0.5-face": "9f7cdbcf5cd63f454c47b18e7400a69630b96a01efb7559367e91b6e962ad3bd",
+    "yolov5n-face": "794c94da54630f2ca66167fea25530c68133c61a2b14131b073c0d4064934e50",
+    "yolov5s-face": "a594ade0f5e80f5cf15aef8997d285a3fb4b372a2af5262fbc6837d30318cda7",
+    "yolov5m-face": "ca90ccc1b76c06d330a501bdb2cba63d3740fd3ef39baea89c7acc602557a4a2",
+    "yolov5l-face": "adfa3fbee5ba97ca86237cf8b45992aaea891ea481d59722da89bbd871a6a546",
+}
+
 KNOWN: Final = {
-    name: KnownWeights(name, sha256, f"{RELEASE}/{name}.pt")
-    for name, sha256 in (
-        (
-            "yolov5n-0.5-face",
-            "9f7cdbcf5cd63f454c47b18e7400a69630b96a01efb7559367e91b6e962ad3bd",
-        ),
-        (
-            "yolov5n-face",
-            "794c94da54630f2ca66167fea25530c68133c61a2b14131b073c0d4064934e50",
-        ),
-        (
-            "yolov5s-face",
-            "a594ade0f5e80f5cf15aef8997d285a3fb4b372a2af5262fbc6837d30318cda7",
-        ),
-        (
-            "yolov5m-face",
-            "ca90ccc1b76c06d330a501bdb2cba63d3740fd3ef39baea89c7acc602557a4a2",
-        ),
-        (
-            "yolov5l-face",
-            "adfa3fbee5ba97ca86237cf8b45992aaea891ea481d59722da89bbd871a6a546",
-        ),
-    )
+    name: KnownWeights(name, sha256, f"{RELEASE}/{name}.pt") for name, sha256 in _SHA256.items()
 }
 """The official weights by name."""
 

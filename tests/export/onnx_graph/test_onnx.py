@@ -25,16 +25,15 @@ from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import ModelError, OutputError
 from faceblur_export.network import VARIANTS, YOLOv5Face, build
 from faceblur_export.network.blocks import SPP, ShuffleBlock
-from faceblur_export.onnx import export_onnx
+from faceblur_export.onnx import Precision, export_onnx
 from faceblur_export.onnx_graph import detector as detector_graph_module
 from faceblur_export.onnx_graph.detector import (
     CANDIDATES,
     EMPTY_OBJECTNESS,
     FLOOR_LOGIT,
-    ModelCard,
-    Precision,
     detector_graph,
 )
+from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.weights.checkpoint import load_model
 
 TOLERANCE = 1e-4
@@ -45,15 +44,19 @@ LIVELY = ("yolov5n-0.5", "yolov5s", "yolov5n6")
 LIVELY_TOLERANCE = 1e-3
 """Random weights amplify rounding: PyTorch's float32 is itself 2e-4 from its float64."""
 
-CARD = ModelCard("test", "0" * 64, "GPL-3.0-or-later")
+CARD = {"name": "test", "weights_sha256": "0" * 64, "licence": "GPL-3.0-or-later"}
 Array = npt.NDArray[Any]
 
 
 def session(model: YOLOv5Face, precision: Precision = "fp32") -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    content = detector_graph(model, CARD, precision=precision).SerializeToString()
-    return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+    graph = detector_graph(model, **CARD)
+    if precision == "fp16":
+        to_half(graph)
+    return onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, ["CPUExecutionProvider"]
+    )
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,7 @@ def test_same_weights_give_the_same_bytes(shared: Path, tmp_path: Path) -> None:
 
 def test_graph_knows_no_batch_size(official: YOLOv5Face) -> None:
     """Every reshape keeps the batch by copying it, so TensorRT can batch."""
-    graph = detector_graph(official, CARD).graph
+    graph = detector_graph(official, **CARD).graph
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in graph.initializer}
     reshapes = [node for node in graph.node if node.op_type == "Reshape"]
     assert reshapes
@@ -297,7 +300,7 @@ def test_sides_that_fit_no_stride_are_placed_right_or_refused(official: YOLOv5Fa
 def test_the_bundled_file_has_the_graph_that_is_made_now() -> None:
     bundled = onnx.load(bundled_onnx())
     (variant,) = (entry.value for entry in bundled.metadata_props if entry.key == "variant")
-    assert detector_graph(build(variant), CARD).graph.node == bundled.graph.node
+    assert detector_graph(build(variant), **CARD).graph.node == bundled.graph.node
 
 
 def test_refusals_leave_nothing_behind(shared: Path, tmp_path: Path) -> None:

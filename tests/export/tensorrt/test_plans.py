@@ -19,7 +19,8 @@ from faceblur.detection.letterbox import canonical_shapes
 from faceblur.errors import ModelError, OutputError
 from faceblur_export.network import VARIANTS, build
 from faceblur_export.onnx import export_onnx
-from faceblur_export.onnx_graph.detector import ModelCard, detector_graph
+from faceblur_export.onnx_graph.detector import detector_graph
+from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.tensorrt import builders as tensorrt_builders
 from faceblur_export.tensorrt import gpu as gpu_module
 from faceblur_export.tensorrt.builders import Profile, PythonBuilder, TrtexecBuilder
@@ -35,7 +36,7 @@ from faceblur_export.tensorrt.plan import (
 
 A10 = Gpu("NVIDIA A10", "8.6")
 T4 = Gpu("Tesla T4", "7.5")
-CARD = ModelCard("test", "0" * 64, "GPL-3.0-or-later")
+CARD = {"name": "test", "weights_sha256": "0" * 64, "licence": "GPL-3.0-or-later"}
 EVERY_BATCH = Profile((1, 64, 64, 3), (4, 384, 640, 3), (8, 640, 640, 3))
 BATCH_OF_8 = Profile((8, 128, 192, 3), (8, 128, 192, 3), (8, 128, 192, 3))
 """While the batch is free, TensorRT takes a fixed dimension for it; at a batch of 8 it shows."""
@@ -65,13 +66,14 @@ def built(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_builds_for_batches_of_1_to_8(variant: str, rtx: PythonBuilder) -> None:
-    content = detector_graph(build(variant), CARD, precision="fp16").SerializeToString()
-    assert rtx.build(content, [EVERY_BATCH], lambda _: None)
+    graph = detector_graph(build(variant), **CARD)
+    to_half(graph)
+    assert rtx.build(graph.SerializeToString(), [EVERY_BATCH], lambda _: None)
 
 
 @pytest.mark.parametrize("variant", ["yolov5n-0.5", "yolov5s", "yolov5n6", "yolov5s6"])
 def test_nothing_in_the_graph_is_fixed_to_one_batch(variant: str, rtx: PythonBuilder) -> None:
-    content = detector_graph(build(variant), CARD).SerializeToString()
+    content = detector_graph(build(variant), **CARD).SerializeToString()
     assert rtx.build(content, [BATCH_OF_8], lambda _: None)
 
 
