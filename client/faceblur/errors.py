@@ -1,7 +1,7 @@
 """Every error faceblur raises on purpose, under one base.
 
     FaceblurError
-    ├── InputError               a file, an option or a frame that cannot be used
+    ├── InputError               a file, an option or a frame that cannot be used; a ValueError
     ├── OutputError              a result that cannot be written
     ├── ModelError               weights, a checkpoint or an ONNX file that cannot be used
     └── ServerError              frames could not be checked
@@ -61,13 +61,13 @@ class FaceblurError(Exception):
     several_lines = False
 
 
-class InputError(FaceblurError):
+class InputError(FaceblurError, ValueError):
     """A file, an option or a frame cannot be used.
 
     Example:
         >>> try:
         ...     faces = faceblur.detect(frame, threshold=2)
-        ... except faceblur.InputError as error:
+        ... except ValueError as error:
         ...     print(type(error).__name__)
         InputError
     """

@@ -586,6 +586,21 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, suffix: str) -> None
             list(read_image(path).pages)
 
 
+def test_a_page_that_cannot_be_read_is_not_one_that_cannot_be_written(tmp_path: Path) -> None:
+    path, out = tmp_path / "pages.tif", tmp_path / "out.tif"
+    pages = [Image.fromarray(photo(64, 64)) for _ in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    whole = bytearray(path.read_bytes())
+    with Image.open(path) as image:
+        image.seek(2)
+        start = image.tag_v2[273][0]  # type: ignore[attr-defined]
+    whole[start : start + 200] = bytes(200)
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="^cannot read .*pages.tif: the file is damaged"):
+        write_image(out, read_image(path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("suffix", "missing", "options"),
     [

@@ -160,6 +160,8 @@ def write_image(
             durations_s = [page.duration_s for page in pages if page.duration_s is not None]
         try:
             parts = encoder.encode((page.pixels for page in pages), durations_s)
+        except InputError:
+            raise  # a page that cannot be read is not one that cannot be written
         except READ_ERRORS as error:
             raise OutputError(f"cannot write {path}: {_reason(error)}") from error
         except OutputError as error:

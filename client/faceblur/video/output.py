@@ -156,6 +156,8 @@ def start_output(path: str, plan: OutputPlan) -> Output:
             warn_of_change(stream, chosen[stream.index], plan.container, plan.survey)
     try:
         return Output(path, plan, chosen)
+    except InputError:
+        raise
     except _FAILURES as error:
         # A muxer that does not like what it is given says EPERM, of all things.
         if isinstance(error, OSError) and error.errno != errno.EPERM:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faceblur.errors import InputError, ModelError
+from faceblur.errors import ModelError
 from faceblur.files import atomic_path, file_sha256
 from faceblur.schema import from_json
 
@@ -143,7 +143,7 @@ def require_passed(model: Path) -> GateRecord:
         record = from_json(content, GateRecord, str(path))
     except FileNotFoundError as error:
         raise ModelError(f"{model} has not passed the accuracy gate; {advice}") from error
-    except (OSError, ValueError, AttributeError, TypeError, InputError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelError(f"the record {path} cannot be read; {advice}") from error
     if record.candidate_sha256 != file_sha256(model, refusal=ModelError):
         raise ModelError(f"{model} has changed since it was judged; {advice}")

@@ -211,6 +211,12 @@ def _huge(snap: SnapshotCamera) -> None:
     snap.body = lambda _: file.getvalue()
 
 
+def _tiny(snap: SnapshotCamera) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    snap.body = lambda _: file.getvalue()
+
+
 def _slow(snap: SnapshotCamera) -> None:
     snap.pause_s = 0.1
 
@@ -241,6 +247,7 @@ def _away(snap: SnapshotCamera) -> None:
         (_damaged, "the picture is damaged or cut off"),
         (_endless, "more than 32 MB"),
         (_huge, "8000 × 8000 pixels are too many"),
+        (_tiny, "8 × 8 pixels are too few"),
         (_slow, "no whole picture within 0.4 s"),
         (_stream, "it is a stream of pictures; write its address as mjpeg:http"),
         (_token, "another way than Basic or Digest"),

@@ -63,6 +63,6 @@ class RunPlan:
             raise InputError(f"{folder} holds no training run; start one with --out {folder}")
         try:
             return from_json(json.loads(path.read_text(encoding="utf-8")), cls, "it")
-        except (ValueError, InputError) as error:
+        except ValueError as error:
             reason = str(error).splitlines()[-1]
             raise InputError(f"{path} cannot be used ({reason}); start a new run") from error

@@ -64,7 +64,7 @@ class Snapshots:
             failure = "it sends the same picture again and again"
             try:
                 image = self._new()
-            except (OSError, HTTPException, InputError, ValueError) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 image, failure = None, _reason(error)
                 if _is_final(error) and not self._last_digest:
                     raise self._failed(failure) from error
@@ -137,6 +137,8 @@ def decode(data: bytes) -> av.VideoFrame:
         raise InputError("the picture has too many pixels") from None
     except UnidentifiedImageError:
         raise InputError("what it sends is no picture") from None
+    except InputError:
+        raise
     except READ_ERRORS as error:
         raise InputError("the picture is damaged or cut off") from error
     hide_transparent(pixels)
@@ -208,7 +210,7 @@ def _is_final(error: Exception) -> bool:
     """Whether asking again is of no use."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code in _REFUSED
-    return isinstance(error, InputError | ValueError)
+    return isinstance(error, ValueError)
 
 
 def _reason(error: Exception) -> str:
@@ -224,7 +226,7 @@ def _reason(error: Exception) -> str:
         return str(error) if "picture" in str(error) else "it does not answer in time"
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and not isinstance(error, InputError):
         return "it asks for a password in another way than Basic or Digest"
     if isinstance(error, HTTPException):
         return "what it answers is no HTTP"
