@@ -596,7 +596,7 @@ def test_a_page_that_cannot_be_read_is_not_one_that_cannot_be_written(tmp_path: 
         start = image.tag_v2[273][0]  # type: ignore[attr-defined]
     whole[start : start + 200] = bytes(200)
     path.write_bytes(whole)
-    with pytest.raises(InputError, match="^cannot read .*pages.tif: the file is damaged"):
+    with pytest.raises(InputError, match=r"^cannot read .*pages\.tif: the file is damaged"):
         write_image(out, read_image(path))
     assert list(tmp_path.iterdir()) == [path]
 
