@@ -10,6 +10,7 @@ from pathlib import Path
 from faceblur.detection.models import cached_models
 from faceblur.detection.repository import bundled_onnx
 from faceblur.errors import InputError, ModelError
+from faceblur_export.extras import needing
 from faceblur_export.weights.known import KNOWN
 
 
@@ -37,8 +38,8 @@ def chosen(
     if onnx is not None:
         yield onnx
     elif checkpoint is not None:
-        from faceblur_export.onnx import export_onnx
-
+        with needing("export"):
+            from faceblur_export.onnx import export_onnx
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "model.onnx")
             yield export_onnx(checkpoint, output, variant=variant).path

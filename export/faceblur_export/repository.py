@@ -101,7 +101,8 @@ def fill_repository(
     letterbox = output / JPEG_MODEL / "config.pbtxt"
     # A repository from before it had one is left as it is.
     if letterbox.is_file():
-        _set_parameters(letterbox, {"stride": str(info.stride), "size": str(size)})
+        with _editing(letterbox) as config:
+            _set_parameters(config, {"stride": str(info.stride), "size": str(size)})
     if jetson:
         _fit_to_jetson(output)
     if plan is not None:
@@ -136,28 +137,19 @@ def _prepare(output: Path, *, renew: bool) -> None:
 
 def _describe(path: Path, info: ModelInfo, *, size: int, profiles: int) -> None:
     """Write into a configuration which model it serves, and what it is warmed up with."""
-    values = {
-        "model_name": info.name,
-        "model_sha256": info.sha256,
-        "stride": str(info.stride),
-    }
-    _set_parameters(path, values)
-    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-    _warm_up(config, canonical_shapes(size=size, stride=info.stride))
-    for group in config.instance_group:
-        # The first profile fits every shape. Each of the others is nearer to its own than the first
-        # is, see `profiles_for`; without a name here it would not be looked at.
-        group.profile[:] = [str(number) for number in range(profiles)]
-    with atomic_path(path) as temporary:
-        temporary.write_text(text_format.MessageToString(config))
+    said = {"model_name": info.name, "model_sha256": info.sha256, "stride": str(info.stride)}
+    with _editing(path) as config:
+        _set_parameters(config, said)
+        _warm_up(config, canonical_shapes(size=size, stride=info.stride))
+        for group in config.instance_group:
+            # The first profile fits every shape. Each of the others is nearer to its own than the
+            # first is, see `profiles_for`; without a name here Triton would pass it over.
+            group.profile[:] = [str(number) for number in range(profiles)]
 
 
-def _set_parameters(path: Path, values: dict[str, str]) -> None:
-    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+def _set_parameters(config: Any, values: dict[str, str]) -> None:
     for key, value in values.items():
         config.parameters[key].string_value = value
-    with atomic_path(path) as temporary:
-        temporary.write_text(text_format.MessageToString(config))
 
 
 def _fit_to_jetson(output: Path) -> None:
@@ -168,12 +160,19 @@ def _fit_to_jetson(output: Path) -> None:
     """
     folders = [output / name for name in (DETECTOR, POSTPROCESS, JPEG_MODEL)]
     for path in [config for folder in folders for config in sorted(folder.rglob("*.pbtxt"))]:
-        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-        config.dynamic_batching.default_queue_policy.max_queue_size = 0
-        for group in config.instance_group:
-            group.count = min(group.count, MIN_INSTANCES)
-        with atomic_path(path) as temporary:
-            temporary.write_text(text_format.MessageToString(config))
+        with _editing(path) as config:
+            config.dynamic_batching.default_queue_policy.max_queue_size = 0
+            for group in config.instance_group:
+                group.count = min(group.count, MIN_INSTANCES)
+
+
+@contextmanager
+def _editing(path: Path) -> Iterator[Any]:
+    """A configuration to change; it is written when the block is done."""
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    yield config
+    with atomic_path(path) as temporary:
+        temporary.write_text(text_format.MessageToString(config))
 
 
 def _warm_up(config: Any, shapes: tuple[tuple[int, int], ...]) -> None:

@@ -263,11 +263,6 @@ def _voc(image: Path, file: Path) -> LabelledImage:
     return replace(_labelled(image, file.name, read), format="voc")
 
 
-def _ours(folder: Path) -> list[Path]:
-    file = folder / "labels.txt"
-    return [file] if file.is_file() else []
-
-
 def _wider_lists(folder: Path) -> list[Path]:
     # As it is unpacked, the lists lie in a folder beside that of the images.
     split = folder.name.removeprefix("WIDER_")
@@ -277,15 +272,10 @@ def _wider_lists(folder: Path) -> list[Path]:
     return sorted(folder.glob("wider_face_*_bbx_gt.txt"))
 
 
-def _retinaface_lists(folder: Path) -> list[Path]:
-    file = folder / "label.txt"
-    return [file] if file.is_file() else []
-
-
 _LISTED: tuple[
     tuple[str, Callable[[Path], list[Path]], Callable[[Path, Path], Iterator[LabelledImage]]], ...
 ] = (
-    ("labels.txt", _ours, _counted),
+    ("labels.txt", lambda folder: [*folder.glob("labels.txt")], _counted),
     ("wider", _wider_lists, _wider),
-    ("retinaface", _retinaface_lists, _retinaface),
+    ("retinaface", lambda folder: [*folder.glob("label.txt")], _retinaface),
 )

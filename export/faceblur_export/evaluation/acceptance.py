@@ -9,14 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Verdict:
-    """One part of the bar.
-
-    Attributes:
-        data: Data set it was measured on.
-        asked: What is asked, in words.
-        measured: What was found, in words.
-        met: Whether that is enough.
-    """
+    """One requirement on a data set: what is asked, in words, what was found, and if it is met."""
 
     data: str
     asked: str

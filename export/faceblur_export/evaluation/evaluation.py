@@ -22,13 +22,19 @@ import numpy.typing as npt
 
 from faceblur.errors import InputError
 from faceblur_export.evaluation.matching import BoolArray, MatchedFaces
-from faceblur_export.evaluation.metrics import UNMATCHED, Float64Array, average_precision, ratio
+from faceblur_export.evaluation.metrics import (
+    UNMATCHED,
+    Float64Array,
+    IntArray,
+    average_precision,
+    ratio,
+)
 
 HEIGHT_BINS: tuple[tuple[float, float], ...] = ((8, 16), (16, 32), (32, 64), (64, np.inf))
 """Face heights reported apart: from, and up to but without, pixels of the canvas."""
 
 IDENTIFIABLE_HEIGHT = 24.0
-"""Face height in image pixels from which the bar asks for recall."""
+"""Face height in image pixels from which acceptance asks for recall."""
 
 RESAMPLES = 1000
 SEED = 20_25
@@ -77,7 +83,7 @@ def ap50(findings: MatchedFaces, weights: Weights | None = None) -> Float64Array
 
 def _curves(
     findings: MatchedFaces, weights: Weights
-) -> tuple[npt.NDArray[np.intp], Float64Array, Float64Array]:
+) -> tuple[IntArray, Float64Array, Float64Array]:
     order = np.argsort(-findings.det_score, kind="stable")
     counts = weights[:, findings.det_image[order]]
     hits = np.cumsum(counts * (findings.det_face[order] != UNMATCHED), axis=1)
@@ -104,21 +110,21 @@ class Share:
 
 def recall_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Faces found, of the chosen (F,) ones."""
-    images = len(findings.images)
-    whole = np.bincount(findings.face_image[chosen], minlength=images)
     found = chosen & findings.is_found(threshold)
-    part = np.bincount(findings.face_image[found], minlength=images)
-    return Share(part.astype(np.float64), whole.astype(np.float64))
+    return _share(findings, findings.face_image[found], findings.face_image[chosen])
 
 
 def precision_share(findings: MatchedFaces, threshold: float, chosen: BoolArray) -> Share:
     """Detections that match a face, of the chosen (D,) ones above the threshold."""
-    images = len(findings.images)
     kept = chosen & (findings.det_score > threshold)
     right = kept & (findings.det_face != UNMATCHED)
-    whole = np.bincount(findings.det_image[kept], minlength=images)
-    part = np.bincount(findings.det_image[right], minlength=images)
-    return Share(part.astype(np.float64), whole.astype(np.float64))
+    return _share(findings, findings.det_image[right], findings.det_image[kept])
+
+
+def _share(findings: MatchedFaces, part: IntArray, whole: IntArray) -> Share:
+    """From the image of each thing that is right, and of each that counts."""
+    images = len(findings.images)
+    return Share(*(np.bincount(each, minlength=images).astype(float) for each in (part, whole)))
 
 
 def interval(samples: Float64Array) -> tuple[float | None, float | None]:
@@ -156,20 +162,20 @@ def evaluate(findings: MatchedFaces, *, threshold: float, seed: int = SEED) -> d
     every_detection = np.ones(len(findings.det_score), bool)
     large = findings.source_height >= IDENTIFIABLE_HEIGHT
     average = Estimate(float(ap50(findings)[0]), *interval(ap50(findings, weights)))
-    recall = {
-        name: estimate(recall_share(findings, threshold, chosen), weights).named(name)
-        for name, chosen in (("recall", every_face), ("recall_identifiable", large))
-    }
     precision = estimate(precision_share(findings, threshold, every_detection), weights)
+    recall, recall_large = (
+        estimate(recall_share(findings, threshold, chosen), weights)
+        for chosen in (every_face, large)
+    )
     return {
         **average.named("ap50"),
         "threshold": threshold,
         "images": len(findings.images),
         "faces": len(findings.face_score),
         **precision.named("precision"),
-        **recall["recall"],
+        **recall.named("recall"),
         "faces_identifiable": int(large.sum()),
-        **recall["recall_identifiable"],
+        **recall_large.named("recall_identifiable"),
         "by_height": [_bin_figures(findings, threshold, weights, *bin_) for bin_ in HEIGHT_BINS],
     }
 

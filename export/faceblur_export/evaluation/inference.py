@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import cv2
@@ -20,9 +19,9 @@ from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detections import Detections
 from faceblur.errors import InputError, ModelError
+from faceblur_export.choice import chosen
 from faceblur_export.data.image_files import open_image
 from faceblur_export.evaluation.metrics import Float64Array
-from faceblur_export.extras import needing
 from faceblur_export.progress import ShowItems
 
 LetterboxStyle = Literal["canonical", "rectangular"]
@@ -31,7 +30,7 @@ REFERENCE_MULTIPLE = 64
 """The reference pads to multiples of 64 whatever the stride of the model, and published so."""
 
 MIN_SCORE = 0.02
-"""Detections that do not score more are not looked at, as in the reference's evaluation."""
+"""Detections that do not score more are left out, as in the reference's evaluation."""
 
 DETECT_TIMEOUT_S = 300.0
 """Far more than the largest model needs for one image on a slow machine."""
@@ -97,22 +96,15 @@ def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
     Raises:
         ModelError: There is no such model, or it cannot be used.
     """
-    with TemporaryDirectory(prefix="faceblur-") as scratch:
-        path = _exported(Path(model), Path(scratch)) if model.endswith(".pt") else None
-        inner = InProcessDetector(path or models.find(model)[0], threads=threads)
-        detector = CrowdDetector(inner)
-        try:
-            yield detector
-        finally:
-            detector.close()
-
-
-def _exported(checkpoint: Path, scratch: Path) -> Path:
-    if not checkpoint.is_file():
+    checkpoint = Path(model) if model.endswith(".pt") else None
+    if checkpoint is not None and not checkpoint.is_file():
         raise ModelError(f"{checkpoint} is not a file; give a checkpoint (.pt)")
-    with needing("train"):
-        from faceblur_export.onnx import export_onnx
-    return export_onnx(checkpoint, scratch / "model.onnx", name=checkpoint.stem).path
+    with chosen(checkpoint) as exported:
+        inner = InProcessDetector(
+            exported if checkpoint else models.find(model)[0], threads=threads
+        )
+        with closing(CrowdDetector(inner)) as detector:
+            yield detector
 
 
 def detect_image(

@@ -63,7 +63,7 @@ class ThresholdChoice:
         faces: Faces that counted.
         missed: Of those, not found.
         extras: Detections that match no face.
-        pictures: Images looked at.
+        pictures: How many images that is.
     """
 
     threshold: float

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 
@@ -103,15 +102,17 @@ class _Converter:
         """Convolve the channels in whatever order they lie, with the weights put in that order."""
         assert isinstance(conv, nn.Conv2d)
         source, order = self._join(x)
-        weight = conv.weight.detach().numpy()
-        weight = weight[:, order] if conv.groups == 1 else weight[order]
-        bias = conv.bias
-        assert bias is not None
+        assert conv.bias is not None
+        weight, bias = conv.weight.detach().numpy(), conv.bias.detach().numpy()
+        if conv.groups == 1:
+            weight = weight[:, order]
+        else:
+            weight, bias = weight[order], bias[order]
         kernel = list(conv.kernel_size)
         inputs = [
             source,
             self._builder.constant(f"{name}.weight", weight, np.float32),
-            self._builder.constant(f"{name}.bias", self._bias(conv, order), np.float32),
+            self._builder.constant(f"{name}.bias", bias, np.float32),
         ]
         result = self._give(
             name,
@@ -125,12 +126,6 @@ class _Converter:
         )
         return result if conv.groups == 1 else _permuted(result, order)
 
-    @staticmethod
-    def _bias(conv: nn.Conv2d, order: list[int]) -> npt.NDArray[Any]:
-        assert conv.bias is not None
-        bias: npt.NDArray[Any] = conv.bias.detach().numpy()
-        return bias if conv.groups == 1 else bias[order]
-
     def _silu(self, name: str, _: nn.Module, x: Channels) -> Channels:
         source, order = self._join(x)
         gate = self._builder.add("Sigmoid", [source], f"{name}.gate")
@@ -138,31 +133,19 @@ class _Converter:
 
     def _max_pool(self, name: str, pool: nn.Module, x: Channels) -> Channels:
         assert isinstance(pool, nn.MaxPool2d)
-        source, order = self._join(x)
-        result = self._give(
-            name,
-            "MaxPool",
-            [source],
-            len(x),
-            kernel_shape=[pool.kernel_size] * 2,
-            strides=[pool.stride] * 2,
-            pads=[pool.padding] * 4,
-        )
-        return _permuted(result, order)
+        kernel, strides, pads = [pool.kernel_size] * 2, [pool.stride] * 2, [pool.padding] * 4
+        return self._each(name, "MaxPool", x, kernel_shape=kernel, strides=strides, pads=pads)
 
     def _upsample(self, name: str, _: nn.Module, x: Channels) -> Channels:
-        source, order = self._join(x)
         scales = self._builder.constant("upsample.scales", [1, 1, 2, 2], np.float32)
-        result = self._give(
-            name,
-            "Resize",
-            [source, "", scales],
-            len(x),
-            mode="nearest",
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
-        return _permuted(result, order)
+        nearest = {"mode": "nearest", "nearest_mode": "floor"}
+        asymmetric = {"coordinate_transformation_mode": "asymmetric"}
+        return self._each(name, "Resize", x, "", scales, **nearest, **asymmetric)
+
+    def _each(self, name: str, op: str, x: Channels, *more: str, **attributes: Any) -> Channels:
+        """A node that does the same to every channel."""
+        source, order = self._join(x)
+        return _permuted(self._give(name, op, [source, *more], len(x), **attributes), order)
 
     def _identity(self, _: str, __: nn.Module, x: Channels) -> Channels:
         return x

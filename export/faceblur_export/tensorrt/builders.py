@@ -51,7 +51,7 @@ class PlanBuilder(Protocol):
     def version(self) -> str:
         """Its version; a plan runs on the same version alone."""
 
-    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
+    def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare, /) -> bytes:
         """Build a plan.
 
         Args:
@@ -82,7 +82,7 @@ class PythonBuilder:
         self.version = str(self._trt.__version__)
 
     def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
-        """Build a plan; see `PlanBuilder`."""
+        """Build a plan, as `PlanBuilder` says."""
         trt = self._trt
         log = _logger(trt)
         builder = trt.Builder(log)
@@ -134,7 +134,7 @@ class TrtexecBuilder:
         self.version = ".".join(str(int(part)) for part in found.groups())
 
     def build(self, onnx: bytes, profiles: Sequence[Profile], progress: ShowShare) -> bytes:
-        """Build a plan; see `PlanBuilder`."""
+        """Build a plan, as `PlanBuilder` says."""
         with tempfile.TemporaryDirectory() as folder:
             model, plan = Path(folder, "model.onnx"), Path(folder, "model.plan")
             model.write_bytes(onnx)
