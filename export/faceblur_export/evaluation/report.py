@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import open_image
+from faceblur_export.data.sheet import captioned, write_sheet
 from faceblur_export.evaluation.evaluation import precision_recall
 from faceblur_export.evaluation.matching import MatchedFaces
 
@@ -26,7 +27,6 @@ COLUMNS, ROWS = 6, 4
 FACTS_KEY = "faceblur-facts"
 """Text entry of a PNG that names the facts it was drawn from."""
 
-_CAPTION = 22
 _CONTEXT = 3.0
 
 
@@ -119,37 +119,21 @@ def worst_misses(findings: MatchedFaces, *, threshold: float, count: int) -> npt
     return missed[order][:count]
 
 
-def misses_sheet(findings: MatchedFaces, *, threshold: float) -> npt.NDArray[np.uint8]:
-    """Crops around the tallest missed faces, each with its height and best score.
-
-    Returns:
-        (H, W, 3) uint8 RGB, one tile high where nothing was missed.
-    """
-    chosen = worst_misses(findings, threshold=threshold, count=COLUMNS * ROWS)
-    rows = max(1, -(-len(chosen) // COLUMNS))
-    sheet = np.full((rows * (TILE + _CAPTION), COLUMNS * TILE, 3), 255, np.uint8)
-    for place, face in enumerate(chosen):
-        top, left = (place // COLUMNS) * (TILE + _CAPTION), (place % COLUMNS) * TILE
-        pixels = open_image(findings.images[findings.face_image[face]])
-        sheet[top : top + TILE, left : left + TILE] = _crop(pixels, findings.face_box[face])
-        score = findings.face_score[face]
-        found = f"score {score:.2f}" if score >= 0 else "not found"
-        caption = f"{findings.face_height[face]:.0f} px, {found}"
-        _write(sheet, caption, (left + 4, top + TILE + 16))
-    if not len(chosen):
-        _write(sheet, "no face was missed", (4, TILE // 2))
-    return sheet
-
-
-def write_image(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG in one step.
+def write_misses(path: Path, findings: MatchedFaces, *, threshold: float) -> None:
+    """Write a PNG of the tallest missed faces, each with its height and best score.
 
     Raises:
         OutputError: It cannot be written.
     """
-    encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-    with atomic_path(path) as part:
-        part.write_bytes(encoded.tobytes())
+    tiles = []
+    for face in worst_misses(findings, threshold=threshold, count=COLUMNS * ROWS):
+        pixels = open_image(findings.images[findings.face_image[face]])
+        score = findings.face_score[face]
+        found = f"score {score:.2f}" if score >= 0 else "not found"
+        caption = f"{findings.face_height[face]:.0f} px, {found}"
+        tiles.append(captioned(_crop(pixels, findings.face_box[face]), caption))
+    blank = np.full((TILE, TILE, 3), 255, np.uint8)
+    write_sheet(path, tiles or [captioned(blank, "no face was missed")], columns=COLUMNS)
 
 
 def _crop(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -162,7 +146,3 @@ def _crop(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.float64]) -> npt.ND
     x1, y1, x2, y2 = (round(float(v)) for v in (box - np.tile(corner, 2)) * scale)
     cv2.rectangle(tile, (x1, y1), (x2, y2), (255, 64, 64), 1)
     return np.asarray(tile, np.uint8)
-
-
-def _write(sheet: npt.NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
-    cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)

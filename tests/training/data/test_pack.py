@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_the_old_pack(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(packing.os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         write(tmp_path / "pack", images[:3], root=labelled_folder)
     assert len(Pack(tmp_path / "pack")) == len(images)
 
@@ -113,10 +113,21 @@ def test_a_disk_that_fills_up_at_the_index_leaves_the_old_pack(
         "write": lambda: write(tmp_path / "pack", images[:3], root=labelled_folder),
         "rewrite": lambda: made.rewrite_faces([entry.faces for entry in made.entries()]),
     }
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         attempts[step]()
     assert len(Pack(tmp_path / "pack")) == len(images)
     assert {p.name for p in (tmp_path / "pack").iterdir()} == {"pixels.bin", "index.npz"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(labelled_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    made = write(tmp_path / "pack", read_folder(labelled_folder), root=labelled_folder)
+    for attempt in (
+        lambda: write(tmp_path / "file" / "x", read_folder(labelled_folder), root=labelled_folder),
+        lambda: write_shards(made, tmp_path / "file" / "x"),
+    ):
+        with pytest.raises(OutputError, match="cannot make the folder"):
+            attempt()
 
 
 def test_a_broken_image_leaves_nothing_behind(labelled_folder: Path, tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def evaluate_command(
     if json_path:
         figure = report.curve_figure(models)
         report.write_figure(json_path.with_name(f"{json_path.stem}-curve.png"), figure)
-        sheet = report.misses_sheet(findings, threshold=threshold)
-        report.write_image(json_path.with_name(f"{json_path.stem}-misses.png"), sheet)
+        misses = json_path.with_name(f"{json_path.stem}-misses.png")
+        report.write_misses(misses, findings, threshold=threshold)
         report.write_json(json_path, content)
 
 

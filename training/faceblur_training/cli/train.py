@@ -63,11 +63,11 @@ def main() -> None:
 @click.option("--sheet", type=FilePath, help="Draw a sheet of samples here (PNG).")
 def check(data: Path, *, sheet: Path | None) -> None:
     """Count the images and faces of DATA and name what cannot be used."""
-    report = check_data(data, sheet=sheet)
-    for line in report.lines():
+    lines, problems = check_data(data, sheet=sheet)
+    for line in lines:
         click.echo(line)
-    if report.problems:
-        raise InputError(f"{len(report.problems)} images or labels of {data} cannot be used")
+    if problems:
+        raise InputError(f"{len(problems)} images or labels of {data} cannot be used")
 
 
 @main.command()

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.errors import InputError, OutputError
+from faceblur.files import atomic_path
 from faceblur_export.data.image_files import RgbImage, open_image
 from faceblur_export.data.labelled_image import LabelledImage
 
@@ -108,22 +108,9 @@ class Pack:
         Raises:
             OutputError: They cannot be written; the old ones stay.
         """
-        part = self.folder / "index.part.npz"
-        try:
-            _write_index(
-                part,
-                names=[str(n) for n in self._names],
-                sizes=self._sizes,
-                offsets=self._offsets,
-                labelled=self._labelled,
-                faces=faces,
-            )
-            part.replace(self.folder / "index.npz")
-        except OSError as error:
-            raise OutputError(_sentence(self.folder, error)) from error
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        entries = [replace(e, faces=new) for e, new in zip(self.entries(), faces, strict=True)]
+        with atomic_path(self.folder / "index.npz") as part:
+            _write_index(part, entries)
 
 
 def write(
@@ -160,50 +147,50 @@ def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
     Raises:
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
+    make_folder(folder)
     entries: list[Entry] = []
-    part, index = folder / "pixels.bin.part", folder / "index.part.npz"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+    index = folder / "index.npz"
+    with (
+        atomic_path(index) as index_part,
+        # First the old index goes: a kill in between must not leave it with other pixels.
+        atomic_path(
+            folder / "pixels.bin", before_commit=lambda _: index.unlink(missing_ok=True)
+        ) as pixels_part,
+    ):
+        with pixels_part.open("wb") as file:
             for entry, image in items:
                 file.write(np.ascontiguousarray(image).tobytes())
                 entries.append(entry)
-            file.flush()
-            os.fsync(file.fileno())
-        sizes = np.asarray([(e.height, e.width) for e in entries], np.int64).reshape(-1, 2)
-        _write_index(
-            index,
-            names=[entry.name for entry in entries],
-            sizes=sizes,
-            offsets=np.concatenate([[0], np.cumsum(sizes.prod(1) * 3)]).astype(np.int64),
-            labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
-            faces=[entry.faces for entry in entries],
-        )
-        # First the old index goes: a kill in between must not leave it with other pixels.
-        (folder / "index.npz").unlink(missing_ok=True)
-        part.replace(folder / "pixels.bin")
-        index.replace(folder / "index.npz")
-    except OSError as error:
-        raise OutputError(_sentence(folder, error)) from error
-    finally:
-        for path in (part, index):
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+        _write_index(index_part, entries)
     return Pack(folder)
 
 
-def _sentence(folder: Path, error: OSError) -> str:
-    return f"the prepared data cannot be written to {folder}: {error.strerror or error}"
+def make_folder(folder: Path) -> None:
+    """Make a folder for prepared data, unless it is there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _decoded(item: LabelledImage, root: Path, side: int) -> tuple[Entry, RgbImage]:
-    image = open_image(item.path)
+def shrunk(image: RgbImage, side: int) -> tuple[RgbImage, float]:
+    """An image (H, W, 3) of which no side is longer than `side` pixels, and its scale, 0–1."""
     height, width = image.shape[:2]
-    known = item.in_pixels(width, height)
     scale = min(1.0, side / max(width, height))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return image, scale
+
+
+def _decoded(item: LabelledImage, root: Path, side: int) -> tuple[Entry, RgbImage]:
+    image = open_image(item.path)
+    known = item.in_pixels(image.shape[1], image.shape[0])
+    image, scale = shrunk(image, side)
     # Labels may lie beside the folder of the images, so the way there may lead up.
     name = Path(os.path.relpath(item.path, root)).as_posix()
     height, width = image.shape[:2]
@@ -219,23 +206,15 @@ def face_rows(image: LabelledImage, scale: float) -> FloatArray:
     return rows
 
 
-def _write_index(
-    path: Path,
-    *,
-    names: Sequence[str],
-    sizes: npt.NDArray[np.int64],
-    offsets: npt.NDArray[np.int64],
-    labelled: npt.NDArray[np.bool_],
-    faces: Sequence[FloatArray],
-) -> None:
-    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in faces])]).astype(np.int64)
-    table = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces])
+def _write_index(path: Path, entries: Sequence[Entry]) -> None:
+    sizes = np.asarray([(entry.height, entry.width) for entry in entries], np.int64).reshape(-1, 2)
+    faces = [entry.faces for entry in entries]
     np.savez(
         path,
-        names=np.asarray(names),
+        names=np.asarray([entry.name for entry in entries]),
         sizes=sizes,
-        offsets=offsets,
-        labelled=labelled,
-        faces=table,
-        starts=starts,
+        offsets=np.cumsum([0, *sizes.prod(1) * 3], dtype=np.int64),
+        labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
+        faces=np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces]),
+        starts=np.cumsum([0, *map(len, faces)], dtype=np.int64),
     )

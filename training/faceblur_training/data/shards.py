@@ -7,7 +7,7 @@ part alone is a smaller data set.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,15 +18,13 @@ import numpy.typing as npt
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import RgbImage
-from faceblur_training.data.pack import Entry, FloatArray, Pack, write_pack
+from faceblur_training.data.pack import Entry, Pack, make_folder, shrunk, write_pack
 
 PATTERN = "part-*.npz"
 
 
-@dataclass(frozen=True, eq=False)
-class _Item:
-    entry: Entry
-    data: npt.NDArray[np.uint8]
+_Item = tuple[Entry, npt.NDArray[np.uint8]]
+"""What is known about an image, and the image as JPEG."""
 
 
 def write_shards(
@@ -47,14 +45,14 @@ def write_shards(
     Raises:
         OutputError: A part cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     parts: list[Path] = []
     items: list[_Item] = []
     size = 0
     for number in range(len(pack)):
         item = _squeezed(pack.entry(number), pack.image(number), side, quality)
         items.append(item)
-        size += len(item.data)
+        size += len(item[1])
         if size >= part_bytes or number == len(pack) - 1:
             parts.append(folder / f"part-{len(parts)}.npz")
             _write_part(parts[-1], items)
@@ -97,28 +95,25 @@ def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
 
 
 def _squeezed(entry: Entry, image: RgbImage, side: int, quality: int) -> _Item:
-    scale = min(1.0, side / max(entry.width, entry.height))
+    image, scale = shrunk(image, side)
     faces = entry.faces.copy()
-    if scale < 1:
-        size = (max(1, round(entry.width * scale)), max(1, round(entry.height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        faces[:, :4] *= scale
-        faces[:, 5:] *= scale
+    faces[:, :4] *= scale
+    faces[:, 5:] *= scale
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     height, width = image.shape[:2]
-    return _Item(Entry(entry.name, width, height, entry.labelled, faces), data.reshape(-1))
+    return replace(entry, width=width, height=height, faces=faces), data.reshape(-1)
 
 
 def _write_part(path: Path, items: list[_Item]) -> None:
-    faces: list[FloatArray] = [item.entry.faces for item in items]
+    faces = [entry.faces for entry, _ in items]
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(
             file,
-            names=np.asarray([item.entry.name for item in items]),
-            labelled=np.asarray([item.entry.labelled for item in items]),
+            names=np.asarray([entry.name for entry, _ in items]),
+            labelled=np.asarray([entry.labelled for entry, _ in items]),
             faces=np.concatenate(faces),
             starts=np.cumsum([0, *(len(rows) for rows in faces)]),
-            data=np.concatenate([item.data for item in items]),
-            cuts=np.cumsum([0, *(len(item.data) for item in items)]),
+            data=np.concatenate([data for _, data in items]),
+            cuts=np.cumsum([0, *(len(data) for _, data in items)]),
         )
