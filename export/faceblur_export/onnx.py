@@ -26,16 +26,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An ONNX file and what it holds.
-
-    Attributes:
-        path: The file.
-        name: Name of the model.
-        variant: Which of the nine networks it is.
-        stride: Height and width of its input are multiples of this.
-        precision: `fp32`, `fp16` or `int8`.
-        sha256: Hash of the file, hexadecimal.
-    """
+    """An ONNX file and what it holds: sides of its input are multiples of `stride`."""
 
     path: Path
     name: str

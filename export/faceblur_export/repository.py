@@ -55,7 +55,7 @@ def fill_repository(
         output: The repository. It is made as a copy of ours where there is none; in one that is
             there already, only the detector is replaced.
         onnx_path: The detector. One of lower precision must have passed the gate; see
-            `gate_step.admit`.
+            `gate.step.admit`.
         name: What the server calls it; what the file says when None.
         size: Longest side of the images that will come: its shapes are warmed up.
         plan: Build a TensorRT plan too; None for the other backends.

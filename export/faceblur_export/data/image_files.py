@@ -43,12 +43,6 @@ def label_files(
 
     It has the stem of the image and lies beside it, or in a label folder under the same path
     as the image. Where only one image and one file share a stem, it may lie anywhere below.
-
-    Args:
-        folder: That holds both.
-        images: Its images.
-        suffix: Of the label files.
-        beside: Names of the label folders.
     """
     places = [folder, *(folder / name for name in (*IMAGE_FOLDERS, *beside))]
     files = {f for place in places if place.is_dir() for f in place.rglob(f"*{suffix}")}

@@ -25,12 +25,7 @@ def captioned(tile: RgbImage, text: str) -> RgbImage:
 
 
 def write_sheet(path: Path, tiles: Sequence[RgbImage], *, columns: int) -> None:
-    """Write equal tiles row by row as one PNG.
-
-    Args:
-        path: The file.
-        tiles: At least one (H, W, 3) uint8 RGB, as `captioned` makes them.
-        columns: Tiles in a row.
+    """Write equal tiles (H, W, 3) uint8 RGB, at least one, row by row as one PNG.
 
     Raises:
         OutputError: It cannot be written.

@@ -27,11 +27,6 @@ def judge(data: str, comparison: Mapping[str, Any], *, ap50_ratio: float) -> lis
     AP50 must reach its share of the other model's as measured, not within an interval. Recall of
     identifiable faces must not be lower beyond the paired bootstrap interval: the whole interval
     of the difference below zero counts as lower.
-
-    Args:
-        data: Name of the data set, for the verdicts.
-        comparison: The differences, candidate minus other.
-        ap50_ratio: Share of the other model's AP50 that is asked for.
     """
     share = comparison["ap50_ratio"]
     high = comparison["recall_identifiable_difference_high"]

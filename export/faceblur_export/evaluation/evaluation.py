@@ -144,12 +144,7 @@ def estimate(share: Share, weights: Weights) -> Estimate:
 
 
 def evaluate(findings: MatchedFaces, *, threshold: float, seed: int = SEED) -> dict[str, Any]:
-    """All figures of a model on a data set.
-
-    Args:
-        findings: What it found.
-        threshold: Score above which a detection is masked.
-        seed: Of the bootstrap.
+    """All figures of a model on a data set, where scores above the threshold are masked.
 
     Returns:
         `ap50` (with `_low` and `_high`, as all rates), `threshold`, `images`, `faces`,

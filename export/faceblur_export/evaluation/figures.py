@@ -16,14 +16,7 @@ from faceblur_export.progress import ShowItems
 
 @dataclass(frozen=True)
 class Ruler:
-    """How a model is measured.
-
-    Attributes:
-        size: Longest side given to the network, pixels.
-        style: How images are fitted to it.
-        threshold: Score above which a detection is masked.
-        progress: Wraps the images, to show how far it is.
-    """
+    """How a model is measured: `size` pixels on the longest side, scores over `threshold` masked."""
 
     size: int
     style: LetterboxStyle

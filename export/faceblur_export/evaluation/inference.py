@@ -117,12 +117,8 @@ def detect_image(
 ) -> tuple[Detections, Letterbox]:
     """Find the faces of one image.
 
-    Args:
-        detector: The model.
-        image: (H, W, 3) uint8 RGB.
-        size: Longest side given to the network, pixels.
-        style: How the image is fitted.
-        min_score: Detections that do not score more are left out.
+    Detections that do not score more than `min_score` are left out. `image` is (H, W, 3) uint8 RGB,
+    `size` the longest side given to the network, pixels.
 
     Returns:
         The faces in canvas pixels, and how the image was fitted to the canvas.
@@ -163,13 +159,6 @@ def predict_widerface(
     progress: ShowItems = iter,
 ) -> dict[str, Float64Array]:
     """Find the faces of WIDER FACE images and put them as a submission would.
-
-    Args:
-        detector: The model.
-        images: What `widerface_images` gave.
-        size: Longest side given to the network, pixels.
-        style: How images are fitted to it.
-        progress: Wraps the images, to show how far it is.
 
     Returns:
         Name → (N, 5) float64 rows x y width height score: whole pixels, scores of three decimals.

@@ -96,13 +96,8 @@ def match_images(
 ) -> MatchedFaces:
     """Detect faces in labelled images and match them.
 
-    Args:
-        detector: The model.
-        images: What `read_labelled` gave.
-        size: Longest side given to the network, pixels.
-        style: How images are fitted to it.
-        min_score: Detections that do not score more are left out.
-        progress: Wraps the images, to show how far it is.
+    Detections that do not score more than `min_score` are left out; `size` is the longest side
+    given to the network, pixels.
 
     Raises:
         InputError: An image or a label cannot be used.

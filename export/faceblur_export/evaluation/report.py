@@ -44,10 +44,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_figure(path: Path, figure: Figure, *, facts: str | None = None) -> None:
     """Write a figure as PNG in one step.
 
-    Args:
-        path: The file.
-        figure: What to draw.
-        facts: Stored in the file under `FACTS_KEY`: a digest of what it shows.
+    `facts`, a digest of what it shows, is stored in the file under `FACTS_KEY`.
 
     Raises:
         OutputError: It cannot be written.
@@ -59,8 +56,7 @@ def write_figure(path: Path, figure: Figure, *, facts: str | None = None) -> Non
 def curve_figure(models: Sequence[tuple[str, MatchedFaces, Mapping[str, Any]]]) -> Figure:
     """Precision over recall, and recall by face height, for one model or several.
 
-    Args:
-        models: Of each its name, what it found, and what `evaluation.evaluate` says of that.
+    `models` has of each its name, what it found, and what `evaluation.evaluate` says of that.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -81,12 +77,7 @@ def curve_figure(models: Sequence[tuple[str, MatchedFaces, Mapping[str, Any]]]) 
 def draw_recall_by_height(
     axes: Any, models: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
 ) -> None:
-    """Bars of recall at the threshold with their intervals, by face height.
-
-    Args:
-        axes: Where to draw.
-        models: Of each its name and `by_height` of its report.
-    """
+    """Bars of recall at the threshold with their intervals, by face height, of models by name."""
     width = 0.8 / len(models)
     for number, (name, rows) in enumerate(models):
         known = [(place, row) for place, row in enumerate(rows) if row["recall"] is not None]

@@ -15,17 +15,10 @@ from faceblur.schema import from_json
 
 @dataclass(frozen=True)
 class Loss:
-    """One figure of a candidate against the reference's.
+    """One figure of a candidate against the reference's, both 0–1.
 
-    Attributes:
-        figure: Which one, in words.
-        faces: Faces it counts.
-        reference: The reference's figure, 0–1.
-        candidate: The candidate's, 0–1.
-        allowed: What it may lie below.
-        low: 2.5th percentile of candidate less reference, over resampled images.
-        high: 97.5th percentile.
-        passed: Whether it may go in.
+    `allowed` is what the candidate may lie below; `low` and `high` are the 2.5th and 97.5th
+    percentile of candidate less reference over resampled images.
     """
 
     figure: str
@@ -53,19 +46,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class GateRecord:
-    """A judgement.
-
-    Attributes:
-        candidate: Name of the model.
-        candidate_sha256: Hash of its ONNX file, hexadecimal.
-        precision: `fp16` or `int8`.
-        reference_sha256: Hash of the FP32 file it was held against.
-        data: Name of the folder of labelled images.
-        pictures: How many.
-        size: Longest side given to the network, pixels.
-        threshold: Score above which a face counts as found.
-        losses: Every figure that was judged; there is at least one.
-    """
+    """A judgement: of which files (SHA-256, hexadecimal), on what images, at `size` pixels."""
 
     candidate: str
     candidate_sha256: str

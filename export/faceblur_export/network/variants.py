@@ -28,13 +28,7 @@ ANCHORS_P6: Final = (
 
 @dataclass(frozen=True)
 class Layer:
-    """One numbered layer.
-
-    Attributes:
-        module: What it computes.
-        channels: Channels it gives.
-        sources: Layers it reads; -1 is the one before.
-    """
+    """One numbered layer, the channels it gives, and the layers it reads; -1 is the one before."""
 
     module: nn.Module
     channels: int
@@ -42,12 +36,7 @@ class Layer:
 
 
 class Stack:
-    """Layers as they are put one on another, keeping count of the channels.
-
-    Attributes:
-        layers: The layers so far; layer 0 is the stem.
-        outputs: The layers that the head reads, finest first.
-    """
+    """Layers as they are put one on another, and those that the head reads, finest first."""
 
     def __init__(self, stem: int) -> None:
         self.layers = [Layer(Stem(3, stem), stem)]
@@ -128,13 +117,7 @@ def _shuffle_net(stem: int, stages: tuple[int, ...], neck: int) -> Stack:
 
 
 def _csp_net(depth: float, width: float, stages: tuple[int, ...]) -> Stack:
-    """Backbone of C3 blocks, for the s, m and l variants.
-
-    Args:
-        depth: Scales how many bottlenecks a block has.
-        width: Scales the channels.
-        stages: Channels of each stage at width 1, fine to coarse.
-    """
+    """Backbone of C3 blocks, for the s, m and l variants; `stages` are channels at width 1."""
     channels = tuple(int(stage * width) for stage in stages)
     deep, shallow = round(9 * depth), round(3 * depth)
     stack = Stack(channels[0] // 2)
@@ -153,12 +136,7 @@ def _csp_net(depth: float, width: float, stages: tuple[int, ...]) -> Stack:
 
 @dataclass(frozen=True)
 class Variant:
-    """One published network.
-
-    Attributes:
-        anchors: Per level, three anchor sizes as w h w h w h, pixels.
-        stack: Makes all layers but the head.
-    """
+    """One published network: three anchors a level as w h w h w h, pixels, and all other layers."""
 
     anchors: tuple[tuple[int, ...], ...]
     stack: Callable[[], Stack]

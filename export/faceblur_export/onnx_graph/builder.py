@@ -54,13 +54,7 @@ class OnnxBuilder:
         outputs: dict[str, tuple[int, Shape]],
         metadata: dict[str, str],
     ) -> ModelProto:
-        """Finish the model.
-
-        Args:
-            inputs: Element type and shape by name.
-            outputs: The same for what nodes of these names give.
-            metadata: What the file says of itself.
-        """
+        """Finish the model: element types and shapes by name, and what the file says of itself."""
         for values, described in ((self._graph.input, inputs), (self._graph.output, outputs)):
             values.extend(helper.make_tensor_value_info(k, *v) for k, v in described.items())
         helper.set_model_props(self._model, metadata)

@@ -56,13 +56,9 @@ def read_calibration(
 ) -> Calibration:
     """Take frames from a folder of images, with all folders in it, or from a video.
 
-    They are spread evenly over it. The same source gives the same frames.
+    At most `frames`, fitted to `size` pixels, are spread evenly over it; always the same.
 
-    Args:
-        source: The folder or the video.
-        size: Longest side given to the network, pixels.
-        stride: That of the network.
-        frames: How many, at most.
+    They are spread evenly over it. The same source gives the same frames.
 
     Raises:
         InputError: There is no image, or one cannot be read.

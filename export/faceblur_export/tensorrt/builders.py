@@ -27,13 +27,7 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Profile:
-    """Shapes of `images` (batch, height, width, 3) that a plan is made for.
-
-    Attributes:
-        smallest: Every side at its smallest.
-        best: What the plan is tuned for.
-        largest: Every side at its largest.
-    """
+    """Bounds and best shape of `images` (batch, height, width, 3) that a plan is made for."""
 
     smallest: Shape
     best: Shape

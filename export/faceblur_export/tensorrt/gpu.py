@@ -26,12 +26,7 @@ _NAME_BYTES = 256
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU.
-
-    Attributes:
-        name: As the driver calls it.
-        compute_capability: Major and minor version, such as `8.6`.
-    """
+    """One GPU: its name as the driver calls it, and its compute capability, such as `8.6`."""
 
     name: str
     compute_capability: str
@@ -84,11 +79,7 @@ def _listed(tool: str) -> list[Gpu]:
 
 
 def _counted(driver: Any) -> list[Gpu]:
-    """What the driver's library says.
-
-    Args:
-        driver: `libcuda`, loaded.
-    """
+    """What the driver's library says."""
 
     def call(function: str, *arguments: Any) -> None:
         status = getattr(driver, function)(*arguments)

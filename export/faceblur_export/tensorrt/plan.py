@@ -33,14 +33,10 @@ PLAN_NAME: Final = "model.plan"
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a plan is built by and for.
+    """The builder of a plan, the GPU that will run it, and what is wanted.
 
-    Attributes:
-        builder: What builds it.
-        gpu: The GPU that will run it.
-        precision: `fp16`, `fp32` or `int8`.
-        size: Longest side of the inputs, pixels.
-        verdict: How it was held against FP32 already; None where it has to be.
+    `size` is the longest side of the inputs in pixels, `verdict` how the plan was held against FP32
+    already; None where it has to be.
     """
 
     builder: PlanBuilder
@@ -54,22 +50,9 @@ class PlanOptions:
 class PlanManifest:
     """What a plan was built from, by and for.
 
-    Attributes:
-        model: Name of the model.
-        onnx: Path of the ONNX file it was built from.
-        onnx_sha256: Hash of that file, hexadecimal.
-        plan_sha256: Hash of the plan, hexadecimal.
-        precision: `fp16`, `fp32` or `int8`.
-        size: Longest side of its inputs, pixels.
-        stride: Sides are multiples of this.
-        max_batch: Largest batch.
-        profiles: How many optimisation profiles it has.
-        runtime: `tensorrt` or `tensorrt_rtx`.
-        tensorrt_version: Release that built it.
-        gpu: Name of the GPU it is for.
-        compute_capability: That of the GPU, such as `8.6`.
-        gate: How it was held against FP32.
-        calibration: For INT8: the frames it was calibrated on, how many and their hash.
+    Hashes are SHA-256, hexadecimal; sides of the inputs are multiples of `stride` up to `size`
+    pixels; `gate` says how it was held against FP32, `calibration` on how many frames of which
+    INT8 was calibrated, and their hash.
     """
 
     model: str
@@ -144,7 +127,7 @@ def build_plan(
         folder: Where plan and manifest are written; it is made if need be.
         options: What for.
         progress: Called while it is built.
-        data: Labelled images to judge a precision below FP32 by; see `gate_step.admit`.
+        data: Labelled images to judge a precision below FP32 by; see `gate.step.admit`.
 
     Raises:
         InputError: The labelled images cannot be used.
@@ -189,15 +172,7 @@ def build_plan(
 
 
 def check_plan(plan: Path, *, builder: PlanBuilder, gpus: Sequence[Gpu]) -> PlanManifest:
-    """Make sure that a plan is the one its manifest describes, and is for this machine.
-
-    Args:
-        plan: The plan.
-        builder: The TensorRT of this machine.
-        gpus: The GPUs of this machine; the plan must suit every one.
-
-    Returns:
-        Its manifest.
+    """The manifest of a plan, if that describes it and it suits TensorRT and every GPU here.
 
     Raises:
         ModelError: It does not match; the message holds the command that builds it again.

@@ -35,15 +35,8 @@ def keep_plan(
 ) -> PlanOptions:
     """Options that build nothing where a plan fits already.
 
-    Args:
-        plan: Where the plan may lie.
-        onnx_path: The detector that it has to be made of.
-        options: What it has to be for.
-        gpus: The GPUs of this machine; the plan must suit every one.
-
-    Returns:
-        Options that give the plan which is there, if it does not differ from what `options` would
-        build; else `options`.
+    They are those given, with the plan that is there in place of the builder where it does not
+    differ from what they would build of the detector at `onnx_path` for every one of the GPUs.
     """
     try:
         manifest = check_plan(plan, builder=options.builder, gpus=gpus)

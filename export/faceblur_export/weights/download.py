@@ -43,15 +43,9 @@ def fetch(
 ) -> None:
     """Fetch a file; it appears under its name only when its hash is right.
 
-    What came so far is kept beside it as `NAME.part`, and the next call asks for the rest.
+    The server may be silent for `timeout_s`; `pause_s` pass before another attempt.
 
-    Args:
-        url: Where it is.
-        destination: The file to write.
-        sha256: Its hash, hexadecimal.
-        progress: Called as it comes, with the share that is there.
-        timeout_s: Longest silence of the server.
-        pause_s: Wait before another attempt.
+    What came so far is kept beside it as `NAME.part`, and the next call asks for the rest.
 
     Raises:
         ModelError: It cannot be fetched, or its hash is another.

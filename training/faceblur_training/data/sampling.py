@@ -33,9 +33,7 @@ class Split:
 def split(entries: Sequence[Entry], *, taught: bool) -> Split:
     """Divide the images of a pack.
 
-    Args:
-        entries: Of the pack.
-        taught: A teacher takes part, who makes images without labels worth something.
+    With a teacher (`taught`) images without labels are worth something.
     """
     labelled = np.asarray([entry.labelled for entry in entries], np.bool_)
     seen = np.asarray([len(entry.faces) > 0 for entry in entries], np.bool_)

@@ -30,17 +30,10 @@ _Item = tuple[Entry, npt.NDArray[np.uint8]]
 def write_shards(
     pack: Pack, folder: Path, *, side: int = 416, quality: int = 82, part_bytes: int = 48_000_000
 ) -> list[Path]:
-    """Squeeze a pack.
+    """Squeeze a pack into parts in a folder.
 
-    Args:
-        pack: What to carry.
-        folder: Where the parts go; it is made when missing.
-        side: Longest side of the images, pixels.
-        quality: Of the JPEG, 1–100.
-        part_bytes: A part is closed when it has reached this.
-
-    Returns:
-        The parts.
+    `side` is the longest side of the images in pixels, `quality` that of the JPEG, 1–100; a part is
+    closed when it has reached `part_bytes`.
 
     Raises:
         OutputError: A part cannot be written.
