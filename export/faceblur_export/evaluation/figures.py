@@ -16,7 +16,7 @@ from faceblur_export.progress import ShowItems
 
 @dataclass(frozen=True)
 class Ruler:
-    """How a model is measured: `size` pixels on the longest side, scores over `threshold` masked."""
+    """How to measure a model: `size` pixels on the longest side, scores over `threshold` masked."""
 
     size: int
     style: LetterboxStyle

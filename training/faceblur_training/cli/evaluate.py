@@ -146,7 +146,7 @@ def evaluate_command(
 @click.argument("other")
 @click.option(
     "--data",
-    "bars",
+    "requirements",
     type=(FilePath, click.FloatRange(0, min_open=True)),
     multiple=True,
     required=True,
@@ -162,16 +162,16 @@ def compare_command(
     *,
     candidate: str,
     other: str,
-    bars: Sequence[tuple[Path, float]],
+    requirements: Sequence[tuple[Path, float]],
     size: int,
     threshold: float,
     json_path: Path | None,
 ) -> None:
-    """Judge whether CANDIDATE may replace OTHER; exit code 1 when a part of the bar is missed."""
+    """Judge whether CANDIDATE may replace OTHER; exit code 1 when it misses a requirement."""
     ruler = Ruler(size=size, style="canonical", threshold=threshold, progress=_shown)
     verdicts = []
     contents = {}
-    for data, ratio in bars:
+    for data, ratio in requirements:
         content, findings = ruler.measure(data, candidate)
         content_other, matches_other = ruler.measure(data, other)
         difference = compare(findings, matches_other, threshold=threshold)
