@@ -223,14 +223,15 @@ def blur(
         >>> [len(page.detections) > 0 for page in report.frames]
         [True]
     """
-    policy = Policy(mask=mask or MaskStyle(), threshold=threshold, size=size, tiles=tiles)
+    detection = DetectionOptions(threshold=threshold, size=size, tiles=tiles)
+    policy = Policy(mask=mask or MaskStyle(), detection=detection)
     if out is not None and not isinstance(source, np.ndarray):
         found = DetectedFaces(shared_session().detector, policy)
         path = _image_path(source)
         return mask_image(path, Path(out), find_faces=found, policy=policy, options=ImageOptions())
     pixels = _pixels(source)
     masker = Masker(policy.mask)
-    safe = Blurrer(shared_session(), masker=masker, options=policy.detection())(pixels)
+    safe = Blurrer(shared_session(), masker=masker, options=detection)(pixels)
     if out is None:
         return safe
     height, width = safe.image.shape[:2]
@@ -304,7 +305,8 @@ def blur_video(
         >>> [len(frame.detections) for frame in report.frames]
         [1, 1]
     """
-    policy = Policy(mask=mask or MaskStyle(), threshold=threshold, size=size)
+    detection = DetectionOptions(threshold=threshold, size=size)
+    policy = Policy(mask=mask or MaskStyle(), detection=detection)
     source, out = Path(source), Path(out)
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out} is the source itself: choose another name for the result")

@@ -150,7 +150,8 @@ def build(
     Args:
         kind: A dataclass that has these settings. If its `more_allowed` is true, others do no harm.
             Its `written_as` has the names of fields that are called otherwise in JSON; both are
-            read.
+            read. Its `inlined` has the fields that are dataclasses themselves, whose settings
+            stand among its own, and which of these do.
         settings: As JSON or YAML gives them, or as the dataclass has them.
         make: Makes the value, all settings being optional; the class itself when None.
 
@@ -158,6 +159,7 @@ def build(
         MistakesError: Something is wrong.
     """
     members, needed = _members(cast(Any, kind))
+    whole, make = make is None, make or partial(_assembled, cast(Any, kind))
     fields = {written: name for name, written in getattr(kind, "written_as", {}).items()}
     settings = {fields.get(name, name): value for name, value in settings.items()}
     taken: dict[str, Any] = {}
@@ -171,15 +173,15 @@ def build(
         elif not getattr(kind, "more_allowed", False):
             text = f"has no setting {name!r}; {nearest(name, members)}"
             mistakes.append(Mistake((name,), text, "unknown"))
-    given = () if make else needed
+    given = needed if whole else ()
     lacking = [name for name in given if name not in settings]
     mistakes += [Mistake((name,), f"lacks {name!r}", "lacks") for name in lacking]
     if all(name in taken for name in given):
         while True:
             try:
-                made = (make or kind)(**taken)
+                made = make(**taken)
             except InputError as error:
-                blamed = _blamed(make or kind, taken, given, str(error))
+                blamed = _blamed(make, taken, given, str(error))
                 mistakes.append(Mistake(blamed, str(error)))
                 if not blamed:
                     break
@@ -282,9 +284,20 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
 def _members(kind: Any) -> tuple[dict[str, Callable[[Any], Any]], tuple[str, ...]]:
     """How each field of a dataclass is read, and those that have no default."""
     hints, none = get_type_hints(kind), dataclasses.MISSING
-    fields = dataclasses.fields(kind)
+    fields, inlined = dataclasses.fields(kind), getattr(kind, "inlined", {})
     needed = (f.name for f in fields if f.default is none and f.default_factory is none)
-    return {field.name: _reader(hints[field.name]) for field in fields}, tuple(needed)
+    members = dict[str, Callable[[Any], Any]]()
+    for name, parts in inlined.items():
+        members |= {part: _members(hints[name])[0][part] for part in parts}
+    members |= {f.name: _reader(hints[f.name]) for f in fields if f.name not in inlined}
+    return members, tuple(needed)
+
+
+def _assembled(kind: Any, /, **settings: Any) -> Any:
+    for name, parts in getattr(kind, "inlined", {}).items():
+        inner = {part: settings.pop(part) for part in parts if part in settings}
+        settings[name] = get_type_hints(kind)[name](**inner)
+    return kind(**settings)
 
 
 @functools.cache
@@ -309,6 +322,22 @@ def _converter() -> Converter:
 
     converter.register_unstructure_hook_factory(
         lambda kind: hasattr(kind, "written_as"), write_renamed
+    )
+
+    def write_inlined(kind: Any) -> Callable[[Any], dict[str, Any]]:
+        whole = make_dict_unstructure_fn(kind, converter)
+
+        def write(value: Any) -> dict[str, Any]:
+            written, parts = whole(value), dict[str, Any]()
+            for name, wanted in kind.inlined.items():
+                inner = written.pop(name)
+                parts |= {part: inner[part] for part in wanted}
+            return parts | written
+
+        return write
+
+    converter.register_unstructure_hook_factory(
+        lambda kind: hasattr(kind, "inlined"), write_inlined
     )
     converter.register_structure_hook_factory(is_a(tuple), _list)
     structure(is_a(Literal), _choice)

@@ -11,6 +11,7 @@ from typing import Final
 
 from faceblur.detection import models
 from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
@@ -175,7 +176,7 @@ def trial(folder: Path, setup: Setup | None = None) -> Iterator[Trial]:
                 name="door",
                 source=parse_source(source),
                 sinks=(parse_sink(url),),
-                policy=Policy(size=NETWORK_SIZE),
+                policy=Policy(detection=DetectionOptions(size=NETWORK_SIZE)),
                 deadline_s=DEADLINE_S,
                 detect_every=setup.detect_every,
                 lookahead=setup.lookahead,

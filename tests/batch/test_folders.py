@@ -25,6 +25,7 @@ from media import moving_face_video
 from faceblur.batch.jobs import plan
 from faceblur.batch.runner import Outcome, RunOptions, run
 from faceblur.cli import main
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.errors import OutputError
 from faceblur.files import file_sha256
@@ -300,7 +301,7 @@ class TestAudit:
             assert manifest.frames.checked == len(list(entry.frames())) == frames
             assert manifest.frames.faces == sum(len(f.boxes) for f in entry.frames()) > 0
             assert manifest.settings["policy"] == json.loads(
-                json.dumps(to_json(Policy(threshold=0.2)))
+                json.dumps(to_json(Policy(detection=DetectionOptions(threshold=0.2))))
             )
             assert {"faceblur", "av", "libavcodec", "numpy", "opencv", "tritonserver"} <= set(
                 manifest.tools

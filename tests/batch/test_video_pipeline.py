@@ -34,6 +34,7 @@ from faceblur.batch.video import Progress, mask_video
 from faceblur.batch.video_threads import BoundedQueue, StageThread
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import PAD_VALUE, Letterbox
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections, FrameDetections, FrameDetectionsLog, MediaDetections
 from faceblur.errors import DeadlineError, FaceblurError, InputError, OutputError, ServerError
@@ -115,13 +116,13 @@ def run(
     deadline_s: float = 10,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> MediaDetections:
-    policy = Policy(mask=BLACK, size=SIZE, cover=TrackingOptions(detect_every=detect_every))
+    detection = DetectionOptions(size=SIZE, deadline_s=deadline_s)
+    cover = TrackingOptions(detect_every=detect_every)
+    policy = Policy(mask=BLACK, detection=detection, cover=cover)
     return mask_video(
         source,
         output,
-        find_faces=DetectedFaces(
-            oracle or Oracle(answer), policy, deadline_s=deadline_s, in_flight=in_flight
-        ),
+        find_faces=DetectedFaces(oracle or Oracle(answer), policy, in_flight=in_flight),
         policy=policy,
         on_progress=on_progress,
         options=options,

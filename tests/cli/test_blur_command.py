@@ -26,6 +26,7 @@ from media import Recording, moving_face_video, pattern, record
 
 from faceblur.cli import main
 from faceblur.detection import models
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.client import open_client
 from faceblur.detection.triton.connection import Connection
@@ -92,7 +93,7 @@ def test_everything_found_is_in_the_json(run: Run, photo: Path, tmp_path: Path) 
     findings = json.loads(findings_file.read_text())
     assert set(findings) == {"version", "model", "policy", "media"}
     assert findings["version"] == 1
-    assert findings["policy"] == to_json(Policy(threshold=0.4))
+    assert findings["policy"] == to_json(Policy(detection=DetectionOptions(threshold=0.4)))
     assert set(findings["model"]) == {"name", "sha256", "threshold", "size"}
     assert findings["model"]["threshold"] == 0.4
     (media,) = findings["media"]

@@ -12,6 +12,7 @@ from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.options import DetectionOptions
 from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
 from faceblur.masks.policy import Policy
 from rig.clips import encode_clip
@@ -39,7 +40,11 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
         detector: Detector = detector,
         **settings: object,
     ) -> Camera:
-        options: dict[str, object] = {"policy": Policy(size=320), "deadline_s": 5.0, **settings}
+        options: dict[str, object] = {
+            "policy": Policy(detection=DetectionOptions(size=320)),
+            "deadline_s": 5.0,
+            **settings,
+        }
         camera = Camera(
             CameraOptions(
                 name=name,

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceblur.detection.options import DetectionOptions
 from faceblur.detections import Detections, FrameDetections
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
@@ -27,9 +28,11 @@ from faceblur.schema import from_json, to_json
 from faceblur.tracking import TrackingOptions
 
 OTHER_SETTINGS: dict[str, list[Any]] = {
-    "threshold": [0.3],
-    "size": [1280],
-    "tiles": ["off"],
+    "detection": [
+        DetectionOptions(threshold=0.3),
+        DetectionOptions(size=1280),
+        DetectionOptions(tiles="off"),
+    ],
     "mask": [
         MaskStyle(mode="solid"),
         MaskStyle(shape="box"),

@@ -24,6 +24,7 @@ from faceblur.batch.video_detection import frame_bytes
 from faceblur.batch.video_detection import thumbnail as frame_thumbnail
 from faceblur.cli.options import choice_options, policy_options
 from faceblur.detection.detector import ModelInfo
+from faceblur.detection.options import DetectionOptions
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
@@ -507,7 +508,8 @@ class TestVideoFiles:
         how = Recording(encoder="ffv1", options={})
         boxes = moving_face_video(source, frames=20, width=320, height=192, recording=how)
         detector = Forgetful(boxes, missed=missed).every(every)
-        policy = Policy(mask=MaskStyle(mode="solid"), threshold=THRESHOLD, size=320, cover=cover)
+        how = DetectionOptions(threshold=THRESHOLD, size=320)
+        policy = Policy(mask=MaskStyle(mode="solid"), detection=how, cover=cover)
         mask_video(
             source,
             output,
@@ -540,8 +542,7 @@ class TestVideoFiles:
         assert (boxes[1] - boxes[0])[0] > 0.9 * (boxes[0][2] - boxes[0][0])
         policy = Policy(
             mask=MaskStyle(mode="solid"),
-            threshold=THRESHOLD,
-            size=640,
+            detection=DetectionOptions(threshold=THRESHOLD, size=640),
             cover=TrackingOptions(detect_every=2),
         )
         detector = Forgetful([(*map(float, box),) for box in boxes], missed=()).every(2)

@@ -319,8 +319,8 @@ def write_findings(
         and {
             "name": model.name,
             "sha256": model.sha256,
-            "threshold": policy.threshold,
-            "size": policy.size,
+            "threshold": policy.detection.threshold,
+            "size": policy.detection.size,
         },
         "policy": to_json(policy),
         "media": [_entry(report) for report in reports],

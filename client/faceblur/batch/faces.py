@@ -75,49 +75,36 @@ class DetectedFaces:
     Args:
         detector: The detector.
         policy: What counts as a face, and how far faces reach beyond the frames they were found in.
-        deadline_s: Seconds to wait for the answer to one frame, or one view of a page.
         in_flight: Frames of one video that the detector is given at once.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        policy: Policy,
-        *,
-        deadline_s: float = 10.0,
-        in_flight: int = IN_FLIGHT,
-    ) -> None:
+    def __init__(self, detector: Detector, policy: Policy, *, in_flight: int = IN_FLIGHT) -> None:
         self._detector = detector
         self._policy = policy
-        self._deadline_s = deadline_s
         self._in_flight = in_flight
 
     def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
         """Detect the faces of every page."""
-        options = self._policy.detection(deadline_s=self._deadline_s)
         for page in image.pages:
-            yield (
-                page,
-                detect(self._detector, page.pixels, options),
-            )
+            yield page, detect(self._detector, page.pixels, self._policy.detection)
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Detect the faces of every frame, or of some, and track them between."""
-        policy, cover = self._policy, self._policy.cover
+        options, cover = self._policy.detection, self._policy.cover
         every = 1 if cover is None else cover.detect_every
         look_s = every / properties.rate if properties.rate and every > 1 else 0
         if look_s > MAX_LOOK_S:
             # Whoever walks past may show between two looks.
             logger.warning("%s: %s", source, too_far_apart(float(look_s)))
         letterbox = plan_model_input(
-            properties, size=policy.size, stride=self._detector.model.stride
+            properties, size=options.size, stride=self._detector.model.stride
         )
         stage = DetectionStage(
             self._detector,
             letterbox,
-            min_score=policy.threshold if cover is None else cover.min_score(policy.threshold),
+            min_score=options.threshold if cover is None else cover.min_score(options.threshold),
             every=every,
-            deadline_s=self._deadline_s,
+            deadline_s=options.deadline_s,
         )
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
@@ -136,7 +123,7 @@ class DetectedFaces:
         tracked = tracking.fill_gaps(
             checked,
             options=policy.cover.within(size),
-            threshold=policy.threshold,
+            threshold=policy.detection.threshold,
             time_s=lambda frame: float(frame.pts_s),
             thumbnail=lambda frame: thumbnail(frame.image),
             starts_scene=lambda frame: frame.starts_scene,

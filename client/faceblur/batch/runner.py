@@ -41,13 +41,11 @@ class RunOptions(MaskingOptions):
         workers: Files that are masked at the same time, at most.
         again: Mask files too whose results are finished.
         audit: Where the manifest of each result goes; None for nowhere.
-        deadline_s: Seconds that one frame may take.
     """
 
     workers: int = 1
     again: bool = False
     audit: AuditLog | None = None
-    deadline_s: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +164,7 @@ class _Batch:
                 with shared.paused():
                     return finder.recovered(stop=self.stop)
 
-            self._find_faces = DetectedFaces(shared, options.policy, deadline_s=options.deadline_s)
+            self._find_faces = DetectedFaces(shared, options.policy)
             self._recovered = recovered
             info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
         self.records = Records(jobs, finder=info, settings=settings, audit=options.audit)

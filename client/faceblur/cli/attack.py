@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,11 +99,11 @@ def attack(
 def _people(
     pictures: Sequence[Path], policy: Policy, session: SessionOptions, *, min_height: float
 ) -> tuple[list[Identity], str]:
-    with open_session(session, size=policy.size) as opened:
+    with open_session(session, size=policy.detection.size) as opened:
         found = collect(
             pictures,
             opened.detector,
-            policy.detection(deadline_s=session.deadline_s),
+            dataclasses.replace(policy.detection, deadline_s=session.deadline_s),
             min_height=min_height,
         )
         return found, opened.model.name

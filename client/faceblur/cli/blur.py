@@ -168,13 +168,13 @@ def blur(
     if json_file is not None:
         check_place(json_file)
     _check_times(policy, jobs)
+    detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
-        policy=policy,
-        deadline_s=session.deadline_s,
+        policy=dataclasses.replace(policy, detection=detection),
         again=options.again or json_file is not None,
     )
-    with _finder(session, policy.size, replay) as opened:
+    with _finder(session, detection.size, replay) as opened:
         started = time.monotonic()
         outcomes = _run(jobs, opened, options, quiet=quiet)
         elapsed_s = time.monotonic() - started

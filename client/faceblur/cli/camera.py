@@ -104,7 +104,7 @@ def camera(
     make_room([options])
     for each in advice.of_camera(options):
         logger.warning("%s", each)
-    with ReconnectingDetector(session, size=policy.size) as detector:
+    with ReconnectingDetector(session, size=policy.detection.size) as detector:
         running = Camera(options, detector)
         running.start()
         try:

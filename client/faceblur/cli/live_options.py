@@ -26,7 +26,7 @@ live_session_options = session_options_with(LIVE_DEADLINE_S)
 
 
 def _whole(policy: Policy) -> Policy:
-    if policy.tiles == "fine":
+    if policy.detection.tiles == "fine":
         raise InputError("cameras are not cut into tiles; leave out --tiles, raise --size")
     return policy
 

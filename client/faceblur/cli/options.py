@@ -17,6 +17,7 @@ from faceblur.detection.options import (
     DEFAULT_SIZE,
     DEFAULT_THRESHOLD,
     LARGEST_SIZE,
+    DetectionOptions,
     Tiles,
 )
 from faceblur.detection.session import SessionOptions
@@ -82,7 +83,8 @@ def _policy(
         color=_colour(colour),
         image=mask_image,
     )
-    return Policy(threshold=threshold, size=size, tiles=tiles, mask=style)
+    detection = DetectionOptions(threshold=threshold, size=size, tiles=tiles)
+    return Policy(detection=detection, mask=style)
 
 
 def _colour(text: str) -> tuple[int, int, int]:

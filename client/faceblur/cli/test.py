@@ -54,7 +54,7 @@ def test(
         **live,
     )
     make_room([options])
-    with open_session(session, size=policy.size) as opened:
+    with open_session(session, size=policy.detection.size) as opened:
         camera = Camera(options, opened.detector)
         camera.start()
         try:

@@ -187,7 +187,7 @@ class Camera:
             source=options.source,
             hardware=options.hardware_decoding,
             fps=options.fps,
-            size=options.policy.size,
+            size=options.policy.detection.size,
             stride=stride,
             detect_every=options.detect_every,
             capture_audio=options.audio == "keep",

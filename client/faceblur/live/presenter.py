@@ -76,7 +76,7 @@ class Presenter:
     @property
     def min_score(self) -> float:
         """The score from which the cover can use what the detector finds."""
-        return self._options.cover.min_score(self._options.policy.threshold)
+        return self._options.cover.min_score(self._options.policy.detection.threshold)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -182,6 +182,6 @@ class Presenter:
         # No thumbnails: a camera has no cuts, and one that is made up would end tracks.
         return LiveCover(
             replace(options.cover, detect_every=options.detect_every),
-            threshold=options.policy.threshold,
+            threshold=options.policy.detection.threshold,
             lookahead=options.lookahead,
         )

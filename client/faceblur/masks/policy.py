@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
+from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
@@ -18,24 +19,21 @@ class Policy:
     """Settings of a run: two runs with the same ones mask the same.
 
     Attributes:
-        threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the picture given to the network, pixels.
-        tiles: Whether large pictures are looked at in parts too: "auto", "fine" or "off"; videos
-            never are.
+        detection: How faces are detected. Videos are never tiled. JSON has its settings beside
+            the others, and no deadline: that decides nothing of the result.
         mask: What covers a face.
-        min_face: Height of the lowest face that is masked, pixels of the picture; 0 for all.
-        zones: Parts of the picture that are always masked, or in which faces are left alone.
+        min_face: Height of the lowest face that is masked, pixels of the image; 0 for all.
+        zones: Parts of the image that are always masked, or in which faces are left alone.
         spans: Parts of a video that are hidden, or in which faces are left alone.
         cover: How far masks reach, in videos, beyond the frames in which a face was found; None
             to mask single frames alone.
 
     Raises:
-        InputError: A setting makes no sense.
+        InputError: A setting is out of its range.
     """
 
-    threshold: float = DEFAULT_THRESHOLD
-    size: int = DEFAULT_SIZE
-    tiles: Tiles = "auto"
+    inlined: ClassVar = {"detection": ("threshold", "size", "tiles")}
+    detection: DetectionOptions = field(default_factory=DetectionOptions)
     min_face: float = 0.0
     mask: MaskStyle = field(default_factory=MaskStyle)
     zones: tuple[Zone, ...] = ()
@@ -43,22 +41,11 @@ class Policy:
     cover: TrackingOptions | None = field(default_factory=TrackingOptions)
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        self.detection()
+        """Check the range."""
         if not (self.min_face >= 0 and math.isfinite(self.min_face)):
             raise InputError(
                 f"faces cannot be {self.min_face:g} pixels high at least; give 0 or more"
             )
-
-    def detection(self, *, deadline_s: float = 10.0) -> DetectionOptions:
-        """How faces are detected.
-
-        Args:
-            deadline_s: Seconds to wait for each answer.
-        """
-        return DetectionOptions(
-            threshold=self.threshold, size=self.size, tiles=self.tiles, deadline_s=deadline_s
-        )
 
     @property
     def is_timed(self) -> bool:

@@ -133,10 +133,11 @@ def of_server(session: SessionOptions) -> str:
 
 def _faces(camera: CameraOptions) -> Iterator[Advice]:
     policy, cover = camera.policy, camera.cover
-    if policy.threshold > _HIGH_THRESHOLD:
+    detection = policy.detection
+    if detection.threshold > _HIGH_THRESHOLD:
         yield Advice(
             ("threshold",),
-            f"few faces reach a score of {policy.threshold:g}, and all others show; the default "
+            f"few faces reach a score of {detection.threshold:g}, and all others show; the default "
             "is 0.11",
         )
     if policy.min_face >= _KNOWN_FACE_PX:
@@ -144,10 +145,10 @@ def _faces(camera: CameraOptions) -> Iterator[Advice]:
             ("min_face",),
             f"faces up to {policy.min_face:g} pixels high are shown, and can be recognised; use 0",
         )
-    if policy.size < _LOW_SIZE:
+    if detection.size < _LOW_SIZE:
         yield Advice(
             ("size",),
-            f"small faces are missed in a picture of {policy.size} pixels; use 640 or more",
+            f"small faces are missed in a picture of {detection.size} pixels; use 640 or more",
         )
     if policy.mask.expand < _LOW_EXPAND:
         yield Advice(("mask", "expand"), "the edges of faces may show beside their masks; use 0.25")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.live.config.advice import Advice
 from faceblur.live.config.secrets import Secrets
@@ -36,7 +37,10 @@ _NOT_LIVE: Final = {
     "tiles": "videos and cameras are always looked at as a whole; raise size instead",
 }
 
-POLICY_KEYS: Final = _names(Policy, "cover", *_NOT_LIVE)
+POLICY_KEYS: Final = (
+    *_names(DetectionOptions, "deadline_s", *_NOT_LIVE),
+    *_names(Policy, "detection", "cover", *_NOT_LIVE),
+)
 """Settings of `Policy` that a camera has."""
 
 MASK_KEYS: Final = _names(MaskStyle)

@@ -80,7 +80,7 @@ class FleetConfig(ServiceOptions):
     @property
     def size(self) -> int:
         """The longest side that any camera gives the network, pixels."""
-        return max((camera.policy.size for camera in self.cameras), default=DEFAULT_SIZE)
+        return max((camera.policy.detection.size for camera in self.cameras), default=DEFAULT_SIZE)
 
 
 def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:
