@@ -18,7 +18,7 @@ from faceblur.errors import InputError
 from faceblur.live.config.config import read_config
 from faceblur.live.config.secrets import Secrets
 from faceblur.masks.policy import Policy
-from faceblur.proof.audit.manifest import read_audit
+from faceblur.proof.audit.reader import read_audit
 from faceblur.schema import from_json, to_json
 
 # Written by the version of 26 November 2026, before files were read by types.

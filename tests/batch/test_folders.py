@@ -32,7 +32,7 @@ from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.proof.audit.log import AuditLog
-from faceblur.proof.audit.manifest import read_audit
+from faceblur.proof.audit.reader import read_audit
 from faceblur.schema import to_json
 
 Run = Callable[..., Result]

@@ -25,7 +25,8 @@ from faceblur.errors import OutputError
 from faceblur.files import canonical_sha256, file_sha256
 from faceblur.proof.audit import facts as audit_facts
 from faceblur.proof.audit.log import AuditLog
-from faceblur.proof.audit.manifest import AuditError, FileFacts, Manifest, read_audit
+from faceblur.proof.audit.manifest import AuditError, FileFacts, Manifest
+from faceblur.proof.audit.reader import read_audit
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)
 SETTINGS = {"policy": {"threshold": 0.25}}

@@ -38,7 +38,7 @@ from faceblur.files import check_place
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
-from faceblur.proof.audit.manifest import environment_key
+from faceblur.proof.audit.reader import environment_key
 from faceblur.redaction import names
 from faceblur.video.options import VideoOptions
 

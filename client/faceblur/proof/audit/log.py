@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,15 +23,9 @@ from faceblur.proof.audit.manifest import (
     HEAD_FORMAT,
     PENDING,
     AuditError,
-    Entry,
-    FileFacts,
-    Head,
     Manifest,
-    entry_path,
-    read_audit,
-    read_head,
-    seal,
 )
+from faceblur.proof.audit.reader import Entry, Head, entry_path, read_audit, read_head, seal
 
 LOCK: Final = ".lock"
 LOCK_TIMEOUT_S: Final = 60.0
@@ -199,26 +191,8 @@ def _head_text(entries: int, sha256: str, key: bytes | None) -> str:
 def _lines(
     number: int, previous: str, manifest: Manifest, frames: Iterable[FrameDetections]
 ) -> Iterator[bytes]:
-    facts = {
-        "format": FORMAT,
-        "entry": number,
-        "previous": previous,
-        "started": _moment(manifest.started),
-        "ended": _moment(manifest.ended),
-        "kind": manifest.kind,
-        "source": _file(manifest.source),
-        "output": _file(manifest.output),
-        "width": manifest.width,
-        "height": manifest.height,
-        "model": {"name": manifest.model.name, "sha256": manifest.model.sha256},
-        "detector": manifest.detector,
-        "settings": manifest.settings,
-        "settings_sha256": manifest.settings_sha256,
-        "frames": dataclasses.asdict(manifest.frames),
-        "tools": manifest.tools,
-        "platform": manifest.platform,
-    }
-    yield _line(facts)
+    facts = {"format": FORMAT, "entry": number, "previous": previous}
+    yield _line(facts | manifest.to_json())
     for frame in frames:
         boxes = [
             [round(float(value), PIXEL_DIGITS) for value in box] for box in frame.detections.boxes
@@ -230,11 +204,3 @@ def _lines(
 def _line(fields: Mapping[str, Any]) -> bytes:
     text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
     return text.encode() + b"\n"
-
-
-def _file(facts: FileFacts) -> dict[str, Any]:
-    return {"name": facts.name, "sha256": facts.sha256, "bytes": facts.size_bytes}
-
-
-def _moment(time: datetime) -> str:
-    return time.astimezone(timezone.utc).isoformat(timespec="milliseconds")

@@ -17,7 +17,8 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
 from faceblur.masks.spans import TimeSpan
 from faceblur.masks.style import MaskMode, MaskStyle
-from faceblur.proof.audit.manifest import AuditedFrame, Entry, environment_key, read_audit
+from faceblur.proof.audit.manifest import AuditedFrame
+from faceblur.proof.audit.reader import Entry, environment_key, read_audit
 from faceblur.proof.verify.evidence import Box
 from faceblur.schema import from_json
 
