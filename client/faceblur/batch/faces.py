@@ -73,7 +73,6 @@ class DetectedFaces:
     """The faces that a detector finds.
 
     Args:
-        detector: The detector.
         policy: What counts as a face, and how far faces reach beyond the frames they were found in.
         in_flight: Frames of one video that the detector is given at once.
     """
@@ -132,11 +131,7 @@ class DetectedFaces:
 
 
 class RecordedFaces:
-    """The faces that a JSON file lists. They are final: nothing is detected, and nothing tracked.
-
-    Args:
-        annotations: The file.
-    """
+    """The faces that a JSON file lists, which are final: nothing is detected or tracked."""
 
     def __init__(self, annotations: AnnotationFile) -> None:
         self._annotations = annotations

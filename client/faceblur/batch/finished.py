@@ -35,9 +35,6 @@ class CacheKey:
     """All that decides what a result holds.
 
     Attributes:
-        source_sha256: Of the file that is read.
-        settings_sha256: Of all settings.
-        model_sha256: Of the model's file.
         version: Of faceblur: what a newer one does better is done again.
     """
 
@@ -53,8 +50,6 @@ class CachedResult:
 
     Attributes:
         name: The result, relative to the tree, with forward slashes.
-        ingredients: What it was made of.
-        output_sha256: Of the result.
         faces: Masked regions in all frames.
         frames: Checked frames.
     """
@@ -154,9 +149,6 @@ class OutputLock:
     """Held while a batch writes to a tree, to sweep up after one that was killed.
 
     Several batches may write to one tree at once; the first of them holds the lock.
-
-    Args:
-        tree: The folder of the results.
     """
 
     def __init__(self, tree: Path) -> None:

@@ -51,14 +51,6 @@ def mask_image(
     Each page is read, given its faces, masked and written before the next one is read. The output
     appears when all of its pages were checked and masked, or not at all.
 
-    Args:
-        source: The image.
-        output: Where the result goes; the suffix decides the format.
-        find_faces: What gives the faces.
-        policy: What is masked and how. What it says of times counts for animations alone.
-        options: How to write.
-        on_complete: Called when the result is complete under its temporary name.
-
     Raises:
         InputError: The source cannot be read, or the listed faces are not of it.
         OutputError: The output cannot be written.

@@ -31,9 +31,7 @@ class Job:
     """One file to blur.
 
     Attributes:
-        source: What to read.
         output: Where the result goes; never the source.
-        kind: How to read it.
         root: The folder that was searched for it; None where it was named itself.
         tree: The folder in which results of this run are noted, so that a later run finds them
             finished; None for a single file.
@@ -61,7 +59,6 @@ class Plan:
     """What is to be done.
 
     Attributes:
-        jobs: The files to blur.
         unchecked: Images and videos beside them that nothing here reads, folders that could
             not be looked into.
         others: How many files there are beside them that are neither.

@@ -31,11 +31,7 @@ def default_workers() -> int:
 
 
 class MemoryBudget:
-    """Lets files begin while there is room for them.
-
-    Args:
-        total_bytes: What they may take together.
-    """
+    """Lets files begin while there is room for them."""
 
     def __init__(self, total_bytes: int = BUDGET_BYTES) -> None:
         self._total = total_bytes

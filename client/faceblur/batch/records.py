@@ -30,7 +30,6 @@ class DetectorInfo:
     """What finds the faces, as a manifest names it.
 
     Attributes:
-        model: The model that answers.
         kind: Where it runs.
         tools: Versions of what it runs on.
     """
@@ -44,7 +43,6 @@ class Records:
     """What is kept of the results of one run; a context manager, safe to call from threads.
 
     Args:
-        jobs: The files.
         finder: What finds the faces.
         settings: In values that JSON has.
         audit: Where manifests go; None for nowhere.
@@ -102,10 +100,6 @@ class Records:
 
 class Record:
     """What is kept of one result.
-
-    Args:
-        records: Those of the run.
-        job: The file; it is read through once.
 
     Raises:
         InputError: The file cannot be read.

@@ -53,7 +53,6 @@ class Outcome:
     """What happened to one file.
 
     Attributes:
-        job: The file.
         elapsed_s: Seconds it took.
         report: What was found in it; None when it was not masked in this run.
         finished: The note of its result, when that was finished before this run.
@@ -93,12 +92,6 @@ def run(
     After a server failed, files wait until it is back. When it does not come back, the files
     that are left fail with the same error, at once.
 
-    Args:
-        jobs: The files.
-        finder: What finds the faces, or a list of them.
-        options: How.
-        on_progress: Called after each frame of a video; with several workers, in their threads.
-
     Returns:
         What happened to each, as soon as it is known; with several workers not in the order of
         the jobs. Close it to break off: whatever is not finished then does not appear.
@@ -131,7 +124,6 @@ class _Batch:
 
     Attributes:
         stop: When it is set, every file fails at its next frame.
-        records: What is kept of the results.
     """
 
     def __init__(

@@ -56,15 +56,6 @@ def mask_video(
     The output appears when every frame was checked and masked, or not at all. Memory does not
     grow with the length of the video, but for what the report holds.
 
-    Args:
-        source: The video.
-        output: Where the result goes; the suffix decides the container.
-        find_faces: What gives the faces.
-        policy: What is masked and how.
-        options: How to write.
-        on_progress: Called after each frame, in this thread.
-        on_complete: Called when the result is complete under its temporary name.
-
     Returns:
         What was masked, in pixels of the upright frames; faces that were filled in between the
         found ones have score 0.

@@ -114,14 +114,7 @@ class DetectionStage:
 
 
 class _Waiting:
-    """A frame on its way.
-
-    Attributes:
-        frame: The frame.
-        asked: Whether the detector is asked about it.
-        model_input: What it is asked about, until that is sent.
-        answer: From then on.
-    """
+    """A frame on its way."""
 
     def __init__(self, item: DecodedFrame, *, asked: bool) -> None:
         self.frame = item.frame
@@ -131,11 +124,7 @@ class _Waiting:
 
 
 def thumbnail(image: av.VideoFrame) -> FloatArray:
-    """A frame's thumbnail for telling scenes apart, from its first plane: luma, grey or green.
-
-    Args:
-        image: In planes, as `VideoSurface` takes it.
-    """
+    """A frame's thumbnail for telling scenes apart, from its first plane: luma, grey or green."""
     bits = image.format.components[0].bits
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     plane = image.planes[0]

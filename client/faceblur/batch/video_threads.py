@@ -34,7 +34,6 @@ class DecodedFrame:
     """A frame as it was read.
 
     Attributes:
-        frame: The frame.
         model_input: What the detector is to see of it; None if it is not asked.
     """
 
@@ -46,8 +45,6 @@ class VideoJob:
     """The reader and the writer of one video, each in its thread; a context manager.
 
     Args:
-        video: What is read.
-        sink: Where it is written.
         make_input: What makes the inputs of the detector; None if none is asked.
     """
 

@@ -26,9 +26,6 @@ class Area(Region):
 
     Regions start and end at multiples of `ALIGNMENT`, or where the image ends. The samples of
     each kind of plane are found once.
-
-    Attributes:
-        polygon: In pixels of the image.
     """
 
     polygon: Polygon

@@ -41,11 +41,6 @@ class Masker:
     """Covers faces on surfaces in one style. Holds no image; safe to share between threads."""
 
     def __init__(self, style: MaskStyle | None = None) -> None:
-        """Prepare a style.
-
-        Args:
-            style: How to cover faces; `veil` when not given.
-        """
         self.style = MaskStyle() if style is None else style
         self._overlays: list[BgrImage] = []
         if self.style.mode == "image" and self.style.overlay is not None:
@@ -67,14 +62,7 @@ class Masker:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
         """
         style = self.style
-        faces = plan_regions(
-            surface,
-            detections,
-            shape=style.shape,
-            expand=style.expand,
-            feather=style.feather,
-            cells=style.cells,
-        )
+        faces = plan_regions(surface, detections, style)
         # Smallest first, each read from what the ones before it left: where masks overlap, the
         # coarser one is drawn from pixels already masked, and never the other way round.
         reads = style.mode in ("blur", "pixelate")

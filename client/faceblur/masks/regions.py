@@ -13,7 +13,7 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.image.pixels import Array, Plane
 from faceblur.masks.ellipses import TurnedEllipse, turned_ellipses
-from faceblur.masks.style import MaskShape
+from faceblur.masks.style import MaskShape, MaskStyle
 from faceblur.masks.surface import Surface
 
 MIN_CELL_PX = 3
@@ -32,11 +32,6 @@ class Region:
 
     Attributes:
         x0: First column that is drawn on; like the next three, within the image.
-        y0: First row.
-        x1: Column behind the last one.
-        y1: Row behind the last one.
-        columns: Cells across.
-        rows: Cells down.
     """
 
     x0: int
@@ -79,10 +74,8 @@ class FaceRegion(Region):
     """Where one face is covered.
 
     Attributes:
-        centre: x and y of the shape's centre.
         half: Half the width and half the height of the shape.
         turned: For a face that leans, the ellipse that leans with it and is covered too.
-        shape: What the shape is.
         feather: Width of the soft edge around it, as a fraction of its half size.
     """
 
@@ -130,13 +123,7 @@ def steps(surface: Surface) -> tuple[int, int]:
 
 
 def plan_regions(
-    surface: Surface,
-    detections: Detections,
-    *,
-    shape: MaskShape,
-    expand: float,
-    feather: float,
-    cells: int,
+    surface: Surface, detections: Detections, style: MaskStyle
 ) -> Sequence[FaceRegion]:
     """Find what to cover, smallest face first.
 
@@ -147,11 +134,8 @@ def plan_regions(
     Args:
         surface: What is drawn on.
         detections: Faces in pixels of the surface. Those outside it are left out.
-        shape: What covers a face. An ellipse leans with the face, as far as the landmarks tell,
+        style: What covers a face. An ellipse leans with the face, as far as the landmarks tell,
             and covers what the upright one does, too.
-        expand: What is added on each side, as a fraction of the box.
-        feather: Width of the soft edge, as a fraction of half the expanded box.
-        cells: Cells along the longer side, at most.
 
     Raises:
         InputError: A box is not finite or its corners are swapped.
@@ -163,11 +147,11 @@ def plan_regions(
         raise InputError("a face box ends before it starts: nothing was masked")
     size = boxes[:, 2:] - boxes[:, :2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    halves = np.maximum(size * (0.5 + expand), 0.5)
+    halves = np.maximum(size * (0.5 + style.expand), 0.5)
     turned: list[TurnedEllipse | None] = [None] * len(boxes)
     extent = halves
-    if shape == "ellipse":
-        turned = turned_ellipses(detections, expand=expand)
+    if style.shape == "ellipse":
+        turned = turned_ellipses(detections, expand=style.expand)
         if any(turned):
             extent = np.array(
                 [
@@ -175,14 +159,14 @@ def plan_regions(
                     for half, ellipse in zip(halves, turned, strict=True)
                 ]
             )
-    reach = extent * (1 + feather)
+    reach = extent * (1 + style.feather)
     step = np.array(steps(surface))
     picture = np.array([surface.width, surface.height])
     low = np.clip(np.floor((centres - reach) / step) * step, 0, picture)
     high = np.clip(np.ceil((centres + reach) / step) * step, 0, picture)
-    cell = np.maximum(2 * reach.max(axis=1, initial=0) / cells, MIN_CELL_PX)
+    cell = np.maximum(2 * reach.max(axis=1, initial=0) / style.cells, MIN_CELL_PX)
     cell[size.max(axis=1, initial=0) < FLAT_BELOW_PX] = math.inf
-    grid = np.clip((high - low) // cell[:, None], 1, cells)
+    grid = np.clip((high - low) // cell[:, None], 1, style.cells)
     order = np.argsort(halves.prod(axis=1), kind="stable")
     shown = order[(high > low).all(axis=1)[order]]
     places = np.concatenate([low, high, grid], axis=1)[shown].astype(int).tolist()
@@ -198,8 +182,8 @@ def plan_regions(
             centre=(x, y),
             half=(half_x, half_y),
             turned=turned[face],
-            shape=shape,
-            feather=feather,
+            shape=style.shape,
+            feather=style.feather,
         )
         for face, (x0, y0, x1, y1, columns, rows), (x, y, half_x, half_y) in zip(
             shown.tolist(), places, shapes, strict=True

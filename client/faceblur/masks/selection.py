@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,22 +29,6 @@ class Choice(NamedTuple):
     areas: Sequence[Area]
 
 
-@dataclass(frozen=True, eq=False)
-class _Timed:
-    """An area, and when it counts; None for always."""
-
-    area: Area
-    time: TimeSpan | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Spared:
-    """A polygon in which faces are left alone, and when; None for always."""
-
-    polygon: Polygon
-    time: TimeSpan | None
-
-
 class Selection:
     """Applies a policy to frames of one size. Safe to share between threads.
 
@@ -56,31 +39,25 @@ class Selection:
     """
 
     def __init__(self, policy: Policy, width: int, height: int) -> None:
-        """Lay the policy's zones over images of a size.
-
-        Args:
-            policy: What is masked.
-            width: Of the upright images, pixels.
-            height: Of the upright images, pixels.
-        """
         self._policy = policy
         self._picture = np.array([width, height, width, height], np.float64)
-        self._areas: list[_Timed] = []
-        self._spared: list[_Spared] = []
+        # With the time when each counts; None for always.
+        self._areas: list[tuple[Area, TimeSpan | None]] = []
+        self._spared: list[tuple[Polygon, TimeSpan | None]] = []
         for zone in policy.zones:
             polygon = zone.polygon(width, height)
             area = Area.within(polygon, width, height)
             if area is None:
                 logger.warning("the zone %s lies outside the picture, %d×%d", zone, width, height)
             elif zone.kind == "always":
-                self._areas.append(_Timed(area, zone.time))
+                self._areas.append((area, zone.time))
             else:
-                self._spared.append(_Spared(polygon, zone.time))
+                self._spared.append((polygon, zone.time))
         hidden = [span.time for span in policy.spans if span.effect == "hide"]
         if hidden:
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
             whole = Area.within(corners, width, height)
-            self._areas += [_Timed(whole, time) for time in hidden if whole is not None]
+            self._areas += [(whole, time) for time in hidden if whole is not None]
 
     def choose(self, faces: Detections, shown: TimeSpan | None = None) -> Choice:
         """Decide what is masked in a frame.
@@ -90,7 +67,7 @@ class Selection:
             shown: When the frame is shown, from the start of the video; None if it has no time,
                 as a still image or a live one.
         """
-        areas = [entry.area for entry in self._areas if _meets(entry.time, shown)]
+        areas = [area for area, time in self._areas if _meets(time, shown)]
         if not len(faces):
             return Choice(faces, areas)
         faces = _reported(faces)
@@ -103,12 +80,12 @@ class Selection:
         spans = (span for span in self._policy.spans if span.effect == "spare")
         if shown is not None and any(span.time.contains(shown) for span in spans):
             alone[:] = True
-        spared = [entry for entry in self._spared if _covers(entry.time, shown)]
+        spared = [polygon for polygon, time in self._spared if _covers(time, shown)]
         if spared:
             margin = np.tile((boxes[:, 2:] - boxes[:, :2]) * self._policy.mask.expand, 2)
             seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._picture)
-            for entry in spared:
-                alone |= holds(entry.polygon, seen)
+            for polygon in spared:
+                alone |= holds(polygon, seen)
         # An invalid box is left to the masker, which refuses the frame.
         return np.asarray(alone & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
 

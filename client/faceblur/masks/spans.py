@@ -73,7 +73,6 @@ class Span:
 
     Attributes:
         effect: "hide" masks the whole image, "spare" leaves faces alone.
-        time: When.
 
     Raises:
         InputError: There is no such effect.

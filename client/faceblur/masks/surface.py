@@ -67,26 +67,12 @@ class ArraySurface:
             raise InputError("cannot mask a read-only array: give a copy of it")
         self._white = WHITE[pixels.dtype.name] if white is None else white
         self._pixels = pixels
-        self._plane = Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3])
-
-    @property
-    def width(self) -> int:
-        """Pixels across."""
-        return int(self._plane.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Pixels down."""
-        return int(self._plane.pixels.shape[0])
-
-    @property
-    def planes(self) -> Sequence[Plane]:
-        """The colours, or the grey."""
-        return (self._plane,)
+        self.height, self.width = pixels.shape[:2]
+        self.planes = (Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3]),)
 
     def encode(self, picture: RgbImage) -> list[Array]:
         """Put a part of an image into this array's colours (see `Surface.encode`)."""
-        target = self._plane.pixels
+        target = self.planes[0].pixels
         colours: Array = picture
         if target.ndim == 2:
             colours = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)

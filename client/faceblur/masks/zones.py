@@ -28,7 +28,6 @@ class Length:
     """A distance from the left or the upper edge of the image.
 
     Attributes:
-        value: How far.
         relative: It is in per cent of the image's width or height, not in pixels.
     """
 

@@ -24,6 +24,9 @@ class LiveCover(Generic[Frame]):
         lookahead: Frames by which the output lags behind. With 0 a face is masked from the frame
             on in which it is found, and held where it is lost; with more, the frames before it
             was found are masked too, and gaps that end in time are filled from both sides.
+
+    Raises:
+        InputError: The look-ahead is negative.
     """
 
     def __init__(
@@ -33,26 +36,12 @@ class LiveCover(Generic[Frame]):
         threshold: float,
         lookahead: int = 0,
     ) -> None:
-        """Start empty.
-
-        Args:
-            options: How far masks reach.
-            threshold: Lowest score that counts as a face, 0-1.
-            lookahead: Frames to wait for.
-
-        Raises:
-            InputError: The look-ahead is negative.
-        """
         if lookahead < 0:
             raise InputError(f"cannot look ahead by {lookahead} frames: use 0 or more")
         self.lookahead = lookahead
         self._window: Window[Frame] = Window(
             replace(options, max_frames=lookahead + 1), threshold=threshold
         )
-
-    def delay_s(self, frames_per_s: float) -> float:
-        """How late frames come out, on top of what detection takes, seconds."""
-        return self.lookahead / frames_per_s
 
     def push(
         self,

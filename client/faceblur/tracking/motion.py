@@ -92,13 +92,7 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
 
 
 def extend_undetected(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
-    """The same between detections: it may have gone far, and at an unknown pace.
-
-    Args:
-        row: (15,), as it was seen.
-        pace: (4,) as from `speed`; None if it was seen only once.
-        elapsed_s: Seconds since then.
-    """
+    """The same between detections: it may have gone far, and at an unknown pace."""
     if pace is None:
         extra = min(_MAX_GROWTH, _UNKNOWN_PACE * abs(elapsed_s))
         return _extended(row, row, elapsed_s, extra=extra)
@@ -127,14 +121,7 @@ def move(
 def interpolate(
     before: FloatArray, after: FloatArray, *, since_s: float, until_s: float
 ) -> FloatArray:
-    """A face between two sightings.
-
-    Args:
-        before: (15,), the earlier one.
-        after: (15,), the later one.
-        since_s: Seconds since the earlier one.
-        until_s: Seconds until the later one.
-    """
+    """A face between two sightings."""
     part = np.float32(since_s / (since_s + until_s))
     between = before + (after - before) * part
     # A face that is half hidden at one end may be whole in between.

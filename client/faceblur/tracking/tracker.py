@@ -73,37 +73,26 @@ class Track:
 
 
 class Tracker:
-    """Follows faces from frame to frame, and for a while where they are not found."""
+    """Follows faces from frame to frame, and for a while where they are not found.
+
+    Attributes:
+        scene: How many camera cuts there have been.
+        live: Tracks that a detection may still continue.
+    """
 
     def __init__(self, *, threshold: float, gap_s: float) -> None:
-        """Start without tracks.
-
-        Args:
-            threshold: Score that makes a track count, 0-1.
-            gap_s: How long a face may be away and still be followed, seconds.
-        """
         self._threshold = threshold
         self._gap_s = gap_s
-        self._scene = 0
-        self._live: list[Track] = []
+        self.scene = 0
+        self.live: list[Track] = []
         self._last_detected_s = math.nan
         self._last_detected = -1
         self._rhythm_s = 0.0
 
-    @property
-    def scene(self) -> int:
-        """How many camera cuts there have been."""
-        return self._scene
-
-    @property
-    def live(self) -> list[Track]:
-        """Tracks that a detection may still continue."""
-        return self._live
-
     def cut(self) -> None:
         """End all tracks: what comes next is another scene."""
-        self._scene += 1
-        self._live = []
+        self.scene += 1
+        self.live = []
 
     def update(self, frame: int, time_s: float, found: Detections) -> list[Track]:
         """Link the detections of the next frame.
@@ -126,15 +115,15 @@ class Tracker:
         self._last_detected_s, before, self._last_detected = time_s, self._last_detected, frame
         # Between two detections with frames in between, nothing is known of anybody's path.
         skipped = before if frame - before > 1 else None
-        self._live = [t for t in self._live if time_s - t.times[-1] <= self._patience_s(t)]
+        self.live = [t for t in self.live if time_s - t.times[-1] <= self._patience_s(t)]
         rows = found.rows()
         confident = found.scores >= self._threshold
         owners, leapt = self._link(time_s, found.boxes, confident, skipped)
         tracks = []
         for i, (row, owner) in enumerate(zip(rows, owners, strict=True)):
-            track = owner or Track(self._scene)
+            track = owner or Track(self.scene)
             if owner is None:
-                self._live.append(track)
+                self.live.append(track)
             certain = i not in leapt and len(track.times) >= _FOLLOWED
             track.add(frame, time_s, row, confirms=bool(confident[i]), certain=certain)
             tracks.append(track)
@@ -155,13 +144,13 @@ class Tracker:
         """The track that each box continues, and the boxes that are far from where it was."""
         owners: list[Track | None] = [None] * len(boxes)
         leapt: set[int] = set()
-        if not self._live or not len(boxes):
+        if not self.live or not len(boxes):
             return owners, leapt
-        elapsed_s = np.array([time_s - track.times[-1] for track in self._live], np.float32)
-        last = np.stack([track.rows[-1][:4] for track in self._live])
-        expected = last + np.stack([t.pace for t in self._live]) * elapsed_s[:, None]
+        elapsed_s = np.array([time_s - track.times[-1] for track in self.live], np.float32)
+        last = np.stack([track.rows[-1][:4] for track in self.live])
+        expected = last + np.stack([t.pace for t in self.live]) * elapsed_s[:, None]
         near = affinities(expected, boxes, stroll(elapsed_s))
-        sure = np.array([t.evidence >= _SURE or t.frames[-1] == skipped for t in self._live])
+        sure = np.array([t.evidence >= _SURE or t.frames[-1] == skipped for t in self.live])
         free = np.ones(near.shape, np.bool_)
         for fit, allowed in (
             (near, confident[None]),
@@ -177,7 +166,7 @@ class Tracker:
             for row, column in pair(np.where(open_pairs, fit, 0)):
                 if is_leap:
                     leapt.add(column)
-                owners[column] = self._live[row]
+                owners[column] = self.live[row]
                 free[row] = False
                 free[:, column] = False
         return owners, leapt

@@ -54,12 +54,6 @@ class Window(Generic[Frame]):
     """
 
     def __init__(self, options: TrackingOptions, *, threshold: float) -> None:
-        """Start empty.
-
-        Args:
-            options: How far masks reach.
-            threshold: Lowest score that counts as a face, 0-1.
-        """
         self._options = options
         self._tracker = Tracker(threshold=threshold, gap_s=options.gap_s)
         self._cuts = CutDetector()
@@ -164,13 +158,7 @@ class Window(Generic[Frame]):
         return whole if motion.area(whole) >= _PART * motion.area(rows[at]) else None
 
     def _fill(self, track: Track, slot: _Slot[Frame], following: int | None) -> FloatArray | None:
-        """Where a track is in a frame in which it was not found; None if it is not there.
-
-        Args:
-            track: Any.
-            slot: Of the frame.
-            following: Number of the next frame that the detector ran on; None if there is none yet.
-        """
+        """Where a track is in a frame in which it was not found; None if it is not there."""
         if track.scene != slot.scene:
             return None
         times, rows, options = track.times, track.rows, self._options
@@ -200,12 +188,7 @@ class Window(Generic[Frame]):
         return motion.extend(rows[at], pace, elapsed_s)
 
     def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
-        """Faces between two detections, wherever who is who is in doubt.
-
-        Args:
-            slot: Of a frame that the detector did not run on.
-            following: Number of the next frame that the detector ran on.
-        """
+        """Faces between two detections, wherever who is who is in doubt."""
         here = [track for track in self._tracks if track.confirmed and track.scene == slot.scene]
         before = [seen for t in here if (seen := _sighting(t, slot.last_detected, leaving=True))]
         after = [seen for t in here if (seen := _sighting(t, following, leaving=False))]

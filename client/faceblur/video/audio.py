@@ -12,6 +12,7 @@ import numpy as np
 
 from faceblur.errors import InputError
 from faceblur.video.decoder import reason
+from faceblur.video.packets import Packet
 
 _BITS_PER_CHANNEL: Final = 96_000
 _BITS_PER_SAMPLE: Final = 6
@@ -22,22 +23,13 @@ _TAKEN_AS: Final = {"5.1(side)": "5.1"}
 """What encoders take, for layouts that they do not."""
 _COMMON_RATES: Final = (48_000, 44_100)
 
-Packet = Any
-"""av.Packet, which takes no type argument at run time."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class AudioEncoding:
     """How a track is encoded.
 
     Attributes:
-        encoder: FFmpeg's name.
         rate: Samples per second.
-        layout: Channels that the encoder is given.
-        sample_format: Likewise, FFmpeg's name.
-        channels: How many.
-        source_layout: The source's channels, named.
-        source_rate: The source's samples per second.
     """
 
     encoder: str
@@ -147,11 +139,7 @@ def _opens(encoding: AudioEncoding) -> bool:
 
 
 class ConvertedTrack:
-    """A track of audio that is decoded and encoded again.
-
-    Attributes:
-        output: The track of the result.
-    """
+    """A track of audio that is decoded and encoded again."""
 
     def __init__(
         self,

@@ -68,27 +68,14 @@ class PixelFormatConverter:
         return image
 
     def _converted(self, image: av.VideoFrame) -> av.VideoFrame:
-        if self._limits:
-            return self._reformatter.reformat(
-                image,
-                format=self._pixel_format,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                threads=SCALER_THREADS,
-            )
-        if not self._leaves_rgb:
-            return self._reformatter.reformat(
-                image,
-                format=self._pixel_format,
-                dst_color_range=image.color_range,
-                threads=SCALER_THREADS,
-            )
-        hd = self.color_space == _BT709
+        matrix = Colorspace.ITU709 if self.color_space == _BT709 else Colorspace.ITU601
+        becomes_limited = self._limits or self._leaves_rgb
         return self._reformatter.reformat(
             image,
             format=self._pixel_format,
-            dst_colorspace=Colorspace.ITU709 if hd else Colorspace.ITU601,
-            dst_color_range=ColorRange.MPEG,
+            dst_colorspace=matrix if self._leaves_rgb else None,
+            src_color_range=ColorRange.JPEG if self._limits else None,
+            dst_color_range=ColorRange.MPEG if becomes_limited else image.color_range,
             threads=SCALER_THREADS,
         )
 

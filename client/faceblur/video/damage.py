@@ -41,12 +41,6 @@ class DamageWatch:
     """Watches the packets and frames of one video track, and warns once, at its end."""
 
     def __init__(self, path: Path, stream: av.VideoStream) -> None:
-        """Start.
-
-        Args:
-            path: What the warning names.
-            stream: The track.
-        """
         self._path = path
         self._stream = stream
         self._format: str = stream.container.format.name

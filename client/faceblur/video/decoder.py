@@ -32,16 +32,9 @@ _RATE_TOLERANCE: Final = 0.001
 
 
 class FrameDecoder:
-    """Decodes one track of one file, once."""
+    """Decodes one track of one file, once; with another `context` if its own will not do."""
 
     def __init__(self, path: Path, stream: av.VideoStream, context: Any = None) -> None:
-        """Prepare.
-
-        Args:
-            path: What error messages name.
-            stream: A track of an open file that has a decoder.
-            context: Another decoder for it, if its own will not do.
-        """
         self._context = stream.codec_context if context is None else context
         self._context.thread_type = "AUTO"
         self._path = path
@@ -227,12 +220,7 @@ class FrameDecoder:
 
 
 class _Clock:
-    """Gives every frame a time that is later than the one before.
-
-    Attributes:
-        now: Time of the current frame, in ticks.
-        step: From the frame before it to this one.
-    """
+    """Gives every frame a time that is later than the one before."""
 
     def __init__(self, time_base: Fraction) -> None:
         self.now = 0

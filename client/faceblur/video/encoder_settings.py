@@ -43,13 +43,7 @@ _LAMBDA_PER_QUANTISER: Final = 118
 def encoder_settings(
     encoder: str, options: VideoOptions, source: VideoProperties
 ) -> dict[str, str]:
-    """The options that an encoder is opened with.
-
-    Args:
-        encoder: FFmpeg's name.
-        options: The quality that was asked for, and whether captions stay.
-        source: What is to be kept of the source.
-    """
+    """The options that an encoder is opened with."""
     factor = options.rate_factor
     settings = {}
     if encoder in _QUALITY:
@@ -119,25 +113,8 @@ def _scaled(value: Fraction, units: int) -> str:
     return f"{float(value):g}" if units == 1 else str(round(value * units))
 
 
-def _x264(factor: float) -> dict[str, str]:
-    return {"preset": "veryfast", "crf": f"{factor:g}"}
-
-
-def _x265(factor: float) -> dict[str, str]:
-    return {"preset": "superfast", "crf": f"{factor:g}", "x265-params": "log-level=none"}
-
-
-def _vp9(factor: float) -> dict[str, str]:
-    scaled = f"{factor * 63 / 51:.0f}"
-    return {"crf": scaled, "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
-
-
-def _vp8(factor: float) -> dict[str, str]:
-    return {"crf": f"{max(4, factor * 63 / 51):.0f}", "deadline": "realtime", "cpu-used": "8"}
-
-
-def _av1(factor: float) -> dict[str, str]:
-    return {"preset": "8", "crf": f"{factor * 63 / 51:.0f}"}
+def _vpx(factor: float, speed: str) -> dict[str, str]:
+    return {"crf": f"{factor * 63 / 51:.0f}", "deadline": "realtime", "cpu-used": speed}
 
 
 def _quantiser(factor: float) -> dict[str, str]:
@@ -147,14 +124,15 @@ def _quantiser(factor: float) -> dict[str, str]:
 
 
 _QUALITY: Final[dict[str, Callable[[float], dict[str, str]]]] = {
-    "libx264": _x264,
-    "libx265": _x265,
-    "libvpx-vp9": _vp9,
-    "libvpx": _vp8,
-    "libsvtav1": _av1,
-    "mpeg4": _quantiser,
-    "mpeg2video": _quantiser,
-    "mjpeg": _quantiser,
-    "wmv2": _quantiser,
-    "flv": _quantiser,
+    "libx264": lambda factor: {"preset": "veryfast", "crf": f"{factor:g}"},
+    "libx265": lambda factor: {
+        "preset": "superfast",
+        "crf": f"{factor:g}",
+        "x265-params": "log-level=none",
+    },
+    "libvpx-vp9": lambda factor: {**_vpx(factor, "6"), "b": "0", "row-mt": "1"},
+    # VP8 takes no less than 4.
+    "libvpx": lambda factor: _vpx(max(4 * 51 / 63, factor), "8"),
+    "libsvtav1": lambda factor: {"preset": "8", "crf": f"{factor * 63 / 51:.0f}"},
+    **dict.fromkeys(("mpeg4", "mpeg2video", "mjpeg", "wmv2", "flv"), _quantiser),
 }

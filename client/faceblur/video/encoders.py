@@ -72,10 +72,6 @@ class EncoderChoice:
     """An encoder and its settings.
 
     Attributes:
-        name: FFmpeg's name.
-        codec: Name of what it makes.
-        pixel_format: What it is given.
-        options: Its settings.
         even_sizes: It takes only whole chroma samples.
         counts_frames: It needs a frame rate, and takes one frame after the other at that; it
             puts out one packet for each.

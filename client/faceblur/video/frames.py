@@ -55,17 +55,10 @@ class VideoProperties:
         rate: Frames per second, nominal (guessed if they vary); None if unknown.
         rate_varies: Frames do not come at that rate throughout.
         sample_aspect_ratio: Width over height of one pixel; None if unknown.
-        codec: FFmpeg's name of the source's codec.
         color_range: 1 limited, 2 full, 0 unknown; this and the next three are code points of
             ITU-T H.273, as FFmpeg numbers them.
-        color_space: Matrix coefficients.
-        color_primaries: Primaries.
-        color_transfer: Transfer characteristics.
-        interlaced: Frames hold two fields.
-        bottom_field_first: Their order.
         mastering_display: FFmpeg's AVMasteringDisplayMetadata, if there is one.
         light_level: FFmpeg's AVContentLightMetadata, if there is one.
-        captions: Its frames carry closed captions.
         dynamic_hdr: There is HDR metadata that changes from frame to frame.
     """
 

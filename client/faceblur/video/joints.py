@@ -27,13 +27,7 @@ _DEFAULT_STEP_S: Final = Fraction(1, 25)
 
 @dataclass
 class _TrackClock:
-    """Where a track's clock is.
-
-    Attributes:
-        joint: Number of the last joint that the track has passed.
-        offset_s: Added to its times since then.
-        last_s: Its own time of the last packet.
-    """
+    """Where a track's clock is."""
 
     joint: int = 0
     offset_s: Fraction = Fraction(0)
@@ -41,16 +35,13 @@ class _TrackClock:
 
 
 class ClockJoiner:
-    """Gives the packets of one file times that go on; for one pass."""
+    """Gives the packets of one file times that go on; for one pass.
+
+    The clock of a transport or program stream (`broadcast`) is exact, and may leap ahead at a
+    joint, too.
+    """
 
     def __init__(self, queue: PacketQueue, *, broadcast: bool) -> None:
-        """Start at the first packet.
-
-        Args:
-            queue: What comes after each packet.
-            broadcast: It is a transport or program stream: its clock is exact, and may leap ahead
-                at a joint, too.
-        """
         self._queue = queue
         self._broadcast = broadcast
         self._clocks: dict[int, _TrackClock] = {}
@@ -63,9 +54,6 @@ class ClockJoiner:
 
     def renew(self, packet: Packet) -> Fraction | None:
         """Move a packet to its place in time.
-
-        Args:
-            packet: The one that was taken from the queue last.
 
         Returns:
             By how many seconds the clock went forward (or back, if negative) at this packet, when

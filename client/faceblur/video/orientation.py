@@ -113,9 +113,6 @@ class Turner:
 
         Luma is moved sample by sample. So is chroma, except with 4:2:2 turned by 90°: its
         chroma would be subsampled downwards, which encoders do not take, and is resampled.
-
-        Args:
-            frame: In a format that can be drawn on.
         """
         if self._orientation.upright:
             return frame

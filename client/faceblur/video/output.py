@@ -38,13 +38,7 @@ class OutputPlan:
     """All about an output, but for how tracks are taken along.
 
     Attributes:
-        container: What kind of file it is.
-        source: What the frames and packets will come from.
-        options: How to write.
-        choice: The encoder.
-        fitter: What fits frames to it.
         start_s: Subtracted from all times.
-        survey: What was found in the tracks.
     """
 
     container: Container
@@ -81,13 +75,7 @@ class OutputPlan:
 
 
 class Output:
-    """An output whose header is written; its maker closes it.
-
-    Attributes:
-        container: PyAV's output.
-        video: The video track.
-        tracks: By the index of the source's.
-    """
+    """An output whose header is written; its maker closes it."""
 
     def __init__(self, target: str | BinaryIO, plan: OutputPlan, chosen: Mapping[int, Way]) -> None:
         """Lay out and start.

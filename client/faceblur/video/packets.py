@@ -19,11 +19,6 @@ class PacketQueue:
     """
 
     def __init__(self, packets: Iterator[Packet]) -> None:
-        """Start with nothing read.
-
-        Args:
-            packets: As from `av.container.InputContainer.demux`.
-        """
         self._packets = packets
         self._ahead: deque[Packet] = deque()
         self._failure: Exception | None = None

@@ -36,11 +36,6 @@ class VideoSink:
     ) -> None:
         """Choose how to write, and start.
 
-        Args:
-            path: Where to; the suffix decides the container.
-            source: What the frames and packets will come from.
-            options: How to write.
-
         Raises:
             InputError: The source cannot be written so: another suffix, or other options.
             OutputError: It cannot be written here.

@@ -40,12 +40,11 @@ class VideoSource:
     (timed metadata such as GPS tracks) are left out: none of them could be masked.
 
     Attributes:
-        path: The file.
+        stream: The track that the frames come from.
         tracks: Audio and subtitle tracks.
         fonts: Attached fonts, which subtitles may need.
         samples: Copies of the first packet of each of `tracks`, by its index, where one comes
             early in the file.
-        properties: What the frames are like.
         frame_count: As the container says or implies; None if it does not. An estimate.
         duration_s: Likewise.
         start_s: Where the clock starts in containers where it may start anywhere, else 0.
@@ -62,9 +61,9 @@ class VideoSource:
         with ExitStack() as undo:
             self._container = undo.enter_context(open_container(path))
             self._run_ins: dict[int, int] = {}
-            self._stream = self._main_stream()
+            self.stream = self._main_stream()
             self.tracks, self.fonts = self._other_tracks()
-            self._packets = PacketQueue(self._container.demux(self._stream, *self.tracks))
+            self._packets = PacketQueue(self._container.demux(self.stream, *self.tracks))
             self.samples = self._sample()
             # An edit list makes times of MP4 that go back; AVI counts frames.
             self._one_clock = {"mp4", "avi"} & {*self._container.format.name.split(",")}
@@ -72,8 +71,8 @@ class VideoSource:
                 self._packets,
                 broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE),
             )
-            context = alpha_decoder(self._stream, self._first_picture())
-            self._decoder = FrameDecoder(path, self._stream, context)
+            context = alpha_decoder(self.stream, self._first_picture())
+            self._decoder = FrameDecoder(path, self.stream, context)
             self._unread = self._read()
             self._peeked = self._peek()
             undo.pop_all()
@@ -83,11 +82,6 @@ class VideoSource:
         self.duration_s = self._duration()
         self.frame_count = self._frame_count()
         self.start_s = self._start()
-
-    @property
-    def stream(self) -> av.VideoStream:
-        """The track that the frames come from."""
-        return self._stream
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -168,7 +162,7 @@ class VideoSource:
                 break
             packet = ahead[-1]
             size += packet.size
-            if packet.size and packet.stream is not self._stream:
+            if packet.size and packet.stream is not self.stream:
                 samples.setdefault(packet.stream.index, duplicate(packet))
             if audio <= samples.keys():
                 break
@@ -180,7 +174,7 @@ class VideoSource:
             if len(ahead) < count:
                 break
             packet: av.Packet[Any] = ahead[-1]
-            if packet.stream is self._stream:
+            if packet.stream is self.stream:
                 return packet
         return None
 
@@ -205,9 +199,9 @@ class VideoSource:
             last = packet.size == 0 and packet.dts is None
             self._limit(packet)
             leap_s = None if self._one_clock else self._joiner.renew(packet)
-            if leap_s is not None and packet.stream is self._stream:
+            if leap_s is not None and packet.stream is self.stream:
                 self._decoder.join(packet, leap_s)
-            if packet.stream is self._stream:
+            if packet.stream is self.stream:
                 yield from self._decoder.decode(None if last else packet)
             elif not last:
                 yield packet
@@ -234,13 +228,13 @@ class VideoSource:
         return None
 
     def _duration(self) -> float | None:
-        if self._stream.duration:
-            return float(self._stream.duration * self.properties.time_base)
+        if self.stream.duration:
+            return float(self.stream.duration * self.properties.time_base)
         return self._container.duration / av.time_base if self._container.duration else None
 
     def _frame_count(self) -> int | None:
-        if self._stream.frames:
-            return self._stream.frames
+        if self.stream.frames:
+            return self.stream.frames
         if self.duration_s and self.properties.rate:
             return max(1, round(self.duration_s * float(self.properties.rate)))
         return None
@@ -250,7 +244,7 @@ class VideoSource:
             return Fraction(0)
         starts = [
             stream.start_time * stream.time_base
-            for stream in (self._stream, *self.tracks)
+            for stream in (self.stream, *self.tracks)
             if stream.start_time is not None and stream.time_base
         ]
         return min(starts, default=Fraction(0))

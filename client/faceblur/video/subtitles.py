@@ -188,11 +188,7 @@ def kind_of(text: str) -> Kind:
 
 @dataclass(eq=False)
 class TrackTexts:
-    """What the texts of one track are like, as far as they were added.
-
-    Attributes:
-        count: Texts of each kind.
-    """
+    """What the texts of one track are like, as far as they were added."""
 
     count: Counter[Kind] = field(default_factory=Counter)
     _forms: Counter[str] = field(default_factory=Counter)

@@ -7,7 +7,6 @@ converted to RGB and back.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import av
@@ -90,9 +89,6 @@ class VideoSurface:
 
     The decoder may still need the frame as a reference for later ones, so the frame's samples
     are copied first if anybody else holds them.
-
-    Attributes:
-        alpha: Transparency, if there is any.
     """
 
     def __init__(self, frame: av.VideoFrame) -> None:
@@ -112,24 +108,13 @@ class VideoSurface:
         frame.make_writable()
         self._frame = frame
         self._bits = frame.format.components[0].bits
-        planes = tuple(_plane(frame, plane, self._bits) for plane in frame.planes)
-        self.alpha: Plane | None = planes[-1] if transparent else None
-        self._planes = planes[:-1] if transparent else planes
-
-    @property
-    def width(self) -> int:
-        """Pixels across."""
-        return self._frame.width
-
-    @property
-    def height(self) -> int:
-        """Pixels down."""
-        return self._frame.height
-
-    @property
-    def planes(self) -> Sequence[Plane]:
-        """Y, U, V, or Y alone, or G, B, R."""
-        return self._planes
+        self.width, self.height = frame.width, frame.height
+        self.all_planes = tuple(_plane(frame, plane, self._bits) for plane in frame.planes)
+        """Y, U, V, or Y alone, or G, B, R; then transparency, if there is any."""
+        self.alpha = self.all_planes[-1] if transparent else None
+        self.planes = self.all_planes[:-1] if transparent else self.all_planes
+        self.peak = (1 << self._bits) - 1
+        """The largest value of a sample."""
 
     def encode(self, picture: RgbImage) -> list[Array]:
         """Put a part of a frame into this frame's matrix, range and depth."""
@@ -137,27 +122,17 @@ class VideoSurface:
         if self._frame.format.is_rgb:
             samples = [bgr[:, :, channel] * self.peak for channel in (1, 0, 2)]
         else:
-            samples = self._ycbcr(bgr)[: len(self._planes)]
+            samples = self._ycbcr(bgr)[: len(self.planes)]
         return [
             self._quantised(subsampled(sample, plane))
-            for sample, plane in zip(samples, self._planes, strict=True)
+            for sample, plane in zip(samples, self.planes, strict=True)
         ]
-
-    @property
-    def all_planes(self) -> Sequence[Plane]:
-        """The same, and transparency."""
-        return self._planes if self.alpha is None else (*self._planes, self.alpha)
 
     def make_opaque(self, rows: slice, columns: slice, where: Array | None) -> None:
         """Take away transparency (see `Surface.make_opaque`)."""
         if self.alpha is not None:
             alpha = self.alpha.pixels[rows, columns]
             alpha[... if where is None else where] = self.peak
-
-    @property
-    def peak(self) -> int:
-        """The largest value of a sample."""
-        return int((1 << self._bits) - 1)
 
     def _ycbcr(self, bgr: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Y, Cb, Cr in units of the samples; ITU-T H.273, section 8.3."""
@@ -180,11 +155,8 @@ def _plane(frame: av.VideoFrame, plane: av.video.plane.VideoPlane, bits: int) ->
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
     samples = rows[:, : plane.width]
-    return Plane(
-        samples,
-        step_x=_step(frame.width, plane.width),
-        step_y=_step(frame.height, plane.height),
-    )
+    step_x, step_y = _step(frame.width, plane.width), _step(frame.height, plane.height)
+    return Plane(samples, step_x=step_x, step_y=step_y)
 
 
 def _step(pixels: int, samples: int) -> int:

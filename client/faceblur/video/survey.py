@@ -14,13 +14,11 @@ import av
 import numpy as np
 
 from faceblur.video.options import VideoOptions
+from faceblur.video.packets import Packet
 from faceblur.video.source import VideoSource, open_container
 from faceblur.video.subtitles import READABLE, TrackTexts, text_of
 
 logger = logging.getLogger(__name__)
-
-Packet = Any
-"""av.Packet, which takes no type argument at run time."""
 
 MP4_END_MARK: Final = b"\0\0"
 """An empty text, which MP4 sets where one ends."""
@@ -128,12 +126,7 @@ def survey_texts(path: Path, tracks: Collection[int]) -> dict[int, TrackTexts]:
 
 
 def text_in(packet: Packet, codec: str) -> str | None:
-    """What a packet of a text track says, with the name that it has in WebVTT; None as `text_of`.
-
-    Args:
-        packet: The packet.
-        codec: FFmpeg's name of its codec.
-    """
+    """What a packet of a text track says, after its name in WebVTT; None as `text_of`."""
     text = text_of(bytes(packet), codec)
     if text is None or not packet.has_sidedata("webvtt_identifier"):
         return text
@@ -148,10 +141,6 @@ def survey_cuts(path: Path, tracks: Collection[int]) -> set[int]:
     An edit list of MP4, or a count of samples to be skipped, cuts audio away that a copy of the
     packets would bring along. What encoders put before the audio for their own sake is no such
     audio: it is short, and as good as silent.
-
-    Args:
-        path: The video.
-        tracks: Their indices.
 
     Raises:
         InputError: The file cannot be opened.
@@ -186,12 +175,7 @@ def _packets(path: Path, tracks: Collection[int]) -> Iterator[Packet]:
 
 @dataclass(eq=False)
 class _Head:
-    """The begin of an audio track, up to some audio that is heard.
-
-    Attributes:
-        skipped: Samples before the first that is heard.
-        is_complete: Nothing more of it is needed.
-    """
+    """The begin of an audio track, up to some audio that is heard."""
 
     skipped: int = 0
     is_complete: bool = False

@@ -13,8 +13,9 @@ import av
 from av.subtitles.stream import SubtitleStream
 
 from faceblur.errors import InputError
-from faceblur.video.audio import ConvertedTrack, Packet, choose_audio, is_named
+from faceblur.video.audio import ConvertedTrack, choose_audio, is_named
 from faceblur.video.containers import Container
+from faceblur.video.packets import Packet
 from faceblur.video.subtitles import TrackTexts, plain_header
 from faceblur.video.survey import MP4_END_MARK, Survey, text_in
 
@@ -74,17 +75,9 @@ def add_track(
     *,
     container: Container,
     start_s: Fraction,
-    survey: Survey | None = None,
+    survey: Survey,
 ) -> Track | None:
     """Add a track like one of the source to an output that has not been started.
-
-    Args:
-        output: Where to.
-        stream: The source's track.
-        way: One of `ways`.
-        container: What kind of file the output is.
-        start_s: Subtracted from all times.
-        survey: What was found in the tracks; without, all of them are taken as they are.
 
     Returns:
         What to feed; None when the track is left out.
@@ -93,7 +86,6 @@ def add_track(
         InputError: Audio cannot be converted.
         ValueError: The container cannot hold such packets.
     """
-    survey = survey or Survey()
     if way == "leave":
         return None
     if way == "copy":
@@ -101,12 +93,11 @@ def add_track(
         _describe(stream, copy)
         if stream.index in survey.texts and stream.codec.canonical_name in ("ass", "ssa"):
             copy.codec_context.extradata = plain_header(stream.codec_context.extradata or b"")
-        cut_run_in = _has_mute_run_in(stream, container)
         return CopiedTrack(
             copy,
             stream.codec.canonical_name,
             start_s=start_s,
-            cut_run_in=cut_run_in,
+            cut_run_in=_has_mute_run_in(stream, container),
             texts=survey.texts.get(stream.index),
         )
     assert isinstance(stream, av.AudioStream)
@@ -206,8 +197,7 @@ class CopiedTrack:
         content = bytes(packet)
         if content == MP4_END_MARK:
             return False
-        texts = self._texts
-        return texts is None or texts.keeps(text_in(packet, self._codec))
+        return self._texts is None or self._texts.keeps(text_in(packet, self._codec))
 
 
 def _has_mute_run_in(stream: av.stream.Stream, container: Container) -> bool:

@@ -165,9 +165,6 @@ def _follow_elements(data: mmap.mmap) -> None:
 
     A recording that was never finished has a segment without a size. It may end anywhere.
 
-    Args:
-        data: The file, which starts with `_EBML`.
-
     Raises:
         _ChainError: An element is not where the one before it ends, or the end is missing.
     """

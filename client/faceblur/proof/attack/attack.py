@@ -27,10 +27,7 @@ class Trial:
     """One mask at one face size.
 
     Attributes:
-        mask: Name of the mask.
-        role: See `Disguise`.
         height: Face height, pixels.
-        people: How many.
         clear: Masked probes against clear images of everybody.
         masked: Masked probes against images masked in the same way (the parrot attack).
     """

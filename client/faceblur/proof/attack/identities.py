@@ -45,7 +45,6 @@ class Identity:
     """One person.
 
     Attributes:
-        name: File and number of the face in it.
         photo: uint8 [h, w, 3] BGR, the face and what is around it.
         box: x0 y0 x1 y1 of the face in the photo.
     """
@@ -62,9 +61,6 @@ class Identity:
     def crop(self, height: int) -> BgrImage:
         """The face alone, cut out along its box's height.
 
-        Args:
-            height: Pixels that the face is brought to.
-
         Returns:
             uint8 [height, ASPECT · height, 3] BGR.
         """
@@ -75,10 +71,6 @@ class Identity:
 
         Turned by up to 5°, resampled twice, with another gamma and white balance, compressed as
         JPEG; the box is up to 3 % of the height away and up to 3 % larger or smaller.
-
-        Args:
-            height: Pixels that the face is brought to.
-            rng: Where the differences come from.
 
         Returns:
             uint8 [height, ASPECT · height, 3] BGR.
@@ -147,11 +139,6 @@ def distinct(people: Sequence[Identity], recogniser: Recogniser, *, most: int) -
     """Take people in turn, without those who look like somebody before.
 
     That leaves out copies of a photo, other photos of a person, and some who are merely alike.
-
-    Args:
-        people: Anybody.
-        recogniser: Whose vectors tell who is alike, on clear pictures.
-        most: How many are wanted.
     """
     kept: list[Identity] = []
     vectors: list[npt.NDArray[np.float32]] = []

@@ -34,7 +34,6 @@ class Disguise:
     """One way to hide a face.
 
     Attributes:
-        name: What reports call it.
         role: "shipped" (has to hold), "control" (has to be seen through, or the attack proves
             nothing) or "study" (not shipped, measured to know why).
         cover: Gives the covered copy of a crop.
@@ -54,12 +53,7 @@ class Disguise:
 
 
 def shipped(style: MaskStyle, modes: Sequence[MaskMode] = get_args(MaskMode)) -> list[Disguise]:
-    """The masks of this package.
-
-    Args:
-        style: Everything about them but the mode.
-        modes: Which.
-    """
+    """The masks of this package."""
     image = _any_picture() if style.image is None else style.image
     styles = [dataclasses.replace(style, mode=mode, image=image) for mode in modes]
     return [Disguise(each.mode, "shipped", _by_masker(each)) for each in styles]

@@ -22,14 +22,7 @@ ROLES = {
 
 @dataclass(frozen=True)
 class AttackReport:
-    """An attack and its outcome.
-
-    Attributes:
-        recogniser: Name of the face recogniser.
-        detector: Name of the model that found the faces.
-        trials: Every mask at every face size.
-        verdict: Whether the masks held.
-    """
+    """An attack and its outcome."""
 
     recogniser: str
     detector: str

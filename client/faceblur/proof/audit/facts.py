@@ -19,11 +19,7 @@ from faceblur.proof.audit.manifest import FrameTally
 
 
 def tools(detector: Mapping[str, str]) -> dict[str, str]:
-    """Versions of what had a part in a result.
-
-    Args:
-        detector: Versions of what the detector runs on, as a session knows them.
-    """
+    """Versions of what had a part in a result."""
     return {**_client_tools(), **detector}
 
 

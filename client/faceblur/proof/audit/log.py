@@ -74,10 +74,6 @@ class AuditLog:
     def append(self, manifest: Manifest, frames: Iterable[FrameDetections]) -> Entry:
         """Add a manifest; when this returns it is on the disk.
 
-        Args:
-            manifest: What was done.
-            frames: What was found in each frame; only the boxes are written.
-
         Raises:
             AuditError: Somebody else has broken the chain meanwhile.
             OutputError: It cannot be written.

@@ -102,7 +102,6 @@ class Head:
     """What `head.json` says.
 
     Attributes:
-        entries: How many manifests there are.
         sha256: Of the last.
         seal: HMAC-SHA256 of both with the key; None without one.
     """

@@ -36,8 +36,6 @@ class AuditedOutput:
     """The manifest of an output, gone through once, frame by frame.
 
     Attributes:
-        name: Which manifest.
-        manifest: What it says.
         mode: What covers faces.
         problems: One sentence for each way in which files are not those that it names.
     """

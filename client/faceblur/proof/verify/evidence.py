@@ -118,13 +118,7 @@ class Comparison:
 
 
 def compare(source: Grey, output: Grey, box: Box) -> Comparison | None:
-    """Compare a region; None where too little of it is in the image.
-
-    Args:
-        source: The image it comes from.
-        output: What became of it; of the same size.
-        box: In pixels of both.
-    """
+    """Compare a region; None where too little of it is in the image."""
     window = _Window.of(box, source.shape[1], source.shape[0])
     if window is None:
         return None
@@ -164,10 +158,6 @@ class _Window:
     """A box with a margin, reduced to working size.
 
     Attributes:
-        x0: First column in the image.
-        y0: First row.
-        x1: Behind the last column.
-        y1: Behind the last row.
         size: Working width and height.
         face: Size of the face in working pixels.
         inside: Which working pixels lie in the ellipse.
@@ -265,12 +255,7 @@ class Surroundings:
 
 
 def still_shown(region: Comparison, elsewhere: Comparison) -> bool | None:
-    """Whether a region shows what it showed in the source; None where it has nothing to show.
-
-    Args:
-        region: The region.
-        elsewhere: What regions as large kept, where nothing is masked.
-    """
+    """Whether a region shows what it showed in the source; None where it has nothing to show."""
     if region.detail < _MIN_DETAIL:
         return None if region.difference <= _PLAIN_DIFFERENCE else False
     usual = min(1.0, max(_LEAST_KEPT, elsewhere.kept)) if elsewhere.pixels else 1.0

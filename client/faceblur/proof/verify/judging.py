@@ -75,15 +75,7 @@ class Beside(NamedTuple):
 def judge_beside(
     source: Grey, output: Grey, original: Detections, faces: Detections, claimed: Boxes
 ) -> Beside:
-    """Judge a frame beside its source.
-
-    Args:
-        source: The source's frame.
-        output: The output's; a few rows or columns larger where the encoder needed that.
-        original: Faces found in the source.
-        faces: Faces found in the output.
-        claimed: (N, 4), what the audit says was masked.
-    """
+    """Judge a frame beside its source."""
     output = output[: source.shape[0], : source.shape[1]]
     found = np.concatenate([original.rows(), faces.rows()])
     new = [box_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
@@ -107,14 +99,7 @@ def judge_beside(
 def judge_alone(
     output: Grey, faces: Detections, claimed: Boxes, *, mode: MaskMode | None
 ) -> Iterator[Verdict]:
-    """Judge a frame by itself.
-
-    Args:
-        output: The frame.
-        faces: Faces found in it.
-        claimed: (N, 4), what the audit says was masked.
-        mode: With what; None if there is no audit.
-    """
+    """Judge a frame by itself."""
     scored: Iterable[tuple[Box, np.float32]] = zip(faces.boxes, faces.scores, strict=True)
     if mode is None:
         for box, score in scored:

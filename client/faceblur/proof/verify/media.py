@@ -47,10 +47,8 @@ class Frame:
     """A frame or page.
 
     Attributes:
-        index: Counted from 0.
         time_s: When it is shown, from the start.
         grey: Its luma.
-        pixels: The frame as its reader gave it.
     """
 
     index: int
@@ -63,10 +61,7 @@ class Media(Protocol):
     """A file that is gone through once; a context manager.
 
     Attributes:
-        path: The file.
         width: Of the upright frames, pixels.
-        height: Of the upright frames, pixels.
-        frame_count: As far as the file says.
         tolerance_s: By how much a time may be off.
     """
 
@@ -209,12 +204,7 @@ class VideoMedia:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What belongs to one time; either side may lack it.
-
-    Attributes:
-        source: The source's frame.
-        output: The output's.
-    """
+    """What belongs to one time; either side may lack it."""
 
     source: Frame | None
     output: Frame | None

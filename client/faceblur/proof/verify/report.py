@@ -32,10 +32,8 @@ class Region:
 
     Attributes:
         frame: Index of the frame in the output, counted from 0.
-        time_s: When it is shown.
         box: In pixels of the output.
         score: The detector's; None for a box that only the audit names.
-        reason: Why it counts.
         kept: How much of the source's detail is left, 1 for all; None without a source.
     """
 
@@ -70,12 +68,7 @@ class Region:
 
 
 class DimFrame(NamedTuple):
-    """A frame that is too dark or flat to judge.
-
-    Attributes:
-        frame: Its index in the output, counted from 0.
-        time_s: When it is shown.
-    """
+    """A frame that is too dark or flat to judge."""
 
     frame: int
     time_s: Fraction
@@ -90,14 +83,7 @@ class VerifyReport:
     """What a verification found.
 
     Attributes:
-        output: What was verified.
-        source: What it was compared with, if anything.
-        audit: The manifest that it was checked against, if any.
-        model: What detected faces.
         threshold: Lowest score that counted as a face.
-        strict: Whether doubtful regions count as leaks.
-        frames: Frames of the output that were checked.
-        regions: Regions that were judged in them.
         leaks: What is not masked.
         doubtful: What is not masked either, but has a lower score: seldom a face.
         spared: What is not masked on purpose, as the audit's policy says.

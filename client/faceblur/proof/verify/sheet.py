@@ -26,12 +26,7 @@ _TEXT: Final = (235, 235, 235)
 
 
 def part(picture: BgrImage, finding: Region) -> BgrImage:
-    """The surroundings of a finding, with its box drawn, fitted to a tile.
-
-    Args:
-        picture: The frame, uint8 [H, W, 3] BGR.
-        finding: Where.
-    """
+    """The surroundings of a finding, with its box drawn, fitted to a tile."""
     box = finding.box.astype(np.float64)
     middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * (0.5 + _CONTEXT)
     low = np.maximum(np.floor(middle - reach), 0).astype(int)

@@ -55,16 +55,6 @@ def verify(
     detail of one. Where there is an audit, what it says was masked must be, and what its policy
     leaves alone is told apart.
 
-    Args:
-        output: The masked file.
-        source: What it was made from.
-        audit: Its manifest.
-        detector: What finds faces.
-        how: How faces are detected.
-        in_flight: Frames that the detector is given at once.
-        pictures: Keep pictures of leaks, for a sheet.
-        on_progress: Called after each frame, in this thread.
-
     Raises:
         InputError: A file cannot be read, or they are of different sizes.
         ServerError: A frame could not be looked at.

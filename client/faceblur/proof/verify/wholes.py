@@ -31,13 +31,7 @@ _DIM_LEVELS: Final = 48
 
 
 def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> bool:
-    """Whether two images show the same, outside the regions in question.
-
-    Args:
-        source: The one.
-        output: The other, of the same size.
-        taken: (N, 4), what may be masked: x1 y1 x2 y2.
-    """
+    """Whether two images show the same, outside the regions in question."""
     height, width = source.shape
     small = [
         cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
