@@ -263,6 +263,16 @@ def file_sha256(path: Path, *, refusal: type[FaceblurError] = InputError) -> str
         raise refusal(f"cannot read {path}: {error.strerror}") from error
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON for people to read.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
 def canonical_sha256(values: Mapping[str, Any]) -> str:
     """The SHA-256 of values that JSON has, hexadecimal, whatever the order of their names."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -138,8 +138,8 @@ def _judge(
     count_of: _Counts,
 ) -> None:
     before, after = (cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) for p in (source, result))
-    beside = judge_beside(before, after, faces, Detections.empty(), NOTHING)
-    for verdict in beside.verdicts:
+    _, verdicts = judge_beside(before, after, faces, Detections.empty(), NOTHING)
+    for verdict in verdicts:
         if verdict.score is not None and verdict.score >= SURE:
             count = count_of(_group(verdict.box))
             count.faces += 1

@@ -28,7 +28,7 @@ from faceblur.detections import (
     MediaDetections,
 )
 from faceblur.errors import InputError
-from faceblur.files import atomic_path, file_sha256
+from faceblur.files import file_sha256, write_json
 from faceblur.masks.policy import Policy
 from faceblur.schema import (
     FormError,
@@ -304,8 +304,7 @@ def write_findings(
         "policy": to_json(policy),
         "media": [_entry(report) for report in reports],
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+    write_json(path, findings)
 
 
 def _entry(report: MediaDetections) -> dict[str, Any]:

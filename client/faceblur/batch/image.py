@@ -49,7 +49,8 @@ def mask_image(
     """Mask the faces on every page of an image file.
 
     Each page is read, given its faces, masked and written before the next one is read. The output
-    appears when all of its pages were checked and masked, or not at all.
+    appears when all of its pages were checked and masked, or not at all. What the policy says of
+    times counts for animations alone.
 
     Raises:
         InputError: The source cannot be read, or the listed faces are not of it.

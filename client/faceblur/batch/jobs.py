@@ -70,7 +70,7 @@ class Plan:
 
 
 def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
-    """Find the files that are meant and name their results; see `survey`."""
+    """The jobs of `survey`."""
     return survey(inputs, output).jobs
 
 

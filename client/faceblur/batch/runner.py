@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, FindFaces, RecordedFaces
 from faceblur.batch.finished import CachedResult
-from faceblur.batch.jobs import Job
+from faceblur.batch.image import ImageOptions, mask_image
+from faceblur.batch.jobs import Job, OnComplete
 from faceblur.batch.memory import MemoryBudget, memory_bytes
-from faceblur.batch.processing import MaskingOptions, process_file
 from faceblur.batch.records import DetectorInfo, Record, Records
 from faceblur.batch.shared_detector import SharedDetector, check_going
-from faceblur.batch.video import Progress
+from faceblur.batch.video import Progress, mask_video
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
+from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
+from faceblur.schema import to_json
+from faceblur.video.kinds import Kind
+from faceblur.video.options import VideoOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +39,8 @@ _POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(MaskingOptions):
-    """How a list of files is masked.
+class RunOptions:
+    """What is masked in a list of files, and how.
 
     Attributes:
         workers: Files that are masked at the same time, at most.
@@ -43,9 +48,20 @@ class RunOptions(MaskingOptions):
         audit: Where the manifest of each result goes; None for nowhere.
     """
 
+    policy: Policy = field(default_factory=Policy)
+    image: ImageOptions = field(default_factory=ImageOptions)
+    video: VideoOptions = field(default_factory=VideoOptions)
     workers: int = 1
     again: bool = False
     audit: AuditLog | None = None
+
+    def settings(self) -> dict[Kind, dict[str, Any]]:
+        """All that decides what is masked and how it is written, in values that JSON has."""
+        policy = to_json(self.policy)
+        return {
+            "image": {"policy": policy, "writing": dataclasses.asdict(self.image)},
+            "video": {"policy": policy, "writing": dataclasses.asdict(self.video)},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +133,39 @@ def _parallel(batch: _Batch, jobs: Sequence[Job], workers: int) -> Iterator[Outc
     finally:
         batch.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def process_file(
+    job: Job,
+    find_faces: FindFaces,
+    options: RunOptions,
+    *,
+    on_progress: Callable[[Progress], None],
+    on_complete: OnComplete | None,
+) -> MediaDetections:
+    """Mask one file of either kind.
+
+    Raises:
+        FaceblurError: It could not be masked; its result does not appear.
+    """
+    if job.kind == "image":
+        return mask_image(
+            job.source,
+            job.output,
+            find_faces=find_faces,
+            policy=options.policy,
+            options=options.image,
+            on_complete=on_complete,
+        )
+    return mask_video(
+        job.source,
+        job.output,
+        find_faces=find_faces,
+        policy=options.policy,
+        options=options.video,
+        on_progress=on_progress,
+        on_complete=on_complete,
+    )
 
 
 class _Batch:

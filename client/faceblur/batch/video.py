@@ -54,7 +54,8 @@ def mask_video(
         faceblur-write     encode → write                  ─┘
 
     The output appears when every frame was checked and masked, or not at all. Memory does not
-    grow with the length of the video, but for what the report holds.
+    grow with the length of the video, but for what the report holds. `on_progress` is called after
+    each frame, in this thread.
 
     Returns:
         What was masked, in pixels of the upright frames; faces that were filled in between the

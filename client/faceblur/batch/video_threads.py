@@ -119,12 +119,11 @@ class _StoppedError(Exception):
 class BoundedQueue(Generic[Item]):
     """Hands items from one thread to another, in order, a few at a time.
 
-    When something goes wrong on either side, `stop` makes both sides raise what it was, at
-    once; neither is left waiting for the other.
+    `put` waits while what is there weighs as much as the capacity. When something goes wrong on
+    either side, `stop` makes both sides raise what it was, at once; neither waits for the other.
     """
 
     def __init__(self, capacity: float) -> None:
-        """Make an empty queue in which `put` waits while what is there weighs so much."""
         self._capacity = capacity
         self._load = 0.0
         self._items: deque[tuple[Item, float]] = deque()
@@ -183,7 +182,6 @@ class StageThread:
     """A thread that stops all queues of its job when it fails."""
 
     def __init__(self, work: Callable[[], None], *queues: BoundedQueue[Any], name: str) -> None:
-        """Prepare it."""
         self._work = work
         self._queues = queues
         self._done = threading.Event()

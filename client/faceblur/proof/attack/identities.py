@@ -34,7 +34,7 @@ ASPECT = 0.75
 """Width of a crop to its height, for everybody: its shape must not tell who it is."""
 
 EDGE = 0.05
-"""How much of a face may lie outside the picture, in parts of its height."""
+"""How much of a face may lie outside the image, in parts of its height."""
 
 SAME_PERSON = 0.45
 """Distance of vectors below which two clear faces are taken for one person, or one photo."""
@@ -99,10 +99,10 @@ def collect(
     *,
     min_height: float,
 ) -> list[Identity]:
-    """Find the people in pictures.
+    """Find the people in images.
 
     Args:
-        inputs: Pictures, and folders of them. A folder within a folder is one person: the
+        inputs: Images, and folders of them. A folder within a folder is one person: the
             largest face in it counts. Elsewhere every face is somebody else.
         detector: What finds them.
         options: How; the threshold is not less than `MIN_SCORE`.
@@ -110,20 +110,19 @@ def collect(
 
     Raises:
         InputError: An input does not exist, or there is no face in any of them. A single
-            picture that cannot be read is left out.
-        ServerError: Faces could not be looked for.
+            image that cannot be read is left out.
+        ServerError: Faces could not be detected.
     """
-    threshold = max(options.threshold, MIN_SCORE)
-    search = _Search(detector, replace(options, threshold=threshold))
+    options = replace(options, threshold=max(options.threshold, MIN_SCORE))
     people: list[Identity] = []
-    for group in _groups(inputs):
+    for images, one_person in _groups(inputs):
         found = [
             face
-            for path in group.pictures
-            for face in search.faces(path)
+            for path in images
+            for face in _faces(path, detector, options)
             if face.height >= min_height
         ]
-        if group.one_person:
+        if one_person:
             found = sorted(found, key=lambda face: face.height)[-1:]
         people.extend(found)
     if not people:
@@ -153,25 +152,20 @@ def distinct(people: Sequence[Identity], recogniser: Recogniser, *, most: int) -
     return kept
 
 
-@dataclass(frozen=True)
-class _Group:
-    pictures: Sequence[Path]
-    one_person: bool
-
-
-def _groups(inputs: Sequence[Path]) -> Iterator[_Group]:
+def _groups(inputs: Sequence[Path]) -> Iterator[tuple[Sequence[Path], bool]]:
+    """Images, and whether they are all of one person."""
     for path in inputs:
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name")
         if path.is_file():
-            yield _Group([path], one_person=False)
+            yield [path], False
             continue
-        yield _Group(_pictures(path), one_person=False)
+        yield _images(path), False
         for folder in sorted(child for child in path.iterdir() if child.is_dir()):
-            yield _Group(_pictures(folder), one_person=True)
+            yield _images(folder), True
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
@@ -179,29 +173,24 @@ def _pictures(folder: Path) -> list[Path]:
     )
 
 
-@dataclass(frozen=True)
-class _Search:
-    detector: Detector
-    options: DetectionOptions
-
-    def faces(self, path: Path) -> Iterator[Identity]:
-        """The faces of the first page that are in the picture wholly."""
-        try:
-            pixels = next(iter(read_image(path).pages)).pixels
-        except InputError as error:
-            logger.warning("left out: %s", error)
-            return
-        bgr = np.ascontiguousarray(rgb8(pixels)[:, :, ::-1])
-        found = detect(self.detector, bgr, self.options)
-        for index, box in enumerate(found.boxes.astype(np.float64)):
-            reach = EDGE * (box[3] - box[1])
-            if (box[:2] < -reach).any() or (box[2:] > np.array(bgr.shape[1::-1]) + reach).any():
-                continue
-            margin = MARGIN * (box[3] - box[1])
-            x0, y0 = np.floor(np.maximum(box[:2] - margin, 0)).astype(int)
-            x1, y1 = np.ceil(box[2:] + margin).astype(int)
-            photo = bgr[y0:y1, x0:x1].copy()
-            yield Identity(f"{path.name}#{index}", photo, box - [x0, y0, x0, y0])
+def _faces(path: Path, detector: Detector, options: DetectionOptions) -> Iterator[Identity]:
+    """The faces of the first page that are in the image wholly."""
+    try:
+        pixels = next(iter(read_image(path).pages)).pixels
+    except InputError as error:
+        logger.warning("left out: %s", error)
+        return
+    bgr = np.ascontiguousarray(rgb8(pixels)[:, :, ::-1])
+    found = detect(detector, bgr, options)
+    for index, box in enumerate(found.boxes.astype(np.float64)):
+        reach = EDGE * (box[3] - box[1])
+        if (box[:2] < -reach).any() or (box[2:] > np.array(bgr.shape[1::-1]) + reach).any():
+            continue
+        margin = MARGIN * (box[3] - box[1])
+        x0, y0 = np.floor(np.maximum(box[:2] - margin, 0)).astype(int)
+        x1, y1 = np.ceil(box[2:] + margin).astype(int)
+        photo = bgr[y0:y1, x0:x1].copy()
+        yield Identity(f"{path.name}#{index}", photo, box - [x0, y0, x0, y0])
 
 
 def _cut(

@@ -54,7 +54,7 @@ class Disguise:
 
 def shipped(style: MaskStyle, modes: Sequence[MaskMode] = get_args(MaskMode)) -> list[Disguise]:
     """The masks of this package."""
-    image = _any_picture() if style.image is None else style.image
+    image = _any_image() if style.image is None else style.image
     styles = [dataclasses.replace(style, mode=mode, image=image) for mode in modes]
     return [Disguise(each.mode, "shipped", _by_masker(each)) for each in styles]
 
@@ -69,15 +69,7 @@ def controls() -> list[Disguise]:
 
 def study() -> list[Disguise]:
     """Averages of the face, smoothed: by number of cells, levels of each colour, and noise."""
-    wanted = [
-        (6, 256, 0),
-        (4, 256, 0),
-        (2, 256, 0),
-        (1, 256, 0),
-        (2, 4, 0),
-        (1, 2, 0),
-        (1, 256, 64),
-    ]
+    wanted = [*((cells, 256, 0) for cells in (6, 4, 2, 1)), (2, 4, 0), (1, 2, 0), (1, 256, 64)]
     return [
         Disguise(
             f"{cells}×{cells} averages, {levels} levels, noise {noise}",
@@ -123,7 +115,7 @@ def _averages(cells: int, levels: int, noise: float) -> Callable[[BgrImage], Bgr
     return cover
 
 
-def _any_picture() -> BgrImage:
+def _any_image() -> BgrImage:
     """Something to put over faces where no image was given."""
     y, x = np.mgrid[0:256:4, 0:256:4]
     picture: BgrImage = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faceblur.files import atomic_path
+from faceblur.files import write_json
 from faceblur.proof.attack.attack import SEED, Trial, Verdict
 from faceblur.proof.attack.figures import Figure
 from faceblur.proof.attack.masks import BASELINE
@@ -78,8 +77,7 @@ class AttackReport:
         Raises:
             OutputError: The file cannot be written.
         """
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.to_json())
 
 
 def _table(trials: Sequence[Trial]) -> str:

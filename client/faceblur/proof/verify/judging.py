@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -60,22 +60,15 @@ class Verdict:
     kept: float | None = None
 
 
-class Beside(NamedTuple):
-    """What was decided about a frame beside its source.
-
-    Attributes:
-        alike: Whether both show the same, outside the regions. Otherwise nobody can tell.
-        verdicts: The regions.
-    """
-
-    alike: bool
-    verdicts: list[Verdict]
-
-
 def judge_beside(
     source: Grey, output: Grey, original: Detections, faces: Detections, claimed: Boxes
-) -> Beside:
-    """Judge a frame beside its source."""
+) -> tuple[bool, list[Verdict]]:
+    """Judge a frame beside its source; `claimed` is what the audit says was masked.
+
+    Returns:
+        Whether both show the same outside the regions, or else nobody can tell; and the regions.
+    """
+    # Encoders may have needed a few rows or columns more.
     output = output[: source.shape[0], : source.shape[1]]
     found = np.concatenate([original.rows(), faces.rows()])
     new = [box_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
@@ -83,9 +76,8 @@ def judge_beside(
     reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
     surroundings = Surroundings(source, output, _expanded(np.concatenate([found[:, :4], claimed])))
     if not surroundings.alike:
-        # Beside another picture everything has changed.
-        unknown = [Verdict(row[:4], float(row[4]), "shown", None) for row in found]
-        return Beside(False, unknown)
+        # Beside another image everything has changed.
+        return False, [Verdict(row[:4], float(row[4]), "shown", None) for row in found]
     audited = [_compared(source, output, box, None, "not masked", surroundings) for box in claimed]
     bare = np.array([v.box for v in audited if v.shows], np.float32).reshape(-1, 4)
     verdicts = [
@@ -93,13 +85,13 @@ def judge_beside(
         for row, reason in zip(found, reasons, strict=True)
         if box_iou(row[:4], bare).max(initial=0) < _SAME_IOU
     ]
-    return Beside(True, [*audited, *verdicts])
+    return True, [*audited, *verdicts]
 
 
 def judge_alone(
     output: Grey, faces: Detections, claimed: Boxes, *, mode: MaskMode | None
 ) -> Iterator[Verdict]:
-    """Judge a frame by itself."""
+    """Judge a frame by itself; with a `mode`, an audit says that `claimed` was masked so."""
     scored: Iterable[tuple[Box, np.float32]] = zip(faces.boxes, faces.scores, strict=True)
     if mode is None:
         for box, score in scored:

@@ -1,4 +1,4 @@
-"""Pictures, animations and videos as frames to be compared, each with its time."""
+"""Images, animations and videos as frames to be compared, each with its time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import av
 import cv2
@@ -57,7 +57,7 @@ class Frame:
     pixels: Any
 
 
-class Media(Protocol):
+class Media:
     """A file that is gone through once; a context manager.
 
     Attributes:
@@ -73,32 +73,34 @@ class Media(Protocol):
 
     def frames(self) -> Iterator[Frame]:
         """The frames, in order."""
+        raise NotImplementedError
 
-    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
-        """Start looking for faces in a frame."""
+    def ask(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
+        """Start detecting the faces of a frame."""
+        raise NotImplementedError
 
-    def picture(self, frame: Frame) -> BgrImage:
+    def colour(self, frame: Frame) -> BgrImage:
         """A frame in colour, uint8 BGR."""
+        raise NotImplementedError
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Media:
+        return self
 
-    def __enter__(self) -> Media: ...
-
-    def __exit__(self, *exc_info: object) -> None: ...
+    def __exit__(self, *exc_info: object) -> None:
+        pass
 
 
 def open_media(path: Path) -> Media:
-    """Open a picture or a video, by its suffix.
+    """Open an image or a video.
 
     Raises:
         InputError: It cannot be read.
     """
-    return VideoMedia(path) if kind_of(path) == "video" else PictureMedia(path)
+    return _VideoMedia(path) if kind_of(path) == "video" else _ImageMedia(path)
 
 
-class PictureMedia:
-    """A picture, an animation or a document of several pages."""
+class _ImageMedia(Media):
+    """An image, an animation or a document of several pages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,14 +110,12 @@ class PictureMedia:
         self.tolerance_s = _TICK_S
 
     def frames(self) -> Iterator[Frame]:
-        """See `Media`."""
         for index, page in enumerate(self._image.pages):
             grey = cv2.cvtColor(rgb8(page.pixels), cv2.COLOR_RGB2GRAY)
             time_s = Fraction(round(page.pts_s * 1000), 1000)
             yield Frame(index, time_s, np.asarray(grey, np.uint8), page.pixels)
 
-    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
-        """See `Media`; the answer is there at once."""
+    def ask(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         doubtful = dataclasses.replace(how, threshold=how.threshold * DOUBTFUL)
         faces = settled(
             detect(detector, frame.pixels, doubtful),
@@ -124,23 +124,11 @@ class PictureMedia:
         )
         return lambda: faces
 
-    def picture(self, frame: Frame) -> BgrImage:
-        """See `Media`."""
+    def colour(self, frame: Frame) -> BgrImage:
         return np.asarray(rgb8(frame.pixels)[:, :, ::-1], np.uint8)
 
-    def close(self) -> None:
-        """See `Media`."""
 
-    def __enter__(self) -> PictureMedia:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-class VideoMedia:
-    """A video."""
-
+class _VideoMedia(Media):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._source = VideoSource(path)
@@ -153,7 +141,6 @@ class VideoMedia:
         self._canvas: tuple[int, ModelInputMaker] | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """See `Media`."""
         start_s: Fraction | None = None
         for item in self._source.read():
             if not isinstance(item, SourceFrame):
@@ -163,8 +150,7 @@ class VideoMedia:
                 start_s = item.pts_s if self._source.start_s else Fraction(0)
             yield Frame(item.index, item.pts_s - start_s, _luma(item.image), item.image)
 
-    def look(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
-        """See `Media`."""
+    def ask(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         letterbox = plan_model_input(
             self._source.properties, size=how.size, stride=detector.model.stride
         )
@@ -187,19 +173,11 @@ class VideoMedia:
 
         return lambda: settled(found(future), again, how.threshold)
 
-    def picture(self, frame: Frame) -> BgrImage:
-        """See `Media`."""
+    def colour(self, frame: Frame) -> BgrImage:
         return np.asarray(frame.pixels.to_ndarray(format="bgr24"), np.uint8)
 
-    def close(self) -> None:
-        """See `Media`."""
-        self._source.close()
-
-    def __enter__(self) -> VideoMedia:
-        return self
-
     def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        self._source.close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import PIXEL_DIGITS, SCORE_DIGITS, TIME_DIGITS
-from faceblur.files import atomic_path
+from faceblur.files import write_json
 from faceblur.image.pixels import BgrImage
 from faceblur.proof.verify.evidence import Box
 
@@ -67,17 +66,6 @@ class Region:
         )
 
 
-class DimFrame(NamedTuple):
-    """A frame that is too dark or flat to judge."""
-
-    frame: int
-    time_s: Fraction
-
-    def to_json(self) -> dict[str, Any]:
-        """The frame in JSON; times to 1 µs."""
-        return {"frame": self.frame, "time_s": round(float(self.time_s), TIME_DIGITS)}
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VerifyReport:
     """What a verification found.
@@ -88,8 +76,8 @@ class VerifyReport:
         doubtful: What is not masked either, but has a lower score: seldom a face.
         spared: What is not masked on purpose, as the audit's policy says.
         unjudged: Regions too small or too plain to tell.
-        dim: Frames too dark or flat to tell whether there is a face; each is a reason why the
-            result cannot be relied upon.
+        dim: Index and time of frames too dark or flat to tell whether there is a face; each is a
+            reason why the result cannot be relied upon.
         problems: One sentence for each reason why the result cannot be relied upon.
         pictures: Parts of the output around some of the leaks, with what they show.
     """
@@ -108,7 +96,7 @@ class VerifyReport:
     problems: Sequence[str]
     pictures: Sequence[tuple[Region, BgrImage]] = field(default=(), repr=False)
     strict: bool = False
-    dim: Sequence[DimFrame] = ()
+    dim: Sequence[tuple[int, Fraction]] = ()
 
     @property
     def exit_code(self) -> int:
@@ -129,7 +117,10 @@ class VerifyReport:
             "frames": self.frames,
             "regions": self.regions,
             "unjudged": self.unjudged,
-            "too_dark_or_flat": [frame.to_json() for frame in self.dim],
+            "too_dark_or_flat": [
+                {"frame": frame, "time_s": round(float(time_s), TIME_DIGITS)}
+                for frame, time_s in self.dim
+            ],
             "result": ("clean", "leaks", "error")[self.exit_code],
             "leaks": [finding.to_json() for finding in self.leaks],
             "doubtful": [finding.to_json() for finding in self.doubtful],
@@ -143,8 +134,7 @@ class VerifyReport:
         Raises:
             OutputError: The file cannot be written.
         """
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.to_json())
 
     def lines(self) -> list[str]:
         """Leaks and problems, one line each; of many leaks the first."""

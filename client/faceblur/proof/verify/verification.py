@@ -1,4 +1,4 @@
-"""Look for faces in a masked file again, and for what is left of those in its source."""
+"""Detect faces in a masked file again, and find what is left of those in its source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faceblur.masks.spans import TimeSpan
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
 from faceblur.proof.verify.media import Answer, Media, Pair, open_media, paired
-from faceblur.proof.verify.report import DimFrame, Region, VerifyReport
+from faceblur.proof.verify.report import Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
 
@@ -34,7 +34,7 @@ _NAMED: Final = 5
 """Times that a sentence names before it only counts."""
 
 _ODD_PX: Final = 4
-"""By how much encoders enlarge pictures that they cannot hold."""
+"""By how much encoders enlarge images that they cannot hold."""
 
 
 def verify(
@@ -48,16 +48,17 @@ def verify(
     pictures: bool = False,
     on_progress: OnProgress | None = None,
 ) -> VerifyReport:
-    """Check that no face shows in a masked picture or video.
+    """Check that no face shows in a masked image or video.
 
     With a source, every region in which the detector sees a face, in the source or in the output,
     must have changed; without one, no face that the detector sees in the output may have the
     detail of one. Where there is an audit, what it says was masked must be, and what its policy
-    leaves alone is told apart.
+    leaves alone is told apart. `in_flight` frames are given to the detector at once; `pictures`
+    keeps images of leaks, for a sheet.
 
     Raises:
         InputError: A file cannot be read, or they are of different sizes.
-        ServerError: A frame could not be looked at.
+        ServerError: A frame could not be checked.
     """
     with open_media(output) as masked:
         verification = _Verification(masked, audit, how, in_flight, pictures=pictures)
@@ -74,7 +75,7 @@ def verify(
 
 
 @dataclass(frozen=True, eq=False)
-class _Looked:
+class _Asked:
     """A pair of frames whose answers are under way."""
 
     pair: Pair
@@ -103,7 +104,7 @@ class _Verification:
     missing: list[Fraction] = field(default_factory=list)
     extra: list[Fraction] = field(default_factory=list)
     unlike: list[Fraction] = field(default_factory=list)
-    dim: list[DimFrame] = field(default_factory=list)
+    dim: list[tuple[int, Fraction]] = field(default_factory=list)
 
     def run(
         self,
@@ -113,18 +114,18 @@ class _Verification:
         on_progress: OnProgress | None,
     ) -> None:
         """Go through both files, with several frames under way at a time."""
-        waiting: deque[_Looked] = deque()
+        waiting: deque[_Asked] = deque()
         for pair, shown in _timed(pairs):
             if pair.output is None:
                 self.missing += [] if pair.source is None else [pair.source.time_s]
                 continue
             answer = None
             if original is not None and pair.source is not None:
-                answer = original.look(pair.source, detector, self.how)
+                answer = original.ask(pair.source, detector, self.how)
             elif original is not None:
                 self.extra.append(pair.output.time_s)
-            masked = self.masked.look(pair.output, detector, self.how)
-            waiting.append(_Looked(pair, shown, masked, answer))
+            masked = self.masked.ask(pair.output, detector, self.how)
+            waiting.append(_Asked(pair, shown, masked, answer))
             if len(waiting) >= self.in_flight:
                 self._judge(waiting.popleft(), on_progress)
         while waiting:
@@ -149,42 +150,43 @@ class _Verification:
             pictures=[*self.leak_parts, *self.doubtful_parts][:MOST],
         )
 
-    def _judge(self, looked: _Looked, on_progress: OnProgress | None) -> None:
-        output, source, audit = looked.pair.output, looked.pair.source, self.audit
+    def _judge(self, asked: _Asked, on_progress: OnProgress | None) -> None:
+        output, source, audit = asked.pair.output, asked.pair.source, self.audit
         assert output is not None
-        faces = looked.masked()
+        faces = asked.masked()
         claimed = np.zeros((0, 4), np.float32) if audit is None else audit.masked(output.time_s)
         verdicts: Iterable[Verdict]
-        if source is None or looked.original is None:
+        if source is None or asked.original is None:
             mode = None if audit is None else audit.mode
             verdicts = judge_alone(output.grey, faces, claimed, mode=mode)
         else:
-            judged = judge_beside(source.grey, output.grey, looked.original(), faces, claimed)
-            verdicts = judged.verdicts
-            hidden = audit is not None and audit.hides(looked.shown)
-            if not judged.alike and not hidden:
+            alike, verdicts = judge_beside(
+                source.grey, output.grey, asked.original(), faces, claimed
+            )
+            hidden = audit is not None and audit.hides(asked.shown)
+            if not alike and not hidden:
                 self.unlike.append(output.time_s)
-        self._note_light(looked)
+        self._note_light(asked)
         for verdict in verdicts:
-            self._note(looked, verdict)
+            self._note(asked, verdict)
         self.frames += 1
         if on_progress is not None:
             on_progress(self.frames, self.masked.frame_count)
 
-    def _note_light(self, looked: _Looked) -> None:
+    def _note_light(self, asked: _Asked) -> None:
         """Remember frames in which a face might show that no detector finds.
 
         Masks have contrast of their own, so the source tells, where there is one.
         """
-        output, source, audit = looked.pair.output, looked.pair.source, self.audit
+        output, source, audit = asked.pair.output, asked.pair.source, self.audit
         assert output is not None
-        if audit is not None and audit.hides(looked.shown):
+        if audit is not None and audit.hides(asked.shown):
             return
         if is_dim(output.grey) or (source is not None and is_dim(source.grey)):
-            self.dim.append(DimFrame(output.index, output.time_s))
+            self.dim.append((output.index, output.time_s))
 
-    def _note(self, looked: _Looked, verdict: Verdict) -> None:
-        output = looked.pair.output
+    def _note(self, asked: _Asked, verdict: Verdict) -> None:
+        output = asked.pair.output
         assert output is not None
         self.regions += 1
         if verdict.shows is None:
@@ -200,11 +202,11 @@ class _Verification:
             kept=verdict.kept,
         )
         audit = None if verdict.reason == "not masked" else self.audit
-        if audit is not None and audit.left_alone(verdict.box, looked.shown):
+        if audit is not None and audit.left_alone(verdict.box, asked.shown):
             self.spared.append(finding)
             return
         # Next to a source in which there was no face, one may be owed to the encoder.
-        alone = verdict.reason == "face" and looked.original is not None
+        alone = verdict.reason == "face" and asked.original is not None
         needed = self.how.threshold * (_MARGIN if alone else 1)
         sure = verdict.score is None or verdict.score >= needed
         findings, parts = (
@@ -212,7 +214,7 @@ class _Verification:
         )
         findings.append(finding)
         if self.pictures and len(parts) < MOST:
-            parts.append((finding, part(self.masked.picture(output), finding)))
+            parts.append((finding, part(self.masked.colour(output), finding)))
 
     def _problems(self) -> list[str]:
         problems = [] if self.audit is None else list(self.audit.problems)
@@ -231,7 +233,7 @@ class _Verification:
         if self.dim:
             problems.append(
                 f"{self.masked.path} is too dark or flat to judge in "
-                f"{_times([frame.time_s for frame in self.dim])}: a face may show there that the "
+                f"{_times([time_s for _, time_s in self.dim])}: a face may show there that the "
                 "detector does not find, so look for yourself"
             )
         if self.audit is not None and self.audit.manifest.frames.checked != self.frames:
