@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# Two images from one file:
+# Three images from one file:
 #   client  faceblur and its cameras; small, no server in it
+#   export  makes models of official weights; runs once, with the network
 #   server  NVIDIA's Triton with the client beside it, for the canary and for building plans
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.10-py3
@@ -21,6 +22,16 @@ RUN python -m venv /opt/faceblur && install-faceblur heic
 FROM packages AS server-packages
 RUN pip install --no-cache-dir --constraint /wheels/constraints.txt "onnx>=1.16,<2" \
     && mv /opt/faceblur/lib/python3.12/site-packages /opt/site-packages
+
+# PyTorch reads checkpoints. Its own index has it without CUDA, at a fraction of the size.
+FROM packages AS export
+RUN pip install --no-cache-dir --constraint /wheels/constraints.txt "onnx>=1.16,<2" \
+    && pip install --no-cache-dir --constraint /wheels/constraints.txt \
+        --index-url https://download.pytorch.org/whl/cpu "torch>=2.3,<3" \
+    && install -d -o 1000 -g 1000 /weights
+USER 1000:1000
+ENV PYTHONDONTWRITEBYTECODE=1
+CMD ["faceblur-export", "weights", "list"]
 
 FROM ${TRITON_IMAGE} AS server
 COPY --from=server-packages /opt/site-packages /opt/faceblur

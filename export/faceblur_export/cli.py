@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,16 @@ from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import SIZE_OPTION, FilePath
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.detection.models import cached_models
+from faceblur.detection.models import BUNDLED_MODEL, cached_models
 from faceblur.detection.repository import bundled_onnx
-from faceblur.errors import InputError
+from faceblur.errors import InputError, ModelError
 from faceblur_export.extras import needing
 from faceblur_export.weights.known import KNOWN
 
 if TYPE_CHECKING:
     from faceblur_export.onnx import Precision
+
+logger = logging.getLogger(__name__)
 
 precision_option = click.option(
     "--precision",
@@ -33,6 +36,13 @@ data_option = click.option(
     "--data",
     type=FilePath,
     help="Labelled images to hold FP16 or INT8 against FP32 by, before it goes in.",
+)
+
+
+or_bundled_option = click.option(
+    "--or-bundled",
+    is_flag=True,
+    help="Where the official weights cannot be had, warn and go on with the bundled model.",
 )
 
 
@@ -60,16 +70,25 @@ def list_weights() -> None:
 @click.option(
     "--from", "source", type=FilePath, help="Take it from this file, not from the network."
 )
-def pull(name: str, source: Path | None) -> None:
+@or_bundled_option
+def pull(name: str, source: Path | None, or_bundled: bool) -> None:
     """Fetch the official weights NAME, check them, and make a model of them.
 
     Afterwards `faceblur blur --model NAME` uses it. A fetch that was cut off goes on where it
-    stopped.
+    stopped. With --or-bundled NAME may be `bundled`, which needs none.
     """
+    if or_bundled and name == BUNDLED_MODEL:
+        return
     with needing("export"):
         from faceblur_export.pull import pull as pull_weights
-    with ProgressLine(f"fetching {name}") as bar:
-        model = pull_weights(name, source=source, progress=bar.share)
+    try:
+        with ProgressLine(f"fetching {name}") as bar:
+            model = pull_weights(name, source=source, progress=bar.share)
+    except ModelError as error:
+        if not or_bundled or name not in KNOWN:
+            raise
+        logger.warning("%s; the bundled model takes its place", error)
+        return
     click.echo(f"{model.name} is ready: {model.path}")
 
 
@@ -189,7 +208,7 @@ def tensorrt(
         "Repository",
         "--output --backend --name --jetson --keep-plan",
         {
-            "Which model": "--weights --onnx --variant",
+            "Which model": "--model --or-bundled --weights --onnx --variant",
             "TensorRT plan": "--precision --size --data --help",
         },
     )
@@ -203,6 +222,8 @@ def tensorrt(
     default="tensorrt",
     show_default=True,
 )
+@click.option("--model", "named_model", help="`bundled`, or official weights that were fetched.")
+@or_bundled_option
 @click.option("--weights", "checkpoint", type=FilePath, help="A checkpoint to serve.")
 @click.option("--onnx", "model", type=FilePath, help="An ONNX file of `faceblur-export onnx`.")
 @click.option("--variant", help="Serve the official weights of this variant, such as yolov5s.")
@@ -223,6 +244,8 @@ def tensorrt(
 def repository(
     output: Path,
     backend: str,
+    named_model: str | None,
+    or_bundled: bool,
     checkpoint: Path | None,
     model: Path | None,
     variant: str | None,
@@ -235,7 +258,7 @@ def repository(
 ) -> None:
     """Fill a Triton model repository with a model for a backend.
 
-    The model is the bundled one unless --weights, --onnx or --variant names another. For
+    The model is the bundled one unless --model, --weights, --onnx or --variant names another. For
     `tensorrt` run this on the GPU that will serve.
     """
     named = click.get_current_context().get_parameter_source("precision")
@@ -252,7 +275,7 @@ def repository(
         from faceblur_export.tensorrt.plan import PlanOptions
         from faceblur_export.tensorrt.plan_cache import keep_plan as kept
     plan = None
-    with chosen(checkpoint, variant, model) as source:
+    with chosen(checkpoint, variant, model, name=named_model, or_bundled=or_bundled) as source:
         if backend == "tensorrt":
             builder, present = find_builder(), gpus()
             plan = PlanOptions(builder, present[0], precision, size)

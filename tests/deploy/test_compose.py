@@ -105,6 +105,65 @@ def test_only_the_gpu_profiles_get_a_gpu(profiles: dict[str, dict[str, Service]]
             assert has == ([wanted] if wanted and is_ours else []), (name, triton)
 
 
+def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
+    def change(tree: Any) -> None:
+        for key in path[:-1]:
+            tree = tree[key]
+        tree[path[-1]] = to
+
+    return change
+
+
+def fetching_problems(services: dict[str, Service]) -> list[str]:
+    """What keeps the official weights from Triton, or opens more than their step to the network."""
+    weights, step = services["weights"], services["repository"]
+    (given,) = weights["volumes"]
+    taken = [volume for volume in step["volumes"] if volume["target"] == "/weights"]
+    model = command_of(weights)[3]
+    checks = {
+        "nobody waits for the weights": step["depends_on"].get("weights", {}).get("condition")
+        != "service_completed_successfully",
+        "the weights do not arrive": [volume["source"] for volume in taken] != [given["source"]],
+        "the step may change the weights": not all(volume.get("read_only") for volume in taken),
+        "another place": {each["environment"].get("FACEBLUR_CACHE") for each in (weights, step)}
+        != {given["target"]},
+        "another model": f"--model={model}" not in command_of(step),
+        "no way without the network": any(
+            "--or-bundled" not in command_of(each) for each in (weights, step)
+        ),
+        "the step has the network": step.get("network_mode") != "none",
+    }
+    return [text for text, is_so in checks.items() if is_so]
+
+
+def test_the_weights_of_a_gpu_are_fetched_by_a_step_of_their_own() -> None:
+    services = resolve("gpu")
+    assert fetching_problems(services) == []
+    assert command_of(services["weights"])[3] == "yolov5s-face"
+    assert "--model=bundled" in command_of(resolve("gpu", MODEL="bundled")["repository"])
+    assert all("weights" not in resolve(profile) for profile in ("cpu", "jetson"))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_set("repository", "depends_on", to={}), "nobody waits"),
+        (_set("repository", "volumes", 1, "source", to="models"), "do not arrive"),
+        (_set("repository", "volumes", 1, "read_only", to=False), "may change"),
+        (_set("repository", "environment", to={}), "another place"),
+        (_set("weights", "command", 3, to="yolov5m-face"), "another model"),
+        (_set("weights", "command", 4, to="--quiet"), "no way without"),
+        (_set("repository", "network_mode", to="bridge"), "has the network"),
+    ],
+)
+def test_a_change_that_keeps_the_weights_away_is_caught(
+    change: Callable[[dict[str, Any]], None], problem: str
+) -> None:
+    services = resolve("gpu")
+    change(services)
+    assert problem in "; ".join(fetching_problems(services))
+
+
 def test_every_server_gets_the_same_command(profiles: dict[str, dict[str, Service]]) -> None:
     commands = {tuple(command_of(profiles[n][tritons(profiles[n])[0]])) for n in SERVERS}
     assert len(commands) == 1
@@ -140,15 +199,6 @@ def test_the_releases_of_triton_are_the_ones_that_fit() -> None:
     assert f"stay at {release[1]}" in page
     # Ensembles hang on full queues before 26.03.
     assert "--jetson" in services["repository-jetson"]["command"]
-
-
-def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
-    def change(tree: Any) -> None:
-        for key in path[:-1]:
-            tree = tree[key]
-        tree[path[-1]] = to
-
-    return change
 
 
 @pytest.mark.parametrize(

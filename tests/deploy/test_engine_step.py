@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from resolved_compose import ROOT, command_of, resolve
 from tritonclient.grpc import model_config_pb2
 
 from faceblur.detection.repository import bundled_onnx, model_repository
+from faceblur.detection.triton.ports import free_port
 from faceblur.errors import ModelError
 from faceblur.files import file_sha256
 from faceblur_export.cli import main
@@ -23,6 +25,8 @@ from faceblur_export.tensorrt import builders as tensorrt_builders
 from faceblur_export.tensorrt import gpu as gpu_module
 from faceblur_export.tensorrt.builders import Profile
 from faceblur_export.tensorrt.gpu import Gpu
+from faceblur_export.weights import download
+from faceblur_export.weights.known import KNOWN
 
 A10 = Gpu("NVIDIA A10", "8.6")
 T4 = Gpu("Tesla T4", "7.5")
@@ -55,9 +59,9 @@ def machine_with(monkeypatch: pytest.MonkeyPatch, gpu: Gpu) -> CountedBuilder:
     return builder
 
 
-def run(service: str, profile: str, models: Path) -> str:
+def run(service: str, profile: str, models: Path, **settings: str) -> str:
     """Run the step's own command, with a folder in place of its volume and small images."""
-    program, *words = command_of(resolve(profile, SIZE="64")[service])
+    program, *words = command_of(resolve(profile, SIZE="64", **settings)[service])
     assert program == "faceblur-export"
     done = CliRunner().invoke(main, [w.replace("=/models", f"={models}") for w in words])
     assert done.exit_code == 0, done.output
@@ -90,6 +94,53 @@ def test_a_plan_is_built_once_for_a_machine(
     elsewhere = machine_with(monkeypatch, T4)
     run("repository", "gpu", models)
     assert elsewhere.builds == 1
+
+
+def served(models: Path) -> str:
+    path = models / "yolov5_face" / "config.pbtxt"
+    config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    return config.parameters["model_name"].string_value
+
+
+def test_official_weights_are_served_where_they_can_be_fetched(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine_with(monkeypatch, A10)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setenv("FACEBLUR_CACHE", str(tmp_path / "weights"))
+    name, models = "yolov5n-0.5-face", tmp_path / "models"
+
+    def address(url: str) -> None:
+        monkeypatch.setitem(KNOWN, name, replace(KNOWN[name], url=url))
+
+    def both_steps(model: str) -> str:
+        caplog.clear()
+        for step in ("weights", "repository"):
+            run(step, "gpu", models, MODEL=model)
+        return caplog.text
+
+    address(f"http://127.0.0.1:{free_port('127.0.0.1')}/{name}.pt")
+    said = both_steps(name)
+    assert "could not fetch http://127.0.0.1" in said
+    assert "serving the bundled model instead" in said
+    assert served(models) == "bundled"
+    assert "bundled model" not in both_steps("bundled")
+
+    # What comes must be what was published.
+    (tmp_path / "else.pt").write_bytes(b"something else")
+    address((tmp_path / "else.pt").as_uri())
+    assert "SHA-256" in both_steps(name)
+    assert served(models) == "bundled"
+
+    address((shared / "weights" / f"{name}.pt").as_uri())
+    assert "bundled" not in both_steps(name)
+    assert served(models) == name
+    # A slip of the pen is no missing network.
+    typo = CliRunner().invoke(main, ["weights", "pull", "yolov5x", "--or-bundled"])
+    assert typo.exit_code == ModelError.exit_code
 
 
 def queue_bounds(models: Path) -> set[int]:
