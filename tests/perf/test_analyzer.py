@@ -28,8 +28,8 @@ from benchmarks.analyzer.points import IN_PROCESS, Case, Point, knee, medians
 from benchmarks.analyzer.report import judge, write_run
 from benchmarks.analyzer.server import TOPOLOGIES, topology_server
 from benchmarks.analyzer.tool import AnalyzerError, Load, PerfAnalyzer, arguments, read_report
-from benchmarks.serving import _Work, check_same_faces
-from benchmarks.serving_clients import TopologyClient
+from benchmarks.serving.clients import TopologyClient
+from benchmarks.serving.command import _Work, check_same_faces
 from faceblur.detection import decoding as postprocess
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import Letterbox

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.in_step import Round, holds, in_step, measure, summarise, table
+from benchmarks.cameras.in_step import Round, holds, in_step, measure, summarise, table
 
 PICTURE = np.zeros((32, 32, 3), np.uint8)
 

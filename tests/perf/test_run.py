@@ -26,10 +26,10 @@ def test_every_benchmark_is_where_the_table_says() -> None:
 
 
 def test_a_benchmark_that_lacks_a_package_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "benchmarks.soak", None)
+    monkeypatch.setitem(sys.modules, "benchmarks.cameras.soak", None)
     lost = run("soak", "--help")
     assert lost.exit_code == 1
-    assert lost.stderr == "Error: benchmarks.soak is not installed\n"
+    assert lost.stderr == "Error: benchmarks.cameras.soak is not installed\n"
     assert "soak" in run("--help").output
     assert run("tiles", "--help").exit_code == 0
     assert "No such command" in run("speed").stderr

@@ -21,8 +21,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.camera_clips import SIZE, write_clip
-from benchmarks.camera_picture import draw_stages
+from benchmarks.cameras.clips import SIZE, write_clip
+from benchmarks.cameras.plot import draw_stages
 from benchmarks.processes import cpu_s
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.models import BUNDLED_MODEL

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.analyzer.frames import Canvas, canvases, read_frames
 from benchmarks.analyzer.server import TOPOLOGIES, topology_server
-from benchmarks.serving_clients import TopologyClient
+from benchmarks.serving.clients import TopologyClient
 from faceblur.batch.video_detection import BATCH
 from faceblur.detection import models
 from faceblur.detection.detector import Detector

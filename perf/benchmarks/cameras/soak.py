@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from benchmarks.camera_clips import write_clip
+from benchmarks.cameras.clips import write_clip
 from benchmarks.processes import resources
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.ports import free_port

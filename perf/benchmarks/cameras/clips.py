@@ -12,7 +12,7 @@ import av
 
 from faceblur.live.sources.testpattern import TestPattern
 
-PORTRAIT: Final = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
+PORTRAIT: Final = Path(__file__).resolve().parents[3] / "docs" / "images" / "before.jpg"
 SIZE: Final = (1280, 720)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.analyzer.frames import Canvas, read_frames
 from benchmarks.analyzer.server import ONE_CONSUMER, TWO_MODELS, one_consumer_server
-from benchmarks.serving_clients import TopologyClient
+from benchmarks.serving.clients import TopologyClient
 from faceblur.detection import models
 from faceblur.detection.letterbox import canonical_shapes
 from faceblur.detection.models import BUNDLED_MODEL

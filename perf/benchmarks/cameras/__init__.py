@@ -1,0 +1,1 @@
+"""How many cameras one machine carries, and how well they keep their pace."""

@@ -1,0 +1,1 @@
+"""How fast a server detects, with other topologies and many clients."""
