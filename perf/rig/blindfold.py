@@ -31,7 +31,7 @@ class Blindfold:
         return self._detector.model
 
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
-        """Start the detection; see `faceblur.detection.detector.Detector`."""
+        """Start the detection of faces in model inputs, one answer for each."""
         if not self.is_on:
             return self._detector.submit(inputs, min_score=min_score)
         nothing: Future[Detections] = Future()

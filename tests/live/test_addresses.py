@@ -11,15 +11,14 @@ import pytest
 from faceblur.errors import InputError
 from faceblur.live import (
     CameraOptions,
-    RedactingFilter,
     SinkOptions,
     SourceOptions,
     parse_sink,
     parse_source,
-    redact,
 )
 from faceblur.masks.policy import Policy
 from faceblur.masks.spans import Span, TimeSpan
+from faceblur.redaction import RedactingFilter, redact
 
 
 @pytest.mark.parametrize(
@@ -51,11 +50,11 @@ def test_a_file_plays_once_or_in_a_loop(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("nothing.mp4", "no video file nothing.mp4"),
-        ("gopher://host/x", "cannot read pictures from gopher://host/x"),
+        ("gopher://host/x", "cannot read frames from gopher://host/x"),
         ("testpattern:?size=wide", "write it like 640x360"),
         ("testpattern:?colour=red", "has no setting 'colour'"),
         ("testpattern:?fps=-3", "a number above 0"),
-        ("testpattern:?face=nobody.png", "no picture nobody.png"),
+        ("testpattern:?face=nobody.png", "no image nobody.png"),
         ("gopher://user:pass@host/x", "gopher://***@host/x"),
         ("rtsp://", "rtsp:// is no address; write it like rtsp://HOST:PORT/PATH"),
         ("rtsp://[::1", "is no address"),

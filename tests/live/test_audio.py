@@ -95,7 +95,7 @@ def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> No
     for path in (file, *received):
         kept = _packets(path)
         assert len(kept) > 150
-        assert set(kept) <= came, "not one was encoded anew"
+        assert set(kept) <= came, "not one was encoded again"
     # A playlist that goes on never ends; its segments do.
     played = tmp_path / "played.ts"
     segments = sorted((tmp_path / "hls").glob("*.ts"), key=lambda path: path.stat().st_mtime)
@@ -124,7 +124,7 @@ def test_sound_is_encoded_anew_or_left_out_or_goes_on_alone(run: Run, tmp_path: 
     _assert_in_sync(anew)
 
     assert cameras[1].stats().frames_checked == 0
-    assert _flashes(alone) == [], "no picture of the camera is in it"
+    assert _flashes(alone) == [], "no frame of the camera is in it"
     assert len(_beeps(alone)) >= 3
 
     with av.open(str(dropped)) as container:

@@ -64,7 +64,7 @@ def test_a_source_and_a_sink_that_fail_with_changing_names_are_said_once(
     source, sink = Source(job, name="door", slots=1), Sink(parse_sink("null"), name="door")
     for number in range(20):
         source.online = True
-        source._fail(f"its picture is {number} s old", 0.0)
+        source._fail(f"its image is {number} s old", 0.0)
         source._handle({"kind": "warning", "text": f"odd packet {number}"}, 0.0)
         sink._fail(f"region faceblur_{number} is away", 0.0)
         sink._handle({"kind": "warning", "text": f"odd packet {number}"}, 0.0)

@@ -203,7 +203,7 @@ def test_frames_between_looks_follow_the_look_before_them(bench: Bench) -> None:
     assert _errors(bench.arrive(model_input=False)) == [""]
 
 
-def test_frames_between_looks_are_refused_after_a_look_that_failed(bench: Bench) -> None:
+def test_frames_between_detections_are_refused_after_one_that_failed(bench: Bench) -> None:
     bench.arrive()
     bench.arrive(model_input=False)
     assert _errors(bench.fail(0)) == ["nonsense", "nonsense"]

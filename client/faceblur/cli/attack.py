@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from faceblur.cli.options import FilePath, bundle, logging_options, policy_options, session_options
+from faceblur.cli.options import (
+    FilePath,
+    bundle,
+    logging_options,
+    option,
+    policy_options,
+    session_options,
+)
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
@@ -45,16 +52,16 @@ def _disguises(policy: Policy, all_modes: bool, weaker: bool) -> list[Disguise]:
 attack_options = bundle(
     "disguises_of",
     lambda all_modes, weaker: (all_modes, weaker),
-    click.option("--all-modes", is_flag=True, help="Try every mask, not just --mask."),
-    click.option("--weaker", is_flag=True, help="Try averages of the face too, to compare."),
+    option("--all-modes", is_flag=True, help="Try every mask, not just --mask."),
+    option("--weaker", is_flag=True, help="Try averages of the face too, to compare."),
 )
 
 
 @click.command(cls=sectioned("The attack", "--sizes --people --all-modes --weaker --json"))
 @click.argument("pictures", nargs=-1, required=True, type=FilePath, metavar="IMAGES...")
-@click.option("--sizes", default="24,48,96,192", show_default=True, help="Face heights, pixels.")
-@click.option("--people", type=click.IntRange(10), default=150, show_default=True, help="At most.")
-@click.option("--json", "json_file", type=FilePath, help="Write all figures to this file.")
+@option("--sizes", default="24,48,96,192", help="Face heights, pixels.")
+@option("--people", type=click.IntRange(10), default=150, help="At most.")
+@option("--json", "json_file", type=FilePath, help="Write all figures to this file.")
 @attack_options
 @policy_options
 @session_options

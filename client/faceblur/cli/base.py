@@ -29,7 +29,7 @@ class FaceblurGroup(click.Group):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; see click.Group.invoke."""
+        """Run the command, and turn what it raises into a sentence and an exit code."""
         _unwind_on_signals()
         _print_anything()
         # It warns of odd tags in files that open all the same.

@@ -26,6 +26,7 @@ from faceblur.cli.options import (
     bundle,
     choice_options,
     logging_options,
+    option,
     policy_options,
     session_options,
 )
@@ -76,32 +77,29 @@ def _run_options(
 run_options = bundle(
     "options",
     _run_options,
-    click.option(
-        "--quality", type=click.IntRange(1, 100), show_default="like the source", help="1-100."
-    ),
-    click.option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
-    click.option(
+    option("--quality", type=click.IntRange(1, 100), show_default="like the source", help="1-100."),
+    option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
+    option(
         "--audio",
         type=click.Choice(["keep", "drop"]),
         default="keep",
-        show_default=True,
         help="Keep the audio; voices are not masked.",
     ),
-    click.option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
-    click.option(
+    option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
+    option(
         "--keep-subtitles",
         is_flag=True,
         help="Keep subtitles that do not look like speech too: positions, readings, bitmaps.",
     ),
-    click.option(
+    option(
         "--workers",
         type=click.IntRange(1, 64),
         metavar="N",
         show_default="two for each core",
         help="Of several files, mask so many at the same time.",
     ),
-    click.option("--again", is_flag=True, help="Redo results of a batch that are finished."),
-    click.option(
+    option("--again", is_flag=True, help="Redo results of a batch that are finished."),
+    option(
         "--audit",
         type=FilePath,
         metavar="DIR",
@@ -117,16 +115,16 @@ run_options = bundle(
     )
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
-@click.option(
+@option(
     "-o",
     "--output",
     metavar="PATH",
     help="The result, or a directory for several; one that ends in / is made.",
 )
-@click.option(
+@option(
     "--json", "json_file", type=FilePath, help="Write what was found to this file; implies --again."
 )
-@click.option(
+@option(
     "--boxes",
     type=FilePath,
     metavar="FILE",
@@ -204,7 +202,7 @@ def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
     if policy.is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
         raise InputError(
-            "a still picture has no times: leave out --hide, --spare, and the times of zones"
+            "a still image has no times: leave out --hide, --spare, and the times of zones"
         )
 
 
@@ -223,10 +221,7 @@ def _run(
         line.update(job.source.name, done=progress.done, total=progress.total)
 
     done: dict[Job, Outcome] = {}
-    with (
-        closing(line),
-        closing(run(jobs, finder, options, on_progress=on_progress)) as outcomes,
-    ):
+    with closing(line), closing(run(jobs, finder, options, on_progress=on_progress)) as outcomes:
         for outcome in outcomes:
             done[outcome.job] = outcome
             line.file_done(outcome.job.source.name, done=len(done))

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import click
 
 from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
-from faceblur.cli.options import given, logging_options
+from faceblur.cli.options import given, logging_options, option
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
@@ -35,7 +35,7 @@ _POLL_S: Final = 0.2
     cls=sectioned("Most used", "--to --name --audio --mask --size --always --never --server")
 )
 @click.argument("source")
-@click.option(
+@option(
     "--to",
     "sinks",
     multiple=True,
@@ -44,26 +44,24 @@ _POLL_S: Final = 0.2
     help="Where the masked frames go, such as rtsp://localhost:8554/door, hls:FOLDER, "
     "segments:FOLDER?segment=60&keep_hours=24, mjpeg:8090, window. Repeatable.",
 )
-@click.option("--name", default="camera", show_default=True, help="For logs and notices.")
+@option("--name", default="camera", help="For logs and notices.")
 @live_policy_options
 @live_options
-@click.option(
+@option(
     "--interval",
     "interval_s",
     type=click.FloatRange(0.05, 3600),
     metavar="SECONDS",
     default=1.0,
-    show_default=True,
     help="For single images: how often one is requested.",
 )
-@click.option(
+@option(
     "--audio",
     type=click.Choice(get_args(Audio)),
     default="drop",
-    show_default=True,
     help="Keep the audio; voices are not masked.",
 )
-@click.option(
+@option(
     "--encoder",
     metavar="NAME",
     show_default="x264",
@@ -129,7 +127,7 @@ def _asked_every(source: SourceOptions, interval_s: float) -> SourceOptions:
     if "interval_s" not in given():
         return source
     if source.kind != "snapshot":
-        raise InputError(f"{source.label} is not asked for single pictures; leave out --interval")
+        raise InputError(f"{source.label} is not asked for single images; leave out --interval")
     return replace(source, interval_s=interval_s)
 
 

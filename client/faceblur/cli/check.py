@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from faceblur.cli.options import FilePath
+from faceblur.cli.options import FilePath, option
 from faceblur.cli.run import log_options
 from faceblur.live.config.config import load_config
 from faceblur.live.service.logs import SecretFilter
@@ -18,13 +18,12 @@ MARKS = {True: "ok ", False: "BAD"}
 
 @click.command()
 @click.argument("file", type=FilePath, metavar="CAMERAS.YAML")
-@click.option("--probe/--no-probe", "probes", default=True, help="Try sources, sinks and server.")
-@click.option(
+@option("--probe/--no-probe", "probes", default=True, help="Try sources, sinks and server.")
+@option(
     "--deadline",
     "deadline_s",
     type=click.FloatRange(0, min_open=True),
     default=DEADLINE_S,
-    show_default=True,
     metavar="SECONDS",
     help="How long each may take to answer.",
 )
@@ -35,7 +34,7 @@ def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -
     Settings that are allowed but probably not meant are warnings; they do not change the exit code.
 
     Exits with 0 if all is well, 3 if the file or a source or sink cannot be used, 6 if the
-    server does not find the face of its check picture.
+    server does not find the face of its check image.
     """
     config = load_config(file)
     guard.know(config.secrets)

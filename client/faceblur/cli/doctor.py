@@ -22,7 +22,7 @@ from faceblur.detection.triton.runtime import TritonRuntime
 from faceblur.errors import FaceblurError, ServerUnavailableError
 
 PROBES = 4
-"""Check pictures sent at once: a server with several instances can have lost one of them."""
+"""Check images sent at once: a server with several instances can have lost one of them."""
 
 PROBE_DEADLINE_S = 5.0
 
@@ -39,7 +39,7 @@ MARKS = {True: "ok  ", False: "BAD ", None: "    "}
     "-q",
     "--quiet",
     is_flag=True,
-    help="Only send the check picture to the server; say nothing unless its face is not found.",
+    help="Only send the check image to the server; say nothing unless its face is not found.",
 )
 def doctor(*, server: str | None, tls: TLS | None, quiet: bool) -> None:
     """Say what is installed, reachable and missing, and what to do next.
@@ -77,7 +77,7 @@ class Check:
 
 
 def probe(server: str | None = None, tls: TLS | None = None) -> None:
-    """Have a server find the face of the check picture, and do nothing else.
+    """Have a server find the face of the check image, and do nothing else.
 
     Raises:
         ServerError: It did not.
@@ -150,7 +150,7 @@ def _server(server: str | None, tls: TLS | None) -> Check:
     try:
         canary.check(detector, deadline_s=5.0, routes=detector)
     except FaceblurError as error:
-        return Check("server", False, f"{address}: {error}", "start it anew: faceblur serve")
+        return Check("server", False, f"{address}: {error}", "start it again: faceblur serve")
     finally:
         detector.close()
     model = detector.model

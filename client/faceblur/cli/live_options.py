@@ -10,6 +10,7 @@ import click
 from faceblur.cli.options import (
     DETECT_EVERY_OPTION,
     bundle,
+    option,
     policy_options,
     session_options_with,
     zone_options,
@@ -55,33 +56,30 @@ def _live(
 live_options = bundle(
     "live",
     _live,
-    click.option(
+    option(
         "--fps",
         type=click.FloatRange(0, 240, min_open=True),
         show_default="all",
         help="Frames per second that are used, at most.",
     ),
     DETECT_EVERY_OPTION,
-    click.option(
+    option(
         "--lookahead",
         type=click.IntRange(0, MAX_LOOKAHEAD),
         default=0,
-        show_default=True,
         metavar="N",
         help="Show everything N frames later, and mask faces already before they are first found.",
     ),
-    click.option(
+    option(
         "--on-failure",
         type=click.Choice(get_args(OnFailure)),
         default="placeholder",
-        show_default=True,
         help="What is shown while frames cannot be checked: a notice, or the last masked frame.",
     ),
-    click.option(
+    option(
         "--hardware-decoding",
         type=click.Choice(get_args(HardwareDecoding)),
         default="off",
-        show_default=True,
         help="Decode on a device; on the CPU where that does not work.",
     ),
 )

@@ -31,6 +31,7 @@ from faceblur.tracking import TrackingOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FilePath = click.Path(path_type=Path)
+option = functools.partial(click.option, show_default=True)
 
 
 def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:
@@ -39,7 +40,7 @@ def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorat
     Args:
         name: The command's parameter that gets the value.
         build: Makes the value; its parameters are the names of the options.
-        options: What `click.option` gave.
+        options: What `option` gave.
     """
     parameters = list(inspect.signature(build).parameters)
 
@@ -50,8 +51,8 @@ def bundle(name: str, build: Callable[..., Any], *options: Decorator) -> Decorat
             return command(**values, **{name: value})
 
         decorated: Callable[..., Any] = with_bundle
-        for option in reversed(options):
-            decorated = option(decorated)
+        for each in reversed(options):
+            decorated = each(decorated)
         return decorated
 
     return decorate
@@ -98,36 +99,32 @@ def threshold_option(
     text: str = "Lowest score that counts as a face; lower finds more.",
 ) -> Decorator:
     """--threshold, with what the command uses it for."""
-    return click.option(
+    return option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=DEFAULT_THRESHOLD,
-        show_default=True,
         help=text,
     )
 
 
-SIZE_OPTION = click.option(
+SIZE_OPTION = option(
     "--size",
     type=click.IntRange(min=64, max=LARGEST_SIZE),
     default=DEFAULT_SIZE,
-    show_default=True,
     help="Longest side of the model input, pixels; larger finds smaller faces.",
 )
 
-TILES_OPTION = click.option(
+TILES_OPTION = option(
     "--tiles",
     type=click.Choice(get_args(Tiles)),
     default="auto",
-    show_default=True,
     help="Detect in parts of large images too, to find small faces; fine takes twice as long.",
 )
 
-DETECT_EVERY_OPTION = click.option(
+DETECT_EVERY_OPTION = option(
     "--detect-every",
     type=click.IntRange(1, 30),
     default=1,
-    show_default=True,
     metavar="N",
     help="Run detection on every Nth frame and follow faces in between; faster, less sure.",
 )
@@ -140,38 +137,32 @@ policy_options = bundle(
     threshold_option(),
     SIZE_OPTION,
     TILES_OPTION,
-    click.option(
+    option(
         "--mask",
         type=click.Choice(get_args(MaskMode)),
         default=MaskStyle().mode,
-        show_default=True,
         help="What covers a face; veil looks like a strong blur and holds nothing of the face.",
     ),
-    click.option("--mask-image", type=FilePath, help="The image file for --mask image."),
-    click.option(
+    option("--mask-image", type=FilePath, help="The image file for --mask image."),
+    option(
         "--shape",
         type=click.Choice(["ellipse", "box"]),
         default="ellipse",
-        show_default=True,
         help="The outline of a mask.",
     ),
-    click.option(
+    option(
         "--expand",
         type=click.FloatRange(0, 3),
         default=MaskStyle().expand,
-        show_default=True,
         help="How much to add on each side of a face, as a share of its width and height.",
     ),
-    click.option(
+    option(
         "--feather",
         type=click.FloatRange(0, 1),
         default=0.0,
-        show_default=True,
         help="Width of a soft edge outside the mask, as a share of half its size.",
     ),
-    click.option(
-        "--colour", "--color", default="000000", show_default=True, help="For --mask solid."
-    ),
+    option("--colour", "--color", default="000000", help="For --mask solid."),
 )
 """--threshold, --size, --tiles, --mask, --shape, --expand, --feather, as a `Policy`."""
 
@@ -187,7 +178,7 @@ def _zoned(
 zone_options = bundle(
     "policy",
     _zoned,
-    click.option(
+    option(
         "--min-face",
         type=click.FloatRange(0),
         default=0.0,
@@ -195,7 +186,7 @@ zone_options = bundle(
         show_default="all are masked",
         help="Leave faces alone that are smaller than this: height in pixels.",
     ),
-    click.option(
+    option(
         "--always",
         multiple=True,
         metavar="ZONE",
@@ -203,7 +194,7 @@ zone_options = bundle(
         '"0,0 200,0 200,100", or in per cent, "0%,0% 50%,0% 50%,20%"; of files, with '
         '"@ 0:10-0:20" at the end only then. Repeatable.',
     ),
-    click.option(
+    option(
         "--never",
         multiple=True,
         metavar="ZONE",
@@ -222,13 +213,13 @@ def _timed(policy: Policy, hide: tuple[str, ...], spare: tuple[str, ...]) -> Pol
 _span_options = bundle(
     "policy",
     _timed,
-    click.option(
+    option(
         "--hide",
         multiple=True,
         metavar="START-END",
         help="In videos, mask the whole frame during this time, such as 0:05-0:10. Repeatable.",
     ),
-    click.option(
+    option(
         "--spare",
         multiple=True,
         metavar="START-END",
@@ -254,30 +245,20 @@ def _covered(
     return dataclasses.replace(policy, cover=tracking if cover else None)
 
 
-def _seconds(option: str, default: float, text: str) -> Decorator:
-    return click.option(
-        option,
-        type=click.FloatRange(0, 60),
-        metavar="SECONDS",
-        default=default,
-        show_default=True,
-        help=text,
-    )
+def _seconds(name: str, default: float, text: str) -> Decorator:
+    return option(name, type=click.FloatRange(0, 60), metavar="SECONDS", default=default, help=text)
 
 
 _cover_options = bundle(
     "policy",
     _covered,
-    click.option(
+    option(
         "--cover/--no-cover",
         default=True,
-        show_default=True,
         help="In videos, mask a face also where single frames miss it.",
     ),
     _seconds(
-        "--cover-before",
-        TrackingOptions().lead_s,
-        "At most this long before it was first found.",
+        "--cover-before", TrackingOptions().lead_s, "At most this long before it was first found."
     ),
     _seconds(
         "--cover-after", TrackingOptions().hold_s, "At most this long after it was last found."
@@ -303,13 +284,13 @@ def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | 
 
 
 TLS_OPTIONS = (
-    click.option("--tls", is_flag=True, help="Encrypt the connection to --server."),
-    click.option("--tls-ca", type=FilePath, help="PEM file of the server's authority."),
-    click.option("--tls-cert", type=FilePath, help="PEM file of this client's certificate."),
-    click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
+    option("--tls", is_flag=True, help="Encrypt the connection to --server."),
+    option("--tls-ca", type=FilePath, help="PEM file of the server's authority."),
+    option("--tls-cert", type=FilePath, help="PEM file of this client's certificate."),
+    option("--tls-key", type=FilePath, help="PEM file of its private key."),
 )
 
-SERVER_OPTION = click.option(
+SERVER_OPTION = option(
     "--server",
     metavar="HOST:PORT",
     show_default=f"{DEFAULT_SERVER} if it answers, else an embedded one",
@@ -352,25 +333,23 @@ def session_options_with(deadline_s: float) -> Decorator:
         "session",
         _session,
         SERVER_OPTION,
-        click.option("--model", show_default="bundled", help="Name of a model, or an ONNX file."),
-        click.option(
+        option("--model", show_default="bundled", help="Name of a model, or an ONNX file."),
+        option(
             "--deadline",
             "deadline_s",
             type=click.FloatRange(0, min_open=True),
             default=deadline_s,
-            show_default=True,
             metavar="SECONDS",
             help="How long one frame may take before it counts as not checked.",
         ),
-        click.option(
+        option(
             "--transport",
             type=click.Choice(TRANSPORTS),
             default="auto",
-            show_default=True,
             help="How images travel to the server: as pixels in shared memory (shm) or in the "
             "message (raw), or as JPEG. auto takes the fastest.",
         ),
-        click.option(
+        option(
             "--in-process",
             is_flag=True,
             help="Use no server: starts sooner, and takes less CPU time on one machine.",
@@ -391,7 +370,7 @@ def _quiet(quiet: bool, verbose: bool) -> bool:
 logging_options = bundle(
     "quiet",
     _quiet,
-    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Print everything."),
+    option("-q", "--quiet", is_flag=True, help="Print only errors."),
+    option("-v", "--verbose", is_flag=True, help="Print everything."),
 )
 """--quiet and --verbose, which set up the log; the command gets `quiet`."""

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from faceblur.cli.options import FilePath, bundle
+from faceblur.cli.options import FilePath, bundle, option
 from faceblur.live.service.logs import LogFormat, SecretFilter, set_up_logs
 from faceblur.live.service.service import Service, obeying_signals
 
@@ -21,15 +21,14 @@ def _guard(log_format: LogFormat, quiet: bool, verbose: bool) -> SecretFilter:
 log_options = bundle(
     "guard",
     _guard,
-    click.option(
+    option(
         "--log-format",
         type=click.Choice(get_args(LogFormat)),
         default="text",
-        show_default=True,
         help="How the log on stderr is written.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone."),
-    click.option("-v", "--verbose", is_flag=True, help="Log everything."),
+    option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone."),
+    option("-v", "--verbose", is_flag=True, help="Log everything."),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from faceblur.cli.options import FilePath, bundle, logging_options
+from faceblur.cli.options import FilePath, bundle, logging_options, option
 from faceblur.cli.sections import SECTIONS, sectioned
 from faceblur.detection import models
 from faceblur.detection.canary import GuardedDetector
@@ -77,38 +77,34 @@ def _serving(
 serving_options = bundle(
     "options",
     _serving,
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option(
+    option("--host", default="127.0.0.1", help="Address to listen on."),
+    option(
         "--port",
         type=click.IntRange(1, 65535),
         default=int(DEFAULT_SERVER.rpartition(":")[2]),
-        show_default=True,
         help="gRPC port.",
     ),
-    click.option("--metrics-port", type=click.IntRange(1, 65535), help="Prometheus metrics."),
-    click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Name or ONNX file."),
-    click.option(
-        "--instances",
-        type=click.IntRange(MIN_INSTANCES, 64),
-        help="Inferences at the same time.",
+    option("--metrics-port", type=click.IntRange(1, 65535), help="Prometheus metrics."),
+    option("--model", default=BUNDLED_MODEL, help="Name or ONNX file."),
+    option(
+        "--instances", type=click.IntRange(MIN_INSTANCES, 64), help="Inferences at the same time."
     ),
-    click.option("--threads", type=click.IntRange(1, 256), help="CPU threads of each."),
-    click.option(
+    option("--threads", type=click.IntRange(1, 256), help="CPU threads of each."),
+    option(
         "--max-side",
         type=click.IntRange(DEFAULT_SIZE, LARGEST_SIZE),
         default=MAX_SIDE,
-        show_default=True,
         metavar="PX",
         help="Refuse larger images: memory and time grow with the square of this.",
     ),
-    click.option("--tls-cert", type=FilePath, help="PEM file of the server's certificate."),
-    click.option("--tls-key", type=FilePath, help="PEM file of its private key."),
-    click.option(
+    option("--tls-cert", type=FilePath, help="PEM file of the server's certificate."),
+    option("--tls-key", type=FilePath, help="PEM file of its private key."),
+    option(
         "--tls-ca",
         type=FilePath,
         help="PEM file of the authority of both sides: only its clients are let in (mutual TLS).",
     ),
-    click.option(
+    option(
         "--insecure",
         is_flag=True,
         help="Listen on a network without mutual TLS: anybody who reaches it can use the server.",
@@ -128,7 +124,7 @@ serving_options = bundle(
 def serve(*, options: ServerOptions, quiet: bool) -> None:
     """Run a Triton server until Ctrl-C.
 
-    The check picture is sent through it every few seconds; when its face does not come back, the
+    The check image is sent through it every few seconds; when its face does not come back, the
     server is restarted.
     """
     tls = _canary_tls(options)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from faceblur.cli.options import option
 from faceblur.cli.table import table
 from faceblur.detection.triton.loopback import open_url
 from faceblur.errors import ServerUnavailableError
@@ -23,21 +24,19 @@ CLEAR = "\033[H\033[2J"
 
 
 @click.command()
-@click.option(
+@option(
     "--address",
     default=DEFAULT_LISTEN,
-    show_default=True,
     metavar="HOST:PORT",
     help="The listen address of the service.",
 )
-@click.option("--once", is_flag=True, help="Show it once, and exit.")
-@click.option("--json", "as_json", is_flag=True, help="Show it once, as JSON.")
-@click.option(
+@option("--once", is_flag=True, help="Show it once, and exit.")
+@option("--json", "as_json", is_flag=True, help="Show it once, as JSON.")
+@option(
     "--every",
     "every_s",
     type=click.FloatRange(0.2, 3600),
     default=2.0,
-    show_default=True,
     metavar="SECONDS",
     help="How often the table is refreshed.",
 )

@@ -9,7 +9,7 @@ import click
 
 from faceblur.cli.camera import finish
 from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
-from faceblur.cli.options import logging_options
+from faceblur.cli.options import logging_options, option
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError, OutputError
@@ -26,9 +26,9 @@ TICK_S = 0.1
 
 
 @click.command(cls=sectioned("The test", "--source --frames --headless"))
-@click.option("--source", default="0", show_default=True, help="As of faceblur camera.")
-@click.option("--frames", type=click.IntRange(1), metavar="N", help="End after so many frames.")
-@click.option("--headless", is_flag=True, help="Open no window; only count and time.")
+@option("--source", default="0", help="As of faceblur camera.")
+@option("--frames", type=click.IntRange(1), metavar="N", help="End after so many frames.")
+@option("--headless", is_flag=True, help="Open no window; only count and time.")
 @live_policy_options
 @live_options
 @live_session_options

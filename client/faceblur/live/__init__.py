@@ -29,57 +29,7 @@ recovers by itself.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+import lazy_loader
 
-if TYPE_CHECKING:
-    from faceblur.live.camera import Camera
-    from faceblur.live.detector import ReconnectingDetector
-    from faceblur.live.options import CameraOptions
-    from faceblur.live.sinks.options import SinkOptions, parse_sink
-    from faceblur.live.sources.options import SourceOptions, parse_source
-    from faceblur.live.stats import CameraState, CameraStats, DelayStats, SinkState, SinkStats
-    from faceblur.redaction import RedactingFilter, redact
-
-__all__ = [
-    "Camera",
-    "CameraOptions",
-    "CameraState",
-    "CameraStats",
-    "DelayStats",
-    "ReconnectingDetector",
-    "RedactingFilter",
-    "SinkOptions",
-    "SinkState",
-    "SinkStats",
-    "SourceOptions",
-    "parse_sink",
-    "parse_source",
-    "redact",
-]
-
-_HOMES = {
-    "Camera": "faceblur.live.camera",
-    "CameraOptions": "faceblur.live.options",
-    "CameraState": "faceblur.live.stats",
-    "CameraStats": "faceblur.live.stats",
-    "DelayStats": "faceblur.live.stats",
-    "ReconnectingDetector": "faceblur.live.detector",
-    "RedactingFilter": "faceblur.redaction",
-    "SinkOptions": "faceblur.live.sinks.options",
-    "SinkState": "faceblur.live.stats",
-    "SinkStats": "faceblur.live.stats",
-    "SourceOptions": "faceblur.live.sources.options",
-    "parse_sink": "faceblur.live.sinks.options",
-    "parse_source": "faceblur.live.sources.options",
-    "redact": "faceblur.redaction",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a name when it is first used: the child processes need none of them."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# Imported when first used, by the list in __init__.pyi: the child processes need none of them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

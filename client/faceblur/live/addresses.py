@@ -60,7 +60,7 @@ def to_number(text: str, name: str, what: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise InputError(f"{name}={text} makes no sense for {what}; give a number above 0")
+        raise InputError(f"{name}={text} is invalid for {what}; give a number above 0")
     return number
 
 
@@ -71,7 +71,7 @@ def to_flag(text: str, name: str, what: str) -> bool:
         InputError: It is neither.
     """
     if text.lower() not in _TRUE + _FALSE:
-        raise InputError(f"{name}={text} makes no sense for {what}; give yes or no")
+        raise InputError(f"{name}={text} is invalid for {what}; give yes or no")
     return text.lower() in _TRUE
 
 
@@ -83,10 +83,10 @@ def to_size(text: str, what: str) -> Size:
     """
     match = re.fullmatch(r"(\d{2,5})[x×](\d{2,5})", text)
     if match is None:
-        raise InputError(f"size={text} makes no sense for {what}; write it like 640x360")
+        raise InputError(f"size={text} is invalid for {what}; write it like 640x360")
     width, height = (int(side) & ~1 for side in match.groups())
     if not (16 <= width <= 7680 and 16 <= height <= 7680):
-        raise InputError(f"size={text} makes no sense for {what}; use 16 to 7680 pixels")
+        raise InputError(f"size={text} is invalid for {what}; use 16 to 7680 pixels")
     return width, height
 
 

@@ -14,7 +14,7 @@ from faceblur.live.frames import RawFrame, SafeFrame
 from faceblur.live.options import CameraOptions
 from faceblur.live.presenter import OFFLINE, UNCHECKED, Presenter
 from faceblur.live.process.messages import MessageSocket
-from faceblur.live.process.waker import Wakeup
+from faceblur.live.process.wakeup import Wakeup
 from faceblur.live.scheduler import IN_FLIGHT, DetectionScheduler
 from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.source import Source

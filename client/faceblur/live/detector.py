@@ -59,7 +59,7 @@ class ReconnectingDetector:
         self._session: DetectionSession | None = None
         self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
         self._repeats = Repeats()
-        self._looked_s = 0.0
+        self._detected_s = 0.0
         self._failing_s: float | None = None
         self._stop = threading.Event()
         self._opened = threading.Event()
@@ -94,7 +94,7 @@ class ReconnectingDetector:
         return self._opened.wait(timeout_s)
 
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
-        """Start the detection; see `faceblur.detection.detector.Detector`."""
+        """Start the detection of faces in model inputs, one answer for each."""
         session = self._session
         if session is None:
             return refused(ServerUnavailableError(str(self._failure)), len(inputs))
@@ -148,7 +148,7 @@ class ReconnectingDetector:
         self._failing_s = None
         self._opened.set()
         if lost is not None:
-            logger.warning("connected anew to %s", session.where)
+            logger.warning("connected again to %s", session.where)
             lost.close()
 
     def _is_lost(self, session: DetectionSession) -> bool:
@@ -165,10 +165,10 @@ class ReconnectingDetector:
         return now_s - self._failing_s >= LOST_AFTER_S
 
     def _judge(self, future: Future[Detections]) -> None:
-        """Have the canary look when a frame failed: it brings an embedded server back."""
+        """Have the canary checked when a frame failed: it brings an embedded server back."""
         if future.cancelled() or not isinstance(future.exception(), ServerError):
             return
         session, now = self._session, time.monotonic()
-        if session is not None and now - self._looked_s > CANARY_PAUSE_S:
-            self._looked_s = now
+        if session is not None and now - self._detected_s > CANARY_PAUSE_S:
+            self._detected_s = now
             session.detector.look()

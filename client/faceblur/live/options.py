@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from faceblur.errors import InputError
-from faceblur.live.sinks.options import SinkOptions, named_twice
+from faceblur.live.sinks.options import SinkOptions, repeated_sink
 from faceblur.live.sources.options import HardwareDecoding as HardwareDecoding
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
@@ -69,7 +69,7 @@ class CameraOptions:
             raise InputError("a camera needs a name of printable characters")
         if not self.sinks:
             raise InputError(f"camera {self.name} has nowhere to send its pictures: name a sink")
-        if twice := named_twice(self.sinks):
+        if twice := repeated_sink(self.sinks):
             raise InputError(f"camera {self.name} has {twice} twice: name each sink once")
         if self.fps is not None and not 0 < self.fps <= 240:
             raise InputError(f"camera {self.name} cannot run at {self.fps:g} fps: use up to 240")

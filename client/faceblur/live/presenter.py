@@ -19,12 +19,12 @@ from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
 
 logger = logging.getLogger(__name__)
 
-UNCHECKED: Final = "picture withheld: faces cannot be checked"
-OFFLINE: Final = "no picture from the camera"
+UNCHECKED: Final = "image withheld: faces cannot be checked"
+OFFLINE: Final = "no image from the camera"
 
-_FAR_LOOKS: Final = 5
+_FAR_GAPS: Final = 5
 """In a row; a single one is a frame that was dropped."""
-_LOOK_JITTER_S: Final = 0.1
+_GAP_JITTER_S: Final = 0.1
 
 _DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
 """Of placeholders, until it is known how large the camera's frames are."""
@@ -69,7 +69,7 @@ class Presenter:
         self._clock_s = float("-inf")
         self._last: SafeFrame | None = None
         self._last_frame: RawFrame | None = None
-        self._looked_s: float | None = None
+        self._detected_s: float | None = None
         self._far_apart = 0
         self.held = 0
 
@@ -92,7 +92,7 @@ class Presenter:
             self._selection = None
         self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
         if verdict.faces is not None and self._options.detect_every > 1:
-            self._watch_looks()
+            self._watch_gaps()
         held = _Held(frame, self._clock_s)
         if verdict.error is not None:
             self._void()
@@ -110,7 +110,7 @@ class Presenter:
         for held, faces in self._cover.flush():
             yield self._present(held, faces)
         self._cover = self._new_cover()
-        self._looked_s = None
+        self._detected_s = None
 
     def finish(self) -> Iterator[SafeFrame]:
         """Give out what is left: the source has come to its end, and nothing follows."""
@@ -161,15 +161,15 @@ class Presenter:
             return self._last.repeat(text, time_s=time_s)
         return placeholder(self._format, text, time_s=time_s)
 
-    def _watch_looks(self) -> None:
+    def _watch_gaps(self) -> None:
         """Say once that detections are too far apart: only a running camera shows its speed."""
-        last_s, self._looked_s = self._looked_s, self._clock_s
-        if last_s is None or self._far_apart == _FAR_LOOKS:
+        last_s, self._detected_s = self._detected_s, self._clock_s
+        if last_s is None or self._far_apart == _FAR_GAPS:
             return
-        look_s = self._clock_s - last_s
-        self._far_apart = self._far_apart + 1 if look_s > MAX_LOOK_S + _LOOK_JITTER_S else 0
-        if self._far_apart == _FAR_LOOKS:
-            logger.warning("camera %s: %s", self._options.name, too_far_apart(look_s))
+        gap_s = self._clock_s - last_s
+        self._far_apart = self._far_apart + 1 if gap_s > MAX_LOOK_S + _GAP_JITTER_S else 0
+        if self._far_apart == _FAR_GAPS:
+            logger.warning("camera %s: %s", self._options.name, too_far_apart(gap_s))
 
     def _void(self) -> None:
         for held in self._window:

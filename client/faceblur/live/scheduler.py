@@ -91,7 +91,7 @@ class DetectionScheduler:
             return
         if self._waiting is not None:
             self._drop(self._waiting)
-        # Those that follow have a look to follow.
+        # Those that come after it have detections to follow.
         self._skipping = False
         self._waiting = frame
 
@@ -196,9 +196,9 @@ class DetectionScheduler:
         self._give_up(now_s)
 
     def _resume(self) -> None:
-        """What the detector found is lost, so frames without a look of their own wait for one."""
+        """What the detector found is lost: frames without a detection of their own wait for one."""
         self.is_blind = False
-        # While blind nothing stays here, so these have come after the look that was refused.
+        # While blind nothing stays here, so these have come after the frame that was refused.
         while self._queue:
             head = self._queue.popleft()
             assert isinstance(head, RawFrame)

@@ -115,7 +115,7 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Address already in use"),
-        ("BAD", "silent", "no picture came within 3 s"),
+        ("BAD", "silent", "no frame came within 3 s"),
         ("BAD", "silent", "it did not answer in time"),
         ("ok ", "silent", f"port {port} is free"),
         ("BAD", "silent", "/proc"),

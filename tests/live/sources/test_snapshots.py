@@ -240,16 +240,16 @@ def _away(snap: SnapshotCamera) -> None:
 @pytest.mark.parametrize(
     ("goes_wrong", "says"),
     [
-        (_page, "it sends text/html and no picture"),
-        (_nothing, "what it sends is no picture"),
+        (_page, "it sends text/html and no image"),
+        (_nothing, "what it sends is no image"),
         (_error, "it answers 404"),
-        (_cut, "the picture is cut off"),
-        (_damaged, "the picture is damaged or cut off"),
+        (_cut, "the image is cut off"),
+        (_damaged, "the image is damaged or cut off"),
         (_endless, "more than 32 MB"),
         (_huge, "8000 × 8000 pixels are too many"),
         (_tiny, "8 × 8 pixels are too few"),
-        (_slow, "no whole picture within 0.4 s"),
-        (_stream, "it is a stream of pictures; write its address as mjpeg:http"),
+        (_slow, "no whole image within 0.4 s"),
+        (_stream, "it is a stream of images; write its address as mjpeg:http"),
         (_token, "another way than Basic or Digest"),
         (_old, "s old"),
         (_away, "it answers 302"),
@@ -287,7 +287,7 @@ def test_the_same_picture_again_is_no_new_one(snap: SnapshotCamera) -> None:
     assert len(images(source(snap), 4)) == 4
     assert snap.asked >= 9
     snap.body = lambda _: picture(1)
-    with pytest.raises(InputError, match="it sends the same picture again and again"):
+    with pytest.raises(InputError, match="it sends the same image again and again"):
         images(source(snap), 2)
 
 
@@ -298,7 +298,7 @@ def test_nobody_there_is_said(snap: SnapshotCamera) -> None:
 
 
 def test_check_says_what_they_are(snap: SnapshotCamera) -> None:
-    assert describe(source(snap), "off") == "pictures of 64x48, asked for every 0.05 s"
+    assert describe(source(snap), "off") == "images of 64x48, asked for every 0.05 s"
 
 
 def test_a_camera_of_snapshots_is_masked_and_a_frozen_one_is_offline(
@@ -322,7 +322,7 @@ def test_a_camera_of_snapshots_is_masked_and_a_frozen_one_is_offline(
     until(camera, shown(12))
     frozen.set()
     stats = until(camera, lambda stats: stats.state == "offline")
-    assert "the same picture again" in stats.last_error or "no new picture" in stats.last_error
+    assert "the same image again" in stats.last_error or "no new frame" in stats.last_error
     until(camera, lambda stats: stats.frames_placeholder > 2)
     camera.stop()
     judge, seen = Judge(SIZE[1]), 0

@@ -65,7 +65,7 @@ def of_camera(camera: CameraOptions) -> Iterator[Advice]:
         if _is_same(camera.source, sink):
             yield Advice(
                 ("sinks", i),
-                f"{sink.label} is the camera's own source, so masked pictures would be masked "
+                f"{sink.label} is the camera's own source, so masked frames would be masked "
                 "again, or take the camera's place; send them to another path",
             )
     for i, other in _shared_folders(camera.sinks):
@@ -126,9 +126,7 @@ def of_server(session: SessionOptions) -> str:
         return ""
     if session.tls is not None or all(map(is_loopback, hosts_of(address))):
         return ""
-    return (
-        "unmasked pictures travel there without encryption; set tls, or use a network of your own"
-    )
+    return "unmasked images travel there without encryption; set tls, or use a network of your own"
 
 
 def _faces(camera: CameraOptions) -> Iterator[Advice]:
@@ -148,21 +146,19 @@ def _faces(camera: CameraOptions) -> Iterator[Advice]:
     if detection.size < _LOW_SIZE:
         yield Advice(
             ("size",),
-            f"small faces are missed in a picture of {detection.size} pixels; use 640 or more",
+            f"small faces are missed in an image of {detection.size} pixels; use 640 or more",
         )
     if policy.mask.expand < _LOW_EXPAND:
         yield Advice(("mask", "expand"), "the edges of faces may show beside their masks; use 0.25")
     for name in ("hold_s", "gap_s", "trust_s"):
         value = getattr(cover, name)
         if value < _LOW_HOLD_S:
-            text = (
-                f"a face that is missed in one picture shows at {value:g}; leave it at its default"
-            )
+            text = f"a face that is missed in one frame shows at {value:g}; leave it at its default"
             yield Advice(("cover", name), text)
     if camera.deadline_s < _LOW_DEADLINE_S:
         yield Advice(
             ("deadline_s",),
-            f"hardly any picture can be checked within {camera.deadline_s:g} s, and those that "
+            f"hardly any frame can be checked within {camera.deadline_s:g} s, and those that "
             "are not are withheld; use 0.5 or more",
         )
 
@@ -171,7 +167,7 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
     fps = camera.fps or camera.source.fps
     key = "fps" if camera.fps is not None else "source"
     if fps is not None and fps < _LOW_FPS:
-        text = f"at {fps:g} pictures a second most of what passes is never seen; use 1 or more"
+        text = f"at {fps:g} frames a second most of what passes is never seen; use 1 or more"
         yield Advice((key,), text)
     if camera.source.kind == "snapshot":
         fps = min(fps or 240, 1 / camera.source.interval_s)
@@ -179,7 +175,7 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
         return
     if camera.lookahead / fps > _LONG_DELAY_S:
         delay = f"{camera.lookahead / fps:.3g} s of delay"
-        text = f"{camera.lookahead} pictures at {fps:g} fps are {delay}; use fewer"
+        text = f"{camera.lookahead} frames at {fps:g} fps are {delay}; use fewer"
         yield Advice(("lookahead",), text)
     look_s = camera.detect_every / fps
     if camera.detect_every == 1:
@@ -189,15 +185,15 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
     elif camera.lookahead < camera.detect_every:
         yield Advice(
             ("lookahead",),
-            f"whoever comes in shows for up to {look_s - 1 / fps:.2g} s before the next look; use "
-            f"{camera.detect_every} or more, or detect_every: 1",
+            f"whoever comes in shows for up to {look_s - 1 / fps:.2g} s before the next detection; "
+            f"use {camera.detect_every} or more, or detect_every: 1",
         )
 
 
 def _zones(camera: CameraOptions) -> Iterator[Advice]:
     kinds: tuple[tuple[Kind, str], ...] = (
-        ("never", "no face is masked in nearly all of the picture; make the zones smaller"),
-        ("always", "nearly all of the picture is masked always; make the zones smaller"),
+        ("never", "no face is masked in nearly all of the image; make the zones smaller"),
+        ("always", "nearly all of the image is masked always; make the zones smaller"),
     )
     for kind, text in kinds:
         zones = [zone for zone in camera.policy.zones if zone.kind == kind]

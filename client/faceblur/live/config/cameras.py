@@ -14,7 +14,7 @@ from faceblur.live.config.advice import Advice
 from faceblur.live.config.secrets import Secrets
 from faceblur.live.config.yaml_tree import Located, Problems
 from faceblur.live.options import CameraOptions
-from faceblur.live.sinks.options import SinkOptions, named_twice, parse_sink
+from faceblur.live.sinks.options import SinkOptions, parse_sink, repeated_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
@@ -182,7 +182,7 @@ class CameraReader:
             self._problems.add(where or at, "no sinks; write sinks: and below it - rtsp://…")
         sinks = [self._sink(name, each) for each in listed]
         whole = tuple(sink for sink in sinks if sink is not None)
-        if where is not None and (twice := named_twice(whole)):
+        if where is not None and (twice := repeated_sink(whole)):
             self._problems.add(where, f"{twice} is there twice; name each sink once")
             return ()
         return whole if len(whole) == len(sinks) else ()

@@ -107,7 +107,7 @@ def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> 
 
 
 def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
-    """Read the text of a file; see `load_config`.
+    """Read the text of a file, as `load_config` does.
 
     Args:
         text: YAML.

@@ -19,7 +19,7 @@ START_S: Final = 15.0
 """What a fresh interpreter may take to start, on a busy machine, on top of the source's own
 time-out."""
 
-
+WORKER: Final = "faceblur.live.process.worker"
 _ENVIRONMENT: Final = {
     # One frame at a time is worked on, and cameras are many: threads would only get in the way.
     "OMP_NUM_THREADS": "1",
@@ -30,21 +30,21 @@ _ENVIRONMENT: Final = {
 
 
 class WorkerProcess:
-    """A running worker; see `faceblur.live.process.worker`.
+    """A running worker, which `faceblur.live.process.worker` serves.
 
     It is a fresh interpreter, not a fork: nothing of this process, its threads and locks least of
     all, is in it. Settings travel through a pipe, so that no credential shows in the process list.
 
     Attributes:
         link: For messages.
-        ring: The memory shared with it.
+        memory: The memory shared with it.
     """
 
     def __init__(self, module: str, settings: object, *, name: str, slots: int) -> None:
         """Start it.
 
         Args:
-            module: Of this package, with a `main()`.
+            module: Of this package, with a `work(WorkerContext)`.
             settings: Anything that can be pickled; what the worker is given.
             name: Shows in the process list.
             slots: Of the shared memory.
@@ -52,8 +52,8 @@ class WorkerProcess:
         Raises:
             OSError: The system gives no more processes, files or memory.
         """
-        self.ring = SharedFrames(slots)
-        with contextlib.ExitStack() as undo, contextlib.closing(self.ring):
+        self.memory = SharedFrames(slots)
+        with contextlib.ExitStack() as undo, contextlib.closing(self.memory):
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
             with theirs:
@@ -66,10 +66,10 @@ class WorkerProcess:
         self.link = MessageSocket(ours)
 
     def _start(self, module: str, name: str, link_fd: int) -> subprocess.Popen[bytes]:
-        fds = (link_fd, self.ring.fd)
-        program = f"from {module} import main; main()"
+        fds = (link_fd, self.memory.fd)
+        program = f"from {WORKER} import run; from {module} import work; run(work)"
         return subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, (*fds, self.ring.slots)), name],
+            [sys.executable, "-c", program, *map(str, (*fds, self.memory.slots)), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ class Supervisor:
     """Keeps a camera's child process at work. For one thread.
 
     Args:
-        module: Of the child, with a `main()`.
+        module: Of the child, with a `work(WorkerContext)`.
         settings: What the child is given.
         label: What it works on, for people to read.
         name: The camera's.

@@ -25,14 +25,14 @@ class WorkerContext:
 
     Attributes:
         link: For messages.
-        ring: For frames.
+        memory: For frames.
         settings: What the parent gave.
     """
 
     def __init__(self) -> None:
-        link_fd, ring_fd, slots = map(int, sys.argv[1:4])
+        link_fd, memory_fd, slots = map(int, sys.argv[1:4])
         self.link = MessageSocket(socket.socket(fileno=link_fd))
-        self.ring = SharedFrames(slots, fd=ring_fd)
+        self.memory = SharedFrames(slots, fd=memory_fd)
         self.settings: Any = pickle.load(sys.stdin.buffer)
 
 

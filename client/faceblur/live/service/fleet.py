@@ -133,7 +133,7 @@ class Fleet:
             elif camera is not None and camera.failed:
                 pause_s = member.backoff.pause_s(worked_for_s=now_s - member.started_s)
                 name = member.options.name
-                logger.error("camera %s is started anew in %.1f s", name, pause_s)
+                logger.error("camera %s is started again in %.1f s", name, pause_s)
                 member.retry_s = now_s + pause_s
 
     def stats(self) -> list[CameraStats]:

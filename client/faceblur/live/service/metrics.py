@@ -60,7 +60,7 @@ METRICS: Final = (
     MetricRow("faceblur_uptime_seconds", "gauge", "service", "since the service started",
               _of("uptime_s")),
     MetricRow("faceblur_detector_up", "gauge", "service",
-              "1 while the detector's check picture comes back with its face",
+              "1 while the detector's check image comes back with its face",
               lambda status, _: not status.detector_failure),
     MetricRow("faceblur_config_reloads_total", "counter", "service",
               "changed files that were loaded", _of("reloads")),

@@ -16,7 +16,7 @@ _PER_CHILD: Final = 3
 """Of each source and sink: its messages and its memory."""
 
 
-def needed(cameras: Sequence[CameraOptions]) -> int:
+def files_of(cameras: Sequence[CameraOptions]) -> int:
     """Files that cameras have open at once, about."""
     return _BASE + sum(_PER_CAMERA + _PER_CHILD * (1 + len(c.sinks)) for c in cameras)
 
@@ -32,7 +32,7 @@ def make_room(cameras: Sequence[CameraOptions]) -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = needed(cameras)
+    count = files_of(cameras)
     if soft == resource.RLIM_INFINITY or count <= soft:
         return
     if hard != resource.RLIM_INFINITY and count > hard:

@@ -107,7 +107,7 @@ def _answer(child: WorkerProcess, deadline_s: float) -> tuple[bool, str]:
             child.wait(1.0)
             return False, child.how_it_ended()
         time.sleep(0.05)
-    return False, f"no picture came within {deadline_s:g} s"
+    return False, f"no frame came within {deadline_s:g} s"
 
 
 def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> ProbeResult:

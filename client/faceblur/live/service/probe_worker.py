@@ -6,7 +6,7 @@ import av
 
 from faceblur.errors import InputError
 from faceblur.live.options import HardwareDecoding
-from faceblur.live.process.worker import WorkerContext, run
+from faceblur.live.process.worker import WorkerContext
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import SnapshotReader, StreamReader, open_reader
 
@@ -20,18 +20,18 @@ def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
     reader = open_reader(options, hardware)
     if isinstance(reader, SnapshotReader):
         first = next(iter(reader.frames())).image
-        return f"pictures of {first.width}x{first.height}, asked for every {options.interval_s:g} s"
+        return f"images of {first.width}x{first.height}, asked for every {options.interval_s:g} s"
     if not isinstance(reader, StreamReader):
         first = next(iter(reader.frames())).image
         return f"test pattern, {first.width}x{first.height}, {options.fps:g} fps"
     try:
         with reader.open() as container:
             if not container.streams.video:
-                raise InputError("it has no pictures")
+                raise InputError("it has no frames")
             stream = container.streams.video[0]
             image = next(container.decode(stream), None)
             if image is None:
-                raise InputError("it has no pictures that can be decoded")
+                raise InputError("it has no frames that can be decoded")
             rate = stream.average_rate or stream.guessed_rate
             shown = f"{float(rate):.4g} fps" if rate else "fps unknown"
             audio = ", with sound" if container.streams.audio else ""
@@ -46,8 +46,3 @@ def work(worker: WorkerContext) -> None:
     """Look, and say it."""
     source, hardware = worker.settings
     worker.link.send(kind="found", text=describe(source, hardware))
-
-
-def main() -> None:
-    """Run as a child process."""
-    run(work)

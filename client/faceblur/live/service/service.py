@@ -170,7 +170,7 @@ class Service:
 
     def _replace_detector(self, config: FleetConfig) -> None:
         """All cameras restart, with another detector."""
-        logger.info("the server's settings have changed; all cameras start anew")
+        logger.info("the server's settings have changed; all cameras start again")
         self._fleet.apply(())
         self._detector.close()
         self._detector = self._open_detector(config)

@@ -92,7 +92,7 @@ class SinkOptions:
         return f"{self.kind} {Path(self.target).absolute() if is_folder else self.target}"
 
 
-def named_twice(sinks: Sequence[SinkOptions]) -> str:
+def repeated_sink(sinks: Sequence[SinkOptions]) -> str:
     """The label of a sink that writes where another of them does; empty if there is none."""
     places = [sink.place for sink in sinks if sink.place is not None]
     twice = (sink.label for sink in sinks if sink.place and places.count(sink.place) > 1)
@@ -132,13 +132,13 @@ def parse_sink(text: str) -> SinkOptions:
         return SinkOptions(kind="v4l2", target=rest)
     if text in ("window", "null"):
         return SinkOptions(kind="window" if text == "window" else "null")
-    raise InputError(f"cannot send pictures to {redact_address(text)}; {SINKS_HINT}")
+    raise InputError(f"cannot send frames to {redact_address(text)}; {SINKS_HINT}")
 
 
 def _address(text: str, schemes: tuple[str, ...] = ()) -> str:
     scheme = parse_address(text).scheme
     if schemes and scheme not in schemes:
-        raise InputError(f"{redact_address(text)} is no address to send pictures to; {SINKS_HINT}")
+        raise InputError(f"{redact_address(text)} is no address to send frames to; {SINKS_HINT}")
     return text
 
 

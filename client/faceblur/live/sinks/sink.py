@@ -66,7 +66,7 @@ class Sink(Supervisor):
             self._dropped += 1
             return
         slot, format_ = self._free.popleft(), frame.format
-        memory = child.ring.slot(slot)
+        memory = child.memory.slot(slot)
         memory[: format_.size_bytes] = frame.samples
         audio = put(self._waiting.take(), memory[format_.size_bytes :])
         self._sent[slot] = (now_s, frame.arrived_s)

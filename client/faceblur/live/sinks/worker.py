@@ -9,7 +9,7 @@ from faceblur.errors import OutputError
 from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.process.messages import Message
-from faceblur.live.process.worker import WorkerContext, run
+from faceblur.live.process.worker import WorkerContext
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.segments import SegmentWriter
 from faceblur.live.sinks.stream import StreamWriter
@@ -74,7 +74,7 @@ def work(worker: WorkerContext) -> None:
 
 def _output(worker: WorkerContext, message: Message, audio: AudioFormat | None) -> Output:
     format_ = FrameFormat.from_message(message)
-    memory = worker.ring.slot(message["slot"])
+    memory = worker.memory.slot(message["slot"])
     return Output(
         format_,
         memory[: format_.size_bytes],
@@ -83,8 +83,3 @@ def _output(worker: WorkerContext, message: Message, audio: AudioFormat | None) 
         audio,
         get(message["audio"], memory[format_.size_bytes :]),
     )
-
-
-def main() -> None:
-    """Run as a child process."""
-    run(work)

@@ -41,7 +41,7 @@ def own_decoder(stream: Any, wanted: HardwareDecoding) -> Any:
 
 @lru_cache
 def _device(wanted: HardwareDecoding) -> str | None:
-    """What there is of what is wanted; looked for once, and not each time that a file begins."""
+    """What there is of what is wanted; tried once, and not each time that a file begins."""
     if wanted == "off" or wanted in _OWN_DECODERS:
         return None
     for device in _AUTO_DEVICES if wanted == "auto" else (wanted,):

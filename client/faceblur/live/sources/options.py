@@ -23,7 +23,7 @@ _ADDRESSES: Final[dict[str, SourceKind]] = {
 _IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SOURCES_HINT: Final = (
     "give 0 or /dev/video0 for a webcam, rtsp://…, rtmp://…, http://…/stream.m3u8 (HLS), "
-    "http://… (MJPEG), http://…/snap.jpg or snapshot:http://… (single pictures), "
+    "http://… (MJPEG), http://…/snap.jpg or snapshot:http://… (single images), "
     "the path of a video file, or testpattern"
 )
 
@@ -78,7 +78,7 @@ class SourceOptions:
         if self.fps is not None and not 0 < self.fps <= 240:
             raise InputError(f"{self.label} cannot come at {self.fps:g} fps; use up to 240")
         if self.face is not None and not self.face.is_file():
-            raise InputError(f"there is no picture {self.face} for the test pattern")
+            raise InputError(f"there is no image {self.face} for the test pattern")
 
     @property
     def label(self) -> str:
@@ -116,7 +116,7 @@ def parse_source(text: str) -> SourceOptions:
     scheme = scheme.lower()
     if scheme in ("snapshot", "mjpeg") and "://" in rest:
         if parse_address(rest).scheme.lower() not in ("http", "https"):
-            raise InputError(f"{redact_address(text)} is no address of pictures; {SOURCES_HINT}")
+            raise InputError(f"{redact_address(text)} is no address of images; {SOURCES_HINT}")
         return SourceOptions(kind="snapshot" if scheme == "snapshot" else "mjpeg", url=rest)
     kind = _ADDRESSES.get(scheme)
     if kind is not None and "://" in text:
@@ -129,7 +129,7 @@ def parse_source(text: str) -> SourceOptions:
     if scheme.partition("?")[0] == "testpattern":
         return _test_pattern(text)
     if "://" in text:
-        raise InputError(f"cannot read pictures from {redact_address(text)}; {SOURCES_HINT}")
+        raise InputError(f"cannot read frames from {redact_address(text)}; {SOURCES_HINT}")
     return _file(text)
 
 

@@ -79,7 +79,7 @@ class SnapshotReader:
         self._options = options
 
     def frames(self) -> Iterator[DecodedFrame]:
-        """New images, one after the other; see `Snapshots`."""
+        """New images, one after the other, as `Snapshots` gives them."""
         # Pillow: only where it is needed.
         from faceblur.live.sources.snapshots import Snapshots
 
@@ -136,7 +136,7 @@ class StreamReader:
 
     def _decode(self, container: Any) -> Iterator[DecodedFrame]:
         if not container.streams.video:
-            raise InputError(f"{self._options.label} has no pictures")
+            raise InputError(f"{self._options.label} has no frames")
         stream = container.streams.video[0]
         # Threads that work on several frames would keep each back for as many.
         stream.thread_type = "SLICE"

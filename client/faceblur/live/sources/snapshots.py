@@ -61,7 +61,7 @@ class Snapshots:
         limit_s = time.monotonic() + options.open_timeout_s
         while True:
             asked_s = time.monotonic()
-            failure = "it sends the same picture again and again"
+            failure = "it sends the same image again and again"
             try:
                 image = self._new()
             except (OSError, HTTPException, ValueError) as error:
@@ -107,14 +107,12 @@ class Snapshots:
             while piece := answer.read1(_PIECE):
                 data += piece
                 if len(data) > MAX_BYTES:
-                    raise InputError(
-                        f"it sends more than {MAX_BYTES >> 20} MB, which is no picture"
-                    )
+                    raise InputError(f"it sends more than {MAX_BYTES >> 20} MB, which is no image")
                 if time.monotonic() > end_s:
-                    raise TimeoutError(f"no whole picture within {timeout_s:g} s")
+                    raise TimeoutError(f"no whole image within {timeout_s:g} s")
             promised = answer.headers.get("Content-Length", "")
             if promised.isdigit() and len(data) < int(promised):
-                raise InputError("the picture is cut off")
+                raise InputError("the image is cut off")
         return bytes(data)
 
 
@@ -134,16 +132,16 @@ def decode(data: bytes) -> av.VideoFrame:
             image.load()
             pixels = oriented(from_pillow(image), orientation_of(image))
     except Image.DecompressionBombError:
-        raise InputError("the picture has too many pixels") from None
+        raise InputError("the image has too many pixels") from None
     except UnidentifiedImageError:
-        raise InputError("what it sends is no picture") from None
+        raise InputError("what it sends is no image") from None
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise InputError("the picture is damaged or cut off") from error
+        raise InputError("the image is damaged or cut off") from error
     hide_transparent(pixels)
     if pixels.dtype != np.uint8:
-        raise InputError("the picture has more than 8 bits to a colour")
+        raise InputError("the image has more than 8 bits to a colour")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     bgr = np.ascontiguousarray(pixels[..., :3])
@@ -188,12 +186,12 @@ def _check(answer: HTTPResponse, old_s: float) -> None:
     """
     kind = answer.headers.get_content_maintype()
     if kind == "multipart":
-        raise InputError("it is a stream of pictures; write its address as mjpeg:http://…")
+        raise InputError("it is a stream of images; write its address as mjpeg:http://…")
     if kind in ("text", "video", "audio"):
-        raise InputError(f"it sends {answer.headers.get_content_type()} and no picture")
+        raise InputError(f"it sends {answer.headers.get_content_type()} and no image")
     age_s = _age_s(answer.headers)
     if age_s > old_s:
-        raise InputError(f"its picture is {age_s:.0f} s old")
+        raise InputError(f"its image is {age_s:.0f} s old")
 
 
 def _age_s(headers: HTTPMessage) -> float:
@@ -223,7 +221,7 @@ def _reason(error: Exception) -> str:
         inner = error.reason
         return _reason(inner) if isinstance(inner, OSError) else str(inner)
     if isinstance(error, TimeoutError):
-        return str(error) if "picture" in str(error) else "it does not answer in time"
+        return str(error) if "image" in str(error) else "it does not answer in time"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, ValueError) and not isinstance(error, InputError):

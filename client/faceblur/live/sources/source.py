@@ -66,7 +66,7 @@ class Source(Supervisor):
             elif not self._handle(message, now_s):
                 return
         if self._child is not None and now_s > self._limit_s():
-            what = "no picture" if self._frame_s is None else "no new picture"
+            what = "no frame" if self._frame_s is None else "no new frame"
             limit_s = self._limit_s() - (self._frame_s or self._opened_s)
             self._fail(f"{self._label}: {what} within {limit_s:g} s", now_s)
 
@@ -103,7 +103,7 @@ class Source(Supervisor):
         try:
             format_ = FrameFormat.from_message(message)
             slot = int(message["slot"])
-            memory = child.ring.slot(slot)
+            memory = child.memory.slot(slot)
             arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])
             self.lost += int(message["lost"])
             letterbox = model_input = None

@@ -72,7 +72,7 @@ class TestPattern:
 def _read(path: Path, height: int) -> npt.NDArray[np.uint8]:
     face = cv2.imread(str(path))
     if face is None:
-        raise InputError(f"{path} is not a picture that can be read")
+        raise InputError(f"{path} is not an image that can be read")
     scale = _FACE_SHARE * height / face.shape[0]
     small = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)

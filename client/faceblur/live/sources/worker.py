@@ -16,7 +16,7 @@ from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.live.audio import MAX_BYTES, AudioFormat, put
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.live.process.shared_frames import SLOT_BYTES
-from faceblur.live.process.worker import WorkerContext, run
+from faceblur.live.process.worker import WorkerContext
 from faceblur.live.sources.options import HardwareDecoding, SourceOptions
 from faceblur.live.sources.readers import DecodedFrame, open_reader
 from faceblur.video.frames import SCALER_THREADS, VideoProperties
@@ -125,7 +125,7 @@ class _Slots:
 
     def __init__(self, worker: WorkerContext) -> None:
         self._worker = worker
-        self._free = deque(range(worker.ring.slots))
+        self._free = deque(range(worker.memory.slots))
 
     def take(self) -> int | None:
         """A free one; None if there is none."""
@@ -169,7 +169,7 @@ def work(worker: WorkerContext) -> None:
         audio_start = start + 3 * _input_area(format_, job)
         if audio_start + MAX_BYTES > SLOT_BYTES:
             raise ValueError(f"frames of {format_.width} × {format_.height} are too large")
-        memory = worker.ring.slot(slot)
+        memory = worker.memory.slot(slot)
         _copy(image, format_, memory)
         detects = number % job.detect_every == 0
         if detects:
@@ -217,8 +217,3 @@ def _copy(image: av.VideoFrame, format_: FrameFormat, memory: Bytes) -> None:
         target = memory[start : start + width * height].reshape(height, width)
         target[:] = rows[:height, :width]
         start += width * height
-
-
-def main() -> None:
-    """Run as a child process."""
-    run(work)

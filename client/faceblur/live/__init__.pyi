@@ -1,0 +1,12 @@
+from .camera import Camera as Camera
+from .detector import ReconnectingDetector as ReconnectingDetector
+from .options import CameraOptions as CameraOptions
+from .sinks.options import SinkOptions as SinkOptions
+from .sinks.options import parse_sink as parse_sink
+from .sources.options import SourceOptions as SourceOptions
+from .sources.options import parse_source as parse_source
+from .stats import CameraState as CameraState
+from .stats import CameraStats as CameraStats
+from .stats import DelayStats as DelayStats
+from .stats import SinkState as SinkState
+from .stats import SinkStats as SinkStats
