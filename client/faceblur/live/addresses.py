@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from faceblur import schema
@@ -36,17 +37,21 @@ def parse_address(text: str) -> SplitResult:
     )
 
 
-def split_query(text: str, what: str) -> tuple[str, dict[str, str]]:
+def split_query(text: str, what: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
     """Split `path?name=value&…`.
 
     Raises:
-        InputError: A setting has no value.
+        InputError: A setting has no value, or is not known.
     """
     path, _, query = text.partition("?")
     try:
-        return path, dict(parse_qsl(query, strict_parsing=True)) if query else {}
+        settings = dict(parse_qsl(query, strict_parsing=True)) if query else {}
     except ValueError:
         raise InputError(f"the settings of {what} are written name=value&name=value") from None
+    if unknown := sorted(settings.keys() - known):
+        listed = ", ".join(sorted(known))
+        raise InputError(f"{what} has no setting {unknown[0]!r}; it knows {listed}")
+    return path, settings
 
 
 def to_number(text: str, name: str, what: str) -> float:

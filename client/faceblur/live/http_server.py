@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from faceblur.errors import OutputError
 from faceblur.live.addresses import split_address
 
-Handler = type[BaseHTTPRequestHandler]
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request, says nothing of this machine, and gives up on who is silent."""
+
+    timeout = 10.0
+    server_version = "faceblur"
+    sys_version = ""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: who asks is private."""
 
 
 def serve(
-    listen: str, handler: type[BaseHTTPRequestHandler], *, advice: str
+    listen: str, handler: Callable[..., BaseHTTPRequestHandler], *, advice: str
 ) -> ThreadingHTTPServer:
-    """Begin to answer; `shutdown` and `server_close` end it.
+    """Begin to answer at HOST:PORT, port 0 being a free one; `shutdown` and `server_close` end it.
 
     Args:
-        listen: HOST:PORT; port 0 takes a free one.
+        listen: Where.
         handler: Answers one request.
         advice: What to do where the address is taken.
 

@@ -60,11 +60,7 @@ class CameraOptions:
     hardware_decoding: HardwareDecoding = "off"
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            InputError: A setting is invalid.
-        """
+        """Check the ranges; an `InputError` says which setting is invalid."""
         if not self.name or not self.name.isprintable():
             raise InputError("a camera needs a name of printable characters")
         if not self.sinks:

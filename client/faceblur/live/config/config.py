@@ -54,7 +54,7 @@ class ServiceOptions:
     shutdown_s: float = SHUTDOWN_S
 
     def __post_init__(self) -> None:
-        """Check both."""
+        """Check the ranges; an `InputError` says which setting is invalid."""
         if self.listen is not None:
             split_address(self.listen)
         if not self.shutdown_s > 0:

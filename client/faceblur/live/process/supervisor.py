@@ -16,12 +16,8 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """Keeps a camera's child process at work. For one thread.
 
-    Args:
-        module: Of the child, with a `work(WorkerContext)`.
-        settings: What the child is given.
-        label: What it works on, for people to read.
-        name: The camera's.
-        slots: Of the memory shared with the child.
+    Its `module` has a `work(WorkerContext)`, which is given the `settings`; `label` says what it
+    works on, and `name` is the camera's.
 
     Attributes:
         opened: How often a child was started.
@@ -72,16 +68,20 @@ class Supervisor:
     def _receive(self, child: WorkerProcess, now_s: float) -> list[Message]:
         """What the child says; nothing once it is gone, and then it is given up."""
         try:
-            return child.link.receive()
+            return self._hear(child)
         except LinkClosedError:
             child.wait(1.0)
             self._fail(f"{self._label}: {child.how_it_ended()}", now_s)
             return []
 
-    def _warn(self, text: str) -> None:
-        """Pass on a warning of the child, but not again and again."""
-        if self._repeats.is_new(text):
-            logger.warning("camera %s: %s", self._name, text)
+    def _hear(self, child: WorkerProcess) -> list[Message]:
+        """What the child says; its warnings are passed on, but not again and again."""
+        messages = child.link.receive()
+        for message in messages:
+            text = redact(str(message.get("text", "")))
+            if message.get("kind") == "warning" and self._repeats.is_new(text):
+                logger.warning("camera %s: %s", self._name, text)
+        return [message for message in messages if message.get("kind") != "warning"]
 
     def _fail(self, error: str, now_s: float) -> None:
         """Give up this child, and start another after a pause."""

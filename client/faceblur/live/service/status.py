@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from faceblur.live.stats import CameraStats, DelayStats, SinkStats
+from faceblur.live.stats import CameraStats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,39 +43,29 @@ class ServiceStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Every number, in values that JSON has."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return plain | {
-            "idle_s": dict(self.idle_s),
-            "restarts": dict(self.restarts),
-            "cameras": [
-                _plain(camera) | {"sinks": [_plain(sink) for sink in camera.sinks]}
-                for camera in self.cameras
-            ],
-        }
+        plain = dataclasses.asdict(self)
+        for camera in plain["cameras"]:
+            for part in (camera, *camera["sinks"]):
+                delay = part["delay"]
+                del delay["cumulative"]
+                part["delay"] = {k: None if math.isnan(v) else v for k, v in delay.items()}
+        return plain
 
     def scrubbed(self, scrub: Callable[[str], str]) -> ServiceStatus:
         """The same with every text cleaned of secrets."""
+
+        def clean(value: Any, *names: str) -> Any:
+            return replace(value, **{name: scrub(getattr(value, name)) for name in names})
+
         cameras = tuple(
-            dataclasses.replace(
-                camera,
-                source=scrub(camera.source),
-                last_error=scrub(camera.last_error),
-                sinks=tuple(
-                    dataclasses.replace(
-                        sink, label=scrub(sink.label), last_error=scrub(sink.last_error)
-                    )
-                    for sink in camera.sinks
-                ),
+            replace(
+                clean(camera, "source", "last_error"),
+                sinks=tuple(clean(sink, "label", "last_error") for sink in camera.sinks),
             )
             for camera in self.cameras
         )
-        return dataclasses.replace(
-            self,
-            cameras=cameras,
-            detector=scrub(self.detector),
-            detector_failure=scrub(self.detector_failure),
-            reload_error=scrub(self.reload_error),
-        )
+        texts = ("detector", "detector_failure", "reload_error")
+        return clean(replace(self, cameras=cameras), *texts)  # type: ignore[no-any-return]
 
     def unhealthy(self, *, limit_s: float) -> list[str]:
         """Loops that do not turn: reasons to end this process and start another."""
@@ -99,17 +89,3 @@ class ServiceStatus:
                 why = f": {camera.last_error}" if camera.last_error else ""
                 reasons.append(f"camera {camera.name} is {camera.state}{why}")
         return reasons
-
-
-def _plain(stats: CameraStats | SinkStats) -> dict[str, Any]:
-    plain = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
-    return plain | {"delay": _delay(stats.delay)}
-
-
-def _delay(delay: DelayStats) -> dict[str, Any]:
-    return {
-        "count": delay.count,
-        "sum_s": delay.sum_s,
-        "p50_s": None if math.isnan(delay.p50_s) else delay.p50_s,
-        "p99_s": None if math.isnan(delay.p99_s) else delay.p99_s,
-    }

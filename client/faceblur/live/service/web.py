@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar, Final
+from functools import partial
+from typing import Any, Final
 
-from faceblur.live.http_server import serve
+from faceblur.live.http_server import Handler, serve
 from faceblur.live.service.metrics import CONTENT_TYPE, exporter
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.stats import HUNG_S
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S: Final = 10.0
 JSON: Final = "application/json"
 
 
@@ -31,12 +30,8 @@ class StatusServer:
     """
 
     def __init__(self, listen: str, status: Callable[[], ServiceStatus]) -> None:
-        pages = _pages(status)
-
-        class Handler(_Handler):
-            routes = pages
-
-        self._server = serve(listen, Handler, advice="give listen another address")
+        handler = partial(_Handler, _pages(status))
+        self._server = serve(listen, handler, advice="give listen another address")
 
     @property
     def address(self) -> str:
@@ -83,17 +78,16 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode() + b"\n"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_TIMEOUT_S
-    server_version = "faceblur"
-    sys_version = ""
-    routes: ClassVar[dict[str, Page]] = {}
+class _Handler(Handler):
+    def __init__(self, pages: dict[str, Page], *request: Any) -> None:
+        self._pages = pages
+        super().__init__(*request)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answer with a page."""
-        page = self.routes.get(self.path.partition("?")[0])
+        page = self._pages.get(self.path.partition("?")[0])
         if page is None:
-            known = "\n".join(self.routes)
+            known = "\n".join(self._pages)
             self._answer(404, "text/plain", f"there are:\n{known}\n".encode())
             return
         self._answer(*page())

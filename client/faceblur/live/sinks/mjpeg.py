@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from faceblur.live.http_server import serve
+from faceblur.live.http_server import Handler, serve
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import Output
 
 _BOUNDARY: Final = "frame"
 _QUALITY: Final = 80
 _MAX_VIEWERS: Final = 16
-_SOCKET_TIMEOUT_S: Final = 10.0
 
 
 class MjpegWriter:
@@ -29,12 +28,8 @@ class MjpegWriter:
             OutputError: The address is taken.
         """
         self._newest = _Newest()
-        newest = self._newest
-
-        class Handler(_Handler):
-            latest = newest
-
-        self._server = serve(options.target, Handler, advice="choose another port")
+        handler = partial(_Handler, self._newest)
+        self._server = serve(options.target, handler, advice="choose another port")
 
     def write(self, output: Output) -> None:
         """Encode a frame if there is a viewer, and have it sent to all of them."""
@@ -58,14 +53,14 @@ class _Newest:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._number = 0
+        self.number = 0
         self._jpeg: bytes | None = None
         self.viewers = 0
 
     def put(self, jpeg: bytes | None) -> None:
         """Set it; None ends all viewers."""
         with self._changed:
-            self._jpeg, self._number = jpeg, self._number + 1
+            self._jpeg, self.number = jpeg, self.number + 1
             self._changed.notify_all()
 
     def join(self, change: int) -> bool:
@@ -79,24 +74,18 @@ class _Newest:
     def after(self, number: int) -> tuple[int, bytes | None]:
         """Wait for a frame after that number; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._number > number)
-            return self._number, self._jpeg
-
-    @property
-    def number(self) -> int:
-        """Of the newest."""
-        return self._number
+            self._changed.wait_for(lambda: self.number > number)
+            return self.number, self._jpeg
 
 
-class _Handler(BaseHTTPRequestHandler):
-    latest: _Newest
-    timeout = _SOCKET_TIMEOUT_S
-    server_version = "faceblur"
-    sys_version = ""
+class _Handler(Handler):
+    def __init__(self, newest: _Newest, *request: Any) -> None:
+        self._newest = newest
+        super().__init__(*request)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Send frames until the viewer goes."""
-        if not self.latest.join(1):
+        if not self._newest.join(1):
             self.send_error(503, "too many viewers")
             return
         try:
@@ -104,19 +93,16 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         finally:
-            self.latest.join(-1)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: viewers' addresses are private."""
+            self._newest.join(-1)
 
     def _stream(self) -> None:
-        number = self.latest.number
+        number = self._newest.number
         self.send_response(200)
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         while True:
-            number, jpeg = self.latest.after(number)
+            number, jpeg = self._newest.after(number)
             if jpeg is None:
                 return
             head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"

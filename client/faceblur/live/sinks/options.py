@@ -19,6 +19,13 @@ SINKS_HINT: Final = (
     "window, v4l2:/dev/videoN or null"
 )
 LOOPBACK: Final = "127.0.0.1"
+_ADDRESSES: Final[dict[str, SinkKind]] = {
+    "rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "rtmp", "rtmps": "rtmp", "srt": "srt",
+}  # fmt: skip
+_POSITIVE: Final = (
+    *("bitrate", "keyframe_s", "open_timeout_s", "write_timeout_s", "segment_s"),
+    *("keep_s", "keep_bytes"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +61,12 @@ class SinkOptions:
     keep_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            InputError: A setting is invalid.
-        """
+        """Check the ranges; an `InputError` says which setting is invalid."""
         if self.kind not in get_args(SinkKind):
             raise InputError(f"no sink is of the kind {self.kind!r}; {SINKS_HINT}")
         if not self.target and self.kind not in ("window", "null"):
             raise InputError(f"the sink {self.kind} lacks its target; {SINKS_HINT}")
-        for name in (
-            "bitrate",
-            "keyframe_s",
-            "open_timeout_s",
-            "write_timeout_s",
-            "segment_s",
-            "keep_s",
-            "keep_bytes",
-        ):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} of {self.label} must be more than 0")
@@ -111,18 +106,17 @@ def parse_sink(text: str) -> SinkOptions:
     """
     scheme, _, rest = text.partition(":")
     scheme = scheme.lower()
-    if scheme in ("rtsp", "rtsps"):
-        return SinkOptions(kind="rtsp", target=_address(text))
-    if scheme in ("rtmp", "rtmps"):
-        return SinkOptions(kind="rtmp", target=_address(text))
-    if scheme == "srt":
-        return SinkOptions(kind="srt", target=_address(text))
+    if kind := _ADDRESSES.get(scheme):
+        parse_address(text)
+        return SinkOptions(kind=kind, target=text)
     if scheme == "whip":
-        return SinkOptions(kind="whip", target=_address(rest, schemes=("http", "https")))
-    if scheme == "hls":
-        return _folder("hls", rest)
-    if scheme == "segments":
-        return _folder("segments", rest)
+        if parse_address(rest).scheme not in ("http", "https"):
+            raise InputError(
+                f"{redact_address(rest)} is no address to send frames to; {SINKS_HINT}"
+            )
+        return SinkOptions(kind="whip", target=rest)
+    if scheme in ("hls", "segments"):
+        return _folder("hls" if scheme == "hls" else "segments", rest)
     if scheme == "mjpeg":
         host, _, port = rest.rpartition(":")
         if not port.isdigit() or not 0 < int(port) < 65536:
@@ -135,24 +129,11 @@ def parse_sink(text: str) -> SinkOptions:
     raise InputError(f"cannot send frames to {redact_address(text)}; {SINKS_HINT}")
 
 
-def _address(text: str, schemes: tuple[str, ...] = ()) -> str:
-    scheme = parse_address(text).scheme
-    if schemes and scheme not in schemes:
-        raise InputError(f"{redact_address(text)} is no address to send frames to; {SINKS_HINT}")
-    return text
-
-
 def _folder(kind: Literal["hls", "segments"], rest: str) -> SinkOptions:
-    folder, parameters = split_query(rest, f"the sink {kind}")
-    known = {"segment"} if kind == "hls" else {"segment", "keep_hours", "keep_gb"}
-    unknown = sorted(parameters.keys() - known)
-    if unknown:
-        raise InputError(
-            f"the sink {kind} has no setting {unknown[0]!r}; it knows {', '.join(sorted(known))}"
-        )
-    numbers = {
-        name: to_number(value, name, f"the sink {kind}") for name, value in parameters.items()
-    }
+    what = f"the sink {kind}"
+    known = ("segment",) if kind == "hls" else ("segment", "keep_hours", "keep_gb")
+    folder, parameters = split_query(rest, what, known)
+    numbers = {name: to_number(value, name, what) for name, value in parameters.items()}
     if folder and Path(folder).exists() and not Path(folder).is_dir():
         raise InputError(f"{folder} is not a folder; name one, or a new one")
     hours, gigabytes = numbers.get("keep_hours"), numbers.get("keep_gb")

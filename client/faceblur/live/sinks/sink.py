@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from faceblur.live.audio import AudioFormat, AudioPacket, AudioQueue, put
@@ -89,9 +90,8 @@ class Sink(Supervisor):
             if now_s >= self._retry_s:
                 self._open(now_s)
             return
-        for message in self._receive(self._child, now_s):
-            if not self._handle(message, now_s):
-                return
+        if not all(self._handle(each, now_s) for each in self._receive(self._child, now_s)):
+            return
         if self._child is not None and now_s > self._limit_s():
             what = "does not take frames" if self.online else "does not open"
             self._fail(f"{self._label} {what} in time", now_s)
@@ -117,13 +117,8 @@ class Sink(Supervisor):
     def settle(self, now_s: float) -> None:
         """Count what the child has written last."""
         if self._child is not None:
-            try:
-                messages = self._child.link.receive()
-            except LinkClosedError:
-                return
-            for message in messages:
-                if not self._handle(message, now_s):
-                    return
+            with suppress(LinkClosedError):
+                all(self._handle(message, now_s) for message in self._hear(self._child))
 
     def close(self) -> None:
         """End the child, whatever it does."""
@@ -183,9 +178,6 @@ class Sink(Supervisor):
                 self._state = "running"
                 # From now on frames have the shorter deadline, those that waited included.
                 self._sent = {slot: (now_s, at) for slot, (_, at) in self._sent.items()}
-            return True
-        if kind == "warning":
-            self._warn(text)
             return True
         if kind == "finished":
             return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -59,11 +58,7 @@ class SourceOptions:
     face: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            InputError: A setting is invalid.
-        """
+        """Check the ranges; an `InputError` says which setting is invalid."""
         if self.kind not in get_args(SourceKind):
             raise InputError(f"no source is of the kind {self.kind!r}; {SOURCES_HINT}")
         if self.rtsp_transport not in get_args(RtspTransport):
@@ -135,8 +130,8 @@ def parse_source(text: str) -> SourceOptions:
 
 def _test_pattern(text: str) -> SourceOptions:
     what = "a test pattern"
-    _, parameters = split_query(text.removeprefix("testpattern").removeprefix(":"), what)
-    _only(parameters, {"size", "fps", "face"}, what)
+    rest = text.removeprefix("testpattern").removeprefix(":")
+    _, parameters = split_query(rest, what, ("size", "fps", "face"))
     face = parameters.get("face")
     return SourceOptions(
         kind="testpattern",
@@ -151,19 +146,10 @@ def _file(text: str) -> SourceOptions:
     what = "a file"
     path, parameters = text, dict[str, str]()
     if text.startswith("file:"):
-        path, parameters = split_query(text.removeprefix("file:"), what)
+        path, parameters = split_query(text.removeprefix("file:"), what, ("loop",))
         path = unquote(path)
-        _only(parameters, {"loop"}, what)
     if not Path(path).is_file():
         raise InputError(f"there is no video file {path}; {SOURCES_HINT}")
     return SourceOptions(
         kind="file", url=path, loop=to_flag(parameters.get("loop", "no"), "loop", what)
     )
-
-
-def _only(parameters: Mapping[str, str], known: set[str], what: str) -> None:
-    unknown = sorted(parameters.keys() - known)
-    if unknown:
-        raise InputError(
-            f"{what} has no setting {unknown[0]!r}; it knows {', '.join(sorted(known))}"
-        )

@@ -34,11 +34,7 @@ _REFUSED: Final = (400, 401, 403, 404, 405, 410)
 
 
 class Snapshots:
-    """Asks for an image every so often, and gives out those that are new.
-
-    Args:
-        options: Of a source of the kind "snapshot".
-    """
+    """Asks a source of the kind "snapshot" every so often, and gives out the new images."""
 
     def __init__(self, options: SourceOptions) -> None:
         url = urlsplit(options.url)
@@ -67,25 +63,16 @@ class Snapshots:
             except (OSError, HTTPException, ValueError) as error:
                 image, failure = None, _reason(error)
                 if _is_final(error) and not self._last_digest:
-                    raise self._failed(failure) from error
+                    raise InputError(f"{options.label}: {failure}") from error
             if image is not None:
                 yield image
                 limit_s = time.monotonic() + options.quiet_s
             elif time.monotonic() > limit_s:
-                raise self._failed(failure)
+                raise InputError(f"{options.label}: {failure}")
             time.sleep(max(0.0, asked_s + options.interval_s - time.monotonic()))
 
-    def _failed(self, why: str) -> InputError:
-        return InputError(f"{self._options.label}: {why}")
-
     def _new(self) -> av.VideoFrame | None:
-        """The image that the camera has now; None if it is the one it had before.
-
-        Raises:
-            OSError: It cannot be fetched.
-            HTTPException: The answer is none.
-            InputError: It is not an image, or an old one.
-        """
+        """The image that the camera has now; None if it is the one it had before."""
         data = self._fetch()
         digest = hashlib.sha256(data).digest()
         if digest == self._last_digest:
@@ -179,11 +166,7 @@ class _Basic(urllib.request.HTTPBasicAuthHandler):
 
 
 def _check(answer: HTTPResponse, old_s: float) -> None:
-    """Refuse answers that are not a current image.
-
-    Raises:
-        InputError: It is one.
-    """
+    """Raise an `InputError` for answers that are not a current image."""
     kind = answer.headers.get_content_maintype()
     if kind == "multipart":
         raise InputError("it is a stream of images; write its address as mjpeg:http://…")

@@ -83,9 +83,6 @@ class Source(Supervisor):
     def _handle(self, message: Message, now_s: float) -> bool:
         """Act on a message that is not a frame; whether the child lives on."""
         kind, text = message.get("kind"), redact(str(message.get("text", "")))
-        if kind == "warning":
-            self._warn(text)
-            return True
         if kind == "audio":
             with suppress(KeyError, ValueError):
                 self.audio = AudioFormat.from_message(message)
