@@ -9,7 +9,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -148,18 +148,34 @@ def family(pid: int | None) -> list[int]:
     return [pid, *(int(child) for children in lists for child in children.read_text().split())]
 
 
+def markdown(head: str, rows: Iterable[Sequence[object]], *, left: Sequence[int] = (0,)) -> str:
+    """A Markdown table.
+
+    Args:
+        head: Titles of the columns, with ` | ` between them.
+        rows: What each row holds.
+        left: Columns of words; the others are of numbers, aligned right.
+    """
+    columns = len(head.split(" | "))
+    marks = ["---" if column in left else "---:" for column in range(columns)]
+    lines = [f"| {head} |", f"|{'|'.join(marks)}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
 def table(rows: Sequence[Row], *, unit: str) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        f"| contender | {unit}/s | CPU ms/{unit[:-1]} | speed against the first | lowest-highest |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.contender} | {row.units_per_s:.1f} | {row.cpu_ms_per_unit:.1f} "
-        f"| {row.speed_ratio:.3f} | {row.speed_ratio_low:.3f}-{row.speed_ratio_high:.3f} |"
+    head = f"contender | {unit}/s | CPU ms/{unit[:-1]} | speed against the first | lowest-highest"
+    cells = [
+        (
+            row.contender,
+            f"{row.units_per_s:.1f}",
+            f"{row.cpu_ms_per_unit:.1f}",
+            f"{row.speed_ratio:.3f}",
+            f"{row.speed_ratio_low:.3f}-{row.speed_ratio_high:.3f}",
+        )
         for row in rows
     ]
-    return "\n".join(lines) + "\n"
+    return markdown(head, cells) + "\n"
 
 
 def save(

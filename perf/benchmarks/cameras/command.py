@@ -37,7 +37,7 @@ from faceblur.live.sinks.encoder import Encoder
 from faceblur.live.sinks.options import SinkOptions, parse_sink
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.stats import CameraStats
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 from rig.judge import Judge
 
 MAX_RATIO: Final = 1.3
@@ -339,11 +339,7 @@ def _write(
         "cover, mask": 0.0,
         "encode, write": middle("decode and encode") - middle("decode"),
     }
-    lines = [
-        "| way | CPU ms/frame | cameras of 720p15 on one core |",
-        "|---|---:|---:|",
-        *(f"| {way} | {middle(way):.2f} | {1e3 / middle(way) / FPS:.1f} |" for way in ways),
-    ]
+    rows = [(way, f"{middle(way):.2f}", f"{1e3 / middle(way) / FPS:.1f}") for way in ways]
     parts = [
         "# cameras",
         f"`{command_line(sys.argv)}`",
@@ -351,7 +347,7 @@ def _write(
         f"what decoding, inference and encoding alone do. Here {ratio:.2f} "
         f"({min(ratios):.2f}-{max(ratios):.2f}); rounds are interleaved, figures are medians. "
         "CPU time of all processes counts, the server's too.",
-        "\n".join(lines),
+        markdown("way | CPU ms/frame | cameras of 720p15 on one core", rows),
         "![What each stage costs](cameras.png)",
         f"Delay from a frame's arrival to its hand-over, masked: {delay['p50_ms']:.0f} ms (p50), "
         f"{delay['p99_ms']:.0f} ms (p99); to the end of its writing: "

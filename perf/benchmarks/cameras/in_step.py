@@ -28,7 +28,7 @@ from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.runtime import MIN_INSTANCES
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 SETTLE_S: Final = 1.0
 """Between two contenders: what the last one left in the queues is gone."""
@@ -192,16 +192,15 @@ def holds(row: Round) -> bool:
 
 def table(rows: Sequence[Round]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| contender | requests | refused | p50 ms | p99 ms | none refused, p99 ≤ 3 × p50 |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
-    lines += [
-        f"| {row.contender} | {row.sent} | {row.refused} | {row.p50_ms:.1f} | {row.p99_ms:.1f} "
-        f"| {'yes' if holds(row) else 'no'} |"
+    head = "contender | requests | refused | p50 ms | p99 ms | none refused, p99 ≤ 3 × p50"
+    cells = [
+        (
+            *(row.contender, row.sent, row.refused, f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}"),
+            "yes" if holds(row) else "no",
+        )
         for row in rows
     ]
-    return "\n".join(lines) + "\n"
+    return markdown(head, cells, left=(0, 5)) + "\n"
 
 
 def _save(folder: Path, rows: Sequence[Round], rounds: Sequence[Round], card: Any) -> None:

@@ -25,7 +25,7 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.service.fleet import Fleet
 from faceblur.live.sinks.options import parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 EVERY_S: Final = 2.0
 CHANGE_S: Final = 20.0
@@ -33,8 +33,6 @@ CHANGE_S: Final = 20.0
 
 ALLOWED: Final = {"own_memory_mb": 0.05, "memory_mb": 0.08, "own_fds": 0.0, "own_threads": 0.0}
 """By how much the last third may lie above the middle one, as a part of it."""
-
-HEAD: Final = "| | second third | last third | growth | allowed |"
 
 
 @click.command()
@@ -98,7 +96,7 @@ def _write(output: Path, card: dict[str, object], samples: Sequence[dict[str, fl
         within = growth <= ALLOWED.get(name, float("inf"))
         flat &= within
         limit = f"{ALLOWED[name]:.0%}" if name in ALLOWED else "-"
-        rows.append(f"| {name} | {early:.1f} | {late:.1f} | {growth:+.1%} | {limit} |")
+        rows.append((name, f"{early:.1f}", f"{late:.1f}", f"{growth:+.1%}", limit))
     parts = [
         "# soak",
         f"`{command_line(sys.argv)}`",
@@ -106,13 +104,7 @@ def _write(output: Path, card: dict[str, object], samples: Sequence[dict[str, fl
         "while one camera is changed again and again, one never finds its source, and two loop a "
         "clip. `own_` is the process that drives them; the rest is all processes, the server's "
         "included. Medians of the second and the last third.",
-        "\n".join(
-            [
-                "| | second third | last third | growth | allowed |",
-                "|---|---:|---:|---:|---:|",
-                *rows,
-            ]
-        ),
+        markdown(" | second third | last third | growth | allowed", rows),
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]
     output.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,15 @@ from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import JPEG_QUALITY, TransportName, encode_jpeg
 from faceblur.errors import InputError
-from harness import Contender, command_line, family, interleave, machine_card, summarise
+from harness import (
+    Contender,
+    command_line,
+    family,
+    interleave,
+    machine_card,
+    markdown,
+    summarise,
+)
 from rig.slow_link import SlowLink
 
 QUALITIES: Final = (60, 75, 85, 90, 95)
@@ -297,9 +305,8 @@ def _write(
 
 
 def _choice_table(rows: Sequence[Chosen]) -> str:
-    lines = ["| link | auto chose | s to connect |", "|---|---|---:|"]
-    lines += [f"| {row.link} | {row.transport} | {row.seconds:.2f} |" for row in rows]
-    return "\n".join(lines)
+    cells = [(row.link, row.transport, f"{row.seconds:.2f}") for row in rows]
+    return markdown("link | auto chose | s to connect", cells, left=(0, 1))
 
 
 def _delay_table(rows: Sequence[Carried]) -> str:
