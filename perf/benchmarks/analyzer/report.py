@@ -9,6 +9,7 @@ from typing import Final
 
 from benchmarks.analyzer.plots import plot_cameras, plot_curves, plot_stages
 from benchmarks.analyzer.points import IN_PROCESS, PHASES, Case, Point, knee, medians, series
+from harness import markdown
 
 KIND: Final = "perf_analyzer"
 MIN_RATIO: Final = 0.95
@@ -125,53 +126,49 @@ def _knees(curves: dict[Case, list[Point]]) -> str:
 
 
 def _stages(curves: dict[Case, list[Point]]) -> str:
-    lines = [
-        "| topology | transport | images a request | part | queue ms | input ms | infer ms "
-        "| output ms | images an execution |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|",
-    ]
+    head = (
+        "topology | transport | images a request | part | queue ms | input ms | infer ms "
+        "| output ms | images an execution"
+    )
+    rows = []
     for case, each in curves.items():
         for part, stage in knee(each).stages.items():
-            times = " | ".join(f"{stage[phase]:.2f}" for phase in PHASES)
+            times = [f"{stage[phase]:.2f}" for phase in PHASES]
             together = stage["pictures"] / max(1.0, stage["executions"])
-            lines.append(
-                f"| {case.topology} | {case.transport} | {case.batch} | {part} | {times} "
-                f"| {together:.1f} |"
+            rows.append(
+                (case.topology, case.transport, case.batch, part, *times, f"{together:.1f}")
             )
-    return "\n".join(lines)
+    return markdown(head, rows, left=(0, 1, 3))
 
 
 def _cameras(points: Sequence[Point]) -> str:
-    lines = [
-        "| cameras | frames/s each | answered/s | p50 ms | p99 ms | server's cores |",
-        "|---:|---:|---:|---:|---:|---:|",
-    ]
+    head = "cameras | frames/s each | answered/s | p50 ms | p99 ms | server's cores"
+    rows = []
     for point in points:
         cores = None
         if point.cpu_ms is not None:
             cores = point.cpu_ms * point.frames_per_s / 1e3
-        lines.append(
-            f"| {point.case.cameras} | {point.case.fps:g} | {point.frames_per_s:.1f} "
-            f"| {point.p50_ms:.1f} | {point.p99_ms:.1f} | {_optional(cores)} |"
-        )
-    return "\n".join(lines)
+        figures = (point.frames_per_s, point.p50_ms, point.p99_ms, cores)
+        rows.append((point.case.cameras, f"{point.case.fps:g}", *map(_optional, figures)))
+    return markdown(head, rows, left=())
 
 
 def _all(curves: dict[Case, list[Point]]) -> str:
-    lines = [
-        "| topology | transport | input | images a request | in flight | frames/s | windows "
-        "| p50 ms | p90 ms | p99 ms |",
-        "|---|---|---|---:|---:|---:|---|---:|---:|---:|",
+    head = (
+        "topology | transport | input | images a request | in flight | frames/s | windows "
+        "| p50 ms | p90 ms | p99 ms"
+    )
+    rows = [
+        (
+            *(case.topology, case.transport, case.shape, case.batch, point.case.concurrency),
+            f"{point.frames_per_s:.1f}",
+            ", ".join(f"{rate:.0f}" for rate in point.windows),
+            *(f"{ms:.1f}" for ms in (point.p50_ms, point.p90_ms, point.p99_ms)),
+        )
+        for case, each in curves.items()
+        for point in each
     ]
-    for case, each in curves.items():
-        for point in each:
-            windows = ", ".join(f"{rate:.0f}" for rate in point.windows)
-            lines.append(
-                f"| {case.topology} | {case.transport} | {case.shape} | {case.batch} "
-                f"| {point.case.concurrency} | {point.frames_per_s:.1f} | {windows} "
-                f"| {point.p50_ms:.1f} | {point.p90_ms:.1f} | {point.p99_ms:.1f} |"
-            )
-    return "\n".join(lines)
+    return markdown(head, rows, left=(0, 1, 2, 6))
 
 
 def _optional(value: float | None) -> str:
