@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
@@ -15,16 +15,16 @@ from tritonclient.utils import triton_to_np_dtype
 
 from faceblur.detection import models
 from faceblur.detection.letterbox import canonical_shapes
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import model_repository
+from faceblur.detection.repository import BUNDLED_MODEL, FAST_MODEL, SHIPPED, model_repository
 
 REPOSITORY = model_repository()
 CONFIGS = sorted([*REPOSITORY.glob("*/config.pbtxt"), *REPOSITORY.glob("*/configs/*.pbtxt")])
 ENSEMBLE_NAMES = ("face_detection", "face_detection_jpeg")
 DETECTORS = [path for path in CONFIGS if "yolov5_face" in path.parts]
 ENSEMBLES = [path for path in CONFIGS if path.relative_to(REPOSITORY).parts[0] in ENSEMBLE_NAMES]
-MAX_MODEL_BYTES = 16 << 20
+MAX_MODELS_BYTES = 9_000_000
+"""Of the bundled and the fast model together."""
 
 DESCRIPTION = {"model_name": ".+", "model_sha256": "[0-9a-f]{64}", "stride": r"32|64"}
 """What the client reads from the configuration of a detector."""
@@ -218,13 +218,24 @@ def test_what_the_client_runs_too_needs_only_numpy(code: str) -> None:
 
 
 def test_the_configurations_name_the_bundled_model() -> None:
-    path, model = models.find(BUNDLED_MODEL)
-    assert path.stat().st_size <= MAX_MODEL_BYTES
+    _, model = models.find(BUNDLED_MODEL)
     for config in map(_parse, DETECTORS):
         values = {key: value.string_value for key, value in config.parameters.items()}
         assert values["model_name"] == model.name
         assert values["model_sha256"] == model.sha256
         assert values["stride"] == str(model.stride)
+
+
+def test_the_fast_model_lies_beside_the_bundled_one() -> None:
+    bundled, fast = (models.find(name) for name in (BUNDLED_MODEL, FAST_MODEL))
+    assert (bundled[1].name, fast[1].name) == (BUNDLED_MODEL, FAST_MODEL)
+    assert bundled[1].sha256 != fast[1].sha256
+    assert models.matches(fast[1], FAST_MODEL)
+    assert not models.matches(fast[1], BUNDLED_MODEL)
+    sizes = [path.stat().st_size for path, _ in (bundled, fast)]
+    assert sum(sizes) < MAX_MODELS_BYTES
+    assert sizes[1] < sizes[0] / 3
+    assert {models.automatic_model(media) for media in get_args(models.Media)} <= SHIPPED.keys()
 
 
 def test_jpeg_is_put_onto_the_canvases_that_the_client_uses() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceblur.detection.models import BUNDLED_MODEL, cached_models
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.models import cached_models
+from faceblur.detection.repository import BUNDLED_MODEL, SHIPPED, shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur_export.extras import needing
 from faceblur_export.weights.known import KNOWN
@@ -57,10 +57,10 @@ def chosen(
             yield export_onnx(checkpoint, output, variant=variant).path
     elif variant is not None:
         yield _official(f"{variant}-face")
-    elif name is not None and name != BUNDLED_MODEL:
+    elif name is not None and name not in SHIPPED:
         yield _official(name, or_bundled=or_bundled)
     else:
-        yield bundled_onnx()
+        yield shipped_onnx(name or BUNDLED_MODEL)
 
 
 def _official(name: str, *, or_bundled: bool = False) -> Path:
@@ -74,5 +74,5 @@ def _official(name: str, *, or_bundled: bool = False) -> Path:
         return path
     if or_bundled:
         logger.warning("%s is not on this machine; serving the bundled model instead", name)
-        return bundled_onnx()
+        return shipped_onnx()
     raise ModelError(f"{name} is not on this machine; run: faceblur-export weights pull {name}")

@@ -13,8 +13,8 @@ from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import SIZE_OPTION, FilePath
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.detection.models import BUNDLED_MODEL, cached_models
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.models import cached_models
+from faceblur.detection.repository import BUNDLED_MODEL, shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur_export.extras import needing
 from faceblur_export.weights.known import KNOWN
@@ -199,7 +199,7 @@ def tensorrt(
     else:
         choice = PlanOptions(builder, present[0], precision, size)
         with ProgressLine("building the plan") as bar:
-            made = build_plan(model or bundled_onnx(), output, choice, bar.share, data=data)
+            made = build_plan(model or shipped_onnx(), output, choice, bar.share, data=data)
     click.echo(f"{plan}: {made.model}, {made.precision}, for {made.gpu}")
 
 

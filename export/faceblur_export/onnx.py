@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import SHIPPED, shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur.files import atomic_path, file_sha256
 from faceblur_export.extras import needing
@@ -52,7 +51,7 @@ def export_onnx(
 
     Args:
         weights: A checkpoint, official or of our own training; an FP32 ONNX file; or the word
-            `bundled`.
+            `bundled` or `fast`.
         output: The file to write; it appears only when it is complete.
         name: Name of the model; the checkpoint's file name without its ending, or what the ONNX
             file says, when None.
@@ -96,7 +95,7 @@ def export_onnx(
 
 def _single(weights: Path, name: str | None) -> Any:
     """The detector in FP32."""
-    path = bundled_onnx() if str(weights) == BUNDLED_MODEL else weights
+    path = shipped_onnx(str(weights)) if str(weights) in SHIPPED else weights
     if path.suffix.lower() == ".onnx":
         graph, metadata = read_onnx(path)
         if metadata["precision"] != "fp32":

@@ -12,7 +12,7 @@ import click
 
 from faceblur.batch.jobs import Job, plan
 from faceblur.batch.runner import RunOptions, run
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError
 from harness import Contender, family, interleave, machine_card, save, summarise, table

@@ -21,7 +21,7 @@ from benchmarks.precision import FRAMES as SAME_SHAPE
 from benchmarks.precision import Canvas, Reader, same_shape
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.image.formats import readable_suffixes
 from faceblur_export.evaluation.evaluation import ap50, interval, resample
 from faceblur_export.evaluation.matching import MatchedFaces, match_images, read_labelled

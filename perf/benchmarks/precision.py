@@ -18,8 +18,9 @@ import onnxruntime
 from onnxruntime import quantization
 
 from faceblur.detection import models
-from faceblur.detection.models import BUNDLED_MODEL, INPUT, OUTPUTS, open_onnx
+from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
 from faceblur.detection.options import DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur_export.gate import gate
 from faceblur_export.gate.record import GateRecord
 from faceblur_export.onnx import export_onnx

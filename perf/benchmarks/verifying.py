@@ -21,8 +21,8 @@ from faceblur.detection import models
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_THRESHOLD, DetectionOptions
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detections import Detections
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle

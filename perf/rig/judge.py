@@ -12,7 +12,7 @@ import numpy.typing as npt
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
 
 Picture = npt.NDArray[np.uint8]

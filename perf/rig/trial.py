@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from faceblur.detection import models
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DetectionOptions
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer

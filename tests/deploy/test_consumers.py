@@ -17,7 +17,7 @@ from tritonclient.grpc import model_config_pb2
 from benchmarks.analyzer import server as analyzer_server
 from faceblur.cli import main
 from faceblur.detection.detector import ModelInfo
-from faceblur.detection.repository import bundled_onnx, model_repository
+from faceblur.detection.repository import model_repository, shipped_onnx
 from faceblur.detection.triton.runtime import stage_repository
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import InputError
@@ -78,7 +78,7 @@ def test_no_configuration_of_the_repository_stalls() -> None:
 def test_none_of_a_filled_repository_stalls(tmp_path: Path) -> None:
     for jetson in (False, True):
         folder = tmp_path / str(jetson)
-        fill_repository(folder, bundled_onnx(), jetson=jetson)
+        fill_repository(folder, shipped_onnx(), jetson=jetson)
         # A board's detector takes longer than a desktop's: two keep up.
         assert stalling(folder, wanted=2 if jetson else None) == []
 
@@ -87,7 +87,7 @@ def test_none_of_a_server_on_one_core_stalls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    options = ServerOptions(onnx=bundled_onnx(), model=MODEL)
+    options = ServerOptions(onnx=shipped_onnx(), model=MODEL)
     assert (options.instances, options.threads) == (2, 1)
     stage_repository(
         tmp_path / "models",

@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from resolved_compose import ROOT, command_of, resolve
 from tritonclient.grpc import model_config_pb2
 
-from faceblur.detection.repository import bundled_onnx, model_repository
+from faceblur.detection.repository import model_repository, shipped_onnx
 from faceblur.detection.triton.ports import free_port
 from faceblur.errors import ModelError
 from faceblur.files import file_sha256
@@ -183,7 +183,7 @@ def test_int8_is_built_on_a_board_once_it_has_passed(
     for inside, outside in places.items():
         words = [word.replace(inside, outside) for word in words]
 
-    network = onnx.load(bundled_onnx())
+    network = onnx.load(shipped_onnx())
     onnx.helper.set_model_props(network, {"name": "x", "variant": "x", "stride": "32"} | INT8)
     model = tmp_path / "int8.onnx"
     onnx.save(network, model)

@@ -22,7 +22,7 @@ import yaml
 from resolved_compose import ROOT, resolve
 
 from faceblur.detection import models
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions

@@ -15,7 +15,7 @@ from pathlib import Path
 from resolved_compose import ROOT, Service, command_of
 
 from faceblur.detection import models
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
 from faceblur.detection.triton.shared_memory import SHM_FOLDER

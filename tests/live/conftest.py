@@ -11,8 +11,8 @@ from running import PATTERN, SIZE, Run
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DetectionOptions
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
 from faceblur.masks.policy import Policy
 from rig.clips import encode_clip

@@ -34,7 +34,7 @@ from faceblur.detection import decoding as postprocess
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
-from faceblur.detection.repository import bundled_onnx, model_repository
+from faceblur.detection.repository import model_repository, shipped_onnx
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detections import Detections
 from faceblur.errors import InputError
@@ -187,12 +187,12 @@ def test_suppression_in_the_graph_finds_the_same_faces(
     pictures = np.stack([face, np.zeros_like(face), np.tile(small, (2, 2, 1)), face])
     pictures[2, 100:260, 80:240] = small
     scores = np.array([0.2, 0.2, 0.3, 0.001], np.float32)
-    write_graph(bundled_onnx(), tmp_path / "model.onnx")
+    write_graph(shipped_onnx(), tmp_path / "model.onnx")
     whole = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     faces, counts = whole.run(
         ("faces", "face_count"), {INPUT: pictures, "min_score": scores[:, None]}
     )
-    parts = open_onnx(bundled_onnx(), threads=1).run(OUTPUTS, {INPUT: pictures})
+    parts = open_onnx(shipped_onnx(), threads=1).run(OUTPUTS, {INPUT: pictures})
     expected = postprocess.find_faces(*parts, scores)
     assert counts[:, 0].tolist() == [len(each) for each in expected]
     assert counts[0] >= 1
@@ -209,7 +209,7 @@ def picture(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8]:
 
 
 def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> None:
-    onnx = bundled_onnx()
+    onnx = shipped_onnx()
     options = ServerOptions(onnx=onnx, model=ModelInfo("bundled", ""), instances=2, threads=1)
     with topology_server(options) as server:
         clients = {

@@ -13,8 +13,9 @@ import click
 from faceblur.cli.base import configure_logging
 from faceblur.cli.options import tls_options
 from faceblur.detection import canary, models
-from faceblur.detection.models import BUNDLED_MODEL, open_onnx
+from faceblur.detection.models import open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import SHIPPED
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
@@ -101,7 +102,7 @@ def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[C
     yield Check("Python", None, f"{platform.python_version()} on {platform.platform()}")
     yield Check("packages", None, ", ".join(_versions()))
     yield _embedded()
-    yield _bundled()
+    yield from map(_shipped, SHIPPED)
     cached = models.cached_models()
     if cached:
         yield Check("fetched models", None, ", ".join(cached))
@@ -127,14 +128,15 @@ def _embedded() -> Check:
     return Check("embedded server", True, version.replace("Python ", "stub for Python 3."))
 
 
-def _bundled() -> Check:
+def _shipped(name: str) -> Check:
+    topic = f"{name} model"
     try:
-        path, model = models.find(BUNDLED_MODEL)
+        path, model = models.find(name)
         metadata = open_onnx(path, threads=1).get_modelmeta().custom_metadata_map
     except FaceblurError as error:
-        return Check("bundled model", False, str(error), "name a model with --model")
+        return Check(topic, False, str(error), "name a model with --model")
     variant, precision = metadata.get("variant", "?"), metadata.get("precision", "?")
-    return Check("bundled model", True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
+    return Check(topic, True, f"{variant}, {precision}, sha256 {model.sha256[:12]}")
 
 
 def _server(server: str | None, tls: TLS | None) -> Check:

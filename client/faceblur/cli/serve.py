@@ -12,8 +12,8 @@ from faceblur.cli.options import FilePath, bundle, logging_options, option
 from faceblur.cli.sections import SECTIONS, sectioned
 from faceblur.detection import models
 from faceblur.detection.canary import GuardedDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, LARGEST_SIZE, MAX_SIDE
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
 from faceblur.detection.triton.loopback import is_loopback

@@ -1,21 +1,33 @@
-"""Models by name: the bundled one, and those that `faceblur-export weights pull` fetched."""
+"""Models by name: the two bundled ones, and those that `faceblur-export weights pull` fetched."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import platformdirs
 
 from faceblur.detection.detector import ModelInfo
-from faceblur.detection.repository import bundled_onnx, bundled_parameters
+from faceblur.detection.repository import (
+    BUNDLED_MODEL,
+    SHIPPED,
+    bundled_parameters,
+    shipped_onnx,
+)
 from faceblur.errors import ModelError, install_line
 from faceblur.files import file_sha256
 
-BUNDLED_MODEL: Final = "bundled"
-"""Name of the model that the repository carries."""
+Media = Literal["image", "video", "camera"]
+"""What faces are looked for in."""
+
+_AUTOMATIC: Final[dict[Media, str]] = {
+    "image": BUNDLED_MODEL,
+    "video": BUNDLED_MODEL,
+    "camera": BUNDLED_MODEL,
+}
+
 INPUT = "images"
 
 OUTPUTS = ("candidates", "priors")
@@ -33,17 +45,22 @@ def cached_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(cache_folder().glob("models/*.onnx"))}
 
 
+def automatic_model(media: Media) -> str:
+    """Name of the model that looks for faces where nobody chose one."""
+    return _AUTOMATIC[media]
+
+
 def find(name: str) -> tuple[Path, ModelInfo]:
     """Find a model's ONNX file.
 
     Args:
-        name: `bundled`, the name of a fetched model, or the path of an ONNX file.
+        name: `bundled` or `fast`, the name of a fetched model, or the path of an ONNX file.
 
     Raises:
         ModelError: There is none; the message says how to get one.
     """
-    if name == BUNDLED_MODEL:
-        return _bundled()
+    if name in SHIPPED:
+        return _shipped(name)
     if name.endswith(".onnx"):
         path = Path(name)
         if not path.is_file():
@@ -57,13 +74,13 @@ def find(name: str) -> tuple[Path, ModelInfo]:
     return known[name], read_model_info(known[name], name=name)
 
 
-def _bundled() -> tuple[Path, ModelInfo]:
-    path, said = bundled_onnx(), bundled_parameters()
+def _shipped(name: str) -> tuple[Path, ModelInfo]:
+    path, said = shipped_onnx(name), bundled_parameters()
     sha256 = file_sha256(path, refusal=ModelError)
     # Of the very file that it speaks of the repository is believed: opening that takes longer.
     if said.get("model_sha256") == sha256 and said.get("stride", "").isdigit():
-        return path, ModelInfo(BUNDLED_MODEL, sha256, int(said["stride"]))
-    return path, read_model_info(path, name=BUNDLED_MODEL)
+        return path, ModelInfo(name, sha256, int(said["stride"]))
+    return path, read_model_info(path, name=name)
 
 
 def matches(model: ModelInfo, wanted: str) -> bool:

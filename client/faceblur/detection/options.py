@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 from faceblur.errors import InputError
 
-DEFAULT_THRESHOLD: Final = 0.11
+DEFAULT_THRESHOLD: Final = 0.13
 """Lowest score (objectness × class) that counts as a face.
 
 What `faceblur-train threshold --held-out` answers for the bundled model, where a missed face costs

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from faceblur.errors import ModelError
 
@@ -23,23 +24,36 @@ def model_repository() -> Path:
     raise ModelError("the model repository is missing from this installation; reinstall faceblur")
 
 
-def bundled_onnx() -> Path:
-    """The ONNX file of the model that the repository carries.
+BUNDLED_MODEL: Final = "bundled"
+"""Name of the model that the repository carries and serves."""
+
+FAST_MODEL: Final = "fast"
+"""Name of the smaller one beside it."""
+
+SHIPPED: Final = {BUNDLED_MODEL: "model.onnx", FAST_MODEL: "fast.onnx"}
+"""The models that come with faceblur, and their files."""
+
+
+def shipped_onnx(name: str = BUNDLED_MODEL) -> Path:
+    """The ONNX file of a model that comes with faceblur.
+
+    Args:
+        name: A key of `SHIPPED`.
 
     Raises:
         ModelError: It is not there.
     """
-    path = model_repository() / "yolov5_face" / "1" / "model.onnx"
+    path = model_repository() / "yolov5_face" / "1" / SHIPPED[name]
     if not path.is_file():
         raise ModelError(
-            "the bundled model is missing from this installation; reinstall faceblur, or name "
+            f"the {name} model is missing from this installation; reinstall faceblur, or name "
             "another with --model"
         )
     return path
 
 
 def bundled_parameters() -> dict[str, str]:
-    """What the repository says of the model that it carries: its hash, stride and so on."""
+    """What the repository says of the model that it serves: its hash, stride and so on."""
     path = model_repository() / "yolov5_face" / "configs" / "embedded.pbtxt"
     return dict(re.findall(r'key: "(\w+)" value { string_value: "([^"]*)" }', path.read_text()))
 

@@ -18,7 +18,7 @@ from faceblur.detection.crowds import CrowdDetector
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import rounded_size
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.models import Media, automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, MAX_SIDE
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection, Transport
@@ -43,7 +43,7 @@ class SessionOptions:
     Attributes:
         server: host:port of a Triton server; None looks on this machine, then starts one.
         model: Name of a model or path of an ONNX file; None is whatever a server serves, else
-            the bundled model.
+            what `faceblur.detection.models.automatic_model` names.
         tls: Encryption of the connection to `server`.
         deadline_s: Seconds that one frame may take.
         transport: How images travel to a server.
@@ -116,7 +116,9 @@ class DetectionSession:
         self.close()
 
 
-def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> DetectionSession:
+def open_session(
+    options: SessionOptions, *, size: int = DEFAULT_SIZE, media: Media = "image"
+) -> DetectionSession:
     """Open a detector and prove that it sees.
 
     With a server named, that one or none. Otherwise the local server if one answers with the
@@ -126,6 +128,7 @@ def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> Detect
     Args:
         options: Which one.
         size: Longest side of what it will be asked about, pixels.
+        media: What it will look at, which decides where no model is named.
 
     Raises:
         ServerError: No frame could be checked, or none of that size.
@@ -137,7 +140,7 @@ def open_session(options: SessionOptions, *, size: int = DEFAULT_SIZE) -> Detect
     session = None if options.in_process else _local(options, size)
     if session is not None:
         return session
-    onnx, model = models.find(options.model or BUNDLED_MODEL)
+    onnx, model = models.find(options.model or automatic_model(media))
     if options.in_process:
         return _in_process(options, onnx, model)
     # Images come by shared memory; a process for JPEG would only cost memory.

@@ -55,7 +55,7 @@ class ReconnectingDetector:
         open_: Callable[[SessionOptions], DetectionSession] | None = None,
     ) -> None:
         self._options = options
-        self._open = open_ or partial(open_session, size=size)
+        self._open = open_ or partial(open_session, size=size, media="camera")
         self._session: DetectionSession | None = None
         self._failure: FaceblurError = ServerUnavailableError("the detector is being started")
         self._repeats = Repeats()

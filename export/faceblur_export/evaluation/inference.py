@@ -89,8 +89,8 @@ def open_detector(model: str, *, threads: int = 1) -> Iterator[Detector]:
     """Open a model for the length of a `with` block.
 
     Args:
-        model: `bundled`, the name of a pulled model, or a file: `.onnx`, or `.pt` of official
-            weights or of a training run, which is exported to a temporary file first.
+        model: `bundled`, `fast`, the name of a pulled model, or a file: `.onnx`, or `.pt` of
+            official weights or of a training run, which is exported to a temporary file first.
         threads: Threads for one image.
 
     Raises:

@@ -26,7 +26,7 @@ import numpy as np
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import cached_models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import SHIPPED, shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
 from faceblur_export.data.formats import LabelledImage
@@ -121,7 +121,7 @@ def find_reference(candidate: Path) -> Path:
         ModelError: There is none.
     """
     _, wanted = read_onnx(candidate)
-    for path in (bundled_onnx(), *cached_models().values()):
+    for path in (*map(shipped_onnx, SHIPPED), *cached_models().values()):
         _, found = read_onnx(path)
         if _same_weights(found, wanted) and found["precision"] == "fp32":
             return path

@@ -54,6 +54,14 @@ class Head(nn.Module):
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 15] += math.log(0.6 / (1 - 0.99))
 
+    @torch.no_grad()
+    def shift_objectness(self, amount: float) -> None:
+        """Add to every objectness before the sigmoid: scores rise or fall, in the same order."""
+        for convolution in self.m:
+            assert isinstance(convolution, nn.Conv2d)
+            assert convolution.bias is not None
+            convolution.bias.view(ANCHORS_PER_CELL, VALUES)[:, 4] += amount
+
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """(B, C_i, ny, nx) per level → (B, 48, ny, nx) per level, anchor-major channels."""
         return [level(x) for level, x in zip(self.m, features, strict=True)]

@@ -32,8 +32,9 @@ from faceblur.detection import decoding as postprocess
 from faceblur.detection import models
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL, INPUT, OUTPUTS, open_onnx
+from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import DETECTOR, TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share

@@ -25,8 +25,8 @@ from benchmarks.cameras.clips import SIZE, write_clip
 from benchmarks.cameras.plot import draw_stages
 from benchmarks.processes import cpu_s
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import SessionOptions
 from faceblur.live.camera import Camera
 from faceblur.live.detector import ReconnectingDetector

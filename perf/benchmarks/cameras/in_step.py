@@ -23,7 +23,7 @@ from benchmarks.analyzer.server import ONE_CONSUMER, TWO_MODELS, one_consumer_se
 from benchmarks.serving.clients import TopologyClient
 from faceblur.detection import models
 from faceblur.detection.letterbox import canonical_shapes
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.runtime import MIN_INSTANCES
 from faceblur.detection.triton.server_options import ServerOptions

@@ -22,8 +22,8 @@ from benchmarks.coverage.score import Face, Picture
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 from harness import command_line, machine_card

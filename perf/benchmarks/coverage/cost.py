@@ -14,8 +14,8 @@ import click
 
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.masks.policy import Policy
 from faceblur.tracking import TrackingOptions

@@ -19,8 +19,8 @@ from faceblur.batch.video_detection import BATCH
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection, Transport
 from faceblur.detection.triton.runtime import MIN_INSTANCES

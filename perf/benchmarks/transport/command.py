@@ -20,8 +20,8 @@ from benchmarks.transport.accuracy import Accuracy, Coding, accuracy_table, meas
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.server import TritonServer

@@ -18,8 +18,8 @@ from benchmarks.versus.report import Result, write_report
 from benchmarks.versus.score import MIN_AGREEING, MIN_SCORE, SIZES, Masked, label, score
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
-from faceblur.detection.models import BUNDLED_MODEL
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur_export.data.formats import read_folder
 from harness import command_line, machine_card
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from faceblur.cli import main
 from faceblur.detection import models
 from faceblur.detection.canary import check
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import TLS, Connection
 from faceblur.detection.triton.server import TritonServer

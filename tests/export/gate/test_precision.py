@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from networks import noise_images
 from onnx import numpy_helper
 
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur_export import cli
 from faceblur_export.data.formats import read_folder
@@ -123,7 +123,7 @@ def test_int8_is_symmetric_by_channel_and_leaves_the_heads_alone(honest: Path) -
             integer.add(node.name)
         else:
             assert values[node.input[1]].dtype == np.float32
-    single = left_single(onnx.load(bundled_onnx()))
+    single = left_single(onnx.load(shipped_onnx()))
     every = {node.name for node in model.graph.node if node.op_type == "Conv"}
     assert integer == every - single
     assert {name for name in every if "model_21" in name} <= single
@@ -161,7 +161,7 @@ def test_file_says_what_it_was_calibrated_on(honest: Path, frames: Path) -> None
 
 
 def test_same_frames_give_the_same_bytes() -> None:
-    model = onnx.load(bundled_onnx())
+    model = onnx.load(shipped_onnx())
     noise = Calibration("noise", tuple(noise_images(2, 64, 96)))
     assert to_int8(model, noise).SerializeToString() == to_int8(model, noise).SerializeToString()
 
@@ -186,7 +186,7 @@ def test_calibration_that_cannot_be(tmp_path: Path) -> None:
         ("int8", tmp_path / "text.txt", "a folder of images or a video"),
     ):
         with pytest.raises(InputError, match=reason):
-            export_onnx(bundled_onnx(), output, precision=precision, calibration=source)  # type: ignore[arg-type]
+            export_onnx(shipped_onnx(), output, precision=precision, calibration=source)  # type: ignore[arg-type]
     assert not output.exists()
 
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_judged_does_not_pass(
     with pytest.raises(InputError, match=r"only \d+ faces of .* needs 20; add labelled images"):
         gate.judge(half, labelled / "masks")
     with pytest.raises(ModelError, match="is FP32: there is nothing"):
-        gate.judge(bundled_onnx(), labelled)
+        gate.judge(shipped_onnx(), labelled)
     with pytest.raises(ModelError, match="give an FP32 file as --reference"):
         gate.judge(half, labelled, reference=half)
     official = shared / "weights" / "yolov5n-0.5-face.pt"
@@ -345,10 +345,10 @@ def test_fp16_plan_says_whether_it_was_judged(
     monkeypatch: pytest.MonkeyPatch,
     rtx: PythonBuilder,
 ) -> None:
-    assert admit(bundled_onnx(), "fp16", data=None, size=640) is None
+    assert admit(shipped_onnx(), "fp16", data=None, size=640) is None
     assert "not held against FP32" in caplog.text
     caplog.clear()
-    model = copied(bundled_onnx(), tmp_path)
+    model = copied(shipped_onnx(), tmp_path)
     options = PlanOptions(rtx, A10, "fp16", size=64)
     with pytest.raises(InputError):
         fill_repository(tmp_path / "r", model, plan=options, data=tmp_path / "absent")

@@ -21,7 +21,7 @@ from torch import nn
 
 from faceblur.detection.decoding import find_faces
 from faceblur.detection.models import open_onnx, read_model_info
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import SHIPPED, shipped_onnx
 from faceblur.errors import ModelError, OutputError
 from faceblur_export.network import VARIANTS, YOLOv5Face, build
 from faceblur_export.network.blocks import SPP, ShuffleBlock
@@ -297,8 +297,9 @@ def test_sides_that_fit_no_stride_are_placed_right_or_refused(official: YOLOv5Fa
     check_parity(opened, official, noise_images(2, 191, 123))
 
 
-def test_the_bundled_file_has_the_graph_that_is_made_now() -> None:
-    bundled = onnx.load(bundled_onnx())
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_bundled_file_has_the_graph_that_is_made_now(name: str) -> None:
+    bundled = onnx.load(shipped_onnx(name))
     (variant,) = (entry.value for entry in bundled.metadata_props if entry.key == "variant")
     assert detector_graph(build(variant), **CARD).graph.node == bundled.graph.node
 

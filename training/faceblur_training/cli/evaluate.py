@@ -10,7 +10,7 @@ import click
 
 from faceblur.cli.options import SIZE_OPTION, FilePath, threshold_option
 from faceblur.cli.progress import ProgressLine
-from faceblur.detection.models import BUNDLED_MODEL
+from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.errors import InputError, OutputError
 from faceblur_export.evaluation import report as report
 from faceblur_export.evaluation.acceptance import judge

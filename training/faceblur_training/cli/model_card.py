@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faceblur.cli.options import FilePath
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError
 from faceblur_export.evaluation.report import write_json
 from faceblur_training.model_card.card import CARD, check_card, write_card
@@ -60,7 +60,7 @@ def measure_bundled(
 ) -> None:
     """Measure the bundled model and write every figure into its record."""
     measurement = Measurement(
-        model=bundled_onnx(),
+        model=shipped_onnx(),
         data=data,
         other=official,
         other_name=official_name,

@@ -9,6 +9,7 @@ import click
 
 from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import FilePath
+from faceblur.detection.repository import BUNDLED_MODEL, SHIPPED
 from faceblur.errors import InputError
 from faceblur_export.network import VARIANTS
 from faceblur_training.cli import evaluate as evaluate_cli
@@ -28,7 +29,7 @@ positive = click.IntRange(min=1)
 
 
 class Checkpoint(click.ParamType[Path]):
-    """The path of a checkpoint, or `bundled`."""
+    """The path of a checkpoint, or `bundled` or `fast`."""
 
     name = "CHECKPOINT"
 
@@ -83,7 +84,7 @@ def check(data: Path, *, sheet: Path | None) -> None:
 @click.option(
     "--teacher",
     type=Checkpoint(),
-    help="Model that labels what nobody labelled: a checkpoint, or `bundled`.",
+    help="Model that labels what nobody labelled: a checkpoint, `bundled` or `fast`.",
 )
 @click.option(
     "--views",
@@ -119,9 +120,24 @@ def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) 
 
 @main.command("release")
 @click.argument("checkpoint", type=FilePath)
-def release_command(checkpoint: Path) -> None:
-    """Make CHECKPOINT the bundled model of this checkout."""
-    click.echo(f"the bundled model is now {release(checkpoint)}")
+@click.option(
+    "--name",
+    type=click.Choice(list(SHIPPED)),
+    default=BUNDLED_MODEL,
+    show_default=True,
+    help="Which of the models that come with faceblur it becomes.",
+)
+@click.option(
+    "--shift",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Added to every objectness before the sigmoid, so that `threshold --held-out` gives the "
+    "same threshold for both models.",
+)
+def release_command(checkpoint: Path, *, name: str, shift: float) -> None:
+    """Make CHECKPOINT a model that comes with this checkout."""
+    click.echo(f"the {name} model is now {release(checkpoint, name=name, shift=shift)}")
 
 
 @main.command()
@@ -137,12 +153,12 @@ def release_command(checkpoint: Path) -> None:
 @click.option(
     "--weights",
     type=Checkpoint(),
-    help="Start from this checkpoint (official, or of a run), or from `bundled`. [from scratch]",
+    help="Start from this checkpoint (official, or of a run), `bundled` or `fast`. [from scratch]",
 )
 @click.option(
     "--teacher",
     type=Checkpoint(),
-    help="Imitate this model, or `bundled`, as well; images without labels count too.",
+    help="Imitate this model, `bundled` or `fast`, as well; images without labels count too.",
 )
 @click.option(
     "--steps",

@@ -1,30 +1,35 @@
-"""Make a trained checkpoint the bundled model of this repository."""
+"""Make a trained checkpoint a model that comes with this repository."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from faceblur.detection.models import BUNDLED_MODEL
-from faceblur.detection.repository import model_repository
+from faceblur.detection.repository import BUNDLED_MODEL, SHIPPED, model_repository
 from faceblur.files import atomic_path
 from faceblur_export.onnx import export_onnx
+from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.loop import checkpointing
 
-WEIGHTS = Path(__file__).with_name("bundled.pt")
-"""The bundled model's weights, to start a training from."""
+
+def weights_of(name: str) -> Path:
+    """The weights of a model that comes with this repository, to start a training from."""
+    return Path(__file__).with_name(f"{name}.pt")
 
 
 def checkpoint_named(path: Path) -> Path:
-    """The file of a checkpoint; the word `bundled` stands for the bundled model's weights."""
-    return WEIGHTS if str(path) == BUNDLED_MODEL else path
+    """The file of a checkpoint; `bundled` and `fast` stand for the weights of those models."""
+    return weights_of(str(path)) if str(path) in SHIPPED else path
 
 
-def release(checkpoint: Path) -> str:
+def release(checkpoint: Path, *, name: str = BUNDLED_MODEL, shift: float = 0.0) -> str:
     """Put a checkpoint's averaged weights, their ONNX file and its hash where they belong.
 
     Args:
         checkpoint: Written by `faceblur-train`.
+        name: Which of the models that come with the repository it shall be.
+        shift: What is added to every objectness before the sigmoid. So the models' scores are
+            brought onto one scale: the same threshold then follows from each by the same rule.
 
     Returns:
         SHA-256 of the ONNX file, hexadecimal.
@@ -34,10 +39,17 @@ def release(checkpoint: Path) -> str:
         OutputError: The checkout cannot be written.
     """
     content = checkpointing.load(checkpoint)
-    checkpointing.save(WEIGHTS, variant=content["variant"], model=content["model"], training={})
+    weights, state = weights_of(name), content["model"]
+    if shift:
+        network, _ = load_model(checkpoint)
+        network.head.shift_objectness(shift)
+        state = network.state_dict()
+    checkpointing.save(weights, variant=content["variant"], model=state, training={})
     detector = model_repository() / "yolov5_face"
-    exported = export_onnx(WEIGHTS, detector / "1" / "model.onnx", name=BUNDLED_MODEL)
-    values = {"model_name": BUNDLED_MODEL, "model_sha256": exported.sha256}
+    exported = export_onnx(weights, detector / "1" / SHIPPED[name], name=name)
+    if name != BUNDLED_MODEL:
+        return exported.sha256
+    values = {"model_name": name, "model_sha256": exported.sha256}
     for config in (detector / "config.pbtxt", *sorted((detector / "configs").glob("*.pbtxt"))):
         # As text: the comments are worth keeping.
         text = config.read_text()

@@ -12,7 +12,7 @@ import PIL.Image
 from matplotlib.figure import Figure
 
 from faceblur.detection.options import DEFAULT_THRESHOLD
-from faceblur.detection.repository import bundled_onnx
+from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError
 from faceblur.files import atomic_path, file_sha256
 from faceblur_export.evaluation import known_failures
@@ -60,7 +60,7 @@ def check_card(record: Mapping[str, Any], root: Path, *, model: Path | None = No
     Raises:
         InputError: One was changed without the others; the message says which.
     """
-    committed = file_sha256(model or bundled_onnx())
+    committed = file_sha256(model or shipped_onnx())
     if record["measured"].get("sha256") != committed:
         raise InputError(
             "the record of the bundled model describes another file than the committed one "

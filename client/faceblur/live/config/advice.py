@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.loopback import hosts_of, is_loopback
 from faceblur.live.options import CameraOptions
@@ -136,7 +137,7 @@ def _faces(camera: CameraOptions) -> Iterator[Advice]:
         yield Advice(
             ("threshold",),
             f"few faces reach a score of {detection.threshold:g}, and all others show; the default "
-            "is 0.11",
+            f"is {DEFAULT_THRESHOLD:g}",
         )
     if policy.min_face >= _KNOWN_FACE_PX:
         yield Advice(
