@@ -84,6 +84,16 @@ def test_train_then_resume_from_elsewhere(
     assert json.loads((out / "run.json").read_text())["settings"]["gains"]["box"] == 3
 
 
+def test_the_clock_ends_a_run(labelled_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = command("train", labelled_folder, "--out", out, "--minutes", 0.02, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "AP50" in result.output
+    done = checkpointing.load(out / "last.pt")["training"]["step"]
+    assert done >= 1
+    assert f"{done} steps" in command("resume", out).output
+
+
 def test_nothing_to_learn_from_is_known_before_anything_is_written(
     labelled_folder: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +175,7 @@ def test_a_killed_run_goes_on(labelled_folder: Path, tmp_path: Path) -> None:
         (["train", "nowhere", "--out", "run", "--set", "speed=9"], "there is no setting speed"),
         (["train", "nowhere", "--out", "run", "--set", "batch=many"], "expected something like"),
         (["train", "nowhere", "--out", "run", "--set", "batch"], "has no value"),
+        (["train", "nowhere", "--out", "r", "--steps", "9", "--minutes", "1"], "not both"),
     ],
 )
 def test_bad_input_gives_one_sentence(

@@ -20,7 +20,7 @@ from faceblur_training.loop.augment import (
 )
 
 STILL = dataclasses.replace(
-    AugmentConfig(), colour=0, low_light=0, blur=0, shrink=0, jpeg=0, perspective=0
+    AugmentConfig(), colour=0, low_light=0, noise=0, blur=0, shrink=0, jpeg=0, perspective=0
 )
 BOX = [60.0, 50.0, 100.0, 90.0]
 CORNERS = [[60, 50], [99, 50], [80, 70], [60, 89], [99, 89]]

@@ -63,6 +63,19 @@ def test_packs_travel_as_their_folder(pack) -> None:
     np.testing.assert_array_equal(again.image(2), pack.image(2))
 
 
+def test_a_teacher_sees_through_the_damage(pack) -> None:
+    config = dataclasses.replace(SETTINGS.augment, noise=1.0)
+    settings = dataclasses.replace(SETTINGS, augment=config, undamaged_teacher=True)
+    damaged = Batches(pack, np.ones(5), settings).get(0)
+    nothing = {n: 0.0 for n in ("colour", "low_light", "noise", "blur", "shrink", "jpeg")}
+    clean = dataclasses.replace(settings, augment=dataclasses.replace(config, **nothing))
+    # The same places: only the pixels differ, by the noise at least.
+    assert torch.equal(damaged.undamaged, Batches(pack, np.ones(5), clean).get(0).undamaged)
+    assert (damaged.pixels.float() - damaged.undamaged.float()).std() > 2
+    assert Batches(pack, np.ones(5), SETTINGS).get(0).undamaged is None
+    assert settings_for("yolov5n-0.5", steps=6, taught=True).undamaged_teacher
+
+
 def test_weights_decide_which_images_come(pack) -> None:
     only_third = Batches(pack, np.asarray([0, 0, 1, 0, 0]), SETTINGS)
     other = Batches(pack, np.asarray([0, 0, 0, 1, 0]), SETTINGS)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faceblur_export.network import build
 from faceblur_training.loop import losses
-from faceblur_training.loop.anchor_matching import match
+from faceblur_training.loop.anchor_matching import Matches, match
 from faceblur_training.loop.losses import Gains, Grid, ciou, detection_loss, wing
 
 SIDE = 128
@@ -38,13 +38,23 @@ def face(x1: float, y1: float, x2: float, y2: float, *, points: bool = True) -> 
     return torch.tensor([values])
 
 
+def answering(boxes: Tensor, grid: Grid) -> list[Matches]:
+    """The pairs that answer for faces of one image."""
+    levels = match(
+        boxes,
+        torch.zeros(len(boxes), dtype=torch.long),
+        anchors=grid.anchors,
+        strides=grid.strides,
+        shapes=[(SIDE // s, SIDE // s) for s in grid.strides],
+    )
+    assert all(len(m.answers) == 9 * len(boxes) for m in levels)
+    return [Matches(*(part[m.answers > 0] for part in vars(m).values())) for m in levels]
+
+
 def perfect_maps(faces: Tensor, grid: Grid) -> list[Tensor]:
     """Maps that decode to the faces at every anchor that answers for them."""
     maps = blank_maps(grid)
-    shapes = [(m.shape[2], m.shape[3]) for m in maps]
-    images = torch.zeros(len(faces), dtype=torch.long)
-    found = match(faces[:, :4], images, anchors=grid.anchors, strides=grid.strides, shapes=shapes)
-    for level, m in enumerate(found):
+    for level, m in enumerate(answering(faces[:, :4], grid)):
         stride, anchor = grid.strides[level], grid.anchors[level][m.anchor]
         rows = faces[m.face]
         cell = torch.stack((m.x, m.y), 1)
@@ -70,14 +80,7 @@ def loss_of(maps: list[Tensor], faces: Tensor, grid: Grid, **options) -> dict[st
 
 @pytest.mark.parametrize("box", [(40, 40, 46, 48), (40, 30, 80, 80), (4, 4, 124, 124)])
 def test_every_face_is_answered_for_next_to_its_centre(grid: Grid, box) -> None:
-    shapes = [(SIDE // s, SIDE // s) for s in grid.strides]
-    found = match(
-        torch.tensor([box], dtype=torch.float32),
-        torch.zeros(1, dtype=torch.long),
-        anchors=grid.anchors,
-        strides=grid.strides,
-        shapes=shapes,
-    )
+    found = answering(torch.tensor([box], dtype=torch.float32), grid)
     assert sum(len(m.face) for m in found) >= 3
     for level, m in enumerate(found):
         cells = torch.stack((m.x, m.y), 1) + 0.5
@@ -87,14 +90,7 @@ def test_every_face_is_answered_for_next_to_its_centre(grid: Grid, box) -> None:
 
 
 def test_anchors_of_another_size_do_not_answer(grid: Grid) -> None:
-    shapes = [(SIDE // s, SIDE // s) for s in grid.strides]
-    small = match(
-        torch.tensor([[40.0, 40.0, 46.0, 48.0]]),
-        torch.zeros(1, dtype=torch.long),
-        anchors=grid.anchors,
-        strides=grid.strides,
-        shapes=shapes,
-    )
+    small = answering(torch.tensor([[40.0, 40.0, 46.0, 48.0]]), grid)
     assert len(small[0].face)
     assert not len(small[2].face)
 

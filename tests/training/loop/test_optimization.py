@@ -15,7 +15,7 @@ from faceblur_training.loop.cpu_tuning import tune
 from faceblur_training.loop.ema import WeightAverage
 from faceblur_training.loop.optimizer import MuonAdamW, orthogonalised
 from faceblur_training.loop.replicas import Replicas
-from faceblur_training.loop.schedule import Schedule
+from faceblur_training.loop.schedule import ENDLESS, Schedule
 
 
 @settings(deadline=None)
@@ -55,6 +55,16 @@ def test_the_rate_warms_up_and_comes_down(shape) -> None:
     assert rates[:100] == sorted(rates[:100])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert rates[-1] < 0.003
+
+
+def test_the_clock_brings_the_rate_down() -> None:
+    schedule = Schedule(0.1, ENDLESS, warmup=100, minutes=2)
+    assert schedule.at(0) == pytest.approx(0.001)
+    assert [schedule.at(500, seconds) for seconds in (5, 60, 66, 93, 119.9, 130)] == pytest.approx(
+        [0.1, 0.1, 0.1, 0.05, 0.001, 0.001]
+    )
+    assert not schedule.is_over(500, 119)
+    assert schedule.is_over(500, 120)
 
 
 def test_a_level_schedule_can_be_prolonged_before_its_decay() -> None:

@@ -24,7 +24,7 @@ from faceblur_training.loop.progress import Progress
 from faceblur_training.loop.recipe import settings_for
 from faceblur_training.loop.run import TrainingRun, prolonged
 from faceblur_training.loop.run_plan import RunPlan
-from faceblur_training.loop.schedule import Schedule
+from faceblur_training.loop.schedule import ENDLESS, Schedule
 from faceblur_training.loop.settings import Settings
 
 TINY = dataclasses.replace(
@@ -284,9 +284,14 @@ def test_metrics_of_an_older_version_go_on(tmp_path: Path) -> None:
 def test_progress_tells_the_time_left() -> None:
     now = 0.0
     progress = Progress(1000, 16, done=100, every_s=10, clock=lambda: now)
-    assert progress.line(101, 1.0, loading_s=1) is None
+    assert not progress.is_due(101)
     now = 20.0
     line = progress.line(200, 1.25, loading_s=3)
     # 100 steps in 20 s: 5 a second; 800 more take 160 s.
     assert line == "step 200/1000 · 80.0 samples/s · loss 1.250 · 15% loading · 2 min 40 s left"
-    assert progress.line(201, 1.0, loading_s=3) is None
+    assert not progress.is_due(201)
+    assert progress.is_due(1000)
+    progress = Progress(ENDLESS, 16, ends_s=60, clock=lambda: now)
+    now = 50.0
+    line = progress.line(200, 1.25, loading_s=3)
+    assert line == "step 200 · 106.7 samples/s · loss 1.250 · 10% loading · 0 min 30 s left"

@@ -23,6 +23,7 @@ from faceblur_training.loop.recipe import Shape, settings_for
 from faceblur_training.loop.release import checkpoint_named, release
 from faceblur_training.loop.run import TrainingRun, networks, prolonged
 from faceblur_training.loop.run_plan import RunPlan
+from faceblur_training.loop.schedule import ENDLESS
 from faceblur_training.loop.teacher_labels import Views
 
 positive = click.IntRange(min=1)
@@ -163,9 +164,12 @@ def release_command(checkpoint: Path, *, name: str, shift: float) -> None:
 @click.option(
     "--steps",
     type=positive,
-    default=10000,
-    show_default=True,
-    help="Length, in batches of 16 samples (--set batch=…).",
+    help="Length, in batches of 16 samples (--set batch=…). [10000]",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Length by the clock instead: as many steps as fit, the last 45 % with a falling rate.",
 )
 @click.option(
     "--schedule",
@@ -184,7 +188,8 @@ def train(
     variant: str,
     weights: Path | None,
     teacher: Path | None,
-    steps: int,
+    steps: int | None,
+    minutes: float | None,
     schedule: Shape,
     assignments: tuple[str, ...],
     until: int | None,
@@ -195,8 +200,15 @@ def train(
     """
     if (out / "last.pt").exists():
         raise InputError(f"{out} holds a run; continue it with faceblur-train resume {out}")
+    if steps and minutes:
+        raise InputError("give --steps or --minutes, not both")
     settings = settings_for(
-        variant, steps=steps, taught=teacher is not None, fresh=weights is None, shape=schedule
+        variant,
+        steps=ENDLESS if minutes else steps or 10000,
+        minutes=minutes or 0.0,
+        taught=teacher is not None,
+        fresh=weights is None,
+        shape=schedule,
     )
     settings = override(settings, assignments)
     # Before the images are decoded, which may take long.

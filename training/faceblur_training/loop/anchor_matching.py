@@ -18,9 +18,13 @@ ANCHOR_RATIO = 4.0
 
 @dataclass(frozen=True)
 class Matches:
-    """The (anchor, face) pairs of one level, M of them.
+    """All (face, anchor, cell) triples of one level, M of them, and which of them answer.
+
+    Their number follows from that of the faces alone: to count those that answer, a GPU would
+    have to be waited for.
 
     Attributes:
+        answers: (M,) float, 1 where the anchor answers for the face, else 0.
         image: (M,) index in the batch.
         anchor: (M,) index of the anchor in its cell.
         y: (M,) row of the cell.
@@ -28,6 +32,7 @@ class Matches:
         face: (M,) index of the face in the table that was matched.
     """
 
+    answers: Tensor
     image: Tensor
     anchor: Tensor
     y: Tensor
@@ -58,23 +63,23 @@ def match(
     for anchor, stride, (rows, columns) in zip(anchors, strides, shapes, strict=True):
         ratio = sizes[:, None] / anchor[None]
         fits = torch.max(ratio, 1 / ratio).amax(2) < ANCHOR_RATIO
-        face, which = fits.nonzero(as_tuple=True)
-        cell = centres[face] / stride
+        cell = centres / stride
         # The neighbour on the side of the centre: predicted centres reach 0.5 beyond a cell.
         near = torch.where(cell % 1 < 0.5, -1, 1)
-        zero = torch.zeros_like(near[:, 0])
-        steps = torch.stack(
-            [
-                torch.stack([zero, zero], 1),
-                torch.stack([near[:, 0], zero], 1),
-                torch.stack([zero, near[:, 1]], 1),
-            ]
+        own = cell.floor().long()
+        # (3 cells, N faces), for every anchor (A).
+        x = torch.stack([own[:, 0], own[:, 0] + near[:, 0], own[:, 0]])
+        y = torch.stack([own[:, 1], own[:, 1], own[:, 1] + near[:, 1]])
+        inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
+        face = torch.arange(len(boxes), device=boxes.device)
+        which = torch.arange(len(anchor), device=boxes.device)
+        triples = (
+            (fits & inside[..., None]).float(),
+            images[:, None],
+            which,
+            y.clamp(0, rows - 1)[..., None],
+            x.clamp(0, columns - 1)[..., None],
+            face[:, None],
         )
-        spots = (cell.floor().long()[None] + steps).reshape(-1, 2)
-        inside = (
-            (spots[:, 0] >= 0) & (spots[:, 1] >= 0) & (spots[:, 0] < columns) & (spots[:, 1] < rows)
-        )
-        face, which = face.repeat(3)[inside], which.repeat(3)[inside]
-        x, y = spots[inside].unbind(1)
-        levels.append(Matches(images[face], which, y, x, face))
+        levels.append(Matches(*(t.expand(3, *fits.shape).flatten() for t in triples)))
     return levels

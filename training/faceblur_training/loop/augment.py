@@ -25,6 +25,9 @@ PAD_VALUE = 114
 TILT = 0.0006
 """Largest change of depth per pixel of an image of 640 pixels, in a perspective warp."""
 
+NOISE_SIGMAS = (4.0, 36.0)
+"""Standard deviation of sensor noise, grey levels: from a dim room to a street at night."""
+
 MIRROR = (1, 0, 2, 4, 3)
 """Order of the landmarks after a left-right flip."""
 
@@ -46,6 +49,7 @@ class AugmentConfig:
         perspective: Probability of a perspective warp.
         colour: Probability of changed colour, contrast and brightness.
         low_light: Probability of a dark, noisy sample.
+        noise: Probability of sensor noise, of a strength drawn log-uniformly from `NOISE_SIGMAS`.
         blur: Probability of Gaussian or motion blur.
         shrink: Probability of being shrunk and enlarged again, as small copies are.
         jpeg: Probability of JPEG damage.
@@ -63,6 +67,7 @@ class AugmentConfig:
     perspective: float = 0.2
     colour: float = 0.6
     low_light: float = 0.1
+    noise: float = 0.1
     blur: float = 0.12
     shrink: float = 0.25
     jpeg: float = 0.2
@@ -80,6 +85,7 @@ class AugmentConfig:
             perspective=0,
             colour=0,
             low_light=0,
+            noise=0,
             blur=0,
             shrink=0,
             jpeg=0,
@@ -138,11 +144,13 @@ class Sample:
 
     Attributes:
         image: (side, side, 3) uint8 RGB.
+        undamaged: The same before the damage.
         faces: (N, 15) float32 in sample pixels, as in a pack.
         known: (side/8, side/8) bool, cells where a person listed the faces.
     """
 
     image: RgbImage
+    undamaged: RgbImage
     faces: FloatArray
     known: npt.NDArray[np.bool_] = field(repr=False)
 
@@ -186,7 +194,7 @@ def render(pack: Pack, plan: Plan) -> Sample:
         faces.append(move_faces(entry.faces, tile))
         if entry.labelled:
             known[y1 // 8 : y2 // 8, x1 // 8 : x2 // 8] = True
-    return Sample(_damaged(image, plan), np.concatenate(faces), known)
+    return Sample(_damaged(image, plan), image, np.concatenate(faces), known)
 
 
 def move_faces(faces: FloatArray, tile: Tile) -> FloatArray:
@@ -315,6 +323,8 @@ def _plan_damage(rng: np.random.Generator, config: AugmentConfig) -> Damage:
             motion = (int(rng.integers(3, 10)), rng.uniform(0, 180))
     shrink = log_uniform(rng, (1.15, 2.6)) if rng.random() < config.shrink else 1.0
     jpeg = int(rng.integers(25, 92)) if rng.random() < config.jpeg else 0
+    if rng.random() < config.noise:
+        noise = max(noise, log_uniform(rng, NOISE_SIGMAS))
     return Damage(gain, gamma, contrast, saturation, noise, blur, motion, shrink, jpeg)
 
 

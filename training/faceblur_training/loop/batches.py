@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -25,27 +25,30 @@ class Batch:
 
     Attributes:
         pixels: (B, side, side, 3) uint8 RGB.
+        undamaged: The same before the damage, if the teacher is to see that.
         faces: (N, 15) float32, faces of all samples as in a pack, sample pixels.
         images: (N,) int64, the sample each face lies in.
         known: (B, side/8, side/8) bool, cells where a person listed the faces.
     """
 
     pixels: Tensor
+    undamaged: Tensor | None
     faces: Tensor
     images: Tensor
     known: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self._parts))
+        return self._each(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU can fetch by itself; the loader calls this."""
-        return Batch(*(part.pin_memory() for part in self._parts))
+        return self._each(lambda part: part.pin_memory())
 
-    @property
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.pixels, self.faces, self.images, self.known
+    def _each(self, moved: Callable[[Tensor], Tensor]) -> Batch:
+        undamaged = None if self.undamaged is None else moved(self.undamaged)
+        others = (moved(part) for part in (self.faces, self.images, self.known))
+        return Batch(moved(self.pixels), undamaged, *others)
 
 
 class Batches(Dataset[Batch]):
@@ -81,7 +84,8 @@ class Batches(Dataset[Batch]):
         """Render slice `index` of the batch of a step."""
         size = self._settings.batch
         places = range(index * size // self._slices, (index + 1) * size // self._slices)
-        return collate([self._render(step, place) for place in places])
+        samples = [self._render(step, place) for place in places]
+        return collate(samples, undamaged=self._settings.undamaged_teacher)
 
     def ahead(self, first: int, *, workers: int) -> Iterator[Batch]:
         """Whole batches from step `first` on, rendered in other processes.
@@ -121,11 +125,12 @@ def _prepare_worker(_number: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def collate(samples: list[augment.Sample]) -> Batch:
-    """Stack samples of one size."""
+def collate(samples: list[augment.Sample], *, undamaged: bool) -> Batch:
+    """Stack samples of one size; those before the damage are kept where a teacher wants them."""
     numbers = np.repeat(np.arange(len(samples)), [len(s.faces) for s in samples])
     return Batch(
         torch.from_numpy(np.stack([s.image for s in samples])),
+        torch.from_numpy(np.stack([s.undamaged for s in samples])) if undamaged else None,
         torch.from_numpy(np.concatenate([s.faces for s in samples])),
         torch.from_numpy(numbers),
         torch.from_numpy(np.stack([s.known for s in samples])),

@@ -7,7 +7,6 @@ map instead of the student's own, so that later stages need not wait for earlier
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -80,8 +79,3 @@ def stage_ends(model: YOLOv5Face) -> tuple[int, ...]:
         if source not in (-1, number - 1)
     }
     return tuple(sorted((afar | {0}) - set(model.outputs)))
-
-
-def detached_copy(model: YOLOv5Face) -> YOLOv5Face:
-    """A copy that shares no memory and has no hooks of its own yet."""
-    return copy.deepcopy(model)

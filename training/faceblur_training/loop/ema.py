@@ -6,6 +6,7 @@ import copy
 import math
 
 import torch
+from torch import Tensor
 
 from faceblur_export.network import YOLOv5Face
 
@@ -23,15 +24,18 @@ class WeightAverage:
         self.model = copy.deepcopy(model)
         self.model.eval().requires_grad_(False)
         self.decay = decay
+        self._pairs: tuple[list[Tensor], ...] = ()
         self.warmup = warmup
 
     @torch.no_grad()
     def update(self, model: YOLOv5Face, step: int) -> None:
         """Take in the weights after a step (counted from 0)."""
         keep = self.decay * (1 - math.exp(-(step + 1) / self.warmup))
-        source = model.state_dict()
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(source[name], 1 - keep)
-            else:
-                value.copy_(source[name])
+        if not self._pairs:
+            own, source = self.model.state_dict(), model.state_dict()
+            for moves in (True, False):
+                names = [name for name in own if own[name].is_floating_point() == moves]
+                self._pairs += [own[n] for n in names], [source[n] for n in names]
+        floats, their_floats, counts, their_counts = self._pairs
+        torch._foreach_lerp_(floats, their_floats, 1 - keep)
+        torch._foreach_copy_(counts, their_counts)

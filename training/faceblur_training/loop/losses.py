@@ -19,6 +19,10 @@ from faceblur_training.loop.anchor_matching import match
 WING_WIDTH = 10.0
 WING_CURVE = 2.0
 
+IMITATED_OF = 8
+FEWEST_IMITATED = 256
+"""One anchor in so many, the likeliest, and no fewer than this many are compared with a teacher."""
+
 
 @dataclass(frozen=True)
 class Gains:
@@ -118,7 +122,8 @@ def detection_loss(
         shapes=[(m.shape[2], m.shape[3]) for m in maps],
     )
     target_boxes = torch.cat(((faces[:, :2] + faces[:, 2:4]) / 2, faces[:, 2:4] - faces[:, :2]), 1)
-    mass_labels = sum((faces[m.face, 4].sum() for m in levels), zero.detach()) + len(maps[0])
+    weights = [faces[m.face, 4] * m.answers for m in levels]
+    mass_labels = sum((w.sum() for w in weights), zero.detach()) + len(maps[0])
     mass_teacher = zero.detach() + len(maps[0])
     if teacher is not None:
         mass_teacher = mass_teacher + sum(t[..., 4].sigmoid().sum() for t in teacher)
@@ -128,9 +133,9 @@ def detection_loss(
             imitated = _imitate(raw, teacher[level], level, grid, gains)
             for name, value in imitated.items():
                 parts[name] = parts[name] + value / mass_teacher
-        if len(found.face):
+        if len(faces):
             where = (found.image, found.anchor, found.y, found.x)
-            chosen, weight = raw[where], faces[found.face, 4]
+            chosen, weight = raw[where], weights[level]
             boxes = grid.boxes(chosen, level, found.anchor, found.y, found.x)
             overlap = ciou(boxes, target_boxes[found.face])
             parts["box"] = parts["box"] + gains.box * (weight * (1 - overlap)).sum() / mass_labels
@@ -149,7 +154,7 @@ def detection_loss(
             goal = weight * overlap.detach().clamp(0, 1).to(wanted.dtype)
             flat = _flat_index(where, wanted)
             wanted.view(-1).scatter_reduce_(0, flat, goal, "amax")
-            asked.view(-1).scatter_reduce_(0, flat, torch.ones_like(goal), "amax")
+            asked.view(-1).scatter_reduce_(0, flat, found.answers.to(asked.dtype), "amax")
         bce = functional.binary_cross_entropy_with_logits(raw[..., 4], wanted, reduction="none")
         # The entropy of a soft target cannot be learned away; without it, zero is perfect.
         floor = _entropy(wanted)
@@ -177,9 +182,13 @@ def _imitate(
     raw: Tensor, teacher: Tensor, level: int, grid: Grid, gains: Gains
 ) -> dict[str, Tensor]:
     """Sums over the anchors where a teacher sees something, weighted by its objectness."""
-    belief = teacher[..., 4].sigmoid()
-    where = (belief > 0.02).nonzero(as_tuple=True)
-    weight, mine, his = belief[where], raw[where], teacher[where]
+    belief = teacher[..., 4].sigmoid().flatten()
+    # As many in every step: to count those that count, a GPU would have to be waited for.
+    most = min(len(belief), max(FEWEST_IMITATED, len(belief) // IMITATED_OF))
+    weight, spots = belief.topk(most, sorted=False)
+    weight = weight * (weight > 0.02)
+    where = torch.unravel_index(spots, teacher.shape[:4])
+    mine, his = raw[where], teacher[where]
     boxes = [grid.boxes(values, level, where[1], where[2], where[3]) for values in (mine, his)]
     geometry = functional.smooth_l1_loss(mine[:, :4], his[:, :4], reduction="none", beta=0.5)
     marks = functional.smooth_l1_loss(mine[:, 5:15], his[:, 5:15], reduction="none", beta=0.05)

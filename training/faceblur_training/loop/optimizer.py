@@ -8,6 +8,7 @@ as an AdamW step of the same rate (Liu et al. 2025, "Muon is scalable for LLM tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +57,10 @@ class MuonAdamW(torch.optim.Optimizer):
             torch._foreach_mul_(moved, 1 - group["lr"] * group["decay"])
             torch._foreach_add_(moved, steps, alpha=-group["lr"])
 
-    def _muon(self, gradients: list[Tensor], states: list[dict[str, Tensor]]) -> list[Tensor]:
+    def _muon(self, gradients: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor]:
         momenta = _state(states, "momentum", gradients)
         torch._foreach_lerp_(momenta, gradients, 0.05)
-        ahead = [g.lerp(m, 0.95).flatten(1) for g, m in zip(gradients, momenta, strict=True)]
+        ahead = [a.flatten(1) for a in torch._foreach_lerp(gradients, momenta, 0.95)]
         # Filters of one shape go together: a GPU would spend its time on starting tiny kernels.
         alike: dict[torch.Size, list[int]] = {}
         for number, matrix in enumerate(ahead):
@@ -72,13 +73,12 @@ class MuonAdamW(torch.optim.Optimizer):
                 steps[number] = step.view_as(gradients[number])
         return steps
 
-    def _adam(self, gradients: list[Tensor], states: list[dict[str, Tensor]]) -> list[Tensor]:
+    def _adam(self, gradients: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor]:
         first = _state(states, "first", gradients)
         second = _state(states, "second", gradients)
-        counts = []
         for state in states:
-            state["steps"] = state.get("steps", torch.zeros(())) + 1
-            counts.append(float(state["steps"]))
+            state["steps"] = state.get("steps", 0) + 1
+        counts = [state["steps"] for state in states]
         torch._foreach_lerp_(first, gradients, 0.1)
         torch._foreach_lerp_(second, torch._foreach_mul(gradients, gradients), 0.01)
         spread = torch._foreach_div(second, [1 - 0.99**count for count in counts])
@@ -87,7 +87,7 @@ class MuonAdamW(torch.optim.Optimizer):
         return list(torch._foreach_div(means, spread))
 
 
-def _state(states: list[dict[str, Tensor]], name: str, like: list[Tensor]) -> list[Tensor]:
+def _state(states: list[dict[str, Any]], name: str, like: list[Tensor]) -> list[Tensor]:
     """One tensor of the state of each parameter, zero at first."""
     for state, gradient in zip(states, like, strict=True):
         if name not in state:
@@ -112,6 +112,6 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     """Shrink all gradients together to a norm of at most `limit`; the norm before."""
-    return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    return torch.nn.utils.clip_grad_norm_(parameters, limit)

@@ -13,6 +13,7 @@ class Progress:
 
     Attributes:
         total: Steps of the run.
+        ends_s: When the clock ends it instead, seconds from now.
         batch: Samples per step.
         done: Steps done before, in earlier parts of the run.
         every_s: Seconds between lines.
@@ -22,6 +23,7 @@ class Progress:
     total: int
     batch: int
     done: int = 0
+    ends_s: float | None = None
     every_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     _start: float = field(init=False)
@@ -31,8 +33,12 @@ class Progress:
         """Start the clock."""
         self._start = self._last = self.clock()
 
-    def line(self, step: int, loss: float, *, loading_s: float) -> str | None:
-        """The line for a step, or None while the last one is fresh.
+    def is_due(self, step: int) -> bool:
+        """Whether the last line is no longer fresh, or the run has all its steps."""
+        return self.clock() - self._last >= self.every_s or step >= self.total
+
+    def line(self, step: int, loss: float, *, loading_s: float) -> str:
+        """The line for a step.
 
         Args:
             step: Steps done.
@@ -40,15 +46,16 @@ class Progress:
             loading_s: Seconds for which the network has waited for images so far.
         """
         now = self.clock()
-        if now - self._last < self.every_s and step < self.total:
-            return None
         self._last = now
         passed = max(1e-9, now - self._start)
         speed = (step - self.done) / passed
-        left = duration((self.total - step) / max(1e-9, speed))
+        if self.ends_s is None:
+            left, steps = (self.total - step) / max(1e-9, speed), f"{step}/{self.total}"
+        else:
+            left, steps = max(0.0, self.ends_s - passed), str(step)
         return (
-            f"step {step}/{self.total} · {speed * self.batch:.1f} samples/s · "
-            f"loss {loss:.3f} · {loading_s / passed:.0%} loading · {left} left"
+            f"step {steps} · {speed * self.batch:.1f} samples/s · "
+            f"loss {loss:.3f} · {loading_s / passed:.0%} loading · {duration(left)} left"
         )
 
 

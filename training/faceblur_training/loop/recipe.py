@@ -7,7 +7,7 @@ from typing import Literal
 
 from faceblur.detection.in_process import usable_cores
 from faceblur_training.loop.augment import AugmentConfig
-from faceblur_training.loop.schedule import Schedule
+from faceblur_training.loop.schedule import ENDLESS, Schedule
 from faceblur_training.loop.settings import Settings
 
 Shape = Literal["cosine", "wsd"]
@@ -16,7 +16,8 @@ Shape = Literal["cosine", "wsd"]
 def settings_for(
     variant: str,
     *,
-    steps: int,
+    steps: int = ENDLESS,
+    minutes: float = 0.0,
     batch: int = 16,
     seed: int = 0,
     taught: bool = False,
@@ -27,11 +28,12 @@ def settings_for(
 
     Args:
         variant: Name of the network.
-        steps: Length.
+        steps: Length, in batches.
+        minutes: Length by the clock, if any.
         batch: Samples per step.
         seed: Of weights and samples.
-        taught: A teacher takes part: what images leave empty is filled with copies of them,
-            and the first steps compare the stages one by one.
+        taught: A teacher takes part: it sees the samples undamaged, what images leave empty is
+            filled with copies of them, and the first steps compare the stages one by one.
         fresh: Weights start at random. Trained ones are moved more gently.
         shape: Of the learning rate.
     """
@@ -42,6 +44,7 @@ def settings_for(
         warmup=min(100, max(1, steps // 10)),
         shape=shape,
         decay=steps // 5 if shape == "wsd" else 0,
+        minutes=minutes,
     )
     slices = max(1, min(batch // 4, usable_cores()))
     settings = Settings(variant, schedule, batch=batch, seed=seed, slices=slices)
@@ -50,5 +53,6 @@ def settings_for(
     return dataclasses.replace(
         settings,
         augment=AugmentConfig(repeat=0.85),
-        forced_steps=min(600, steps // 10) if fresh else 0,
+        undamaged_teacher=True,
+        forced_steps=min(250 if minutes else 600, steps // 10) if fresh else 0,
     )

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import torch
 from torch import Tensor
 
 from faceblur_export.network import YOLOv5Face
-from faceblur_training.loop.distillation import detached_copy
+
+Losses = dict[str, Tensor | float]
+"""What a step or a slice of one gives: losses as tensors, for reading them makes a GPU wait."""
 
 
 class Replicas:
@@ -22,18 +25,18 @@ class Replicas:
 
     Args:
         model: The one that is stepped.
-        count: How many slices.
+        count: How many slices; one is done by the model itself.
     """
 
     def __init__(self, model: YOLOv5Face, count: int) -> None:
         self.model = model
-        self.models = [detached_copy(model) for _ in range(count)]
+        self.models = [deepcopy(model) for _ in range(count)] if count > 1 else [model]
         for copy in self.models:
             for own, shared in zip(copy.parameters(), model.parameters(), strict=True):
                 own.data = shared.data
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
-    def run(self, work: Callable[[int, YOLOv5Face], dict[str, float]]) -> list[dict[str, float]]:
+    def run(self, work: Callable[[int, YOLOv5Face], Losses]) -> list[Losses]:
         """Run `work(index, replica)`, which calls backward, on every replica at once.
 
         The gradients of all replicas are summed into the model.
@@ -42,10 +45,9 @@ class Replicas:
             copy.train()
             copy.zero_grad(set_to_none=True)
         if self._pool is None:
-            results = [work(0, self.models[0])]
-        else:
-            jobs = [self._pool.submit(work, i, m) for i, m in enumerate(self.models)]
-            results = [job.result() for job in jobs]
+            return [work(0, self.model)]
+        jobs = [self._pool.submit(work, i, m) for i, m in enumerate(self.models)]
+        results = [job.result() for job in jobs]
         self._gather()
         return results
 

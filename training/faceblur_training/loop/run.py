@@ -6,11 +6,12 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from faceblur.errors import InputError, ModelError
 from faceblur_export.network import YOLOv5Face, build
@@ -21,6 +22,7 @@ from faceblur_training.loop import checkpointing, validation
 from faceblur_training.loop.history import History
 from faceblur_training.loop.interruption import interruptible
 from faceblur_training.loop.progress import Progress
+from faceblur_training.loop.replicas import Losses
 from faceblur_training.loop.run_plan import RunPlan
 from faceblur_training.loop.settings import Settings
 from faceblur_training.loop.trainer import Trainer
@@ -116,33 +118,49 @@ class TrainingRun:
         """
         plan, trainer, schedule = self.plan, self.trainer, self.plan.settings.schedule
         last_step = min(schedule.steps, until or schedule.steps)
-        progress = Progress(schedule.steps, plan.settings.batch, done=trainer.step)
-        sums: list[dict[str, float]] = []
-        began, before = time.monotonic(), self.history.seconds
+        began = time.monotonic() - self.history.seconds
+        progress = Progress(
+            schedule.steps,
+            plan.settings.batch,
+            done=trainer.step,
+            ends_s=60 * schedule.minutes - self.history.seconds if schedule.minutes else None,
+        )
+        coming: list[Losses] = []
+        rows: list[dict[str, float]] = []
         score = math.nan
+
+        def at_end() -> bool:
+            return trainer.step >= last_step or schedule.is_over(trainer.step, passed)
+
+        passed = self.history.seconds
         with interruptible() as interruption:
-            while trainer.step < last_step and not interruption:
+            while not at_end() and not interruption:
                 if trainer.step == schedule.decay_start and schedule.decay:
                     self.save("stable.pt")
-                sums.append(trainer.one_step())
-                self._refuse_nonsense(sums[-1])
-                line = progress.line(trainer.step, sums[-1]["loss"], loading_s=trainer.loading_s)
-                if line:
-                    self._say(line)
-                at_end = trainer.step == last_step
-                measures = at_end or self._is_time(plan.validate_every)
+                coming.append(trainer.one_step(seconds=passed))
+                passed = time.monotonic() - began
+                shows, saves = progress.is_due(trainer.step), self._is_time(plan.save_every)
+                measures = at_end() or self._is_time(plan.validate_every)
+                notes = measures or self._is_time(ROW_EVERY)
+                if notes or shows or saves:
+                    rows += self._read(coming)
+                    coming = []
+                if shows:
+                    loss = rows[-1]["loss"]
+                    self._say(progress.line(trainer.step, loss, loading_s=trainer.loading_s))
                 if measures:
                     score = self._validate()
                     self._say(f"step {trainer.step} · AP50 {score:.4f}")
                 best_before = self.history.best
-                if measures or trainer.step % ROW_EVERY == 0:
-                    self._note(sums, before + time.monotonic() - began, score if measures else None)
-                    sums = []
+                if notes:
+                    self._note(rows, time.monotonic() - began, score if measures else None)
+                    rows = []
                 if measures and score >= best_before:
                     self.save("best.pt")
-                if at_end or self._is_time(plan.save_every):
+                if at_end() or saves:
                     self.save("last.pt")
             if interruption:
+                self._read(coming)
                 self.save("last.pt")
         self.history.plot()
         return Outcome(trainer.step, score, interruption.exit_code if interruption else 0)
@@ -182,14 +200,28 @@ class TrainingRun:
             values["ap50"] = score
         self.history.add(values)
 
-    def _refuse_nonsense(self, losses: dict[str, float]) -> None:
+    def _read(self, steps: Sequence[Losses]) -> list[dict[str, float]]:
+        """Fetch the losses of the last steps, all at once, and refuse those that are no numbers."""
+        if not steps:
+            return []
+        tensors = [v for step in steps for v in step.values() if isinstance(v, Tensor)]
+        numbers = iter(torch.stack(tensors).tolist())
+        rows = [
+            {name: next(numbers) if isinstance(v, Tensor) else v for name, v in step.items()}
+            for step in steps
+        ]
+        for number, row in enumerate(rows, self.trainer.step - len(rows) + 1):
+            self._refuse_nonsense(number, row)
+        return rows
+
+    def _refuse_nonsense(self, step: int, losses: dict[str, float]) -> None:
         # An endless gradient spoils the weights before the next loss shows it.
         endless = not (self.trainer.scaled or math.isfinite(losses["norm"]))
         if endless or not math.isfinite(losses["loss"]):
             kept = (self.folder / "last.pt").exists()
             go_on = f"the last checkpoint is kept: resume {self.folder}" if kept else "start again"
             raise ModelError(
-                f"the loss is no number any more at step {self.trainer.step}; {go_on} with "
+                f"the loss is no number any more at step {step}; {go_on} with "
                 f"--set schedule.rate={self.plan.settings.schedule.rate / 4:g}"
             )
 

@@ -23,9 +23,12 @@ class Settings:
         validate_at: Longest side of the images in validations, pixels.
         seed: Decides initial weights and all samples.
         hint_gain: Weight of the comparison of stages with the teacher.
+        undamaged_teacher: The teacher sees the samples before their damage, so that the student
+            learns to see through what blinds its teacher.
         forced_steps: Steps in which the student's stages start from the teacher's maps.
         clip: Largest norm of the gradient.
         slices: Threads on a CPU, each with a part of the batch.
+        compile: Let `torch.compile` fuse the networks: for long runs on a GPU, minutes to start.
         half: Mixed precision (bfloat16 on a CPU).
         average: Part of the averaged weights kept per step.
         momentum: Part of the statistics of normalisations that a step replaces.
@@ -40,9 +43,11 @@ class Settings:
     validate_at: int = 640
     seed: int = 0
     hint_gain: float = 1.0
+    undamaged_teacher: bool = False
     forced_steps: int = 0
     clip: float = 10.0
     slices: int = 2
+    compile: bool = False
     half: bool = True
     average: float = 0.998
     momentum: float = 0.03

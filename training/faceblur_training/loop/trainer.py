@@ -21,7 +21,7 @@ from faceblur_training.loop.distillation import Hints, stage_ends
 from faceblur_training.loop.ema import WeightAverage
 from faceblur_training.loop.losses import Grid, detection_loss
 from faceblur_training.loop.optimizer import MuonAdamW, clip_gradients
-from faceblur_training.loop.replicas import Replicas
+from faceblur_training.loop.replicas import Losses, Replicas
 from faceblur_training.loop.settings import Settings
 
 
@@ -75,29 +75,36 @@ class Trainer:
         self._half = torch.bfloat16 if bfloat else torch.float16
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.half and not bfloat)
         self.model = model.to(self.device)
+        if not on_cpu:
+            # For the optimiser's matrices alone: the network runs in half precision.
+            torch.set_float32_matmul_precision("high")
         self.average = WeightAverage(self.model, decay=settings.average)
         self._optimiser = MuonAdamW(self.model, rate=settings.schedule.rate)
         self._replicas = Replicas(self.model, slices)
         if on_cpu:
             torch.set_num_threads(1 if slices > 1 else torch.get_num_threads())
-            for replica in self._replicas.models:
-                tune(replica)
-            _share(self._replicas)
-        self._hints: list[Hints] | None = None
-        if teacher is not None:
-            self._hints = [
-                Hints(replica, teacher.to(self.device), stage_ends(replica))
-                for replica in self._replicas.models
-            ]
-            if on_cpu:
-                for hints in self._hints:
-                    tune(hints.teacher)
+        self._hints = [
+            Hints(replica, teacher.to(self.device), stage_ends(replica))
+            for replica in self._replicas.models
+            if teacher is not None
+        ]
+        for network in (*self._replicas.models, *(hints.teacher for hints in self._hints)):
+            tune(network)
+            if settings.compile:
+                network.compile()
+        _share(self._replicas)
         self._grid = Grid(self.model.anchors, tuple(self.model.strides))
 
-    def one_step(self) -> dict[str, float]:
-        """Do one step and give its losses, learning rate, gradient norm and seconds of loading."""
+    def one_step(self, *, seconds: float = 0.0) -> Losses:
+        """Do one step and give its losses, learning rate, gradient norm and seconds of loading.
+
+        On a GPU the step may still be running when this returns.
+
+        Args:
+            seconds: How long the run has trained, for a schedule by the clock.
+        """
         settings = self.settings
-        rate = settings.schedule.at(self.step)
+        rate = settings.schedule.at(self.step, seconds)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         parts = self._replicas.run(self._slice)
@@ -109,7 +116,7 @@ class Trainer:
         self.step += 1
         self.samples += settings.batch
         values = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
-        self.loading_s += values["loading"]
+        self.loading_s += float(values["loading"])
         return values | {"rate": rate, "norm": norm}
 
     @property
@@ -140,8 +147,8 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimizer"])
         for own_state in self._optimiser.state.values():
             if "steps" in own_state:
-                # Read in every step: from a GPU that would wait for it each time.
-                own_state["steps"] = own_state["steps"].cpu()
+                # A tensor in checkpoints of older versions.
+                own_state["steps"] = int(own_state["steps"])
         self._replicas.spread_buffers()
         if state.get("scaler"):
             # Without one the run came from a device that scales no gradients.
@@ -161,16 +168,17 @@ class Trainer:
             self._coming = self._batches.ahead(self.step, workers=usable_cores())
         return next(self._coming).to(self.device)
 
-    def _slice(self, index: int, replica: YOLOv5Face) -> dict[str, float]:
+    def _slice(self, index: int, replica: YOLOv5Face) -> Losses:
         """Render a slice of the batch, and leave its gradients in the replica."""
         settings = self.settings
         began = time.perf_counter()
         batch = self._batch(index)
         loading = time.perf_counter() - began
-        pixels = batch.pixels.permute(0, 3, 1, 2).float().div_(255)
+        pixels = _network_input(batch.pixels)
+        undamaged = pixels if batch.undamaged is None else _network_input(batch.undamaged)
         hints = self._hints[index] if self._hints else None
         with torch.autocast(self.device.type, self._half, enabled=settings.half):
-            taught = hints.look(pixels) if hints else None
+            taught = hints.look(undamaged) if hints else None
             if hints:
                 hints.forced = self.step < settings.forced_steps
             maps = replica(pixels)
@@ -189,10 +197,16 @@ class Trainer:
         total = torch.stack(list(parts.values())).sum()
         share = len(pixels) / settings.batch
         torch.autograd.backward(self._scaler.scale(total * share))
-        return {name: float(value.detach()) for name, value in parts.items()} | {
-            "loss": float(total.detach()),
+        return {
+            **{name: value.detach() for name, value in parts.items()},
+            "loss": total.detach(),
             "loading": loading,
         }
+
+
+def _network_input(pixels: Tensor) -> Tensor:
+    """(B, H, W, 3) bytes → (B, 3, H, W) float 0–1, channels last in memory as they came."""
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 def _share(replicas: Replicas) -> None:
