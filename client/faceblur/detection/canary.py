@@ -13,10 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.detector import Detector, ModelInfo, ModelInput, refused
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, followed, refused
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.detection.repeats import kind_of
 from faceblur.detections import Detections, box_iou
@@ -157,14 +156,14 @@ class GuardedDetector:
         self._routes = routes
         self._deadline_s = deadline_s
         self._interval_s = interval_s
-        self._copies = copies
+        self._check = partial(check, detector, deadline_s=deadline_s, copies=copies, routes=routes)
         self._revive = revive
         self._failure: CanaryError | None = None
         self._shapes: deque[tuple[int, int]] = deque(maxlen=_RECENT)
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._looked = threading.Condition()
-        check(detector, deadline_s=deadline_s, copies=copies, routes=routes)
+        self._check()
         self._thread = threading.Thread(target=self._watch, name="faceblur-canary", daemon=True)
         self._thread.start()
 
@@ -207,21 +206,15 @@ class GuardedDetector:
 
     def _kept(self, answer: Future[Detections], shape: tuple[int, ...]) -> Future[Detections]:
         """An answer that counts only if the canary lives when it comes."""
-        kept: Future[Detections] = Future()
 
-        def answered(_: Future[Detections]) -> None:
-            with suppress(InvalidStateError):  # whoever waited may have given it up
-                if answer.cancelled():
-                    kept.cancel()
-                elif error := answer.exception() or self._failure:
-                    kept.set_exception(error)
-                else:
-                    self._shapes.append((shape[0], shape[1]))
-                    kept.set_result(answer.result())
+        def settle(kept: Future[Detections]) -> None:
+            if error := answer.exception() or self._failure:
+                kept.set_exception(error)
+            else:
+                self._shapes.append((shape[0], shape[1]))
+                kept.set_result(answer.result())
 
-        kept.add_done_callback(lambda each: answer.cancel() if each.cancelled() else None)
-        answer.add_done_callback(answered)
-        return kept
+        return followed(answer, settle)
 
     def _watch(self) -> None:
         due_s = time.monotonic() + self._interval_s
@@ -247,13 +240,7 @@ class GuardedDetector:
 
     def _look(self) -> CanaryError | None:
         try:
-            check(
-                self._detector,
-                deadline_s=self._deadline_s,
-                copies=self._copies,
-                shape=random.choice(self._shapes) if self._shapes else None,
-                routes=self._routes,
-            )
+            self._check(shape=random.choice(self._shapes) if self._shapes else None)
         except CanaryError as error:
             return error
         return None
@@ -275,7 +262,7 @@ class GuardedDetector:
             logger.warning("%s", error)
 
 
-@lru_cache(maxsize=1)
+@cache
 def picture() -> npt.NDArray[np.uint8]:
     """The check picture, (128, 128, 3) uint8 RGB.
 

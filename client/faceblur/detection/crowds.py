@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detection.detector import Detector, ModelInfo, ModelInput
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, followed
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.tiling import CONFIRMING_PART, View, merge, part_views
 from faceblur.detections import Detections
@@ -68,23 +68,17 @@ class CrowdDetector:
         self, first: Future[Detections], again: Callable[[], Detections]
     ) -> Future[Detections]:
         """The first answer, or after a crowd the second."""
-        answer: Future[Detections] = Future()
 
-        def answered(_: Future[Detections]) -> None:
-            # Whoever waited may have given it up.
-            with suppress(InvalidStateError):
-                if first.cancelled():
-                    answer.cancel()
-                elif (error := first.exception()) is None:
-                    answer.set_result(first.result())
-                elif isinstance(error, CrowdedError):
-                    self._follow(answer, again, error)
-                else:
-                    answer.set_exception(error)
+        def settle(answer: Future[Detections]) -> None:
+            error = first.exception()
+            if error is None:
+                answer.set_result(first.result())
+            elif isinstance(error, CrowdedError):
+                self._follow(answer, again, error)
+            else:
+                answer.set_exception(error)
 
-        answer.add_done_callback(lambda each: first.cancel() if each.cancelled() else None)
-        first.add_done_callback(answered)
-        return answer
+        return followed(first, settle)
 
     def _follow(
         self, answer: Future[Detections], again: Callable[[], Detections], error: ServerError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,3 +63,27 @@ def refused(failure: FaceblurError, count: int) -> list[Future[Detections]]:
     for answer in answers:
         answer.set_exception(failure)
     return answers
+
+
+def followed(
+    first: Future[Detections], settle: Callable[[Future[Detections]], None]
+) -> Future[Detections]:
+    """An answer that is settled when another one is there; to cancel it cancels that one too.
+
+    Args:
+        first: The other one.
+        settle: Gives the answer its result or its error, when the first was not cancelled.
+    """
+    answer: Future[Detections] = Future()
+
+    def answered(_: Future[Detections]) -> None:
+        # Whoever waited may have given it up.
+        with suppress(InvalidStateError):
+            if first.cancelled():
+                answer.cancel()
+            else:
+                settle(answer)
+
+    answer.add_done_callback(lambda each: first.cancel() if each.cancelled() else None)
+    first.add_done_callback(answered)
+    return answer

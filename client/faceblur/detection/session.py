@@ -59,6 +59,7 @@ class SessionOptions:
     in_process: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionSession:
     """An open detector and what has to be cleaned up with it; a context manager.
 
@@ -66,25 +67,17 @@ class DetectionSession:
         detector: Checked with a canary, and every few seconds again.
         kind: Where it runs.
         where: The same for a person to read.
-        in_flight: How many requests it is worth sending at once.
+        server: The embedded one, where there is one.
         tools: Versions of what it runs on, as far as they are known.
+        in_flight: How many requests it is worth sending at once.
     """
 
-    def __init__(
-        self,
-        detector: GuardedDetector,
-        *,
-        kind: Kind,
-        where: str,
-        server: TritonServer | None,
-        tools: Mapping[str, str],
-    ) -> None:
-        self.detector = detector
-        self.kind: Kind = kind
-        self.where = where
-        self.in_flight = 4
-        self.server = server
-        self.tools = tools
+    detector: GuardedDetector
+    kind: Kind
+    where: str
+    server: TritonServer | None = None
+    tools: Mapping[str, str]
+    in_flight: int = 4
 
     @property
     def model(self) -> ModelInfo:
@@ -156,12 +149,11 @@ def open_session(
 
 
 def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:
-    detector = InProcessDetector(onnx, model=model)
+    detector = CrowdDetector(InProcessDetector(onnx, model=model))
     return DetectionSession(
-        GuardedDetector(CrowdDetector(detector), deadline_s=options.deadline_s),
+        detector=GuardedDetector(detector, deadline_s=options.deadline_s),
         kind="in process",
         where="this process",
-        server=None,
         tools=_versions("onnxruntime"),
     )
 
@@ -183,13 +175,28 @@ def _remote(options: SessionOptions, address: str, size: int) -> DetectionSessio
                 "leave out --model, or start a server with: faceblur serve --model " + wanted
             )
         detector.check_size(rounded_size(size, stride=detector.model.stride))
-        tools = {"tritonserver": detector.server_version()}
-        guarded = GuardedDetector(
-            CrowdDetector(detector), deadline_s=options.deadline_s, routes=detector
-        )
+        session = _served(detector, kind="server", where=f"server {address}")
         undo.pop_all()
+    return session
+
+
+def _served(
+    detector: TritonDetector, *, kind: Kind, where: str, server: TritonServer | None = None
+) -> DetectionSession:
+    """A session with a server, guarded; an embedded one is started again when it fails."""
+    tools = {"tritonserver": detector.server_version()}
     return DetectionSession(
-        guarded, kind="server", where=f"server {address}", server=None, tools=tools
+        detector=GuardedDetector(
+            CrowdDetector(detector),
+            deadline_s=detector.connection.deadline_s,
+            copies=1 if server is None else 2 * server.options.instances,
+            revive=None if server is None else server.restart,
+            routes=detector,
+        ),
+        kind=kind,
+        where=where,
+        server=server,
+        tools=tools if server is None else tools | _versions("nvidia-pytriton", "onnxruntime"),
     )
 
 
@@ -225,23 +232,10 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
             )
         )
         undo.callback(detector.close)
-        tools = {"tritonserver": detector.server_version()}
-        tools |= _versions("nvidia-pytriton", "onnxruntime")
-        guarded = GuardedDetector(
-            CrowdDetector(detector),
-            deadline_s=options.deadline_s,
-            copies=2 * server_options.instances,
-            revive=server.restart,
-            routes=detector,
-        )
+        where = f"embedded Triton server {server.address}"
+        session = _served(detector, kind="embedded", where=where, server=server)
         undo.pop_all()
-    return DetectionSession(
-        guarded,
-        kind="embedded",
-        where=f"embedded Triton server {server.address}",
-        server=server,
-        tools=tools,
-    )
+    return session
 
 
 def _versions(*distributions: str) -> dict[str, str]:

@@ -26,14 +26,21 @@ class SharedSession:
         self._thread: threading.Thread | None = None
 
     def get(self) -> DetectionSession:
-        """The open session.
-
-        Raises:
-            ServerError: No server could check a frame. The next call tries again.
-        """
+        """The open session; `ServerError` where no server can check a frame."""
         with self._lock:
             if self._session is None:
-                self._session = self._opened()
+                opened: Future[DetectionSession] = Future()
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=_hold, args=(opened, self._stop), name="faceblur-session", daemon=True
+                )
+                self._thread.start()
+                try:
+                    self._session = opened.result()
+                except BaseException:
+                    # After an interrupt, what is being opened is closed again.
+                    self._stop.set()
+                    raise
             return self._session
 
     def close(self) -> None:
@@ -41,20 +48,6 @@ class SharedSession:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)
-
-    def _opened(self) -> DetectionSession:
-        opened: Future[DetectionSession] = Future()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=_hold, args=(opened, self._stop), name="faceblur-session", daemon=True
-        )
-        self._thread.start()
-        try:
-            return opened.result()
-        except BaseException:
-            # After an interrupt, what is being opened is closed again.
-            self._stop.set()
-            raise
 
 
 def _hold(opened: Future[DetectionSession], stop: threading.Event) -> None:
@@ -80,16 +73,12 @@ def shared_session() -> DetectionSession:
     return _shared.get()
 
 
-def _close() -> None:
-    _shared.close()
-
-
 def _forget() -> None:
     """In a forked child: the server, and the threads that talk to it, are the parent's."""
     global _shared
     _shared = SharedSession()
 
 
-atexit.register(_close)
+atexit.register(lambda: _shared.close())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -25,7 +25,7 @@ from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
-from faceblur.detection.triton.transports import BUDGET_S, Comparison, compare
+from faceblur.detection.triton.transports import BUDGET_S, compare, prefers_jpeg
 from faceblur.detections import Detections
 from faceblur.errors import CanaryError, FaceblurError, ServerError
 from faceblur.live.config.config import load_config
@@ -314,15 +314,15 @@ def test_a_way_that_brings_no_faces_is_never_chosen(
     def raw(canvas: npt.NDArray[np.uint8]) -> object:
         return detectors["raw"].submit([canvas], min_score=MIN_SCORE)[0]
 
-    compared = compare(raw, jpeg, canary.picture(), deadline_s=BUDGET_S)  # type: ignore[arg-type]
-    assert compared.raw_s < BUDGET_S
-    assert not compared.prefers_jpeg
+    raw_s, jpeg_s = compare(raw, jpeg, canary.picture(), deadline_s=BUDGET_S)  # type: ignore[arg-type]
+    assert raw_s < BUDGET_S
+    assert not prefers_jpeg(raw_s=raw_s, jpeg_s=jpeg_s)
 
 
 def test_exact_pixels_win_a_draw() -> None:
-    assert not Comparison(raw_s=0.010, jpeg_s=0.0095).prefers_jpeg
-    assert Comparison(raw_s=0.010, jpeg_s=0.005).prefers_jpeg
-    assert Comparison(raw_s=float("inf"), jpeg_s=0.5).prefers_jpeg
+    assert not prefers_jpeg(raw_s=0.010, jpeg_s=0.0095)
+    assert prefers_jpeg(raw_s=0.010, jpeg_s=0.005)
+    assert prefers_jpeg(raw_s=float("inf"), jpeg_s=0.5)
 
 
 def test_the_canary_takes_the_same_way_as_the_frames(
@@ -352,8 +352,8 @@ def test_a_picture_that_arrives_broken_leaves_no_file(
     photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg"))
     encode, broken = transports.encode_jpeg, threading.Event()
 
-    def cut(canvas: npt.NDArray[np.uint8], *, quality: int) -> bytes:
-        whole = encode(canvas, quality=quality)
+    def cut(canvas: npt.NDArray[np.uint8]) -> bytes:
+        whole = encode(canvas)
         if canvas.shape[0] == 128:  # the canary lives
             return whole
         broken.set()

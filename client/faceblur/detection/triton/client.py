@@ -34,6 +34,7 @@ from faceblur.detection.triton.transports import (
     SharedMemoryTransport,
     TransportName,
     compare,
+    prefers_jpeg,
 )
 from faceblur.detections import Detections
 from faceblur.errors import (
@@ -299,21 +300,21 @@ class TritonDetector:
         raw, jpeg = RawTransport(), JpegTransport()
         if not self._serves_jpeg():
             return raw
-        times = compare(
+        raw_s, jpeg_s = compare(
             lambda canvas: self._submit(raw, [canvas], canary.MIN_SCORE)[0],
             lambda canvas: self._submit(jpeg, [canvas], canary.MIN_SCORE)[0],
             canary.picture(),
             deadline_s=self.connection.deadline_s,
         )
-        chosen: RequestTransport = jpeg if times.prefers_jpeg else raw
+        takes_jpeg = prefers_jpeg(raw_s=raw_s, jpeg_s=jpeg_s)
         logger.info(
             "pictures go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
             self.connection.address,
-            "JPEG" if times.prefers_jpeg else "pixels",
-            times.raw_s * 1e3,
-            times.jpeg_s * 1e3,
+            "JPEG" if takes_jpeg else "pixels",
+            raw_s * 1e3,
+            jpeg_s * 1e3,
         )
-        return chosen
+        return jpeg if takes_jpeg else raw
 
     def _serves_jpeg(self) -> bool:
         try:

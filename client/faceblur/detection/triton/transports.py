@@ -7,11 +7,12 @@ import math
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -78,17 +79,18 @@ class Payload:
     done: Callable[[bool], None] = _kept
 
 
-class RequestTransport(Protocol):
-    """Packs canvases; safe to call from several threads."""
+class RequestTransport(ABC):
+    """Packs canvases; safe to call from several threads.
 
-    @property
-    def name(self) -> TransportName:
-        """What the option calls it."""
+    Attributes:
+        name: What the option calls it.
+        ensemble: What the parcels are for.
+    """
 
-    @property
-    def ensemble(self) -> str:
-        """What the parcels are for."""
+    name: TransportName
+    ensemble = PIXELS_ENSEMBLE
 
+    @abstractmethod
     def pack(self, canvases: Sequence[ModelInput]) -> Payload:
         """Pack canvases of one shape, or copies of them.
 
@@ -96,27 +98,23 @@ class RequestTransport(Protocol):
             ServerError: They cannot be sent this way.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most hold nothing
         """Release what it holds."""
 
 
-class RawTransport:
+class RawTransport(RequestTransport):
     """Pixels inside the gRPC message."""
 
-    name: Final = "raw"
-    ensemble: Final = PIXELS_ENSEMBLE
+    name = "raw"
 
     def pack(self, canvases: Sequence[ModelInput]) -> Payload:
-        """See `RequestTransport`."""
+        """Put the pixels into the message."""
         images = _images(canvases)
         images.set_data_from_numpy(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
         return Payload([images])
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-
-class SharedMemoryTransport:
+class SharedMemoryTransport(RequestTransport):
     """Pixels in system shared memory, for a server on this machine.
 
     Args:
@@ -127,8 +125,7 @@ class SharedMemoryTransport:
         ServerError: The server does not take shared memory, or this machine gives none.
     """
 
-    name: Final = "shm"
-    ensemble: Final = PIXELS_ENSEMBLE
+    name = "shm"
 
     def __init__(self, client: Any, *, timeout_s: float) -> None:
         self._slots = SharedMemoryPool(client, timeout_s=timeout_s)
@@ -142,7 +139,7 @@ class SharedMemoryTransport:
         self._is_short = False
 
     def pack(self, canvases: Sequence[ModelInput]) -> Payload:
-        """See `RequestTransport`."""
+        """Copy canvases into a region; where there is none, put them into the message."""
         try:
             slot = self._slots.take(canvases)
         except OSError as error:
@@ -193,34 +190,25 @@ class SharedMemoryTransport:
         self._slots.close()
 
 
-class JpegTransport:
+class JpegTransport(RequestTransport):
     """The canvas as a JPEG: a fraction of the bytes, for a little of the accuracy.
 
     The canvas, not the frame: its geometry stays exactly what the client has planned, and what
     the server resizes to is what came.
-
-    Args:
-        quality: 1-100.
     """
 
-    name: Final = "jpeg"
-    ensemble: Final = JPEG_ENSEMBLE
-
-    def __init__(self, *, quality: int = JPEG_QUALITY) -> None:
-        self._quality = quality
+    name = "jpeg"
+    ensemble = JPEG_ENSEMBLE
 
     def pack(self, canvases: Sequence[ModelInput]) -> Payload:
-        """See `RequestTransport`."""
+        """Encode each canvas."""
         count = len(canvases)
-        files = [[encode_jpeg(canvas, quality=self._quality)] for canvas in canvases]
+        files = [[encode_jpeg(canvas)] for canvas in canvases]
         jpeg = grpcclient.InferInput("jpeg", [count, 1], "BYTES")
         jpeg.set_data_from_numpy(np.array(files, np.object_))
         size = grpcclient.InferInput("size", [count, 1], "INT32")
         size.set_data_from_numpy(np.full((count, 1), max(canvases[0].shape[:2]), np.int32))
         return Payload([jpeg, size])
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def _images(canvases: Sequence[ModelInput]) -> Any:
@@ -256,27 +244,14 @@ def encode_jpeg(
     return bytes(encoded)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """How long an image took, there and back.
-
-    Attributes:
-        raw_s: As pixels, the best of all rounds; infinite when it failed.
-        jpeg_s: The same as JPEG.
-    """
-
-    raw_s: float
-    jpeg_s: float
-
-    @property
-    def prefers_jpeg(self) -> bool:
-        """Whether JPEG is clearly the faster one."""
-        return self.jpeg_s < MARGIN * self.raw_s
+def prefers_jpeg(*, raw_s: float, jpeg_s: float) -> bool:
+    """Whether JPEG is clearly the faster way."""
+    return jpeg_s < MARGIN * raw_s
 
 
 def compare(
     raw: Send, jpeg: Send, picture: npt.NDArray[np.uint8], *, deadline_s: float
-) -> Comparison:
+) -> tuple[float, float]:
     """Send the check picture both ways in turn.
 
     Args:
@@ -284,27 +259,22 @@ def compare(
         jpeg: Sends it as JPEG.
         picture: The check picture, 128 × 128 RGB; it has a face.
         deadline_s: After that an image counts as lost.
+
+    Returns:
+        Seconds there and back, as pixels and as JPEG: the best of all rounds but the first, as
+        what else the machine does can only lengthen them; infinite when one failed.
     """
     sheet = np.ascontiguousarray(np.tile(picture, (*_TILES, 1)))
-    ways = {"jpeg": jpeg, "raw": raw}
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    ways: tuple[tuple[Send, list[float]], ...] = ((jpeg, []), (raw, []))
     begun = time.monotonic()
     for number in range(1 + ROUNDS):
-        for name, send in ways.items():
-            if math.inf not in times[name]:
-                times[name].append(_round_trip(send, sheet, deadline_s))
+        for send, times in ways:
+            if math.inf not in times:
+                times.append(_round_trip(send, sheet, deadline_s))
         if number and time.monotonic() - begun > BUDGET_S:
             break
-    best = {name: _best(each) for name, each in times.items()}
-    return Comparison(raw_s=best["raw"], jpeg_s=best["jpeg"])
-
-
-def _best(times: list[float]) -> float:
-    """The shortest after the first; infinite if one failed.
-
-    What else the machine does can only lengthen a round trip.
-    """
-    return math.inf if math.inf in times else min(times[1:])
+    jpeg_s, raw_s = (math.inf if math.inf in times else min(times[1:]) for _, times in ways)
+    return raw_s, jpeg_s
 
 
 def _round_trip(send: Send, sheet: npt.NDArray[np.uint8], deadline_s: float) -> float:
