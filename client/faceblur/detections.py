@@ -13,11 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 PIXEL_DIGITS = 2
-
 SCORE_DIGITS = 4
-
 TIME_DIGITS = 6
-
 
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -49,7 +46,6 @@ class Detections:
     landmarks: FloatArray
 
     def __post_init__(self) -> None:
-        """Check that the three arrays describe the same faces."""
         n = len(self.boxes)
         shapes = (self.boxes.shape, self.scores.shape, self.landmarks.shape)
         if shapes != ((n, 4), (n,), (n, 5, 2)):
@@ -214,12 +210,7 @@ def box_overlap(
 
 
 def box_iou(first: npt.ArrayLike, second: npt.ArrayLike, *, pixel: float = 0.0) -> Float64Array:
-    """Intersection over union of every pair of boxes.
-
-    Args:
-        first: (N, 4) boxes x1 y1 x2 y2.
-        second: (M, 4) boxes, in the same frame.
-        pixel: As for `box_overlap`.
+    """Intersection over union of every pair of boxes (N, 4) and (M, 4), as for `box_overlap`.
 
     Returns:
         (N, M), 0-1; 0 where both boxes are empty.

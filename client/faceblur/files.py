@@ -192,14 +192,10 @@ def _sentence(final: Path, error: OSError) -> str:
 
 
 def claim(fd: int) -> bool | None:
-    """Claim an open file until its descriptor is closed.
-
-    Args:
-        fd: Open for writing.
+    """Claim a file that is open for writing until its descriptor is closed.
 
     Returns:
-        Whether it is ours; False if somebody else has claimed it, None where the system knows no
-        claims.
+        Whether it is ours and nobody else's; None where the system knows no claims.
     """
     if sys.platform != "linux":
         return None
@@ -247,15 +243,7 @@ def stream_sha256(file: BinaryIO) -> str:
 
 
 def file_sha256(path: Path, *, refusal: type[FaceblurError] = InputError) -> str:
-    """The SHA-256 of a file, hexadecimal.
-
-    Args:
-        path: The file.
-        refusal: The kind of error to raise.
-
-    Raises:
-        InputError: It cannot be read.
-    """
+    """The SHA-256 of a file, hexadecimal; an error of the kind of `refusal` if it has none."""
     try:
         with path.open("rb") as file:
             return stream_sha256(file)

@@ -23,7 +23,7 @@ _SECRET_NAME: Final = re.compile(
 
 _LONGEST_NAME: Final = 80
 
-_KEPT: Final = (44, 28)
+_FIRST, _LAST = 44, 28
 """Characters of the beginning and the end of a longer name."""
 
 _LONG_NAMES: Final = re.compile(rf"[^/\s]{{{_LONGEST_NAME + 1},}}")
@@ -38,9 +38,6 @@ def redact(text: str) -> str:
 
     Hidden are user and password before the host, the values of query parameters whose names
     speak of secrets, and the last part of RTMP addresses, which is a stream key.
-
-    Args:
-        text: Anything: an address, a message of a library, a line of a log.
     """
     return _URL.sub(lambda match: redact_address(match.group()), text)
 
@@ -57,11 +54,7 @@ def redact_address(url: str) -> str:
 
 
 def holds_secret(address: str) -> bool:
-    """Whether an address, as it stands in a file, has a password or a key that anybody can read.
-
-    Args:
-        address: With references such as `${DOOR}` not yet replaced.
-    """
+    """Whether an address has a password or a key that is no reference such as `${DOOR}`."""
     user_info = _USER_INFO.search(address)
     password = "" if user_info is None else user_info.group()[3:-1].partition(":")[2]
     texts = [match[3] for match in _QUERY.finditer(address) if _SECRET_NAME.search(match[2])]
@@ -94,7 +87,7 @@ def printable(text: object, *, lines: bool = False) -> str:
         lines: Leave the ends of lines as they are; else they become \n.
     """
     shown = "".join(_escape(character, lines=lines) for character in str(text))
-    return _LONG_NAMES.sub(lambda match: _shorten(match[0]), shown)
+    return _LONG_NAMES.sub(lambda match: f"{match[0][:_FIRST]}…{match[0][-_LAST:]}", shown)
 
 
 def _escape(character: str, *, lines: bool) -> str:
@@ -102,11 +95,6 @@ def _escape(character: str, *, lines: bool) -> str:
         return character
     escaped = unicodedata.category(character) in _UNSHOWN
     return character.encode("unicode_escape").decode() if escaped else character
-
-
-def _shorten(name: str) -> str:
-    first, last = _KEPT
-    return f"{name[:first]}…{name[-last:]}"
 
 
 def names(items: list[str], *, most: int = 5) -> str:

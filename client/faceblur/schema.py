@@ -106,12 +106,9 @@ def listed(where: str, sentences: list[str]) -> str:
 def register(
     kind: Any, *, read: Callable[[Any], Any], write: Callable[[Any], Any] = lambda value: value
 ) -> None:
-    """Say how values of a type are written in JSON.
+    """Say how values of a type, as it stands at a field, are written in JSON.
 
-    Args:
-        kind: The type, as it stands at a field.
-        read: Takes what JSON gives; raises an `InputError`, such as `WrongTypeError`.
-        write: The inverse.
+    What reads them raises an `InputError`, such as `WrongTypeError`.
     """
     _REGISTERED.append((kind, read, write))
     for made in (_converter, _reader, _members):
@@ -200,22 +197,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def named(value: object) -> dict[str, Any]:
-    """Take an object of JSON.
-
-    Raises:
-        WrongTypeError: It is something else.
-    """
-    if not isinstance(value, dict):
-        raise WrongTypeError("an object with named values", value)
-    return value
+    """Take an object of JSON; a `WrongTypeError` if it is something else."""
+    return cast(dict[str, Any], _only(dict, "an object with named values", value))
 
 
 def finite(value: object) -> float:
-    """Take a finite number.
-
-    Raises:
-        WrongTypeError: It is something else.
-    """
+    """Take a finite number; a `WrongTypeError` if it is something else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise WrongTypeError("a number", value)
     return float(value)
@@ -397,15 +384,9 @@ def _whole(value: object) -> int:
     return int(value)
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise WrongTypeError("true or false", value)
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise WrongTypeError("a text", value)
+def _only(kind: type, wanted: str, value: object) -> Any:
+    if not isinstance(value, kind):
+        raise WrongTypeError(wanted, value)
     return value
 
 
@@ -418,8 +399,8 @@ def _path(value: object) -> Path:
 _BASIC: Final[tuple[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]], ...]] = (
     (float, finite, float),
     (int, _whole, int),
-    (bool, _flag, bool),
-    (str, _text, str),
+    (bool, partial(_only, bool, "true or false"), bool),
+    (str, partial(_only, str, "a text"), str),
     (Path, _path, str),
     (dict[str, Any], named, dict),
 )

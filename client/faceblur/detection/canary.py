@@ -93,11 +93,7 @@ def check(
 
 
 def placed(shape: tuple[int, int]) -> tuple[ModelInput, npt.NDArray[np.float32]]:
-    """The picture somewhere on a grey canvas, and where its face is there.
-
-    Args:
-        shape: Height and width of the canvas, pixels.
-    """
+    """The image somewhere on a grey canvas of a height and width, and where its face is there."""
     canvas = np.full((*shape, 3), PAD_VALUE, np.uint8)
     height, width = picture().shape[:2]
     top, left = (

@@ -30,10 +30,7 @@ class CrowdDetector:
 
     Where a model input has more of them than one answer holds, the detector runs on the whole at a
     smaller size, and on overlapping parts at full size. If one part goes unanswered, so does the
-    whole.
-
-    Args:
-        detector: What finds the faces. Closed with this object.
+    whole. The inner detector is closed with this one.
     """
 
     def __init__(self, detector: Detector) -> None:

@@ -27,9 +27,9 @@ def detect(detector: Detector, frame: Array, options: DetectionOptions) -> Detec
     Memory beyond the image itself is that of a few views, each reduced before it is converted.
 
     Args:
-        detector: What finds them.
+        detector: Is given several views at once.
         frame: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) grey; uint8, uint16 or float32.
-        options: How.
+        options: Its `deadline_s` is that of each view.
 
     Raises:
         InputError: The array is not an image.

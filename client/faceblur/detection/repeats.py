@@ -20,23 +20,14 @@ def kind_of(text: str) -> str:
 
 
 class Repeats:
-    """What one part of the program has said lately. One thread's.
-
-    Args:
-        again_s: Seconds after which the same kind is said again.
-    """
+    """What one part of the program has said in the last `again_s` seconds. One thread's."""
 
     def __init__(self, again_s: float = AGAIN_S) -> None:
         self._again_s = again_s
         self._said: dict[str, float] = {}
 
     def is_new(self, text: str, now_s: float | None = None) -> bool:
-        """Whether to say a text; it counts as said then.
-
-        Args:
-            text: What is to be said.
-            now_s: `time.monotonic()`, or another clock's time.
-        """
+        """Whether to say a text; it counts as said then."""
         now_s = time.monotonic() if now_s is None else now_s
         kind = kind_of(text)
         if now_s - self._said.get(kind, float("-inf")) < self._again_s:

@@ -61,10 +61,6 @@ def bundled_parameters() -> dict[str, str]:
 def load_code(model: str, name: str) -> ModuleType:
     """Load a Python module that lies beside a model, where Triton runs the same one.
 
-    Args:
-        model: The model.
-        name: Of the module.
-
     Raises:
         ModelError: The installation is incomplete.
     """

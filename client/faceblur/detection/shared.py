@@ -65,10 +65,9 @@ _shared = SharedSession()
 
 
 def shared_session() -> DetectionSession:
-    """The session of this process; it ends with the process.
+    """The session of this process, which ends with it; `ServerError` where no server checks.
 
-    Raises:
-        ServerError: No server could check a frame. The next call tries again.
+    After an error the next call tries again.
     """
     return _shared.get()
 

@@ -52,14 +52,7 @@ _RIM: Final = 0.015
 
 @dataclass(frozen=True)
 class View:
-    """A part of a picture that the network sees at once, in pixels of the picture.
-
-    Attributes:
-        x: First column.
-        y: First row.
-        width: Columns.
-        height: Rows.
-    """
+    """A part of an image that the network sees at once, in pixels from its top left corner."""
 
     x: int
     y: int
@@ -68,11 +61,11 @@ class View:
 
 
 def plan_views(width: int, height: int, *, size: int, tiles: Tiles = "auto") -> list[View]:
-    """Decide how to look at a picture.
+    """Decide in which views an image of so many pixels is detected.
 
     Args:
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
+        width: Pixels.
+        height: Pixels.
         size: Longest side of what is given to the network, pixels.
         tiles: "auto" adds tiles where the whole view has less than a third of the picture's
             resolution, "fine" adds more of them, from less than a half on, "off" none.
@@ -94,16 +87,7 @@ def plan_views(width: int, height: int, *, size: int, tiles: Tiles = "auto") -> 
 
 
 def part_views(width: int, height: int, *, size: int) -> list[View]:
-    """Decide how to look at a picture in parts of which none is reduced.
-
-    Args:
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
-        size: Longest side of what is given to the network, pixels.
-
-    Returns:
-        The whole picture, then tiles from coarse to fine; the finest are `size` pixels wide.
-    """
+    """The whole image, then tiles from coarse to fine; the finest are `size` pixels wide."""
     whole = max(width, height) / size
     levels = [round(size * reduction) for reduction in _reductions(whole, 1.0)]
     tiles = [view for side in levels for view in _level(width, height, side)]
@@ -124,10 +108,10 @@ def merge(
     an inkling of it.
 
     Args:
-        found: The views, coarse to fine, and the faces in each, in pixels of the picture, with
+        found: The views, coarse to fine, and the faces in each, in pixels of the image, with
             scores from `CONFIRMING_PART` of the threshold up.
-        width: Of the picture.
-        height: Of the picture.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
         threshold: Lowest score that counts as a face, 0-1.
 
     Returns:

@@ -83,7 +83,7 @@ class Encoder:
     given a file.
 
     Attributes:
-        target: The format.
+        target: The format to write.
         source: How the source was encoded.
         quality: 1–100 for formats that lose something; None keeps near the source.
         profile: ICC colour profile of the pixels.

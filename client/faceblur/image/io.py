@@ -196,12 +196,7 @@ def check_writable(path: Path, image: ImageFile) -> Format:
 
 
 def image_of(pixels: Array, path: Path | None = None) -> ImageFile:
-    """An image of one page.
-
-    Args:
-        pixels: As of `Page`.
-        path: The file they come from, if any.
-    """
+    """An image of one page; its pixels come from a file, or from none."""
     path = path or Path()
     return ImageFile(
         path=path,

@@ -46,7 +46,7 @@ def test_rows_past_the_count_are_padding() -> None:
 
 def test_each_picture_has_faces_of_its_own() -> None:
     reply = _reply(np.concatenate([GOOD, GOOD + 0.05]), 1, 0)
-    found = read_reply(reply, request_id="7", pictures=2)
+    found = read_reply(reply, request_id="7", images=2)
     assert [len(faces) for faces in found] == [1, 0]
 
 
@@ -54,7 +54,7 @@ def test_each_picture_has_faces_of_its_own() -> None:
 def test_an_answer_for_another_number_of_pictures_is_refused(counts: tuple[int, ...]) -> None:
     reply = _reply(np.concatenate([GOOD, GOOD]), *counts)
     with pytest.raises(ReplyError):
-        read_reply(reply, request_id="7", pictures=2)
+        read_reply(reply, request_id="7", images=2)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class TritonDetector:
     def submit_by_each(
         self, model_input: ModelInput, *, min_score: float
     ) -> Iterator[Future[Detections]]:
-        """Send an input by each region that frames take; see `faceblur.detection.canary.Routes`."""
+        """Send an input by each region that frames take, the next when the last was answered."""
         if not isinstance(self._transporter, SharedMemoryTransport):
             return
         timeout_s = self.connection.deadline_s
@@ -161,20 +161,13 @@ class TritonDetector:
             yield request.futures[0]
 
     def renew(self) -> None:
-        """Use none of the regions again; see `faceblur.detection.canary.Routes`."""
+        """Use none of the regions again: one of them brought the answer to something else."""
         if isinstance(self._transporter, SharedMemoryTransport):
             # A server that hangs takes its time to let go of them.
             threading.Thread(target=self._transporter.renew, daemon=True).start()
 
     def check_size(self, size: int) -> None:
-        """See whether the server takes canvases of a size.
-
-        Args:
-            size: Their longest side, pixels.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Raise a `ServerError` if the server does not take canvases of `size` pixels a side."""
         if self.max_side is not None and size > self.max_side:
             raise ServerError(
                 f"the server at {self.connection.address} takes pictures of {self.max_side} pixels "
@@ -221,8 +214,8 @@ class TritonDetector:
             request.fail(error)
         return request.futures
 
-    def _request(self, pictures: int) -> PendingRequest:
-        return PendingRequest(f"{self._token}-{next(self._numbers)}", pictures=pictures)
+    def _request(self, images: int) -> PendingRequest:
+        return PendingRequest(f"{self._token}-{next(self._numbers)}", images=images)
 
     def _send(
         self, request: PendingRequest, ensemble: str, parcel: Payload, min_score: float
@@ -318,11 +311,8 @@ class TritonDetector:
 
     def _serves_jpeg(self) -> bool:
         try:
-            return bool(
-                self._client.is_model_ready(
-                    JPEG_ENSEMBLE, client_timeout=self.connection.deadline_s
-                )
-            )
+            timeout_s = self.connection.deadline_s
+            return bool(self._client.is_model_ready(JPEG_ENSEMBLE, client_timeout=timeout_s))
         except InferenceServerException as error:
             raise self._error(error) from error
 
@@ -361,12 +351,14 @@ def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
     options = SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS
     if all(is_loopback(host) for host in hosts_of(connection.address)):
         options = [*options, ("grpc.enable_http_proxy", 0)]
+    files = (tls.root_ca, tls.key, tls.certificate) if tls else (None,) * 3
+    root_ca, key, certificate = (str(file) if file else None for file in files)
     client = grpcclient.InferenceServerClient(
         connection.address,
         ssl=tls is not None,
-        root_certificates=_text(tls.root_ca if tls else None),
-        private_key=_text(tls.key if tls else None),
-        certificate_chain=_text(tls.certificate if tls else None),
+        root_certificates=root_ca,
+        private_key=key,
+        certificate_chain=certificate,
         channel_args=options,
     )
     if token := connection.token or server_token.find(connection.address):
@@ -385,7 +377,3 @@ def tls_reason(message: str) -> str:
             "the server ended it; check that it speaks TLS and takes the certificate of --tls-cert"
         )
     return ""
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)

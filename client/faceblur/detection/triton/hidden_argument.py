@@ -26,15 +26,10 @@ _START_STACK, _ENV_START, _ENV_END = 28 - 3, 50 - 3, 51 - 3
 
 
 def place(pid: int) -> bool:
-    """Give the argument to a child that stops at its start, and let it run.
+    """Give the argument to a child that stops at its start; whether it runs now, or has ended.
 
-    To be called by the thread that started it: no other may.
-
-    Args:
-        pid: A child that was started traced, with `PLACEHOLDER` and `VARIABLE`.
-
-    Returns:
-        Whether it runs with the argument; else it was ended, or has ended.
+    To be called by the thread that started it, traced, with `PLACEHOLDER` and `VARIABLE`: no other
+    thread may.
     """
     how = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
     if how is None or how.si_code != os.CLD_TRAPPED:

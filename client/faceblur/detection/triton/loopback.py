@@ -49,13 +49,9 @@ def keep_proxies_away() -> None:
 
 
 def stranger_at(port: int) -> int | None:
-    """Another user of this machine who listens on a port; None where root or we do, or nobody.
+    """The number of another user who listens on a TCP port; None where root or we do, or nobody.
 
-    Args:
-        port: Of TCP. Only Linux tells.
-
-    Returns:
-        The user's number.
+    Only Linux tells.
     """
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         with contextlib.suppress(OSError):

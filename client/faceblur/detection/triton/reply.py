@@ -14,20 +14,11 @@ from faceblur.errors import ReplyError, ServerError
 
 
 class PendingRequest:
-    """Images under way together.
+    """Images under way together; `futures` get the faces of each, or why there is no answer."""
 
-    Args:
-        request_id: Comes back with the answer.
-        pictures: How many there are.
-
-    Attributes:
-        id: See above.
-        futures: The faces of each image, or why there is no answer.
-    """
-
-    def __init__(self, request_id: str, *, pictures: int) -> None:
+    def __init__(self, request_id: str, *, images: int) -> None:
         self.id = request_id
-        self.futures: list[Future[Detections]] = [Future() for _ in range(pictures)]
+        self.futures: list[Future[Detections]] = [Future() for _ in range(images)]
 
     def fail(self, error: ServerError) -> None:
         """No image has an answer."""
@@ -39,7 +30,7 @@ class PendingRequest:
     def answer(self, result: Any) -> None:
         """Give each image its faces, or all of them the error of a reply that is none."""
         try:
-            found = read_reply(result, request_id=self.id, pictures=len(self.futures))
+            found = read_reply(result, request_id=self.id, images=len(self.futures))
         except ReplyError as error:
             self.fail(error)
         except Exception as error:  # noqa: BLE001  a reply that breaks the reader is no answer
@@ -50,13 +41,13 @@ class PendingRequest:
                     future.set_result(faces)
 
 
-def read_reply(result: Any, *, request_id: str, pictures: int = 1) -> list[Detections]:
+def read_reply(result: Any, *, request_id: str, images: int = 1) -> list[Detections]:
     """Take the faces of each image from a reply, trusting nothing of it.
 
     Args:
         result: A `tritonclient.grpc.InferResult`.
         request_id: The id that the request carried.
-        pictures: How many it carried.
+        images: How many it carried.
 
     Raises:
         ReplyError: It answers another request, or is not as many well-formed lists of faces.
@@ -66,9 +57,9 @@ def read_reply(result: Any, *, request_id: str, pictures: int = 1) -> list[Detec
     faces, counts = result.as_numpy("faces"), result.as_numpy("face_count")
     if faces is None or counts is None:
         raise ReplyError("the server's answer lacks faces or face_count")
-    if faces.dtype != np.float32 or faces.ndim != 3 or faces.shape[::2] != (pictures, ROW_WIDTH):
+    if faces.dtype != np.float32 or faces.ndim != 3 or faces.shape[::2] != (images, ROW_WIDTH):
         raise ReplyError(f"the server's faces have the shape {faces.shape}")
-    if counts.shape != (pictures, 1) or not ((counts >= 0) & (counts <= faces.shape[1])).all():
+    if counts.shape != (images, 1) or not ((counts >= 0) & (counts <= faces.shape[1])).all():
         raise ReplyError("the server's face_count does not fit its faces")
     return [_checked(rows[: int(count)]) for rows, count in zip(faces, counts[:, 0], strict=True)]
 

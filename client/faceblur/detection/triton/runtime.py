@@ -42,13 +42,7 @@ def server_share() -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class TritonRuntime:
-    """An installed tritonserver.
-
-    Attributes:
-        package: Folder of the installed wheel's `tritonserver`.
-        libraries: Folders for the library path.
-        stub: The Python backend's stub for this interpreter.
-    """
+    """An installed tritonserver: its folder in the wheel, its libraries' and the Python stub."""
 
     package: Path
     libraries: tuple[Path, ...]

@@ -62,11 +62,7 @@ def remove(port: int, token: str) -> None:
 
 
 def find(address: str) -> str | None:
-    """The token of this user's server at an address, None where there is none.
-
-    Args:
-        address: As `Connection` has it.
-    """
+    """The token of this user's server at an address of `Connection`, None where there is none."""
     if not all(is_loopback(host) for host in hosts_of(address)):
         return None
     try:

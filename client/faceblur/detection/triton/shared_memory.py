@@ -46,17 +46,12 @@ _OURS: Final = re.compile(rf"faceblur_(?:[a-z]+_)?(?P<owner>{PATTERN})_.*")
 
 @dataclass(eq=False)
 class Slot:
-    """One region, known to the server under its name.
-
-    Attributes:
-        name: Name of the region, unguessable.
-        memory: What it holds, uint8.
-        is_given_up: It is dropped as soon as its request has ended.
-    """
+    """One region, known to the server under its name, which nobody can guess."""
 
     name: str
     memory: npt.NDArray[np.uint8]
     is_given_up: bool = False
+    """It is dropped as soon as its request has ended."""
 
 
 class SharedMemoryPool:
@@ -239,10 +234,6 @@ def remove_abandoned_regions() -> None:
 
 def forget_abandoned_regions(client: Any, *, timeout_s: float) -> None:
     """Have a server let go of regions whose clients no longer exist.
-
-    Args:
-        client: A `tritonclient.grpc.InferenceServerClient`.
-        timeout_s: Seconds that each call may take.
 
     Raises:
         InferenceServerException: It does not answer, or does not take regions at all.

@@ -115,11 +115,7 @@ class RawTransport(RequestTransport):
 
 
 class SharedMemoryTransport(RequestTransport):
-    """Pixels in system shared memory, for a server on this machine.
-
-    Args:
-        client: A `tritonclient.grpc.InferenceServerClient`.
-        timeout_s: Seconds that registering a region may take.
+    """Pixels in system shared memory, for a server on this machine; see `SharedMemoryPool`.
 
     Raises:
         ServerError: The server does not take shared memory, or this machine gives none.
@@ -219,7 +215,7 @@ def _images(canvases: Sequence[ModelInput]) -> Any:
 def encode_jpeg(
     canvas: npt.NDArray[np.uint8], *, quality: int = JPEG_QUALITY, full_colour: bool = True
 ) -> bytes:
-    """Encode a canvas (H, W, 3) uint8 RGB.
+    """Encode a canvas (H, W, 3) uint8 RGB, at a quality of 1-100.
 
     Args:
         canvas: The canvas.
