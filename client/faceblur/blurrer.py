@@ -196,7 +196,7 @@ def blur(
 ) -> Masked | MediaDetections:
     """Mask every face of an image, in a file or in memory.
 
-    The first call looks for a server on this machine, else starts one; all calls of the process
+    The first call connects to a server on this machine, else starts one; all calls of the process
     share it, and it ends with the process. Safe to call from threads, and after a fork.
 
     Args:

@@ -25,14 +25,14 @@ ROW_WIDTH = 15
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Faces found in one picture, best score first when they come from the detector.
+    """Faces found in one image, best score first when they come from the detector.
 
     Attributes:
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels; x to the right, y down, origin at the
             top left corner of the top left pixel.
         scores: (N,) float32 in 0–1, objectness × class probability.
         landmarks: (N, 5, 2) float32, x y of left eye, right eye, nose, left and right mouth
-            corner, as seen in the picture, same frame as the boxes.
+            corner, as seen in the image, same frame as the boxes.
 
     Example:
         >>> faces = faceblur.detect(frame)
@@ -89,11 +89,11 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class FrameDetections:
-    """What was found in one frame, or on one page of a picture.
+    """What was found in one frame, or on one page of an image.
 
     Attributes:
         index: Counted from 0.
-        pts_s: When it is shown, in seconds; 0 for a still picture.
+        pts_s: When it is shown, in seconds; 0 for a still image.
         detections: The faces, in pixels of the upright frame.
     """
 
@@ -126,8 +126,8 @@ class MediaDetections:
 
     Attributes:
         path: The source.
-        width: Of the upright picture, pixels.
-        height: Of the upright picture, pixels.
+        width: Of the upright image, pixels.
+        height: Of the upright image, pixels.
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
 

@@ -10,7 +10,7 @@
         ├── DeadlineError            the answer did not come in time
         ├── CrowdedError             there are more faces than fit into one answer
         ├── ReplyError               the answer is not one that can be trusted
-        └── CanaryError              a picture with a known face came back without it
+        └── CanaryError              an image with a known face came back without it
 
 The message of each is one sentence for a person, and says what to do next.
 """
@@ -150,7 +150,7 @@ class DeadlineError(ServerError):
 
 
 class CrowdedError(ServerError):
-    """A picture has more places that may be faces than one answer holds."""
+    """An image has more places that may be faces than one answer holds."""
 
     MARK = "places may be faces"
     """What the decoder says of it."""
@@ -168,7 +168,7 @@ class ReplyError(ServerError):
 
 
 class CanaryError(ServerError):
-    """The known picture came back without its known face.
+    """The known image came back without its known face.
 
     Example:
         >>> try:

@@ -44,7 +44,7 @@ _CLAIMED_BYTE: Final = 1 << 62
 _CHUNK_BYTES: Final = 1 << 20
 
 _swept: set[Path] = set()
-"""Folders in which this process has looked for leftovers; a batch writes many files to one."""
+"""Folders in which this process has removed leftovers; a batch writes many files to one."""
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class TestBatch:
         assert re.match(r"4 files: \d+ faces masked in 4 frames", rows[5])
         assert rows[5].endswith("1 file failed")
         (error,) = result.stderr.splitlines()
-        assert re.fullmatch(r"cannot read .*bad\.jpg: [^:]*not a picture[^:]*", error)
+        assert re.fullmatch(r"cannot read .*bad\.jpg: [^:]*not an image[^:]*", error)
 
     def test_workers_change_nothing_but_the_time(
         self, session: DetectionSession, tree: Path, tmp_path: Path

@@ -161,7 +161,7 @@ def test_the_pictures_beside_the_main_one_are_mentioned(
 ) -> None:
     stereo(tmp_path / "two.mpo")
     assert read_image(tmp_path / "two.mpo").page_count == 1
-    assert "two.mpo holds 2 pictures: all but the main one are left out" in caplog.text
+    assert "two.mpo holds 2 images: all but the main one are left out" in caplog.text
 
 
 def test_a_broken_file_keeps_the_kind_of_its_suffix(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_no_name_and_no_terminal_end_a_batch(
     output, errors = job.communicate(timeout=60)
     assert job.returncode == 1
     assert errors.splitlines() == [
-        "cannot read in/bad\\x1b\\n\\udcff.jpg: its content is not a picture of a known format"
+        "cannot read in/bad\\x1b\\n\\udcff.jpg: its content is not an image of a known format"
     ]
     written = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
     assert written == {b".faceblur", *_NAMES}

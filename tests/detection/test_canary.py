@@ -35,8 +35,8 @@ class ScriptedDetector(OneByOne):
         future: Future[Detections] = Future()
         self.asked.append(canvas.shape[:2])
         if self.answer is FACE:
-            # Where the check picture is, if it is there.
-            found = cv2.matchTemplate(canvas, canary.picture(), cv2.TM_SQDIFF)
+            # Where the check image is, if it is there.
+            found = cv2.matchTemplate(canvas, canary.check_image(), cv2.TM_SQDIFF)
             left, top = cv2.minMaxLoc(found)[2]
             moved = canary.FACE + np.array([left, top] * 2, np.float32)
             future.set_result(Detections.from_rows([[*moved, 0.9, *[0.0] * 10]]))
@@ -149,7 +149,7 @@ def test_the_check_picture_is_sent_in_the_shapes_of_the_frames_anywhere_in_them(
         assert guarded.failure is None
     finally:
         guarded.close()
-    places = {tuple(canary.placed((384, 640))[1]) for _ in range(8)}
+    places = {tuple(canary.place_on_canvas((384, 640))[1]) for _ in range(8)}
     assert len(places) > 1
 
 

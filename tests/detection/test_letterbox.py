@@ -83,7 +83,7 @@ def test_the_picture_is_on_the_canvas_and_the_rest_is_grey() -> None:
 
 @pytest.mark.parametrize("frame", [(0, 10), (10, 0)])
 def test_a_picture_without_pixels_is_refused(frame: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="nothing to look at"):
+    with pytest.raises(InputError, match="nothing to detect"):
         Letterbox.plan(*frame)
 
 

@@ -209,7 +209,7 @@ def test_the_detector_sees_a_dark_picture_as_it_is() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 4, 2), (0, 4, 3), (4,)])
 def test_the_detector_is_shown_pictures_only(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="is no picture"):
+    with pytest.raises(InputError, match="is no image"):
         rgb8(np.zeros(shape, np.uint8))
 
 
@@ -558,7 +558,7 @@ def test_pages_that_were_taken_are_gone(tmp_path: Path) -> None:
     Image.fromarray(photo()).save(source)
     image = read_image(source)
     list(image.pages)
-    with pytest.raises(OutputError, match="no picture to write"):
+    with pytest.raises(OutputError, match="no image to write"):
         write_image(tmp_path / "out.png", image)
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
@@ -720,8 +720,8 @@ def nothing(path: Path) -> None:
     ("make", "reason"),
     [
         (lambda path: path.write_bytes(b""), r"photo\.jpg is empty"),
-        (lambda path: path.write_text("Dear diary\n" * 50), "not a picture of a known format"),
-        (lambda path: path.write_bytes(b"\xff"), "not a picture of a known format"),
+        (lambda path: path.write_text("Dear diary\n" * 50), "not an image of a known format"),
+        (lambda path: path.write_bytes(b"\xff"), "not an image of a known format"),
         (lambda path: path.mkdir(), r"photo\.jpg is a folder"),
         (nothing, r"there is no file .*photo\.jpg"),
         (
@@ -804,8 +804,8 @@ def test_a_heic_without_its_reader_names_what_to_install(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("out.xyz", r"cannot write \.xyz pictures: .*\.jpg \.png \.webp \.tif"),
-        ("out", "a picture without a suffix"),
+        ("out.xyz", r"cannot write \.xyz images: .*\.jpg \.png \.webp \.tif"),
+        ("out", "an image without a suffix"),
         ("in.gif", "is the source itself"),
         ("link.gif", "is the source itself"),
         ("out.jpg", r"has 4 pages and \.jpg holds one: use one of \.png \.webp \.tif \.gif"),

@@ -457,7 +457,7 @@ def test_an_overlay_is_read_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_array_that_is_no_picture_is_refused(pixels: Array) -> None:
-    with pytest.raises(InputError, match="is no picture"):
+    with pytest.raises(InputError, match="is no image"):
         ArraySurface(pixels)
 
 

@@ -329,7 +329,7 @@ def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: Picture, tmp_path: Pa
     found = tmp_path / "found.json"
     result = run("verify", output, "--source", source, "--json", found, "-v")
     assert result.exit_code == 1, result.output
-    assert result.stderr.count("looking at it in parts") == 1
+    assert result.stderr.count("it is detected in parts") == 1
     boxes = np.array([leak["box"] for leak in json.loads(found.read_text())["leaks"]])
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     assert np.abs(middles - (160, 96)).max() < 40

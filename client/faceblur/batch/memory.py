@@ -10,7 +10,6 @@ from typing import Final
 from faceblur.batch.jobs import Job
 from faceblur.detection.in_process import usable_cores
 from faceblur.errors import InputError
-from faceblur.image.decoding import opened, reading
 
 BUDGET_BYTES: Final = 2 << 30
 """What the files under way may take together; one that takes more is masked alone."""
@@ -58,7 +57,7 @@ def memory_bytes(job: Job) -> int:
     if job.kind == "video":
         return _VIDEO_BYTES
     try:
-        with reading(job.source), opened(job.source) as image:
+        with naming_errors(job.source), open_image(job.source) as image:
             if image is None:
                 return job.source.stat().st_size * _PIXEL_BYTES
             # All frames of an animation are encoded at once, pages of a document one at a time.

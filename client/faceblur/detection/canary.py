@@ -1,7 +1,7 @@
-"""Proof that a detector sees: a known picture must come back with its known face.
+"""Proof that a detector sees: a known image must come back with its known face.
 
 A server that says it is ready proves nothing: a Python backend whose process was killed keeps
-saying so. Only a real answer to a real picture counts.
+saying so. Only a real answer to a real image counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.detector import Detector, ModelInfo, ModelInput, followed, refused
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, follow, refuse
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.detection.repeats import kind_of
 from faceblur.detections import Detections, box_iou
@@ -31,7 +31,7 @@ from faceblur.errors import CanaryError, FaceblurError
 
 logger = logging.getLogger(__name__)
 
-PICTURE = Path(__file__).with_name("canary.png")
+CHECK_IMAGE = Path(__file__).with_name("canary.png")
 """128 × 128 pixels of NASA's public-domain portrait of Eileen Collins (S93-47357)."""
 
 FACE = np.array([45.0, 28.0, 84.0, 80.0], np.float32)
@@ -46,7 +46,7 @@ _RECENT = 32
 """Frames whose shapes are remembered."""
 
 RECONNECTION_S = 5.0
-"""How long a server that was started anew has to come into reach."""
+"""How long a server that was started again has to come into reach."""
 
 
 class Routes(Protocol):
@@ -69,38 +69,38 @@ def check(
     shape: tuple[int, int] | None = None,
     routes: Routes | None = None,
 ) -> None:
-    """Send the picture and expect its face: as it is, as a frame, and by every route of frames.
+    """Send the image and expect its face: as it is, as a frame, and by every route of frames.
 
     Args:
         detector: What has to find it.
         deadline_s: Seconds until the answer must be here.
         copies: How many to send at once; a server with several instances of a model can have
             lost one of them.
-        shape: Height and width of frames. The picture is sent somewhere on one of that shape too.
+        shape: Height and width of frames. The image is sent somewhere on one of that shape too.
         routes: Those by which frames reach the detector, where there are several.
 
     Raises:
         CanaryError: It did not come back with its face in time.
     """
-    sheets = [(picture(), FACE)] * copies
-    if shape is not None and min(shape) >= min(picture().shape[:2]):
-        sheets.append(placed(shape))
+    sheets = [(check_image(), FACE)] * copies
+    if shape is not None and min(shape) >= min(check_image().shape[:2]):
+        sheets.append(place_on_canvas(shape))
     sent = [(detector.submit([sheet], min_score=MIN_SCORE)[0], face) for sheet, face in sheets]
     for future, face in sent:
         _judge(future, face, deadline_s)
-    for future in routes.submit_by_each(picture(), min_score=MIN_SCORE) if routes else ():
+    for future in routes.submit_by_each(check_image(), min_score=MIN_SCORE) if routes else ():
         _judge(future, FACE, deadline_s)
 
 
-def placed(shape: tuple[int, int]) -> tuple[ModelInput, npt.NDArray[np.float32]]:
+def place_on_canvas(shape: tuple[int, int]) -> tuple[ModelInput, npt.NDArray[np.float32]]:
     """The image somewhere on a grey canvas of a height and width, and where its face is there."""
     canvas = np.full((*shape, 3), PAD_VALUE, np.uint8)
-    height, width = picture().shape[:2]
+    height, width = check_image().shape[:2]
     top, left = (
         secrets.randbelow(room - side + 1)
         for room, side in zip(shape, (height, width), strict=True)
     )
-    canvas[top : top + height, left : left + width] = picture()
+    canvas[top : top + height, left : left + width] = check_image()
     return canvas, FACE + np.array([left, top, left, top], np.float32)
 
 
@@ -108,13 +108,13 @@ def _judge(future: Future[Detections], face: npt.NDArray[np.float32], deadline_s
     try:
         faces = future.result(deadline_s)
     except FutureTimeoutError as error:
-        raise CanaryError(f"the check picture was not answered within {deadline_s:g} s") from error
+        raise CanaryError(f"the check image was not answered within {deadline_s:g} s") from error
     except FaceblurError as error:
-        raise CanaryError(f"the check picture was not answered: {error}") from error
+        raise CanaryError(f"the check image was not answered: {error}") from error
     overlap = box_iou(faces.boxes, face).max(initial=0.0)
     if overlap < MIN_IOU:
         raise CanaryError(
-            f"the check picture came back without its face ({len(faces)} found, best overlap "
+            f"the check image came back without its face ({len(faces)} found, best overlap "
             f"{overlap:.2f}); the model or the server is broken"
         )
 
@@ -176,7 +176,7 @@ class GuardedDetector:
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
         """Start the detection; see `faceblur.detection.detector.Detector`."""
         if (failure := self._failure) is not None:
-            return refused(failure, len(inputs))
+            return refuse(failure, len(inputs))
         answers = self._detector.submit(inputs, min_score=min_score)
         return [
             self._kept(answer, each.shape) for answer, each in zip(answers, inputs, strict=True)
@@ -210,7 +210,7 @@ class GuardedDetector:
                 self._shapes.append((shape[0], shape[1]))
                 kept.set_result(answer.result())
 
-        return followed(answer, settle)
+        return follow(answer, settle)
 
     def _watch(self) -> None:
         due_s = time.monotonic() + self._interval_s
@@ -222,7 +222,7 @@ class GuardedDetector:
             due_s = time.monotonic() + self._interval_s
             failure = self._look()
             if failure is not None and self._revive is not None and not self._stop.is_set():
-                logger.warning("%s; starting the server anew", failure)
+                logger.warning("%s; starting the server again", failure)
                 self._failure = failure
                 self._try_to_revive(self._revive)
                 failure = self._look_until_it_lives()
@@ -259,13 +259,13 @@ class GuardedDetector:
 
 
 @cache
-def picture() -> npt.NDArray[np.uint8]:
-    """The check picture, (128, 128, 3) uint8 RGB.
+def check_image() -> npt.NDArray[np.uint8]:
+    """The check image, (128, 128, 3) uint8 RGB.
 
     Raises:
         CanaryError: It is not there.
     """
-    pixels = cv2.imread(str(PICTURE))
+    pixels = cv2.imread(str(CHECK_IMAGE))
     if pixels is None:
-        raise CanaryError("the check picture is missing from this installation; reinstall faceblur")
+        raise CanaryError("the check image is missing from this installation; reinstall faceblur")
     return np.ascontiguousarray(pixels[:, :, ::-1])

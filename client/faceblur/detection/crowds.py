@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detection.detector import Detector, ModelInfo, ModelInput, followed
+from faceblur.detection.detector import Detector, ModelInfo, ModelInput, follow
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.tiling import CONFIRMING_PART, View, merge, part_views
 from faceblur.detections import Detections
@@ -75,7 +75,7 @@ class CrowdDetector:
             else:
                 answer.set_exception(error)
 
-        return followed(first, settle)
+        return follow(first, settle)
 
     def _follow(
         self, answer: Future[Detections], again: Callable[[], Detections], error: ServerError
@@ -106,7 +106,7 @@ class CrowdDetector:
     def _in_parts(self, canvas: ModelInput, min_score: float) -> Detections:
         if not self._has_told:
             self._has_told = True
-            logger.info("a picture has more faces than one answer holds: looking at it in parts")
+            logger.info("an image has more faces than one answer holds: it is detected in parts")
         height, width = canvas.shape[:2]
         lowest = min_score * CONFIRMING_PART
         asked: list[tuple[View, Letterbox, Future[Detections]]] = []

@@ -1,4 +1,4 @@
-"""Find the faces of one picture: as a whole, and in tiles where it is large."""
+"""Find the faces of one image: as a whole, and in tiles where it is large."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _answer(
     try:
         faces = future.result(deadline_s)
     except CancelledError as error:
-        raise ServerError("the detector was closed before the last part of the picture") from error
+        raise ServerError("the detector was closed before the last part of the image") from error
     except FutureTimeoutError as error:
         future.cancel()
         raise DeadlineError(f"no answer within {deadline_s:g} s") from error

@@ -57,7 +57,7 @@ class Detector(Protocol):
         """Release what the detector holds."""
 
 
-def refused(failure: FaceblurError, count: int) -> list[Future[Detections]]:
+def refuse(failure: FaceblurError, count: int) -> list[Future[Detections]]:
     """The answers to so many model inputs that are not detected in, for the reason given."""
     answers: list[Future[Detections]] = [Future() for _ in range(count)]
     for answer in answers:
@@ -65,7 +65,7 @@ def refused(failure: FaceblurError, count: int) -> list[Future[Detections]]:
     return answers
 
 
-def followed(
+def follow(
     first: Future[Detections], settle: Callable[[Future[Detections]], None]
 ) -> Future[Detections]:
     """An answer that is settled when another one is there; to cancel it cancels that one too.

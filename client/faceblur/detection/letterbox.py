@@ -74,29 +74,29 @@ class Letterbox:
             InputError: The image has no pixels, or the size is smaller than the stride.
         """
         if width < 1 or height < 1:
-            raise InputError(f"a picture of {width} × {height} pixels has nothing to look at")
+            raise InputError(f"an image of {width} × {height} pixels has nothing to detect")
         if size < stride:
             raise InputError(f"--size {size} is too small; give at least {stride}")
         (placement,) = letterboxing.place([(width, height)], size=size, stride=stride)
         return cls((width, height), *placement)
 
-    def resize(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def resize(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring an image of the source size to the resized size; any dtype and channels."""
         averages = letterboxing.averages(self.source[0], self.resized[0])
         how = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
-        resized: npt.NDArray[Any] = cv2.resize(picture, self.resized, interpolation=how)
+        resized: npt.NDArray[Any] = cv2.resize(image, self.resized, interpolation=how)
         return resized
 
-    def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize and pad an image.
 
         Args:
-            picture: (H, W, 3) uint8 of the source size, or already of the resized size.
+            image: (H, W, 3) uint8 of the source size, or already of the resized size.
 
         Returns:
             (shape[0], shape[1], 3) uint8, channels as they came.
         """
-        resized = picture if picture.shape[1::-1] == self.resized else self.resize(picture)
+        resized = image if image.shape[1::-1] == self.resized else self.resize(image)
         canvas: npt.NDArray[np.uint8] = letterboxing.paste(resized, self.shape, self.left, self.top)
         return canvas
 

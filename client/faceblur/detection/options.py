@@ -15,10 +15,10 @@ ten times what an extra mask does, and doubt errs towards masking.
 """
 
 DEFAULT_SIZE: Final = 640
-"""Longest side, in pixels, of the picture given to the network."""
+"""Longest side, in pixels, of the image given to the network."""
 
 MAX_SIDE: Final = 2048
-"""Longest side, in pixels, of a picture that a server takes unless it is told otherwise."""
+"""Longest side, in pixels, of an image that a server takes unless it is told otherwise."""
 
 LARGEST_SIZE: Final = 8192
 """The most that can be asked for at all: a square of that takes gigabytes."""
@@ -38,7 +38,7 @@ class DetectionOptions:
         deadline_s: Seconds to wait for the answer to each view, or to each frame of a video.
 
     Raises:
-        InputError: A setting makes no sense.
+        InputError: A setting is out of its range.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -50,7 +50,7 @@ class DetectionOptions:
         """Check the ranges."""
         if not 0 < self.threshold < 1:
             raise InputError(
-                f"a threshold of {self.threshold:g} makes no sense; give one between 0 and 1"
+                f"a threshold of {self.threshold:g} cannot be used; give one between 0 and 1"
             )
         if not 64 <= self.size <= LARGEST_SIZE:
             raise InputError(

@@ -41,7 +41,7 @@ class SessionOptions:
     """Which detector to open.
 
     Attributes:
-        server: host:port of a Triton server; None looks on this machine, then starts one.
+        server: host:port of a Triton server; None takes one of this machine, else starts one.
         model: Name of a model or path of an ONNX file; None is whatever a server serves, else
             what `faceblur.detection.models.automatic_model` names.
         tls: Encryption of the connection to `server`.
@@ -206,7 +206,7 @@ def _local(options: SessionOptions, size: int) -> DetectionSession | None:
     if (uid := stranger_at(int(DEFAULT_SERVER.rpartition(":")[2]))) is not None:
         logger.warning(
             "not using %s: another user of this machine (number %d) listens there; name it with "
-            "--server if you trust him with your pictures",
+            "--server if you trust him with your images",
             DEFAULT_SERVER,
             uid,
         )

@@ -1,6 +1,6 @@
-"""Look at a large picture in parts, so that small faces in it are large enough for the network.
+"""Detect a large image in parts, so that small faces in it are large enough for the network.
 
-The picture is seen whole, and then in overlapping tiles at one or more finer levels. Neighbouring
+The image is seen whole, and then in overlapping tiles at one or more finer levels. Neighbouring
 levels differ by a factor of at most `MAX_LEVEL_RATIO`: a face that is too large to lie wholly in
 some tile of a level is still well visible at the next coarser one.
 """
@@ -19,7 +19,7 @@ from faceblur.detection.options import Tiles
 from faceblur.detections import Detections, box_iou, box_overlap
 
 _FINEST_REDUCTION: Final[dict[Tiles, float]] = {"auto": 1.5, "fine": 1.0}
-"""Picture pixels to a network pixel at the finest level: a face of 24 pixels keeps 16 or all."""
+"""Image pixels to a network pixel at the finest level: a face of 24 pixels keeps 16 or all."""
 
 START_AT: Final = 2.0
 """How much coarser than the finest level the whole view has to be for tiles to be worth it."""
@@ -31,7 +31,7 @@ MAX_LEVEL_RATIO: Final = 4.0
 """A face of the overlap's size has a quarter of it, 32 pixels, at the next coarser level."""
 
 MAX_VIEWS: Final = 400
-"""Of one picture; beyond it the finest level is made coarser."""
+"""Of one image; beyond it the finest level is made coarser."""
 
 SAME_FACE_IOU: Final = 0.5
 """As within one view."""
@@ -67,11 +67,11 @@ def plan_views(width: int, height: int, *, size: int, tiles: Tiles = "auto") -> 
         width: Pixels.
         height: Pixels.
         size: Longest side of what is given to the network, pixels.
-        tiles: "auto" adds tiles where the whole view has less than a third of the picture's
+        tiles: "auto" adds tiles where the whole view has less than a third of the image's
             resolution, "fine" adds more of them, from less than a half on, "off" none.
 
     Returns:
-        The whole picture, then the tiles from coarse to fine, `MAX_VIEWS` at most. At each level
+        The whole image, then the tiles from coarse to fine, `MAX_VIEWS` at most. At each level
         every square of the tiles' overlap lies wholly in some tile.
     """
     views = [View(0, 0, width, height)]
@@ -97,7 +97,7 @@ def part_views(width: int, height: int, *, size: int) -> list[View]:
 def merge(
     found: Sequence[tuple[View, Detections]], *, width: int, height: int, threshold: float
 ) -> Detections:
-    """Put together what was found in several views of one picture: one box for each face.
+    """Put together what was found in several views of one image: one box for each face.
 
     A box that ends at the border of a tile may be a part of a face: it gives way to a box that
     holds most of it, and two such parts that overlap become one box around both. Where in doubt
@@ -128,7 +128,7 @@ def merge(
 
 
 def _reductions(whole: float, finest: float) -> list[float]:
-    """Picture pixels to a network pixel at each level of tiles, coarse to fine."""
+    """Image pixels to a network pixel at each level of tiles, coarse to fine."""
     if whole <= finest:
         return []
     ratio = whole / finest
@@ -144,13 +144,13 @@ def _level(width: int, height: int, side: int) -> Iterator[View]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along one side of the picture, evenly spread."""
+    """Where tiles begin along one side of the image, evenly spread."""
     count = _count(length, side)
     return [(length - side) * index // (count - 1) if index else 0 for index in range(count)]
 
 
 def _count(length: int, side: int) -> int:
-    """How many tiles it takes along one side of the picture."""
+    """How many tiles it takes along one side of the image."""
     if length <= side:
         return 1
     overlap = math.ceil(side * OVERLAP)
@@ -182,7 +182,7 @@ def _counts(
 def _is_cut(
     boxes: npt.NDArray[np.float32], view: View, width: int, height: int
 ) -> npt.NDArray[np.bool_]:
-    """Which boxes end at a border of the view that is none of the picture."""
+    """Which boxes end at a border of the view that is none of the image."""
     rim = _RIM * max(view.width, view.height)
     right, bottom = view.x + view.width, view.y + view.height
     return np.asarray(

@@ -15,11 +15,11 @@ from PIL import Image, UnidentifiedImageError
 
 from faceblur.errors import InputError, install_line
 from faceblur.files import check_ordinary
-from faceblur.image.endings import completed
+from faceblur.image.endings import with_end
 from faceblur.image.formats import HEIF_AVAILABLE, RAW_SUFFIXES, opened_formats
 from faceblur.image.metadata import READ_ERRORS, orientation_of
 from faceblur.image.pillow import from_pillow
-from faceblur.image.pixels import Array, hide_transparent, oriented
+from faceblur.image.pixels import Array, hide_transparent, upright
 
 MAX_PIXELS = 500_000_000
 """Pixels of one page, at most; a file that claims more is refused before it is decoded."""
@@ -50,7 +50,7 @@ def check_file(path: Path) -> None:
     """
     try:
         if path.is_dir():
-            raise InputError(f"{path} is a folder, not a picture")
+            raise InputError(f"{path} is a folder, not an image")
         check_ordinary(path)
         size = path.stat().st_size
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def naming_errors(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file."""
     try:
         yield
@@ -77,7 +77,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image | None]:
+def open_image(path: Path) -> Iterator[Image.Image | None]:
     """Open an image with Pillow; None when Pillow does not know its format.
 
     Raises:
@@ -91,7 +91,7 @@ def opened(path: Path) -> Iterator[Image.Image | None]:
     except UnidentifiedImageError:
         if not HEIF_AVAILABLE and _is_heif(path):
             raise InputError(
-                f"it is a HEIC picture; to read it, run: {install_line('heic')}"
+                f"it is a HEIC image; to read it, run: {install_line('heic')}"
             ) from None
         yield None
         return
@@ -127,7 +127,7 @@ def decode_page(image: Image.Image, path: Path, index: int) -> Array:
     if pixels is None:
         image.load()
         pixels, orientation = from_pillow(image), orientation_of(image)
-    pixels = oriented(pixels, orientation)
+    pixels = upright(pixels, orientation)
     hide_transparent(pixels)
     return pixels
 
@@ -140,7 +140,7 @@ def decode_by_opencv(path: Path) -> Array:
     """
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype.name not in _SUPPORTED:
-        raise InputError("its content is not a picture of a known format")
+        raise InputError("its content is not an image of a known format")
     _check_size(pixels.shape[1], pixels.shape[0])
     hide_transparent(pixels)
     return pixels
@@ -157,7 +157,7 @@ def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
         checked.load()
         orientation, name = orientation_of(checked), checked.format
     del checked
-    whole = completed(path)
+    whole = with_end(path)
     # OpenCV crashes on names that are not in the encoding of the system.
     data = np.fromfile(path, np.uint8) if whole is None else np.frombuffer(whole, np.uint8)
     if name == "TIFF":
@@ -174,8 +174,8 @@ def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
 
 
 def _open(path: Path) -> Image.Image:
-    """Open a file with Pillow; one that lacks nothing but its end from a completed copy."""
-    whole = completed(path)
+    """Open a file with Pillow; one that lacks nothing but its end with that added."""
+    whole = with_end(path)
     return Image.open(path if whole is None else io.BytesIO(whole), formats=opened_formats())
 
 

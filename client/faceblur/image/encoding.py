@@ -20,7 +20,7 @@ from faceblur.image.chunks import Buffer, is_lossless_webp, with_png_chunks, wit
 from faceblur.image.formats import BY_NAME, Format
 from faceblur.image.metadata import Metadata
 from faceblur.image.pillow import to_pillow
-from faceblur.image.pixels import Array, flattened, has_alpha, to_uint8
+from faceblur.image.pixels import Array, flatten, has_alpha, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Encoder:
         try:
             first = next(arrays)
         except StopIteration:
-            raise OutputError("there is no picture to write") from None
+            raise OutputError("there is no image to write") from None
         everything = chain([first], arrays)
         if first.dtype != np.uint8 and first.ndim == 3:
             return self._encode_deep(everything)
@@ -124,7 +124,7 @@ class Encoder:
         target = self.target
         if has_alpha(pixels) and not target.alpha:
             logger.warning("%s has no transparency: it is replaced by white", target.name)
-            pixels = flattened(pixels, _PAPER)
+            pixels = flatten(pixels, _PAPER)
         if pixels.dtype == np.uint8 or target.name == "TIFF":
             return pixels
         if target.deep and pixels.dtype == np.uint16:

@@ -22,7 +22,7 @@ _WEBP_PIXELS: Final = {b"VP8 ", b"VP8L", b"ANMF"}
 _TAIL_BYTES: Final = 64
 
 
-def completed(path: Path) -> bytes | None:
+def with_end(path: Path) -> bytes | None:
     """A file with the end that it lacks, as viewers show it.
 
     Only what says that the image is over may be missing: where pixels are missing, the file is
@@ -43,8 +43,8 @@ def completed(path: Path) -> bytes | None:
 
 
 def lacks_end(path: Path) -> bool:
-    """Whether a file lacks its end, and nothing more; see `completed`."""
-    return completed(path) is not None
+    """Whether a file lacks its end, and nothing more; see `with_end`."""
+    return with_end(path) is not None
 
 
 def _completer(head: bytes, tail: bytes, size: int) -> Callable[[bytes], bytes | None] | None:

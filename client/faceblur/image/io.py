@@ -14,9 +14,9 @@ from faceblur.image.decoding import (
     check_file,
     decode_by_opencv,
     decode_page,
-    opened,
+    naming_errors,
+    open_image,
     page_indices,
-    reading,
 )
 from faceblur.image.encoding import Encoder, Encoding, encoding_of
 from faceblur.image.endings import lacks_end
@@ -82,14 +82,14 @@ def read_image(path: Path) -> ImageFile:
     """
     path = Path(path)
     check_file(path)
-    with reading(path), opened(path) as image:
+    with naming_errors(path), open_image(path) as image:
         if image is None:
             return image_of(decode_by_opencv(path), path)
         if lacks_end(path):
             logger.warning("%s lacks its end; what there is of it is whole, and is masked", path)
         count = getattr(image, "n_frames", 1)
         if image.format in ("MPO", "HEIF") and count > 1:
-            logger.warning("%s holds %d pictures: all but the main one are left out", path, count)
+            logger.warning("%s holds %d images: all but the main one are left out", path, count)
         indices = page_indices(image)
         first = Page(decode_page(image, path, indices[0]))
         animated = len(indices) > 1 and image.format != "TIFF"
@@ -180,10 +180,10 @@ def check_writable(path: Path, image: ImageFile) -> Format:
     target = BY_SUFFIX.get(path.suffix.lower())
     if target is None:
         known = " ".join(entry.suffixes[0] for entry in FORMATS)
-        kind = f"{path.suffix} pictures" if path.suffix else "a picture without a suffix"
+        kind = f"{path.suffix} images" if path.suffix else "an image without a suffix"
         raise InputError(f"cannot write {kind}: name {path.name} with one of {known}")
     if target.name == "HEIF" and not HEIF_AVAILABLE:
-        raise InputError(f"cannot write HEIC pictures; first run: {install_line('heic')}")
+        raise InputError(f"cannot write HEIC images; first run: {install_line('heic')}")
     if path.exists() and path.samefile(image.path):
         raise InputError(f"{path} is the source itself: choose another name for the result")
     if image.page_count > 1 and not target.pages:
@@ -213,7 +213,7 @@ def _following(path: Path, indices: list[int], first: Page) -> Iterator[Page]:
     if not indices:
         return
     page = first
-    with reading(path), opened(path) as image:
+    with naming_errors(path), open_image(path) as image:
         if image is None:
             raise InputError("it has changed while it was read")
         for index in indices:

@@ -62,7 +62,7 @@ _NOT_KEPT = frozenset(
 MAX_VALUE_BYTES = 4096
 """A longer value may be an image in itself."""
 
-_XMP_WITH_PICTURES = re.compile(rb"thumbnail|GImage|GDepth|GCamera|GContainer|hdrgm", re.IGNORECASE)
+_XMP_WITH_IMAGES = re.compile(rb"thumbnail|GImage|GDepth|GCamera|GContainer|hdrgm", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))\d')
 
 _CHANNELS = {b"GRAY": 1, b"RGB ": 3}
@@ -131,7 +131,7 @@ def _is_small_fact(tag: int, value: object) -> bool:
 def _xmp(image: Image.Image) -> bytes:
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     data = packet.encode() if isinstance(packet, str) else bytes(packet)
-    if _XMP_WITH_PICTURES.search(data):
-        logger.info("the XMP data describes or holds other pictures: it is dropped")
+    if _XMP_WITH_IMAGES.search(data):
+        logger.info("the XMP data describes or holds other images: it is dropped")
         return b""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", data)

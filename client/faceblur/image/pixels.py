@@ -25,7 +25,7 @@ WHITE: Final = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """Full brightness, by the type of a sample; arrays of other types are no images."""
 
 
-def oriented(pixels: Array, orientation: int) -> Array:
+def upright(pixels: Array, orientation: int) -> Array:
     """Turn and mirror pixels as an EXIF orientation (1–8; others count as 1) says."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -47,7 +47,7 @@ def has_alpha(pixels: Array) -> bool:
     return pixels.ndim == 3 and pixels.shape[2] == 4
 
 
-def flattened(pixels: Array, color: tuple[int, int, int]) -> Array:
+def flatten(pixels: Array, color: tuple[int, int, int]) -> Array:
     """Lay BGRA pixels over a colour (red, green, blue, 0–255); others are returned as they are."""
     if not has_alpha(pixels):
         return pixels
@@ -67,7 +67,7 @@ def appearances(pixels: Array) -> Iterator[Array]:
     """
     yield pixels
     if has_alpha(pixels) and (alpha := pixels[:, :, 3]).min() != alpha.max():
-        yield flattened(pixels, _GREY)
+        yield flatten(pixels, _GREY)
 
 
 def to_uint8(pixels: Array) -> Array:
@@ -153,8 +153,8 @@ def check_pixels(pixels: Array) -> None:
     """
     shape = "×".join(map(str, pixels.shape))
     if pixels.dtype.name not in WHITE:
-        raise InputError(f"an array of {pixels.dtype} is no picture: give uint8, uint16 or float32")
+        raise InputError(f"an array of {pixels.dtype} is no image: give uint8, uint16 or float32")
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
-        raise InputError(f"an array of {shape} is no picture: give H×W, H×W×3 or H×W×4")
+        raise InputError(f"an array of {shape} is no image: give H×W, H×W×3 or H×W×4")
     if 0 in pixels.shape:
-        raise InputError(f"an array of {shape} is no picture: it has no pixels")
+        raise InputError(f"an array of {shape} is no image: it has no pixels")

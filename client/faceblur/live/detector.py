@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Final
 
-from faceblur.detection.detector import ModelInfo, ModelInput, refused
+from faceblur.detection.detector import ModelInfo, ModelInput, refuse
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repeats import Repeats, kind_of
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
@@ -97,7 +97,7 @@ class ReconnectingDetector:
         """Start the detection of faces in model inputs, one answer for each."""
         session = self._session
         if session is None:
-            return refused(ServerUnavailableError(str(self._failure)), len(inputs))
+            return refuse(ServerUnavailableError(str(self._failure)), len(inputs))
         answers = session.detector.submit(inputs, min_score=min_score)
         for answer in answers:
             answer.add_done_callback(self._judge)

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from faceblur.detections import Detections
-from faceblur.image.pixels import Array, BgrImage, flattened, to_uint8
+from faceblur.image.pixels import Array, BgrImage, flatten, to_uint8
 from faceblur.masks.areas import Area
 from faceblur.masks.regions import Region, plan_regions, steps
 from faceblur.masks.style import MaskStyle
@@ -181,7 +181,7 @@ def _is_packed(view: Array) -> bool:
 
 def _overlays(pixels: Array, color: tuple[int, int, int]) -> list[BgrImage]:
     """The overlay in BGR without holes, and copies of half the size each, smallest first."""
-    solid = to_uint8(flattened(pixels, color))
+    solid = to_uint8(flatten(pixels, color))
     if solid.ndim == 2:
         solid = cv2.cvtColor(solid, cv2.COLOR_GRAY2BGR)
     copies = [solid]

@@ -53,7 +53,7 @@ class TrackingOptions:
                 raise InputError(f"{name} cannot be {value:g} seconds: use 0 to 60")
         if self.track_threshold is not None and not 0 < self.track_threshold < 1:
             raise InputError(
-                f"a track threshold of {self.track_threshold:g} makes no sense; give one between "
+                f"a track threshold of {self.track_threshold:g} cannot be used; give one between "
                 "0 and 1"
             )
         if self.detect_every < 1:

@@ -12,7 +12,7 @@ from av.stream import Disposition
 
 from faceblur.errors import InputError
 from faceblur.files import check_ordinary
-from faceblur.image.decoding import opened, reading
+from faceblur.image.decoding import naming_errors, open_image
 from faceblur.image.formats import BY_NAME, BY_SUFFIX, RAW_SUFFIXES, readable_suffixes
 from faceblur.video.containers import CONTAINERS
 
@@ -24,7 +24,7 @@ VIDEO_SUFFIXES: Final = frozenset(
 )
 
 _HEAD_BYTES: Final = 64
-_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"8BPS")
+_IMAGES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"8BPS")
 _VIDEOS: Final = (
     b"\x1aE\xdf\xa3",
     b"FLV\x01",
@@ -107,7 +107,7 @@ def _known(path: Path) -> Kind | None:
     head, suffix = _head(path), path.suffix.lower()
     if head[4:8] == b"ftyp":
         return "image" if head[8:11] in _PICTURE_BRANDS else "video"
-    if head.startswith(_PICTURES) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
+    if head.startswith(_IMAGES) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
         return "image"
     if head.startswith(_VIDEOS) or (head[:4], head[8:11]) == (b"RIFF", b"AVI"):
         return "video"
@@ -121,7 +121,7 @@ def _probed(path: Path) -> Kind | None:
     head = _head(path)
     if not head or _is_text(head):
         return None
-    with suppress(InputError), reading(path), opened(path) as image:
+    with suppress(InputError), naming_errors(path), open_image(path) as image:
         if image is not None and image.format in _CERTAIN:
             return "image"
     return "video" if _video_format(path) else None
@@ -146,7 +146,7 @@ def _video_format(path: Path) -> str:
 
 
 def _picture_suffix(path: Path) -> str:
-    with suppress(InputError), reading(path), opened(path) as image:
+    with suppress(InputError), naming_errors(path), open_image(path) as image:
         if image is None:
             return ".tif"
         name = "JPEG" if image.format == "MPO" else image.format

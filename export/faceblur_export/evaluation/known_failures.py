@@ -108,7 +108,7 @@ def _place(
     centre: tuple[float, float] = (CANVAS[1] / 2, CANVAS[0] / 2),
 ) -> Rendition:
     """Put the portrait on a grey canvas with the middle of the face at `centre`."""
-    portrait = cv2.cvtColor(cv2.imread(str(canary.PICTURE)), cv2.COLOR_BGR2RGB)
+    portrait = cv2.cvtColor(cv2.imread(str(canary.CHECK_IMAGE)), cv2.COLOR_BGR2RGB)
     scale = height / FACE_HEIGHT
     if scale < 1:
         # Shrink before placing: warping alone would alias.

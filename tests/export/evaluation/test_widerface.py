@@ -194,7 +194,7 @@ class TestModel:
     @pytest.mark.parametrize("style", ["canonical", "rectangular"])
     def test_finds_the_faces_of_images(self, shared, tmp_path, style):
         """A portrait, once as it is and once at the side of a wider image."""
-        portrait = cv2.imread(str(canary.PICTURE))
+        portrait = cv2.imread(str(canary.CHECK_IMAGE))
         x1, y1, x2, y2 = (float(value) for value in canary.FACE)
         wide = np.full((128, 300, 3), 114, np.uint8)
         wide[:, 150:278] = portrait

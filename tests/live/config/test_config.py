@@ -59,7 +59,7 @@ def one(camera: str, **environment: str) -> CameraOptions:
     ("camera", "line"),
     [
         ("treshold: 0.3", "treshold: no such setting; did you mean threshold?"),
-        ("threshold: 2", "threshold: a threshold of 2 makes no sense; give one between 0 and 1"),
+        ("threshold: 2", "threshold: a threshold of 2 cannot be used; give one between 0 and 1"),
         ("threshold: high", "threshold: must be a number, not 'high'"),
         ("threshold:", "threshold: must be a number, not nothing"),
         ("detect_every: 0", "detect_every: camera door cannot detect on every 0 frames: use 1"),

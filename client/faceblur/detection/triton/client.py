@@ -170,7 +170,7 @@ class TritonDetector:
         """Raise a `ServerError` if the server does not take canvases of `size` pixels a side."""
         if self.max_side is not None and size > self.max_side:
             raise ServerError(
-                f"the server at {self.connection.address} takes pictures of {self.max_side} pixels "
+                f"the server at {self.connection.address} takes images of {self.max_side} pixels "
                 f"a side at most, not {size}; give --size {self.max_side}, or start it with: "
                 f"faceblur serve --max-side {size}"
             )
@@ -296,12 +296,12 @@ class TritonDetector:
         raw_s, jpeg_s = compare(
             lambda canvas: self._submit(raw, [canvas], canary.MIN_SCORE)[0],
             lambda canvas: self._submit(jpeg, [canvas], canary.MIN_SCORE)[0],
-            canary.picture(),
+            canary.check_image(),
             deadline_s=self.connection.deadline_s,
         )
         takes_jpeg = prefers_jpeg(raw_s=raw_s, jpeg_s=jpeg_s)
         logger.info(
-            "pictures go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
+            "images go to %s as %s: there and back in %.0f ms as pixels, %.0f ms as JPEG",
             self.connection.address,
             "JPEG" if takes_jpeg else "pixels",
             raw_s * 1e3,

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from faceblur.errors import InputError
 
 DEFAULT_SERVER: Final = "localhost:8001"
-"""Where `faceblur serve` listens, and where `faceblur blur` looks first."""
+"""Where `faceblur serve` listens, and where `faceblur blur` asks first."""
 
 
 Transport = Literal["auto", "shm", "raw", "jpeg"]

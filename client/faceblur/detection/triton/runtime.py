@@ -31,7 +31,7 @@ POSTPROCESS = "face_postprocess"
 
 MIN_INSTANCES: Final = 2
 """Of every model, on one core too. With a queue policy Triton hands a batch out only to an instance
-that waits, and may look for one half a second too late; with a second one that costs nothing."""
+that waits, and may find one half a second too late; with a second one that costs nothing."""
 
 
 def server_share() -> tuple[int, int]:

@@ -33,7 +33,7 @@ SHM_FOLDER = Path("/dev/shm")
 INSTANCE_BYTES: Final = 48 << 20
 """What a server's instance may come to take for a request of 16 MB and its answer."""
 _SMALLEST: Final = 1 << 16
-"""So that a check picture fits into every region, however small its frames are."""
+"""So that a check image fits into every region, however small its frames are."""
 _RESERVE: Final = 2 * INSTANCE_BYTES
 """Left to the server, whose requests fail without it; ours can go through gRPC."""
 

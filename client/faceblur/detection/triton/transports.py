@@ -35,7 +35,7 @@ MARGIN: Final = 0.9
 """JPEG has to take less than this part of the time of pixels, which are exact."""
 
 _TILES: Final = (3, 5)
-"""The check picture side by side to 384 × 640, the canvas of most cameras."""
+"""The check image side by side to 384 × 640, the canvas of most cameras."""
 
 Send = Callable[[npt.NDArray[np.uint8]], "Future[Detections]"]
 
@@ -141,7 +141,7 @@ class SharedMemoryTransport(RequestTransport):
         except OSError as error:
             if not self._is_short:
                 logger.warning(
-                    "no shared memory is left (%s): pictures go through gRPC alone where it is "
+                    "no shared memory is left (%s): images go through gRPC alone where it is "
                     "short, which takes longer",
                     error.strerror,
                 )
@@ -227,12 +227,12 @@ def encode_jpeg(
     """
     # OpenCV would take other shapes too, and make something of them.
     if canvas.ndim != 3 or canvas.shape[2] != 3 or canvas.dtype != np.uint8:
-        raise ServerError(f"a canvas of the shape {canvas.shape} is no picture")
+        raise ServerError(f"a canvas of the shape {canvas.shape} is no image")
     try:
-        picture = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
         sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING[full_colour])
         settings = [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling]
-        good, encoded = cv2.imencode(".jpg", picture, settings)
+        good, encoded = cv2.imencode(".jpg", image, settings)
     except cv2.error as error:
         raise ServerError(f"a canvas cannot be encoded as JPEG: {error.err}") from error
     if not good:
@@ -246,21 +246,21 @@ def prefers_jpeg(*, raw_s: float, jpeg_s: float) -> bool:
 
 
 def compare(
-    raw: Send, jpeg: Send, picture: npt.NDArray[np.uint8], *, deadline_s: float
+    raw: Send, jpeg: Send, image: npt.NDArray[np.uint8], *, deadline_s: float
 ) -> tuple[float, float]:
-    """Send the check picture both ways in turn.
+    """Send the check image both ways in turn.
 
     Args:
         raw: Sends a canvas as pixels.
         jpeg: Sends it as JPEG.
-        picture: The check picture, 128 × 128 RGB; it has a face.
+        image: The check image, 128 × 128 RGB; it has a face.
         deadline_s: After that an image counts as lost.
 
     Returns:
         Seconds there and back, as pixels and as JPEG: the best of all rounds but the first, as
         what else the machine does can only lengthen them; infinite when one failed.
     """
-    sheet = np.ascontiguousarray(np.tile(picture, (*_TILES, 1)))
+    sheet = np.ascontiguousarray(np.tile(image, (*_TILES, 1)))
     ways: tuple[tuple[Send, list[float]], ...] = ((jpeg, []), (raw, []))
     begun = time.monotonic()
     for number in range(1 + ROUNDS):

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from faceblur.errors import InputError
 from faceblur.image.metadata import READ_ERRORS, orientation_of
 from faceblur.image.pillow import from_pillow
-from faceblur.image.pixels import hide_transparent, oriented
+from faceblur.image.pixels import hide_transparent, upright
 from faceblur.live.sources.options import SourceOptions
 
 MAX_BYTES: Final = 32 << 20
@@ -117,7 +117,7 @@ def decode(data: bytes) -> av.VideoFrame:
             if min(image.size) < 16:
                 raise InputError(f"{image.width} × {image.height} pixels are too few")
             image.load()
-            pixels = oriented(from_pillow(image), orientation_of(image))
+            pixels = upright(from_pillow(image), orientation_of(image))
     except Image.DecompressionBombError:
         raise InputError("the image has too many pixels") from None
     except UnidentifiedImageError:
