@@ -10,6 +10,7 @@ from typing import Final
 from faceblur.batch.jobs import Job
 from faceblur.detection.in_process import usable_cores
 from faceblur.errors import InputError
+from faceblur.image.decoding import naming_errors, open_image
 
 BUDGET_BYTES: Final = 2 << 30
 """What the files under way may take together; one that takes more is masked alone."""
