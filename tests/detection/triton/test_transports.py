@@ -331,7 +331,7 @@ def test_the_canary_takes_the_same_way_as_the_frames(
     options = SessionOptions(server=server.address, transport="jpeg")
     open_session(options).close()
     black = transports.encode_jpeg(np.zeros((128, 128, 3), np.uint8))
-    monkeypatch.setattr(transports, "encode_jpeg", lambda canvas, *, quality: black)
+    monkeypatch.setattr(transports, "encode_jpeg", lambda canvas: black)
     with pytest.raises(CanaryError, match="without its face"):
         open_session(options)
 
