@@ -234,11 +234,7 @@ def _run(
 
 
 class _Failures:
-    """Tells why files of a batch failed, each reason once.
-
-    Args:
-        line: Where to.
-    """
+    """Tells why files of a batch failed, each reason once."""
 
     def __init__(self, line: ProgressLine) -> None:
         self._line = line

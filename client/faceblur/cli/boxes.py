@@ -33,10 +33,6 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
     A mask or a smallest face that is given counts instead of the file's; zones and time spans
     count together with the file's, so that none is lost by forgetting it.
 
-    Args:
-        replay: The file.
-        policy: What the options make, those that were not given by their defaults.
-
     Raises:
         InputError: An option is given that says how to find faces, or the file's policy is
             wrong.

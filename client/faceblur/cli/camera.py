@@ -119,11 +119,7 @@ def camera(
 
 
 def _asked_every(source: SourceOptions, interval_s: float) -> SourceOptions:
-    """A source of single images that is asked so often.
-
-    Raises:
-        InputError: It is another kind of source.
-    """
+    """A source of single images that is asked so often; an `InputError` for other kinds."""
     if "interval_s" not in given():
         return source
     if source.kind != "snapshot":

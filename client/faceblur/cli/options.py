@@ -1,4 +1,7 @@
-"""Options that several commands share, each bundle handed to the command as one value."""
+"""Options that several commands share, each bundle handed to the command as one value.
+
+One module: the bundles stand on `bundle` and on each other, and commands take several of them.
+"""
 
 from __future__ import annotations
 

@@ -54,11 +54,5 @@ class SectionedCommand(click.Command):
 def sectioned(
     title: str, names: str, others: Mapping[str, str] = SECTIONS
 ) -> type[SectionedCommand]:
-    """A kind of command with one section before the others.
-
-    Args:
-        title: Of the first section.
-        names: Its options.
-        others: The sections after it.
-    """
+    """A kind of command with one section, a title and its options, before the others."""
     return type("_Command", (SectionedCommand,), {"sections": {title: names, **others}})

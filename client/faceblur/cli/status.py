@@ -75,12 +75,7 @@ _LEFT: Final = {"camera", "state", "size", "sinks", "last error"}
 
 
 def overview(status: Mapping[str, Any], *, width: int = 160) -> str:
-    """The status as text, a line for each camera.
-
-    Args:
-        status: As `ServiceStatus.to_json` gives it.
-        width: Columns of the screen; longer lines are cut.
-    """
+    """What `ServiceStatus.to_json` gives as text, a line of at most `width` for each camera."""
     rows = [_row(camera) for camera in status["cameras"]]
     failure = status["detector_failure"]
     running = sum(camera["state"] == "running" for camera in status["cameras"])

@@ -25,15 +25,7 @@ def show(
     *,
     others: int,
 ) -> None:
-    """Print what happened to the files of a run.
-
-    Args:
-        outcomes: In the order of the files.
-        finder: What gave the faces.
-        options: Of the run.
-        elapsed_s: Seconds that it took.
-        others: Files that were left alone.
-    """
+    """Print what happened to the files of a run, in their order; `others` were left alone."""
     if len(outcomes) > 1:
         rows = [_row(outcome) for outcome in outcomes]
         for line in table(_TITLES, rows, left={"file", "outcome"}):

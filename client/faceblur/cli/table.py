@@ -8,13 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 def table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[str]
 ) -> Iterator[str]:
-    """The lines of a table, its columns two spaces apart.
-
-    Args:
-        titles: Of the columns.
-        rows: A cell for each column.
-        left: Titles of the columns that are words; numbers stand on the right.
-    """
+    """The lines of a table, its columns two spaces apart; those titled `left` are words."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in (titles, *rows):
         cells = zip(titles, row, widths, strict=True)

@@ -67,12 +67,7 @@ def test(
 
 
 def _watch(camera: Camera, frames: int | None, *, shown: bool) -> None:
-    """Wait for the end.
-
-    Raises:
-        InputError: The source does not open.
-        OutputError: The window does not.
-    """
+    """Wait for the end, and raise why the source or the window does not open."""
     while not camera.wait(TICK_S):
         stats = camera.stats()
         if shown:

@@ -49,13 +49,9 @@ class DetectionScheduler:
     def __init__(
         self, detector: Detector, *, min_score: float, deadline_s: float, wake: Callable[[], None]
     ) -> None:
-        """Start with nothing to do.
+        """Start with nothing to do; other threads `wake` it when there is something to collect.
 
-        Args:
-            detector: What finds faces.
-            min_score: Lowest score to ask it for.
-            deadline_s: From a frame's arrival to its answer.
-            wake: Called from other threads when there is something to `collect`.
+        A frame's answer must come within `deadline_s` of its arrival.
         """
         self._submitter = Submitter(detector, min_score=min_score, wake=wake)
         self._deadline_s = deadline_s

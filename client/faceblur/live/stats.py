@@ -204,11 +204,7 @@ class Counters:
 class Status:
     """What a camera is doing, since when and why; each change is logged.
 
-    Args:
-        name: The camera's.
-
     Attributes:
-        state: What it is doing.
         since_s: Since when, `time.monotonic()`.
         error: Why frames were last not checked or did not come, without credentials.
     """

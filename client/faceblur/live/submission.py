@@ -51,10 +51,7 @@ class InFlight:
 class Submitter:
     """Submits frames from one thread, and from another one when the first hangs in a call.
 
-    Args:
-        detector: What finds faces.
-        min_score: Lowest score to ask it for.
-        wake: Called from other threads when an answer has come.
+    `wake` is called from these threads when an answer has come.
     """
 
     def __init__(self, detector: Detector, *, min_score: float, wake: Callable[[], None]) -> None:

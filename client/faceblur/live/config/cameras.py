@@ -78,13 +78,7 @@ _STAND_IN: Final = SourceOptions(kind="testpattern", url="testpattern")
 
 
 class CameraReader:
-    """Reads cameras, each on top of the defaults.
-
-    Args:
-        defaults: Settings that hold for all cameras but for what these say themselves.
-        problems: Where to note what is wrong.
-        secrets: What references stand for.
-    """
+    """Reads cameras, each on top of the defaults; what is wrong is noted in `problems`."""
 
     def __init__(self, defaults: Located, problems: Problems, secrets: Secrets) -> None:
         self._problems = problems

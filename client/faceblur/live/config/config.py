@@ -107,13 +107,7 @@ def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> 
 
 
 def read_config(text: str, *, file: str, secrets: Secrets) -> FleetConfig:
-    """Read the text of a file, as `load_config` does.
-
-    Args:
-        text: YAML.
-        file: What to call it in errors.
-        secrets: What references in it stand for.
-    """
+    """Read YAML as `load_config` does; `file` is what errors call it."""
     problems = Problems(file, secrets.seen)
     tree = read_tree(text, problems)
     top = problems.members(tree, ", ".join(TOP))

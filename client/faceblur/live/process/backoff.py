@@ -14,12 +14,7 @@ _JITTER: Final = 0.5
 
 
 class Backoff:
-    """Pauses between attempts, for ever.
-
-    Args:
-        first_s: The first one, seconds, on average.
-        longest_s: None is longer, on average.
-    """
+    """Pauses between attempts, for ever: the first and the longest one, on average."""
 
     def __init__(
         self, *, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S

@@ -41,13 +41,9 @@ class WorkerProcess:
     """
 
     def __init__(self, module: str, settings: object, *, name: str, slots: int) -> None:
-        """Start it.
+        """Start a module's `work(WorkerContext)` with settings that can be pickled.
 
-        Args:
-            module: Of this package, with a `work(WorkerContext)`.
-            settings: Anything that can be pickled; what the worker is given.
-            name: Shows in the process list.
-            slots: Of the shared memory.
+        The name shows in the process list.
 
         Raises:
             OSError: The system gives no more processes, files or memory.

@@ -84,11 +84,9 @@ class _Member:
 
 
 class Fleet:
-    """Runs cameras that share a detector. All methods but the readers belong to one thread.
+    """Runs cameras that share a detector, which outlives them.
 
-    Args:
-        detector: Of all cameras; outlives them.
-        open_camera: Makes one.
+    All methods but the readers belong to one thread.
     """
 
     def __init__(self, detector: Detector, *, open_camera: OpenCamera = Camera) -> None:

@@ -18,11 +18,7 @@ _SHORTEST: Final = 4
 
 
 class SecretFilter(RedactingFilter):
-    """Also hides the very texts that are known to be secret, wherever they turn up.
-
-    Args:
-        secrets: Those texts.
-    """
+    """Also hides the very texts that are known to be secret, wherever they turn up."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()

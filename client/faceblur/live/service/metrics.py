@@ -186,11 +186,7 @@ def _buckets(delay: DelayStats) -> list[tuple[str, float]]:
 
 
 def exporter(status: Callable[[], ServiceStatus]) -> Callable[[], bytes]:
-    """Something that writes all metrics, those of this process included.
-
-    Args:
-        status: Says how the service is.
-    """
+    """Something that writes all metrics, those of this process included."""
     registry = CollectorRegistry()
     registry.register(_Fleet(status))
     ProcessCollector(registry=registry)

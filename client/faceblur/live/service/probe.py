@@ -72,14 +72,13 @@ def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[Pr
 
 
 def _server(options: SessionOptions, size: int) -> ProbeResult:
-    label = options.server or "this machine"
+    result = partial(ProbeResult, camera="", part="server", label=options.server or "this machine")
     try:
         with open_session(options, size=size) as session:
             text = f"a known face was found by the {session.model.name} model, {session.where}"
-            return ProbeResult(camera="", part="server", label=label, good=True, text=text)
+            return result(good=True, text=text)
     except FaceblurError as error:
-        text = redact(str(error))
-        return ProbeResult(camera="", part="server", label=label, good=False, text=text)
+        return result(good=False, text=redact(str(error)))
 
 
 def _source(camera: CameraOptions, deadline_s: float) -> ProbeResult:

@@ -19,11 +19,9 @@ JSON: Final = "application/json"
 
 
 class StatusServer:
-    """Answers until closed; a context manager.
+    """Answers at host:port, port 0 being a free one, until closed; a context manager.
 
-    Args:
-        listen: host:port; port 0 takes a free one.
-        status: Says how the service is, from any thread.
+    `status` is called from any thread.
 
     Raises:
         OutputError: It cannot listen there.

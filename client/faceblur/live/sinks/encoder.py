@@ -37,14 +37,7 @@ _GOP: Final = 60
 
 
 class Encoder:
-    """One video stream in an open container.
-
-    Args:
-        container: To add the stream to.
-        format_: Of the frames to come.
-        options: Which encoder, and how.
-        audio: Of the camera; goes into a stream of its own.
-    """
+    """One video stream in an open container, and one of the camera's audio where there is any."""
 
     def __init__(
         self,

@@ -12,10 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class AudioTap:
-    """Collects packets, on the clock of the frames.
-
-    Args:
-        clock: Of the frames of the same stream.
+    """Collects packets, on the clock of the frames of the same stream.
 
     Attributes:
         format: What the audio is like; None without any.

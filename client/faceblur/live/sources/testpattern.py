@@ -28,14 +28,10 @@ class TestPattern:
     """Not a test, whatever its name says to pytest."""
 
     def __init__(self, size: tuple[int, int], *, face: Path | None = None) -> None:
-        """Prepare.
-
-        Args:
-            size: Width and height, pixels.
-            face: An image to swing.
+        """Prepare frames of a size, width and height in pixels, across which a face swings.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The image of the face cannot be read.
         """
         self._width, self._height = size
         columns, rows = self._width // _TILE + 4, self._height // _TILE + 4
