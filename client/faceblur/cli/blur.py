@@ -209,11 +209,7 @@ def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
 def _run(
     jobs: list[Job], finder: DetectionSession | AnnotationFile, options: RunOptions, *, quiet: bool
 ) -> list[Outcome]:
-    """Mask the files; what happened to them is in the order of the jobs.
-
-    Raises:
-        FaceblurError: There is one file alone, and it failed.
-    """
+    """Mask the files; what happened to them is in the order of the jobs."""
     line = ProgressLine(shown=not quiet, files=len(jobs))
     failures = _Failures(line)
 

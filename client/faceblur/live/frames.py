@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +28,7 @@ _KEY: Final = object()
 """Only this module has it; without it no `SafeFrame` can be made."""
 
 
+@dataclass(eq=False, repr=False)
 class RawFrame:
     """A frame as the camera sent it, in shared memory. It must not leave.
 
@@ -37,28 +39,22 @@ class RawFrame:
         model_input: What the detector is given; None if it is not asked about this frame.
         letterbox: How the model input and the frame lie to each other; None without a model input.
         audio: Packets that came since the frame before.
+        on_release: Called when nobody holds its memory any more.
     """
 
-    def __init__(
-        self,
-        format_: FrameFormat,
-        samples: Bytes,
-        *,
-        arrived_s: float,
-        time_s: float,
-        model_input: Bytes | None = None,
-        letterbox: Letterbox | None = None,
-        audio: Sequence[AudioPacket] = (),
-        on_release: Callable[[], None] | None = None,
-    ) -> None:
-        self.format = format_
-        self.arrived_s = arrived_s
-        self.time_s = time_s
-        self.model_input = model_input
-        self.letterbox = letterbox
-        self.audio = audio
+    format: FrameFormat
+    samples: InitVar[Bytes]
+    _: KW_ONLY
+    arrived_s: float
+    time_s: float
+    model_input: Bytes | None = None
+    letterbox: Letterbox | None = None
+    audio: Sequence[AudioPacket] = ()
+    on_release: Callable[[], None] | None = None
+
+    def __post_init__(self, samples: Bytes) -> None:
+        """Hold it once."""
         self._samples: Bytes | None = samples
-        self._on_release = on_release
         self._holders = 1
 
     def take(self) -> Bytes:
@@ -76,8 +72,8 @@ class RawFrame:
     def release(self) -> None:
         """Give its memory back to the source, once everybody who holds it has done so."""
         self._holders -= 1
-        if self._holders == 0 and self._on_release is not None:
-            self._on_release()
+        if self._holders == 0 and self.on_release is not None:
+            self.on_release()
 
 
 class SafeFrame:

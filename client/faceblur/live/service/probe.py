@@ -119,11 +119,7 @@ def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> ProbeR
 
 
 def _try_target(sink: SinkOptions, deadline_s: float) -> str:
-    """What is known of a target without sending it a frame.
-
-    Raises:
-        OSError: It cannot work.
-    """
+    """What is known of a target without sending it a frame."""
     if sink.kind in ("rtsp", "rtmp", "whip"):
         return _server_answers(parse_address(sink.target), deadline_s)
     if sink.kind in ("hls", "segments"):

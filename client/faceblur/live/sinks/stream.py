@@ -59,11 +59,7 @@ class StreamWriter(EncodedWriter):
         )
 
     def _check_target(self) -> None:
-        """FFmpeg goes on writing a playlist to a full disk, and says nothing.
-
-        Raises:
-            OSError: There is no room left.
-        """
+        """FFmpeg goes on writing a playlist to a full disk, and says nothing."""
         now_s = time.monotonic()
         if self._options.kind != "hls" or now_s - self._room_s < 1.0:
             return

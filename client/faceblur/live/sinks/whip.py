@@ -84,11 +84,7 @@ class _Track(MediaStreamTrack):
 
 
 class _Session:
-    """A connection to a server, which an encoder takes for a container.
-
-    Raises:
-        OutputError: The server does not take the frames in time.
-    """
+    """A connection to a server, which an encoder takes for a container."""
 
     def __init__(self, options: SinkOptions, *, with_audio: bool) -> None:
         self._options = options

@@ -9,6 +9,7 @@ from typing import Any, Final
 import cv2
 
 from faceblur.errors import OutputError
+from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import Output, ViewerLeftError
 
 _TITLE: Final = "faceblur (q quits)"
@@ -18,7 +19,7 @@ _QUIT_KEYS: Final = (ord("q"), ord("Q"), 27)
 class WindowWriter:
     """Shows every frame; `q`, Escape or closing the window ends the camera."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: SinkOptions) -> None:
         self._is_open = False
         self._meter = _Meter()
 

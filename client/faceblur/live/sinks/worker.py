@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pkgutil import resolve_name
+from typing import Final
 
 from faceblur.errors import OutputError
 from faceblur.live.audio import AudioFormat, get
@@ -11,9 +13,17 @@ from faceblur.live.frame_format import FrameFormat
 from faceblur.live.process.messages import Message
 from faceblur.live.process.worker import WorkerContext
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.live.sinks.segments import SegmentWriter
-from faceblur.live.sinks.stream import StreamWriter
-from faceblur.live.sinks.writer import NullWriter, Output, ViewerLeftError, Writer
+from faceblur.live.sinks.writer import Output, ViewerLeftError, Writer
+
+_WRITERS: Final = {
+    "null": "writer:NullWriter",
+    "segments": "segments:SegmentWriter",
+    "mjpeg": "mjpeg:MjpegWriter",
+    "srt": "srt:SrtWriter",
+    "whip": "whip:WhipWriter",
+    "window": "window:WindowWriter",
+}
+"""Imported when needed: OpenCV and aiortc are large."""
 
 
 def open_writer(options: SinkOptions) -> Writer:
@@ -22,31 +32,13 @@ def open_writer(options: SinkOptions) -> Writer:
     Raises:
         OutputError: It cannot work here.
     """
-    if options.kind == "null":
-        return NullWriter()
-    if options.kind == "segments":
-        return SegmentWriter(options)
-    if options.kind == "mjpeg":
-        # OpenCV is large: only where it is needed.
-        from faceblur.live.sinks.mjpeg import MjpegWriter
-
-        return MjpegWriter(options)
-    if options.kind == "srt":
-        from faceblur.live.sinks.srt import SrtWriter
-
-        return SrtWriter(options)
-    if options.kind == "whip":
-        from faceblur.live.sinks.whip import WhipWriter
-
-        return WhipWriter(options)
-    if options.kind == "window":
-        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-            # Qt ends the process where it finds no screen.
-            raise OutputError("there is no screen here; use another sink, such as mjpeg:8090")
-        from faceblur.live.sinks.window import WindowWriter
-
-        return WindowWriter()
-    return StreamWriter(options)
+    is_window = options.kind == "window" and sys.platform == "linux"
+    if is_window and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        # Qt ends the process where it finds no screen.
+        raise OutputError("there is no screen here; use another sink, such as mjpeg:8090")
+    name = _WRITERS.get(options.kind, "stream:StreamWriter")
+    writer: Writer = resolve_name(f"faceblur.live.sinks.{name}")(options)
+    return writer
 
 
 def work(worker: WorkerContext) -> None:

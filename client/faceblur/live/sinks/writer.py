@@ -63,6 +63,8 @@ class Writer(Protocol):
 class NullWriter:
     """Takes everything and keeps nothing; for measuring."""
 
+    def __init__(self, _: SinkOptions) -> None: ...
+
     def write(self, output: Output) -> None:
         """Do nothing."""
 
