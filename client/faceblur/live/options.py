@@ -64,7 +64,7 @@ class CameraOptions:
         if not self.name or not self.name.isprintable():
             raise InputError("a camera needs a name of printable characters")
         if not self.sinks:
-            raise InputError(f"camera {self.name} has nowhere to send its pictures: name a sink")
+            raise InputError(f"camera {self.name} has nowhere to send its frames: name a sink")
         if twice := repeated_sink(self.sinks):
             raise InputError(f"camera {self.name} has {twice} twice: name each sink once")
         if self.fps is not None and not 0 < self.fps <= 240:
