@@ -142,7 +142,7 @@ def test_kinds(folder: Path) -> None:
     [
         (["missing.jpg"], None, "does not exist"),
         (["*.nothing"], None, "matches no"),
-        (["empty"], None, "holds no pictures"),
+        (["empty"], None, "holds no images"),
         (["a.jpg"], "a.jpg", "would replace"),
         (["a.jpg", "b.MP4"], "notes.txt", "name a directory"),
         (["a.jpg", "twin/a.jpg"], "out", "would both become"),

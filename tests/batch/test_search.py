@@ -141,7 +141,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
 
 def test_a_folder_of_nothing_but_raw_files_names_them(tmp_path: Path) -> None:
     raw(tmp_path / "a.dng")
-    with pytest.raises(InputError, match=r"no pictures or videos .*not checked: \S*a\.dng; give"):
+    with pytest.raises(InputError, match=r"no images or videos .*not checked: \S*a\.dng; give"):
         plan([str(tmp_path)], None)
 
 
@@ -179,8 +179,8 @@ def test_a_broken_file_keeps_the_kind_of_its_suffix(tmp_path: Path) -> None:
         (["rtsp://h/a"], None, "faceblur camera"),
         (["file:///tmp/a%20b.jpg"], None, "give the path itself, /tmp/a b.jpg"),
         (["a.jpg"], "s3://bucket/a.jpg", "an address, not a file: write to a file"),
-        (["film.gif"], "film.mp4", r"is a picture, and \.mp4 holds videos: .*ffmpeg -i"),
-        (["clip.avi"], "clip.gif", r"is a video, and \.gif holds pictures: .*ffmpeg -i"),
+        (["film.gif"], "film.mp4", r"is an image, and \.mp4 holds videos: .*ffmpeg -i"),
+        (["clip.avi"], "clip.gif", r"is a video, and \.gif holds images: .*ffmpeg -i"),
     ],
 )
 def test_what_names_no_file_is_told_what_to_do(

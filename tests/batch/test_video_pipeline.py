@@ -472,7 +472,7 @@ def test_looks_that_are_too_far_apart_are_said(
     for detect_every in (1, 2, 8):
         run(slow, tmp_path / "out.mkv", detect_every=detect_every)
     (record_,) = caplog.records
-    assert "slow.mkv: faces are looked for every 1.6 s only" in record_.getMessage()
+    assert "slow.mkv: faces are detected every 1.6 s only" in record_.getMessage()
 
 
 def test_a_lane_keeps_order_and_waits_when_it_is_full() -> None:

@@ -326,10 +326,10 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(
     ("arguments", "code", "reason"),
     [
         (["missing.jpg"], 3, "does not exist"),
-        (["empty"], 3, "holds no pictures"),
+        (["empty"], 3, "holds no images"),
         (["photo.jpg", "-o", "nowhere/x/../../photo.jpg"], 3, "would replace"),
         (["photo.jpg", "-o", "photo.xyz"], 3, "xyz"),
-        (["photo.jpg", "--mask", "image"], 3, "picture"),
+        (["photo.jpg", "--mask", "image"], 3, "needs an image"),
         (["photo.jpg", "--colour", "red"], 3, "hexadecimal"),
         (["photo.jpg", "--tls-cert", "photo.jpg"], 3, "go together"),
         (["photo.jpg", "--tls-ca", "missing.pem"], 3, "missing.pem"),

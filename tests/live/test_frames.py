@@ -166,7 +166,7 @@ def test_looks_that_turn_out_to_be_too_far_apart_are_said_once(
     stream.interval_s = interval_s
     for _ in range(20):
         stream.show()
-    assert caplog.text.count("camera door: faces are looked for every 0.7 s only") == said
+    assert caplog.text.count("camera door: faces are detected every 0.7 s only") == said
 
 
 def test_held_means_the_last_masked_frame_again_with_a_notice_at_its_foot() -> None:

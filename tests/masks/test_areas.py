@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from faceblur.detections import Detections
 from faceblur.masks.areas import Area
 from faceblur.masks.masker import Masker
-from faceblur.masks.polygons import Polygon, touched
+from faceblur.masks.polygons import Polygon, touched_samples
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.video.surface import VideoSurface
@@ -59,7 +59,7 @@ def test_every_touched_pixel_has_the_colour_and_no_other_changes(polygon: Polygo
     before = noise(0)
     after = before.copy()
     area = Area.within(polygon, WIDTH, HEIGHT)
-    expected = touched(polygon, start=(0, 0), shape=(HEIGHT, WIDTH))
+    expected = touched_samples(polygon, start=(0, 0), shape=(HEIGHT, WIDTH))
     if area is not None:
         style = MaskStyle(mode="solid", color=(255, 0, 255))
         Masker(style).apply(ArraySurface(after), NOBODY, [area])
@@ -81,10 +81,10 @@ def test_nothing_of_the_picture_shows_in_an_area(mode: str, channels: int, dtype
         results.append(picture)
         if channels == 4:
             white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-            where = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
+            where = touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
             assert (picture[where][:, 3] == white).all()
             assert (picture[~where][:, 3] >= before[~where][:, 3]).all()  # A mask is opaque.
-    inside = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
+    inside = touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
     np.testing.assert_array_equal(results[0][inside], results[1][inside])
     assert (results[0][~inside] != results[1][~inside]).any()
 
@@ -93,7 +93,7 @@ def test_a_blur_drawn_over_an_area_would_be_noticed() -> None:
     """The other order: what is made of a face's pixels must not lie over an area."""
     masker, inside = (
         Masker(MaskStyle(mode="blur")),
-        touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH)),
+        touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH)),
     )
     results = []
     for seed in (1, 2):
@@ -120,11 +120,11 @@ def test_nothing_shows_on_any_plane_of_video(pixel_format: str, mode: str) -> No
         frames.append((surface, before))
     for index, plane in enumerate(frames[0][0].planes):
         step = (plane.step_x, plane.step_y)
-        inside = touched(TRIANGLE, start=(0, 0), shape=plane.pixels.shape, step=step)
+        inside = touched_samples(TRIANGLE, start=(0, 0), shape=plane.pixels.shape, step=step)
         first, second = (surface.planes[index].pixels for surface, _ in frames)
         np.testing.assert_array_equal(first[inside], second[inside])
         # One pixel of the image is enough for a sample of a plane.
-        pixels = touched(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
+        pixels = touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
         rows, columns = np.nonzero(pixels)
         assert inside[rows // plane.step_y, columns // plane.step_x].all()
 
@@ -136,7 +136,7 @@ def test_an_area_leaves_the_rest_of_a_video_frame_bit_by_bit() -> None:
     Masker().apply(surface, NOBODY, [area_of(TRIANGLE)])
     for old, plane in zip(before, surface.planes, strict=True):
         step = (plane.step_x, plane.step_y)
-        outside = ~touched(TRIANGLE, start=(0, 0), shape=old.shape, step=step)
+        outside = ~touched_samples(TRIANGLE, start=(0, 0), shape=old.shape, step=step)
         np.testing.assert_array_equal(plane.pixels[outside], old[outside])
 
 

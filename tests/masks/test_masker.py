@@ -417,7 +417,7 @@ def test_a_box_that_makes_no_sense_is_an_error_and_nothing_is_drawn(
         ({"feather": 2}, "use 0 to 1"),
         ({"color": (0, 0, 256)}, "0 to 255 each"),
         ({"color": (0, 0)}, "0 to 255 each"),
-        ({"mode": "image"}, "needs a picture"),
+        ({"mode": "image"}, "needs an image"),
     ],
 )
 def test_a_style_that_cannot_be_drawn_does_not_exist(values: dict[str, Any], reason: str) -> None:

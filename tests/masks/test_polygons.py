@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from faceblur.masks.polygons import Polygon, holds, touched
+from faceblur.masks.polygons import Polygon, holds, touched_samples
 
 Point = tuple[Fraction, Fraction]
 Exact = int | Fraction
@@ -83,7 +83,7 @@ def test_touches_exactly_the_samples_of_which_it_covers_anything(
     polygon: Polygon, step: tuple[int, int]
 ) -> None:
     assume(clipped_area(polygon, -99, -99, 99, 99) > 0)
-    assert errors(touched, polygon, step) == (0, 0)
+    assert errors(touched_samples, polygon, step) == (0, 0)
 
 
 def middles_alone(
@@ -107,11 +107,11 @@ def test_less_exact_ways_to_fill_are_noticed() -> None:
     triangle = np.array([[1.2, 0.7], [11.9, 3.1], [4.4, 10.6]])
     assert errors(middles_alone, triangle, (1, 1))[0] > 0
     assert errors(bounding_box, triangle, (1, 1))[1] > 0
-    assert errors(touched, triangle, (1, 1)) == (0, 0)
+    assert errors(touched_samples, triangle, (1, 1)) == (0, 0)
 
 
 def test_corners_on_pixel_borders_touch_no_pixel_beyond() -> None:
-    found = touched(np.array([[2, 1], [6, 1], [6, 4], [2, 4]]), start=(0, 0), shape=(6, 8))
+    found = touched_samples(np.array([[2, 1], [6, 1], [6, 4], [2, 4]]), start=(0, 0), shape=(6, 8))
     expected = np.zeros((6, 8), bool)
     expected[1:4, 2:6] = True
     np.testing.assert_array_equal(found, expected)
@@ -120,15 +120,15 @@ def test_corners_on_pixel_borders_touch_no_pixel_beyond() -> None:
 def test_all_loops_of_a_polygon_that_crosses_itself_are_covered() -> None:
     angles = np.arange(5) * 2 * 2 * np.pi / 5
     pentagram = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 10 + 12
-    assert touched(pentagram, start=(0, 0), shape=(24, 24))[12, 12]
+    assert touched_samples(pentagram, start=(0, 0), shape=(24, 24))[12, 12]
     # The middle is gone round twice; whether a face is spared there must not be guessed.
     assert not holds(pentagram, np.array([[11, 11, 13, 13]])).any()
 
 
 def test_a_part_of_a_large_picture_is_like_the_same_part_of_the_whole() -> None:
     polygon = np.array([[30.5, -40], [300, 700.2], [-20, 1100], [260, 20]])
-    whole = touched(polygon, start=(0, 0), shape=(1200, 320))
-    part = touched(polygon, start=(100, 500), shape=(64, 50))
+    whole = touched_samples(polygon, start=(0, 0), shape=(1200, 320))
+    part = touched_samples(polygon, start=(100, 500), shape=(64, 50))
     np.testing.assert_array_equal(part, whole[500:564, 100:150])
     assert whole.any()
     assert not whole.all()

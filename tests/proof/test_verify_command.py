@@ -25,7 +25,7 @@ from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.proof.verify.evidence import Surroundings, compare, shows_face, still_shown
-from faceblur.proof.verify.media import Frame, paired
+from faceblur.proof.verify.media import Frame, pair_frames
 from faceblur.proof.verify.wholes import is_dim
 
 Picture = npt.NDArray[np.uint8]
@@ -434,7 +434,7 @@ def test_frames_are_matched_by_their_times() -> None:
             Frame(i, Fraction(round(t * 1000), 1000), grey, None) for i, t in enumerate(times)
         )
 
-    pairs = paired(
+    pairs = pair_frames(
         frames(0, 0.04, 0.08, 0.12), frames(0.001, 0.05, 0.079, 0.12, 0.2), Fraction(1, 500)
     )
     matched = [(p.source and p.source.index, p.output and p.output.index) for p in pairs]

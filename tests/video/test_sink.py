@@ -404,7 +404,7 @@ def test_levels_are_kept_where_full_range_cannot_be_said(
         allowed = 2 if suffix == ".ogv" else 1
         assert np.abs(_levels(output) - _levels(source)).max() < allowed, suffix
         converted = suffix != ".mov"
-        assert ("cannot say that pictures use the full range" in caplog.text) == converted
+        assert ("cannot say that frames use the full range" in caplog.text) == converted
         halved = suffix in (".avi", ".wmv", ".ogv")
         assert ("keeps colours in less detail (4:2:0 of 4:2:2)" in caplog.text) == halved
 

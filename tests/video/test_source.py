@@ -146,7 +146,7 @@ def _playlist(path: Path) -> None:
         (_nothing, "empty"),
         (_text, "not a video that can be read"),
         (_noise, "not a video that can be read"),
-        (_picture, "is a picture"),
+        (_picture, "is an image"),
         (_sound, "only sound"),
         (_folder, "is a folder"),
         (_missing, "No such file"),

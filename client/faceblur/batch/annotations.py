@@ -1,6 +1,6 @@
 """Faces from a JSON file, as `faceblur blur --json` writes it, to be masked without detecting.
 
-A person may have edited it. So everything is checked against the picture or video before anything
+A person may have edited it. So everything is checked against the image or video before anything
 is masked with it, and whatever is missing is an error: a frame without faces says so. The format is
 read and written in this one module, so that both change together.
 """
@@ -77,7 +77,7 @@ class _Face(_Part):
         if len(points) not in (0, 5):
             raise InputError("the landmarks must be five points, or left out")
         if max(map(abs, chain(self.box, *points))) > _MAX_PIXEL:
-            raise InputError("it lies beyond any picture")
+            raise InputError("it lies beyond any image")
 
     def row(self) -> list[float]:
         """The face as in `Detections.rows`."""
@@ -121,13 +121,13 @@ class _Content(_Part):
 
 
 class MediaAnnotations:
-    """What a JSON file says of one picture or video."""
+    """What a JSON file says of one image or video."""
 
     def __init__(self, media: _Media, where: str) -> None:
         """Check and take in all frames.
 
         Raises:
-            InputError: Something is missing or makes no sense.
+            InputError: Something is missing or wrong.
         """
         self.where = where
         self.path = media.path
@@ -145,7 +145,7 @@ class MediaAnnotations:
             raise MistakesError(mistakes, where)
 
     def check_size(self, width: int, height: int) -> None:
-        """Compare with the size of the picture, in pixels.
+        """Compare with the size of the image, in pixels.
 
         Raises:
             InputError: It is another.
@@ -249,10 +249,10 @@ class AnnotationFile:
         return cls(path, sha256, model, content.policy, content.media)
 
     def media(self, source: Path) -> MediaAnnotations:
-        """Find what the file says of a picture or a video: by its content, else by its name.
+        """Find what the file says of an image or a video: by its content, else by its name.
 
         Raises:
-            InputError: Nothing, or something that makes no sense.
+            InputError: Nothing, or something wrong.
         """
         sha256 = file_sha256(source)
         same_content = [m for m in self._media if m.sha256 == sha256]
@@ -271,7 +271,7 @@ class AnnotationFile:
         if same_name:
             raise InputError(
                 f"{source} is not the file that {self.path} was made from: its content differs; "
-                "detect anew without --boxes"
+                "detect again without --boxes"
             )
         raise InputError(
             f"{self.path} says nothing of {source}; give a file it was made from, or detect "

@@ -24,7 +24,7 @@ from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
-from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
+from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 from faceblur.video.frames import SourceFrame, VideoProperties
 
 logger = logging.getLogger(__name__)
@@ -91,10 +91,10 @@ class DetectedFaces:
         """Detect the faces of every frame, or of some, and track them between."""
         options, cover = self._policy.detection, self._policy.cover
         every = 1 if cover is None else cover.detect_every
-        look_s = every / properties.rate if properties.rate and every > 1 else 0
-        if look_s > MAX_LOOK_S:
-            # Whoever walks past may show between two looks.
-            logger.warning("%s: %s", source, too_far_apart(float(look_s)))
+        gap_s = every / properties.rate if properties.rate and every > 1 else 0
+        if gap_s > MAX_DETECTION_GAP_S:
+            # Whoever walks past may show between two detections.
+            logger.warning("%s: %s", source, too_far_apart(float(gap_s)))
         letterbox = plan_model_input(
             properties, size=options.size, stride=self._detector.model.stride
         )
@@ -107,11 +107,11 @@ class DetectedFaces:
         )
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
-            return self._tracked(stage.check(frames, in_flight=self._in_flight), properties)
+            return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
 
         return VideoFaces(ModelInputMaker(properties, letterbox), find)
 
-    def _tracked(
+    def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties
     ) -> Iterator[FrameFaces]:
         policy = self._policy
@@ -137,14 +137,14 @@ class RecordedFaces:
         self._annotations = annotations
 
     def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
-        """Look up the faces of every page."""
+        """Give the recorded faces of every page."""
         recorded = self._annotations.media(image.path)
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
         return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
-        """Look up the faces of every frame."""
+        """Give the recorded faces of every frame."""
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
 

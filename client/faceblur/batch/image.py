@@ -66,7 +66,7 @@ def mask_image(
     def selection(width: int, height: int) -> Selection:
         return Selection(policy, width, height)
 
-    def masked() -> Iterator[Page]:
+    def masked_pages() -> Iterator[Page]:
         for page, faces in found:
             surface = ArraySurface(page.pixels)
             choice = selection(surface.width, surface.height).choose(faces, _shown(page))
@@ -74,7 +74,7 @@ def mask_image(
             frames.append(FrameDetections(len(frames), page.pts_s, choice.faces))
             yield page
 
-    safe: ImageFile = dataclasses.replace(image, pages=masked())
+    safe: ImageFile = dataclasses.replace(image, pages=masked_pages())
     report = MediaDetections(image.path, image.width, image.height, frames)
     write_image(
         output,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from faceblur.batch.search import Search, classified, search
+from faceblur.batch.search import Search, classify, search
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.image.formats import BY_SUFFIX
@@ -60,7 +60,7 @@ class Plan:
 
     Attributes:
         unchecked: Images and videos beside them that nothing here reads, folders that could
-            not be looked into.
+            not be listed.
         others: How many files there are beside them that are neither.
     """
 
@@ -125,7 +125,7 @@ class _Part:
 def _expand(text: str) -> _Part:
     path = Path(text)
     if path.is_dir():
-        return _part(search(path), path, f"{text} holds no pictures or videos", "give a folder")
+        return _part(search(path), path, f"{text} holds no images or videos", "give a folder")
     if path.exists():
         return _Part([_Found(path, kind_of(path))])
     _check_name(text, "a file")
@@ -134,9 +134,9 @@ def _expand(text: str) -> _Part:
         matches = sorted(Path(p) for p in glob.glob(text, recursive=True))  # noqa: PTH207
         files = [match for match in matches if not match.is_dir()]
         folders = [] if "**" in text else [match for match in matches if match.is_dir()]
-        result = classified(files)
+        result = classify(files)
         result.unchecked.extend(folders)
-        return _part(result, None, f"{text} matches no pictures or videos", "check the pattern")
+        return _part(result, None, f"{text} matches no images or videos", "check the pattern")
     raise InputError(f"{text} does not exist; check the name")
 
 
@@ -182,13 +182,13 @@ def _check_kinds(job: Job) -> None:
     suffix = job.output.suffix.lower()
     if job.kind == "image" and suffix in CONTAINERS:
         raise InputError(
-            f"{job.source} is a picture, and {suffix} holds videos: name the result .gif, .webp, "
+            f"{job.source} is an image, and {suffix} holds videos: name the result .gif, .webp, "
             f".png or .jpg; what is masked then becomes a video with: ffmpeg -i masked.gif "
             f"{job.output.name}"
         )
     if job.kind == "video" and suffix in BY_SUFFIX:
         raise InputError(
-            f"{job.source} is a video, and {suffix} holds pictures: name the result .mp4; what is "
+            f"{job.source} is a video, and {suffix} holds images: name the result .mp4; what is "
             f"masked then becomes an animation with: ffmpeg -i masked.mp4 {job.output.name}"
         )
 

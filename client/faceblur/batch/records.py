@@ -110,7 +110,7 @@ class Record:
         self._job = job
         self._tree = None if job.tree is None else records.tree(job.tree)
         self._started = datetime.now(timezone.utc)
-        self._size_and_times = self._look()
+        self._size_and_times = self._state()
         self._ingredients = CacheKey(
             source_sha256=file_sha256(job.source),
             settings_sha256=records.digests[job.kind],
@@ -152,7 +152,7 @@ class Record:
             InputError: The source was changed while it was read, or somebody broke the audit.
             OutputError: The manifest cannot be written.
         """
-        if self._look() != self._size_and_times:
+        if self._state() != self._size_and_times:
             raise InputError(
                 f"{self._job.source} was changed while it was read; mask it again when it is "
                 "complete"
@@ -201,7 +201,7 @@ class Record:
                 frames=frames,
             )
 
-    def _look(self) -> tuple[int, int, int]:
+    def _state(self) -> tuple[int, int, int]:
         """What changes when somebody writes to the source."""
         try:
             facts = self._job.source.stat()

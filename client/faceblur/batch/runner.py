@@ -190,7 +190,7 @@ class _Batch:
         self._broken: ServerError | None = None
         self._lost: ServerError | None = None
         self._find_faces: FindFaces
-        self._recovered: Callable[[], bool] = lambda: True
+        self._recover: Callable[[], bool] = lambda: True
         settings = options.settings()
         if isinstance(finder, AnnotationFile):
             self._find_faces = RecordedFaces(finder)
@@ -201,12 +201,12 @@ class _Batch:
         else:
             shared = SharedDetector(finder.detector, in_flight=finder.in_flight, stop=self.stop)
 
-            def recovered() -> bool:
+            def recover() -> bool:
                 with shared.paused():
                     return finder.recovered(stop=self.stop)
 
             self._find_faces = DetectedFaces(shared, options.policy)
-            self._recovered = recovered
+            self._recover = recover
             info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
         self.records = Records(jobs, finder=info, settings=settings, audit=options.audit)
 
@@ -277,5 +277,5 @@ class _Batch:
             if self._broken is None or self._lost is not None:
                 return
             logger.warning("waiting for the server to come back")
-            self._lost = None if self._recovered() else self._broken
+            self._lost = None if self._recover() else self._broken
             self._broken = None

@@ -15,8 +15,8 @@ class Search:
 
     Attributes:
         media: Images and videos, and which of the two each is.
-        unchecked: Images and videos that nothing here reads, and folders that were not looked
-            into.
+        unchecked: Images and videos that nothing here reads, and folders that were not
+            entered.
         others: How many other files there are.
     """
 
@@ -26,16 +26,16 @@ class Search:
 
 
 def search(root: Path) -> Search:
-    """Look through a folder and all in it, linked folders too, each once."""
+    """Go through a folder and all in it, linked folders too, each once."""
     found: list[Path] = []
     unread: list[Path] = []
     for path, readable in _walk(root, root.resolve(), set()):
         (found if readable else unread).append(path)
-    result = classified(sorted(found))
+    result = classify(sorted(found))
     return Search(result.media, sorted([*result.unchecked, *unread]), result.others)
 
 
-def classified(paths: list[Path]) -> Search:
+def classify(paths: list[Path]) -> Search:
     """Tell files apart. Hidden ones are not media: systems and programs keep notes in them."""
     media: dict[Path, Kind] = {}
     unchecked, others = [], 0
@@ -51,7 +51,7 @@ def classified(paths: list[Path]) -> Search:
 
 
 def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, bool]]:
-    """Everything that is not a folder, and True; folders that cannot be looked into, and False."""
+    """Everything that is not a folder, and True; folders that cannot be listed, and False."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -70,7 +70,7 @@ class SharedDetector:
             raise
         left = len(answers)
 
-        def answered(_: Future[Detections]) -> None:
+        def release(_: Future[Detections]) -> None:
             nonlocal left
             with self._changed:
                 left -= 1
@@ -78,7 +78,7 @@ class SharedDetector:
                     self._give_room()
 
         for answer in answers:
-            answer.add_done_callback(answered)
+            answer.add_done_callback(release)
         return answers
 
     @contextmanager

@@ -82,7 +82,7 @@ def mask_video(
         ):
             report.left_out.extend(sink.left_out)
             found = faces_of.find(job.frames())
-            for (frame, faces), shown in _timed(found, policy, start_s=video.start_s):
+            for (frame, faces), shown in _with_times(found, policy, start_s=video.start_s):
                 choice = selection.choose(faces, shown)
                 if len(choice.faces) or choice.areas:
                     masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
@@ -93,7 +93,7 @@ def mask_video(
         return report
 
 
-def _timed(
+def _with_times(
     frames: Iterable[FrameFaces], policy: Policy, *, start_s: Fraction
 ) -> Iterator[tuple[FrameFaces, TimeSpan | None]]:
     """Say when each frame is shown: until the next one is, and the last as long as it says.

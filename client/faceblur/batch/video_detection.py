@@ -68,7 +68,7 @@ class DetectionStage:
                 if len(waiting) >= in_flight:
                     if waiting[0] in group:
                         self._ask(group)
-                    yield self._checked(waiting.popleft(), size)
+                    yield self._await_answer(waiting.popleft(), size)
                 entry = _Waiting(item, asked=item.frame.index % self._every == 0)
                 waiting.append(entry)
                 if entry.asked:
@@ -78,7 +78,7 @@ class DetectionStage:
             if group:
                 self._ask(group)
             while waiting:
-                yield self._checked(waiting.popleft(), size)
+                yield self._await_answer(waiting.popleft(), size)
         finally:
             for each in waiting:
                 if each.answer is not None:
@@ -94,7 +94,7 @@ class DetectionStage:
             each.answer, each.model_input = answer, None
         group.clear()
 
-    def _checked(self, waiting: _Waiting, size: int) -> DetectedFrame:
+    def _await_answer(self, waiting: _Waiting, size: int) -> DetectedFrame:
         frame, answer = waiting.frame, waiting.answer
         if not waiting.asked:
             return DetectedFrame(frame, None)

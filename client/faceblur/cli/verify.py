@@ -119,15 +119,15 @@ def verify(
             detector=opened.detector,
             how=dataclasses.replace(detection, deadline_s=session.deadline_s),
             in_flight=opened.in_flight,
-            pictures=sheet is not None,
+            keep_images=sheet is not None,
             on_progress=lambda done, total: line.update(output.name, done=done, total=total),
         )
     line.close()
     report = dataclasses.replace(report, strict=strict)
     if json_file is not None:
         report.write(json_file)
-    if sheet is not None and report.pictures:
-        write_sheet(sheet, report.pictures)
+    if sheet is not None and report.leak_images:
+        write_sheet(sheet, report.leak_images)
     _finish(report, quiet=quiet)
 
 

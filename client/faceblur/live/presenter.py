@@ -15,7 +15,7 @@ from faceblur.live.scheduler import CheckedFrame
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Selection
 from faceblur.tracking.live import LiveCover
-from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
+from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Presenter:
         if last_s is None or self._far_apart == _FAR_GAPS:
             return
         gap_s = self._clock_s - last_s
-        self._far_apart = self._far_apart + 1 if gap_s > MAX_LOOK_S + _GAP_JITTER_S else 0
+        self._far_apart = self._far_apart + 1 if gap_s > MAX_DETECTION_GAP_S + _GAP_JITTER_S else 0
         if self._far_apart == _FAR_GAPS:
             logger.warning("camera %s: %s", self._options.name, too_far_apart(gap_s))
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from faceblur.image.pixels import Array, Plane
-from faceblur.masks.polygons import BoolArray, Polygon, holds, touched
+from faceblur.masks.polygons import BoolArray, Polygon, holds, touched_samples
 from faceblur.masks.regions import Region
 
 ALIGNMENT: Final = 4
@@ -34,10 +34,10 @@ class Area(Region):
     @classmethod
     def within(cls, polygon: Polygon, width: int, height: int) -> Area | None:
         """Lay a polygon over images of a size; None if it lies outside them."""
-        picture = np.array([width, height])
-        low = np.clip(np.floor(polygon.min(axis=0) / ALIGNMENT) * ALIGNMENT, 0, picture)
-        high = np.clip(np.ceil(polygon.max(axis=0) / ALIGNMENT) * ALIGNMENT, 0, picture)
-        if (polygon.min(axis=0) >= picture).any() or (polygon.max(axis=0) <= 0).any():
+        image = np.array([width, height])
+        low = np.clip(np.floor(polygon.min(axis=0) / ALIGNMENT) * ALIGNMENT, 0, image)
+        high = np.clip(np.ceil(polygon.max(axis=0) / ALIGNMENT) * ALIGNMENT, 0, image)
+        if (polygon.min(axis=0) >= image).any() or (polygon.max(axis=0) <= 0).any():
             return None
         (x0, y0), (x1, y1) = low.astype(int).tolist(), high.astype(int).tolist()
         area = cls(x0, y0, x1, y1, _CELLS, _CELLS, polygon)
@@ -63,7 +63,7 @@ class Area(Region):
         if key not in self._covers and self._is_full:
             self._covers[key] = None
         if key not in self._covers:
-            found = touched(
+            found = touched_samples(
                 self.polygon,
                 start=(self.x0, self.y0),
                 shape=(rows, columns),

@@ -80,12 +80,14 @@ def turned_ellipses(faces: Detections, *, expand: float) -> list[TurnedEllipse |
         expand: What is added on each side, as a fraction of the size.
     """
     return [
-        _turned(box, points, expand)
+        _turned_ellipse(box, points, expand)
         for box, points in zip(faces.boxes.tolist(), faces.landmarks.tolist(), strict=True)
     ]
 
 
-def _turned(box: list[float], points: list[list[float]], expand: float) -> TurnedEllipse | None:
+def _turned_ellipse(
+    box: list[float], points: list[list[float]], expand: float
+) -> TurnedEllipse | None:
     (left, right, nose, corner, other) = points
     down_x = corner[0] + other[0] - left[0] - right[0]
     down_y = corner[1] + other[1] - left[1] - right[1]

@@ -86,28 +86,28 @@ class Masker:
         flat = self._flat(surface, regions) if style.mode == "solid" else None
         nobody = None if reads or flat or self._overlays else surface.encode(_nobody())
         for region in regions:
-            patches = self._stretched(surface, region) if self._overlays else flat
+            patches = self._stretch_overlay(surface, region) if self._overlays else flat
             for index, plane in enumerate(surface.planes):
                 view = region.view(plane)
                 if patches is not None:
                     patch = patches[index]
                 elif nobody is not None:
-                    patch = _smoothed(nobody[index], view, region)
+                    patch = _draw_smooth(nobody[index], view, region)
                 else:
-                    patch = _averaged(view, region, smooth=style.mode == "blur")
+                    patch = _draw_averages(view, region, smooth=style.mode == "blur")
                 _paste(view, patch[: view.shape[0], : view.shape[1]], region.cover(plane))
 
     def _flat(self, surface: Surface, regions: Sequence[Region]) -> list[Array]:
         """The style's color, for each plane as many samples as any region has."""
         step_x, step_y = steps(surface)
-        picture = np.full((step_y, step_x, 3), self.style.color[::-1], np.uint8)
+        image = np.full((step_y, step_x, 3), self.style.color[::-1], np.uint8)
         width, height = (max(sides) for sides in zip(*(r.size for r in regions), strict=True))
         return [
             np.tile(samples, (height, width) + (1,) * (samples.ndim - 2))
-            for samples in surface.encode(picture)
+            for samples in surface.encode(image)
         ]
 
-    def _stretched(self, surface: Surface, region: Region) -> list[Array]:
+    def _stretch_overlay(self, surface: Surface, region: Region) -> list[Array]:
         """The overlay at the size of a region."""
         width, height = region.size
         # Taken from the smallest copy that is large enough, linear is both quick and clean.
@@ -115,8 +115,8 @@ class Masker:
             (o for o in self._overlays if o.shape[0] >= height and o.shape[1] >= width),
             self._overlays[-1],
         )
-        picture = cv2.resize(overlay, (width, height), interpolation=cv2.INTER_LINEAR)
-        return surface.encode(picture.astype(np.uint8, copy=False))
+        image = cv2.resize(overlay, (width, height), interpolation=cv2.INTER_LINEAR)
+        return surface.encode(image.astype(np.uint8, copy=False))
 
 
 @cache
@@ -124,11 +124,11 @@ def _nobody() -> BgrImage:
     """A generic blurred face, uint8 BGR, whole samples to each cell."""
     light = np.outer(_NOBODY_DOWN, _NOBODY_ACROSS)
     cells = np.multiply.outer(light, np.array(_NOBODY_TONE))
-    picture: BgrImage = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)
-    return picture
+    image: BgrImage = np.kron(cells, np.ones((4, 4, 1))).round().astype(np.uint8)
+    return image
 
 
-def _smoothed(samples: Array, view: Array, region: Region) -> Array:
+def _draw_smooth(samples: Array, view: Array, region: Region) -> Array:
     """Draw samples of a plane over a region of it, in the region's cells, without edges."""
     height, width = view.shape[:2]
     cells = cv2.resize(samples, region.grid(view), interpolation=cv2.INTER_AREA)
@@ -137,7 +137,7 @@ def _smoothed(samples: Array, view: Array, region: Region) -> Array:
     return patch
 
 
-def _averaged(view: Array, region: Region, *, smooth: bool) -> Array:
+def _draw_averages(view: Array, region: Region, *, smooth: bool) -> Array:
     """Reduce a part of a plane to the region's grid, and draw it again from that alone."""
     height, width = view.shape[:2]
     columns, rows = region.grid(view)

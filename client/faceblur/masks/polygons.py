@@ -21,7 +21,7 @@ _ROWS = 512
 """Rows that are worked on at a time: an image may have a hundred million pixels."""
 
 
-def touched(
+def touched_samples(
     polygon: Polygon,
     *,
     start: tuple[int, int],
@@ -50,7 +50,7 @@ def touched(
         part = found[top : top + _ROWS]
         moved = corners - (0, top)
         part[:] = _winding(moved, len(part), columns) != 0
-        part |= _passed(moved, len(part), columns)
+        part |= _edge_samples(moved, len(part), columns)
     return found
 
 
@@ -90,7 +90,7 @@ def _winding(corners: Polygon, rows: int, columns: int) -> npt.NDArray[np.int16]
     turns = np.zeros((rows, columns + 1), np.int16)
     for (x0, y0), (x1, y1) in _edges(corners):
         up, low, high = (1, y0, y1) if y0 <= y1 else (-1, y1, y0)
-        first, last = _clipped(np.ceil(low - 0.5), rows), _clipped(np.ceil(high - 0.5), rows)
+        first, last = _clip(np.ceil(low - 0.5), rows), _clip(np.ceil(high - 0.5), rows)
         if first >= last:
             continue
         row = np.arange(first, last)
@@ -100,12 +100,12 @@ def _winding(corners: Polygon, rows: int, columns: int) -> npt.NDArray[np.int16]
     return turns[:, :columns]
 
 
-def _passed(corners: Polygon, rows: int, columns: int) -> BoolArray:
+def _edge_samples(corners: Polygon, rows: int, columns: int) -> BoolArray:
     """Samples through whose inner side an edge passes."""
     begun = np.zeros((rows, columns + 1), np.int16)
     for (x0, y0), (x1, y1) in _edges(corners):
         low, high = min(y0, y1), max(y0, y1)
-        first, last = _clipped(np.floor(low), rows), _clipped(np.ceil(high), rows)
+        first, last = _clip(np.floor(low), rows), _clip(np.ceil(high), rows)
         if first >= last:
             continue
         row = np.arange(first, last)
@@ -128,5 +128,5 @@ def _edges(corners: Polygon) -> zip[tuple[list[float], list[float]]]:
     return zip(points, points[1:] + points[:1], strict=True)
 
 
-def _clipped(value: float, limit: int) -> int:
+def _clip(value: float, limit: int) -> int:
     return int(min(max(value, 0), limit))

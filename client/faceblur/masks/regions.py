@@ -96,18 +96,18 @@ class FaceRegion(Region):
             # Compared as they are: a sum for each sample would be four times as much memory.
             inside: Array = np.greater_equal.outer(_ROUNDED_UP - y * y, x * x)
             if self.turned is not None:
-                squares, less = self._leaning(plane, self.turned, (height, width))
+                squares, less = self._turned_squares(plane, self.turned, (height, width))
                 inside |= squares <= (1 + less) ** 2
             return inside
         radius: Array
         radius = np.hypot.outer(y, x) if self.shape == "ellipse" else np.maximum.outer(y, x)
         if self.turned is not None:
-            squares, less = self._leaning(plane, self.turned, (height, width))
+            squares, less = self._turned_squares(plane, self.turned, (height, width))
             radius = np.minimum(radius, np.sqrt(np.maximum(squares, 0)) - np.float32(less))
         soft: Array = np.clip(1 - (radius - 1) / self.feather, 0, 1)
         return soft
 
-    def _leaning(
+    def _turned_squares(
         self, plane: Plane, turned: TurnedEllipse, shape: tuple[int, int]
     ) -> tuple[npt.NDArray[np.float32], float]:
         offset = self.x0 - self.centre[0], self.y0 - self.centre[1]
@@ -161,9 +161,9 @@ def plan_regions(
             )
     reach = extent * (1 + style.feather)
     step = np.array(steps(surface))
-    picture = np.array([surface.width, surface.height])
-    low = np.clip(np.floor((centres - reach) / step) * step, 0, picture)
-    high = np.clip(np.ceil((centres + reach) / step) * step, 0, picture)
+    image = np.array([surface.width, surface.height])
+    low = np.clip(np.floor((centres - reach) / step) * step, 0, image)
+    high = np.clip(np.ceil((centres + reach) / step) * step, 0, image)
     cell = np.maximum(2 * reach.max(axis=1, initial=0) / style.cells, MIN_CELL_PX)
     cell[size.max(axis=1, initial=0) < FLAT_BELOW_PX] = math.inf
     grid = np.clip((high - low) // cell[:, None], 1, style.cells)

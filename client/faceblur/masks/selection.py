@@ -40,7 +40,7 @@ class Selection:
 
     def __init__(self, policy: Policy, width: int, height: int) -> None:
         self._policy = policy
-        self._picture = np.array([width, height, width, height], np.float64)
+        self._image_size = np.array([width, height, width, height], np.float64)
         # With the time when each counts; None for always.
         self._areas: list[tuple[Area, TimeSpan | None]] = []
         self._spared: list[tuple[Polygon, TimeSpan | None]] = []
@@ -48,7 +48,7 @@ class Selection:
             polygon = zone.polygon(width, height)
             area = Area.within(polygon, width, height)
             if area is None:
-                logger.warning("the zone %s lies outside the picture, %d×%d", zone, width, height)
+                logger.warning("the zone %s lies outside the image, %d×%d", zone, width, height)
             elif zone.kind == "always":
                 self._areas.append((area, zone.time))
             else:
@@ -70,7 +70,7 @@ class Selection:
         areas = [area for area, time in self._areas if _meets(time, shown)]
         if not len(faces):
             return Choice(faces, areas)
-        faces = _reported(faces)
+        faces = _round_as_reported(faces)
         masked = ~self._left_alone(faces, shown)
         return Choice(faces if masked.all() else faces.select(masked), areas)
 
@@ -83,7 +83,7 @@ class Selection:
         spared = [polygon for polygon, time in self._spared if _covers(time, shown)]
         if spared:
             margin = np.tile((boxes[:, 2:] - boxes[:, :2]) * self._policy.mask.expand, 2)
-            seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._picture)
+            seen = np.clip(boxes + margin * (-1, -1, 1, 1), 0, self._image_size)
             for polygon in spared:
                 alone |= holds(polygon, seen)
         # An invalid box is left to the masker, which refuses the frame.
@@ -98,7 +98,7 @@ def _covers(time: TimeSpan | None, shown: TimeSpan | None) -> bool:
     return time is None or (shown is not None and time.contains(shown))
 
 
-def _reported(faces: Detections) -> Detections:
+def _round_as_reported(faces: Detections) -> Detections:
     """Faces exactly as reports have them, so that a report replayed gives the same masks."""
     boxes, landmarks = (
         np.round(values.astype(np.float64), PIXEL_DIGITS).astype(np.float32)

@@ -27,7 +27,7 @@ class MaskStyle:
     Attributes:
         mode: "veil" (the blurred face of nobody), "blur" (averages of the face, smoothed into
             each other), "pixelate" (the same as blocks), "solid" (one colour) or "image" (a
-            picture of your own).
+            image of your own).
         shape: "ellipse" or "box".
         expand: What is added to the box on each side, as a fraction of its width and height.
             With 0.2 the ellipse passes close to the corners of the box the detector found.
@@ -76,7 +76,7 @@ class MaskStyle:
         if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
             raise InputError(f"{self.color} is no colour: use red, green and blue, 0 to 255 each")
         if self.mode == "image" and self.image is None:
-            raise InputError("mask mode image needs a picture to put over the faces")
+            raise InputError("mask mode image needs an image to put over the faces")
         if isinstance(self.image, str | Path):
             object.__setattr__(self, "image", Overlay.load(self.image))
         elif not isinstance(self.image, Overlay | None):

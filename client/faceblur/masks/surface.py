@@ -27,11 +27,11 @@ class Surface(Protocol):
     def planes(self) -> Sequence[Plane]:
         """Everything that shows, transparency excepted, in a fixed order."""
 
-    def encode(self, picture: RgbImage) -> list[Array]:
+    def encode(self, image: RgbImage) -> list[Array]:
         """Put a part of an image into this surface's colours.
 
         Args:
-            picture: uint8 [h, w, 3] BGR. Its top left pixel belongs at a place of the surface
+            image: uint8 [h, w, 3] BGR. Its top left pixel belongs at a place of the surface
                 whose x and y are multiples of every plane's steps.
 
         Returns:
@@ -70,12 +70,12 @@ class ArraySurface:
         self.height, self.width = pixels.shape[:2]
         self.planes = (Plane(pixels if pixels.ndim == 2 else pixels[:, :, :3]),)
 
-    def encode(self, picture: RgbImage) -> list[Array]:
+    def encode(self, image: RgbImage) -> list[Array]:
         """Put a part of an image into this array's colours (see `Surface.encode`)."""
         target = self.planes[0].pixels
-        colours: Array = picture
+        colours: Array = image
         if target.ndim == 2:
-            colours = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            colours = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if target.dtype == np.uint8 and self._white == 255:
             return [colours]
         scaled = colours * (self._white / 255)

@@ -18,7 +18,7 @@ Kind = Literal["always", "never"]
 MAX_CORNERS = 1000
 _MAX_LENGTH = 1e6
 _LENGTH = re.compile(r"([+-]?\d+(?:\.\d+)?)(px|%|)")
-_EXAMPLE = 'give corners such as "0,0 200,0 200,100" in pixels, or "10%,0% ..." of the picture'
+_EXAMPLE = 'give corners such as "0,0 200,0 200,100" in pixels, or "10%,0% ..." of the image'
 _DIGITS = 6
 """Decimals of a pixel that count: 10 % of 1920 is 192, not a little more."""
 
@@ -52,7 +52,7 @@ class Length:
         """
         found = _LENGTH.fullmatch(text.strip())
         if found is None:
-            raise InputError(f"{text!r} is no place in a picture: {_EXAMPLE}")
+            raise InputError(f"{text!r} is no place in an image: {_EXAMPLE}")
         return cls(float(found[1]), found[2] == "%")
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ _LEAP_PER_S: Final = 25.0
 """Speed of a face, or of a camera, that is swept round; sizes of the face per second."""
 _MAX_LEAP: Final = 6.0
 _LEAP_S: Final = 0.35
-"""Time that may be leapt over, or twice the time between looks where that is longer."""
+"""Time that may be leapt over, or twice the time between detections where that is longer."""
 _MAX_RATIO: Final = 2.0
 """Sizes further apart than this are not of the same face."""
 
@@ -32,19 +32,19 @@ def leap(elapsed_s: FloatArray, *, rhythm_s: float) -> FloatArray:
 
     Args:
         elapsed_s: (T,) time since each face was seen.
-        rhythm_s: Time between looks.
+        rhythm_s: Time between detections.
     """
     limit_s = max(_LEAP_S, 2 * rhythm_s + 1e-3)
     return np.where(elapsed_s <= limit_s, _leap(elapsed_s), 0).astype(np.float32)
 
 
 def ways(before: FloatArray, after: FloatArray, elapsed_s: float) -> list[tuple[int, int]]:
-    """Which faces of one look can be which of the next one.
+    """Which faces of one detection pass can be which of the next one.
 
     Args:
         before: (M, 4) boxes, xyxy.
         after: (N, 4) boxes.
-        elapsed_s: Time from look to look.
+        elapsed_s: Time from one to the other.
     """
     if not len(before) or not len(after):
         return []

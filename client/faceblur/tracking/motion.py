@@ -88,22 +88,22 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
         pace: (4,) as from `speed`.
         elapsed_s: Seconds since then.
     """
-    return _extended(row, move(row, pace, elapsed_s), elapsed_s, extra=0.0)
+    return _span_both(row, move(row, pace, elapsed_s), elapsed_s, extra=0.0)
 
 
 def extend_undetected(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
     """The same between detections: it may have gone far, and at an unknown pace."""
     if pace is None:
         extra = min(_MAX_GROWTH, _UNKNOWN_PACE * abs(elapsed_s))
-        return _extended(row, row, elapsed_s, extra=extra)
+        return _span_both(row, row, elapsed_s, extra=extra)
     moved = move(row, pace, elapsed_s, most=_UNDETECTED_SHIFT)
-    return _extended(row, moved, elapsed_s, extra=0.0)
+    return _span_both(row, moved, elapsed_s, extra=0.0)
 
 
-def _extended(row: FloatArray, moved: FloatArray, elapsed_s: float, *, extra: float) -> FloatArray:
+def _span_both(row: FloatArray, moved: FloatArray, elapsed_s: float, *, extra: float) -> FloatArray:
     box = np.concatenate([np.minimum(row[:2], moved[:2]), np.maximum(row[2:4], moved[2:4])])
     grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s), extra=extra)
-    return _filled(grown, moved[5:].reshape(5, 2))
+    return _unseen_row(grown, moved[5:].reshape(5, 2))
 
 
 def move(
@@ -115,7 +115,7 @@ def move(
     # Edges may close in on each other, but a face does not turn inside out.
     low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
     shift = (low + high - row[:2] - row[2:4]) / 2
-    return _filled(np.concatenate([low, high]), row[5:].reshape(5, 2) + shift)
+    return _unseen_row(np.concatenate([low, high]), row[5:].reshape(5, 2) + shift)
 
 
 def interpolate(
@@ -131,7 +131,7 @@ def interpolate(
     way = np.abs(after[:2] + after[2:4] - before[:2] - before[2:4]) / 2
     half = sides / 2 + way * (4 * np.float32(_UNEVEN) * part * (1 - part))
     box = np.concatenate([centre - half, centre + half])
-    return _filled(_grown(box, sides, min(since_s, until_s)), between[5:].reshape(5, 2))
+    return _unseen_row(_grown(box, sides, min(since_s, until_s)), between[5:].reshape(5, 2))
 
 
 def _grown(
@@ -143,7 +143,7 @@ def _grown(
     return grown
 
 
-def _filled(box: FloatArray, landmarks: FloatArray) -> FloatArray:
+def _unseen_row(box: FloatArray, landmarks: FloatArray) -> FloatArray:
     """A face row with score 0: it was not seen here."""
     row: FloatArray = np.concatenate([box, [0], landmarks.ravel()]).astype(np.float32)
     return row

@@ -10,7 +10,7 @@ from faceblur.errors import InputError
 BUFFER_BYTES: Final = 512 * 1024 * 1024
 """Memory that the frames held back may take."""
 
-MAX_LOOK_S: Final = 0.5
+MAX_DETECTION_GAP_S: Final = 0.5
 """Detections further apart do not ensure that people walking past are masked in between: at
 2 m/s somebody goes six widths of their face in that time, as far as two sightings are joined."""
 
@@ -76,9 +76,9 @@ class TrackingOptions:
         return replace(self, max_frames=min(self.max_frames, fitting))
 
 
-def too_far_apart(look_s: float) -> str:
+def too_far_apart(gap_s: float) -> str:
     """What to say of detections so far apart."""
     return (
-        f"faces are looked for every {look_s:.2g} s only, and whoever walks past may show between; "
-        f"use a lower detect_every or a higher fps, at most {MAX_LOOK_S:g} s apart"
+        f"faces are detected every {gap_s:.2g} s only, and whoever walks past may show between; "
+        f"use a lower detect_every or a higher fps, at most {MAX_DETECTION_GAP_S:g} s apart"
     )

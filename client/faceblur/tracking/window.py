@@ -217,7 +217,7 @@ class Window(Generic[Frame]):
 
 @dataclass(frozen=True, eq=False)
 class _Sighting:
-    """A face of which it is not sure where it was at the look before, or is at the next one."""
+    """A face of which it is not sure where it was at the detection before, or is at the next."""
 
     track: Track
     time_s: float
@@ -225,7 +225,7 @@ class _Sighting:
 
 
 def _sighting(track: Track, number: int, *, leaving: bool) -> _Sighting | None:
-    """A track at a look; None if it was not found there, or surely goes on from or to there."""
+    """A track in a checked frame; None if it is not there, or surely goes on from or to there."""
     at = bisect_left(track.frames, number)
     if at == len(track.frames) or track.frames[at] != number:
         return None
@@ -244,7 +244,7 @@ def fill_gaps(
     thumbnail: Callable[[Frame], FloatArray] | None = None,
     starts_scene: Callable[[Frame], bool] | None = None,
 ) -> Iterator[tuple[Frame, Detections]]:
-    """Fill in the faces that the detector missed, looking both ways.
+    """Fill in the faces that the detector missed, from both sides.
 
     Every frame comes out once, in order, with at least the faces that were found in it above the
     threshold. Boxes that are filled in have score 0. At most `options.max_frames` frames are held

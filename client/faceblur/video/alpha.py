@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from faceblur.errors import InputError
 from faceblur.image.pixels import Plane
 from faceblur.video.frames import SCALER_THREADS
-from faceblur.video.surface import VideoSurface, drawable_format, is_full_range, subsampled
+from faceblur.video.surface import VideoSurface, drawable_format, is_full_range, subsample
 
 _HIDDEN: Final = 5 / 255
 """Opacity up to which a place counts as hidden: encoders do not keep a zero exactly."""
@@ -121,4 +121,4 @@ def _blacks(image: av.VideoFrame, surface: VideoSurface) -> list[int]:
 
 def _share(pixels: npt.NDArray[Any], plane: Plane) -> npt.NDArray[np.float32]:
     """Averages over the pixels that each sample of a plane stands for."""
-    return subsampled(pixels.astype(np.float32), plane)
+    return subsample(pixels.astype(np.float32), plane)

@@ -72,7 +72,7 @@ def choose_audio(
     Raises:
         InputError: It takes nothing of the kind.
     """
-    layout = named(source.layout)
+    layout = layout_name(source.layout)
     channels = source.layout.nb_channels
     candidates = [_TAKEN_AS.get(layout, layout), layout, "stereo", "mono"]
     if channels > len(_STANDARD):
@@ -102,7 +102,7 @@ def is_named(layout: av.AudioLayout) -> bool:
     return not layout.name.endswith("channels")
 
 
-def named(layout: av.AudioLayout) -> str:
+def layout_name(layout: av.AudioLayout) -> str:
     """The name of a layout; the usual one of so many channels where it has none."""
     if is_named(layout):
         return layout.name
@@ -168,14 +168,14 @@ class ConvertedTrack:
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
         """The packets that the encoder has ready."""
-        yield from self._encoded(packet)
+        yield from self._encode(packet)
 
     def rest(self) -> Iterator[Packet]:
         """What decoder and encoder still hold."""
-        yield from self._encoded(None)
+        yield from self._encode(None)
         yield from self.output.encode(None)
 
-    def _encoded(self, packet: Packet | None) -> Iterator[Packet]:
+    def _encode(self, packet: Packet | None) -> Iterator[Packet]:
         decoder = self._stream.codec_context
         if not decoder.is_open:
             # Old formats name no layout, and nothing can be converted from none.

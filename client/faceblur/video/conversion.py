@@ -62,12 +62,12 @@ class PixelFormatConverter:
                     f"{self._encoder} does not keep them here",
                 )
         if self._limits or image.format.name != self._pixel_format:
-            image = self._converted(image)
+            image = self._convert(image)
         if (image.width, image.height) != self.size:
-            image = _extended(image, *self.size)
+            image = _repeat_edges(image, *self.size)
         return image
 
-    def _converted(self, image: av.VideoFrame) -> av.VideoFrame:
+    def _convert(self, image: av.VideoFrame) -> av.VideoFrame:
         matrix = Colorspace.ITU709 if self.color_space == _BT709 else Colorspace.ITU601
         becomes_limited = self._limits or self._leaves_rgb
         return self._reformatter.reformat(
@@ -80,7 +80,7 @@ class PixelFormatConverter:
         )
 
 
-def _extended(image: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+def _repeat_edges(image: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """Repeat the last row or column."""
     larger = av.VideoFrame(width, height, image.format.name)
     copy_properties(image, larger)

@@ -30,7 +30,7 @@ _PACKET_BYTES: Final = (188, 192, 204)
 _STEPS: Final = 8
 _GAP: Final = 1.8
 """A step between frames so many times as long as usual hides one that is missing."""
-_PICTURE_BYTES: Final = 32
+_UNCHANGED_BYTES: Final = 32
 """Smaller packets can mean that the frame does not change."""
 _JOINT_PACKETS: Final = 4
 """So few before a joint may be marked as broken for it."""
@@ -57,8 +57,8 @@ class DamageWatch:
         self._interlaced = self._begun_intact = False
 
     def packet(self, packet: av.Packet[Any]) -> None:
-        """Look at the next packet that goes into the decoder."""
-        self._packets += packet.size > _PICTURE_BYTES
+        """Take in the next packet that goes into the decoder."""
+        self._packets += packet.size > _UNCHANGED_BYTES
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None:
             self._end = max(self._end, stamp + (packet.duration or 0))
@@ -68,7 +68,7 @@ class DamageWatch:
             self._note_broken(None if stamp is None else float(stamp * self._time_base))
 
     def frame(self, frame: av.VideoFrame, time_s: float) -> None:
-        """Look at the next frame that came out, and when it is shown."""
+        """Take in the next frame that came out, and when it is shown."""
         self._frames += 1
         self._interlaced = self._interlaced or frame.interlaced_frame
         if frame.is_corrupt and self._begun_intact:
@@ -95,7 +95,7 @@ class DamageWatch:
     def finish(self) -> None:
         """Warn if anything is missing."""
         found = []
-        missing = self._missing + (self._undecoded() if self._format in _COUNTED else 0)
+        missing = self._missing + (self._undecoded_packets() if self._format in _COUNTED else 0)
         if missing:
             after_s = self._missing_after_s
             where = "" if after_s is None else f", the first after {after_s:.2f} s"
@@ -125,7 +125,7 @@ class DamageWatch:
                     self._missing_after_s = self._last_s
         self._steps.append(step_s)
 
-    def _undecoded(self) -> int:
+    def _undecoded_packets(self) -> int:
         """Packets that no frame came of; two fields may come as two packets."""
         return 0 if self._interlaced else max(0, self._packets - self._frames)
 

@@ -195,7 +195,7 @@ class FrameDecoder:
         if size != self._size and not self._resized:
             self._resized = True
             logger.warning(
-                "%s: the pictures become %d × %d %s; scaling to the first size",
+                "%s: the frames become %d × %d %s; scaling to the first size",
                 self._path,
                 *size,
                 self._where(),

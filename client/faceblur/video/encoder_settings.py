@@ -66,7 +66,7 @@ def encoder_settings(
     if source.interlaced and encoder in INTERLACED:
         settings["flags"] = settings.get("flags", "") + "+ildct+ilme"
         if encoder == "libx264":
-            # Other encoders look at each frame.
+            # Other encoders ask each frame.
             settings["x264-params"] = "bff=1" if source.bottom_field_first else "tff=1"
     return _with_hdr(settings, encoder, source)
 
@@ -103,13 +103,13 @@ def _mastering_display(metadata: bytes, units: tuple[int, int]) -> str | None:
     ratios = [Fraction(*numbers[i : i + 2]) for i in range(0, 20, 2)]
     places, light = units
     red, green, blue, white = (
-        f"({_scaled(ratios[i], places)},{_scaled(ratios[i + 1], places)})" for i in range(0, 8, 2)
+        f"({_scale(ratios[i], places)},{_scale(ratios[i + 1], places)})" for i in range(0, 8, 2)
     )
-    low, high = (_scaled(value, light) for value in ratios[8:])
+    low, high = (_scale(value, light) for value in ratios[8:])
     return f"G{green}B{blue}R{red}WP{white}L({high},{low})"
 
 
-def _scaled(value: Fraction, units: int) -> str:
+def _scale(value: Fraction, units: int) -> str:
     return f"{float(value):g}" if units == 1 else str(round(value * units))
 
 
@@ -118,7 +118,7 @@ def _vpx(factor: float, speed: str) -> dict[str, str]:
 
 
 def _quantiser(factor: float) -> dict[str, str]:
-    """For the MPEG family: a fixed quantiser of 1 to 31; 4 looks like x264's 20."""
+    """For the MPEG family: a fixed quantiser of 1 to 31; 4 compares to x264's 20."""
     quantiser = min(31, max(1, round(factor / 5)))
     return {"flags": "+qscale", "global_quality": str(quantiser * _LAMBDA_PER_QUANTISER)}
 

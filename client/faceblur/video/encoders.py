@@ -105,7 +105,7 @@ def choose_encoder(
                 f"there is no video encoder called {options.encoder!r} here; choose from {known}"
             )
     else:
-        codec = _preferred(container, source)
+        codec = _preferred_codec(container, source)
     alpha = has_alpha(source.pixel_format) and _keeps_alpha(codec, container)
     beside = alpha and codec.name in _ALPHA_BESIDE
     pixel_format = _VPX_ALPHA if beside else closest_format(source, codec, alpha=alpha)
@@ -114,7 +114,7 @@ def choose_encoder(
     # Grey and RGB become limited YUV for every encoder.
     if limits_range and source.pixel_format.startswith("yuv"):
         logger.warning(
-            "%s cannot say that pictures use the full range of values: they are brought to the "
+            "%s cannot say that frames use the full range of values: they are brought to the "
             "limited one, and look the same",
             codec.name,
         )
@@ -147,7 +147,7 @@ def _says_range(codec: av.Codec, container: Container) -> bool:
     return name in _SAY_RANGE or (name in _LEAVE_RANGE and container.format == "matroska")
 
 
-def _preferred(container: Container, source: VideoProperties) -> av.Codec:
+def _preferred_codec(container: Container, source: VideoProperties) -> av.Codec:
     depth = bit_depth(source.pixel_format)
     names = container.encoders if depth <= 8 else container.deep_encoders
     if has_alpha(source.pixel_format) and container.alpha_encoders:
@@ -198,7 +198,7 @@ def _warn_of_losses(source: VideoProperties, codec: av.Codec, pixel_format: str)
     depth, kept = bit_depth(source.pixel_format), bit_depth(pixel_format)
     hdr = source.color_transfer in (_PQ, _HLG)
     if kept < depth:
-        what = "HDR pictures will look wrong" if hdr else "gradients may show steps"
+        what = "HDR video will look wrong" if hdr else "gradients may show steps"
         logger.warning("%s keeps %d of %d bits: %s", encoder, kept, depth, what)
     colours, colours_kept = subsampling(source.pixel_format), subsampling(pixel_format)
     if colours_kept != colours and sum(colours_kept) > sum(colours):

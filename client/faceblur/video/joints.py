@@ -21,7 +21,7 @@ _LEAP_S: Final = 10
 """Nor leap ahead by more than all other tracks, in containers whose clock may do that."""
 _NEAR_S: Final = 5
 """Tracks start again at about the same time."""
-_LOOK_PACKETS: Final = 64
+_AHEAD_PACKETS: Final = 64
 _DEFAULT_STEP_S: Final = Fraction(1, 25)
 
 
@@ -105,7 +105,7 @@ class ClockJoiner:
         """Decide what is added behind a joint, by what of each track lies on either side of it."""
         begin_s, end_s = _start_s(packet), self._end_s
         passed = {packet.stream.index}
-        for other in self._queue.look(_LOOK_PACKETS):
+        for other in self._queue.peek(_AHEAD_PACKETS):
             other_s = _time_s(other)
             clock = self._clocks.get(other.stream.index)
             if other_s is None:

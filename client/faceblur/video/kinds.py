@@ -34,7 +34,7 @@ _VIDEOS: Final = (
     b"YUV4MPEG2 ",
 )
 _UNREADABLE: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"FUJIFILMCCD-RAW")
-_PICTURE_BRANDS: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx")
+_IMAGE_BRANDS: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx")
 _AUDIO: Final = (".m4a", ".m4b", ".mka", ".ogg", ".oga", ".opus", ".weba", ".wma")
 _SOURCE_CODE: Final = (".ts", ".mts")
 """Suffixes that programs have too."""
@@ -73,7 +73,7 @@ def kind_of(path: Path) -> Kind:
         InputError: It is a pipe or a device.
     """
     check_ordinary(path)
-    return _known(path) or _probed(path) or "image"
+    return _kind_by_head(path) or _probe(path) or "image"
 
 
 def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
@@ -89,7 +89,7 @@ def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
     if guess.startswith("audio/") or suffix in _AUDIO:
         # Containers of audio begin like those of videos.
         return "video" if _video_format(path) else None
-    kind = _known(path) or _probed(path)
+    kind = _kind_by_head(path) or _probe(path)
     if kind is not None:
         return kind
     media = suffix in _OTHER_MEDIA or guess.startswith(("image/", "video/"))
@@ -100,13 +100,13 @@ def result_name(path: Path, kind: Kind) -> str:
     """The name of a file's result: its own, with a suffix that can be written where that cannot."""
     if path.suffix.lower() in (BY_SUFFIX if kind == "image" else CONTAINERS):
         return path.name
-    return path.name + (_picture_suffix(path) if kind == "image" else _video_suffix(path))
+    return path.name + (_image_suffix(path) if kind == "image" else _video_suffix(path))
 
 
-def _known(path: Path) -> Kind | None:
+def _kind_by_head(path: Path) -> Kind | None:
     head, suffix = _head(path), path.suffix.lower()
     if head[4:8] == b"ftyp":
-        return "image" if head[8:11] in _PICTURE_BRANDS else "video"
+        return "image" if head[8:11] in _IMAGE_BRANDS else "video"
     if head.startswith(_IMAGES) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
         return "image"
     if head.startswith(_VIDEOS) or (head[:4], head[8:11]) == (b"RIFF", b"AVI"):
@@ -116,7 +116,7 @@ def _known(path: Path) -> Kind | None:
     return "image" if suffix in readable_suffixes() else None
 
 
-def _probed(path: Path) -> Kind | None:
+def _probe(path: Path) -> Kind | None:
     """What the libraries say of a file that neither its first bytes nor its suffix tell."""
     head = _head(path)
     if not head or _is_text(head):
@@ -145,7 +145,7 @@ def _video_format(path: Path) -> str:
     return ""
 
 
-def _picture_suffix(path: Path) -> str:
+def _image_suffix(path: Path) -> str:
     with suppress(InputError), naming_errors(path), open_image(path) as image:
         if image is None:
             return ".tif"

@@ -38,7 +38,7 @@ class VideoOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.quality is not None and not 0 <= self.quality <= 100:
-            raise InputError(f"a quality of {self.quality} makes no sense; give 0 to 100")
+            raise InputError(f"a quality of {self.quality} cannot be used; give 0 to 100")
         if self.audio not in ("keep", "drop"):
             raise InputError(f"audio can be kept or dropped, not {self.audio!r}")
 

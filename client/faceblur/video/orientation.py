@@ -1,7 +1,7 @@
 """Turn frames upright.
 
 Cameras store frames as the sensor lies and say in a display matrix how to show them. Faces are
-looked for in what a viewer sees, so the samples themselves are turned, and the output needs no
+detected in what a viewer sees, so the samples themselves are turned, and the output needs no
 matrix.
 """
 

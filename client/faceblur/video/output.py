@@ -204,11 +204,11 @@ def _failure(plan: OutputPlan, chosen: Mapping[int, Way]) -> Exception | None:
 
 
 def _first_packets(output: Output, plan: OutputPlan) -> list[Any]:
-    picture = av.VideoFrame(*plan.fitter.size, plan.choice.pixel_format)
-    for plane in picture.planes:
+    empty = av.VideoFrame(*plan.fitter.size, plan.choice.pixel_format)
+    for plane in empty.planes:
         plane.update(bytes(plane.buffer_size))
-    picture.pts, picture.time_base = 0, plan.tick_s
-    packets = [*output.video.encode(picture), *output.video.encode(None)]
+    empty.pts, empty.time_base = 0, plan.tick_s
+    packets = [*output.video.encode(empty), *output.video.encode(None)]
     for packet in packets:
         packet.pts = packet.dts = 0
         if plan.restores_times:

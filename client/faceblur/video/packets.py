@@ -23,7 +23,7 @@ class PacketQueue:
         self._ahead: deque[Packet] = deque()
         self._failure: Exception | None = None
 
-    def look(self, count: int) -> Sequence[Packet]:
+    def peek(self, count: int) -> Sequence[Packet]:
         """The next packets, fewer at the end of the file; they stay in the queue."""
         while len(self._ahead) < count and self._failure is None:
             try:
@@ -43,7 +43,7 @@ class PacketQueue:
             av.error.FFmpegError: The file cannot be read on.
             EOFError: It ends too early.
         """
-        if not self.look(1):
+        if not self.peek(1):
             assert self._failure is not None
             raise self._failure
         return self._ahead.popleft()

@@ -24,13 +24,13 @@ from faceblur.video.truncation import check_complete
 logger = logging.getLogger(__name__)
 
 _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-_PICTURE_FORMATS: Final = frozenset(("image2", "gif", "apng", "ico"))
+_IMAGE_FORMATS: Final = frozenset(("image2", "gif", "apng", "ico"))
 _FONT_MARKS: Final = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf", b"wOFF", b"wOF2")
 _CLOCK_STARTS_ANYWHERE: Final = 0x0200
 """AVFMT_TS_DISCONT."""
 _SAMPLED_PACKETS: Final = 500
 _SAMPLED_BYTES: Final = 32_000_000
-"""How far the first packet of each track is looked for."""
+"""How far the first packet of each track is searched for."""
 
 
 class VideoSource:
@@ -71,7 +71,7 @@ class VideoSource:
                 self._packets,
                 broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE),
             )
-            context = alpha_decoder(self.stream, self._first_picture())
+            context = alpha_decoder(self.stream, self._first_packet())
             self._decoder = FrameDecoder(path, self.stream, context)
             self._unread = self._read()
             self._peeked = self._peek()
@@ -125,13 +125,13 @@ class VideoSource:
         ]
         if not videos:
             kinds = {stream.type for stream in self._container.streams}
-            what = "only sound" if kinds == {"audio"} else "no moving pictures"
+            what = "only sound" if kinds == {"audio"} else "no video"
             raise InputError(f"{self.path} is not a video: it holds {what}")
         main: av.VideoStream = max(videos, key=_importance)
         for stream in videos:
             if stream is not main:
                 logger.warning(
-                    "%s: leaving out picture track #%d: only the main one is masked",
+                    "%s: leaving out video track #%d: only the main one is masked",
                     self.path,
                     stream.index,
                 )
@@ -152,12 +152,12 @@ class VideoSource:
         return tracks, fonts
 
     def _sample(self) -> dict[int, av.Packet[Any]]:
-        """Look at how tracks begin."""
+        """Find how tracks begin."""
         samples: dict[int, av.Packet[Any]] = {}
         audio = {track.index for track in self.tracks if track.type == "audio"}
         size = 0
         for count in range(1, _SAMPLED_PACKETS):
-            ahead = self._packets.look(count)
+            ahead = self._packets.peek(count)
             if len(ahead) < count or size > _SAMPLED_BYTES:
                 break
             packet = ahead[-1]
@@ -168,9 +168,9 @@ class VideoSource:
                 break
         return samples
 
-    def _first_picture(self) -> av.Packet[Any] | None:
+    def _first_packet(self) -> av.Packet[Any] | None:
         for count in range(1, _SAMPLED_PACKETS):
-            ahead = self._packets.look(count)
+            ahead = self._packets.peek(count)
             if len(ahead) < count:
                 break
             packet: av.Packet[Any] = ahead[-1]
@@ -272,10 +272,10 @@ def open_container(path: Path) -> av.container.InputContainer:
     except av.error.FFmpegError as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
     name = container.format.name
-    if name.endswith("_pipe") or name in _PICTURE_FORMATS:
+    if name.endswith("_pipe") or name in _IMAGE_FORMATS:
         container.close()
         raise InputError(
-            f"{path} is a picture, not a video; give it the suffix of its format and try again"
+            f"{path} is an image, not a video; give it the suffix of its format and try again"
         )
     return container
 

@@ -130,7 +130,7 @@ def text_of(packet: bytes, codec: str) -> str | None:
         return _text_of_mp4(packet)
     if codec not in READABLE:
         return None
-    text = _decoded(packet)
+    text = _decode(packet)
     if codec in ("ass", "ssa"):
         fields = text.split(",", 8)
         if len(fields) < 9:
@@ -146,7 +146,7 @@ def plain_header(header: bytes) -> bytes:
     """What players need of the header of ASS subtitles: no titles, names, comments, images."""
     kept: list[str] = []
     section = ""
-    for line in map(str.strip, _decoded(header).splitlines()):
+    for line in map(str.strip, _decode(header).splitlines()):
         key = line.partition(":")[0].strip().lower()
         if line.startswith("["):
             section = line.lower()
@@ -227,7 +227,7 @@ def holds_position(text: str) -> bool:
     return kind_of(text) == "data"
 
 
-def _decoded(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -245,7 +245,7 @@ def _text_of_mp4(packet: bytes) -> str | None:
         position += size
     if said[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return said.decode("utf-16", errors="replace").strip()
-    return _TAG.sub(" ", _decoded(said)).strip()
+    return _TAG.sub(" ", _decode(said)).strip()
 
 
 def _plain(text: str) -> str:

@@ -116,15 +116,15 @@ class VideoSurface:
         self.peak = (1 << self._bits) - 1
         """The largest value of a sample."""
 
-    def encode(self, picture: RgbImage) -> list[Array]:
+    def encode(self, image: RgbImage) -> list[Array]:
         """Put a part of a frame into this frame's matrix, range and depth."""
-        bgr = picture.astype(np.float32) / 255
+        bgr = image.astype(np.float32) / 255
         if self._frame.format.is_rgb:
             samples = [bgr[:, :, channel] * self.peak for channel in (1, 0, 2)]
         else:
             samples = self._ycbcr(bgr)[: len(self.planes)]
         return [
-            self._quantised(subsampled(sample, plane))
+            self._quantise(subsample(sample, plane))
             for sample, plane in zip(samples, self.planes, strict=True)
         ]
 
@@ -146,7 +146,7 @@ class VideoSurface:
         unit = 1 << (self._bits - 8)
         return [(luma * 219 + 16) * unit, cb * 224 * unit + middle, cr * 224 * unit + middle]
 
-    def _quantised(self, samples: Array) -> Array:
+    def _quantise(self, samples: Array) -> Array:
         dtype = np.uint8 if self._bits == 8 else np.uint16
         return np.clip(np.rint(samples), 0, self.peak).astype(dtype)
 
@@ -164,7 +164,7 @@ def _step(pixels: int, samples: int) -> int:
     return next(step for step in (1, 2, 4) if -(-pixels // step) == samples)
 
 
-def subsampled(samples: npt.NDArray[np.float32], plane: Plane) -> npt.NDArray[np.float32]:
+def subsample(samples: npt.NDArray[np.float32], plane: Plane) -> npt.NDArray[np.float32]:
     """Average what falls into one sample of the plane; the edges repeat beyond the frame."""
     if plane.step_x == plane.step_y == 1:
         return samples

@@ -64,7 +64,7 @@ class Survey:
 
 
 def survey(source: VideoSource, options: VideoOptions) -> Survey:
-    """Look through the tracks of a video, and warn of what stays behind.
+    """Go through the tracks of a video, and warn of what stays behind.
 
     Raises:
         InputError: The file cannot be opened a second time.
@@ -191,7 +191,7 @@ class _Head:
             return
         self._stream = packet.stream
         self._packets.append(bytes(packet))
-        self.skipped = max(self.skipped, _skipped(packet))
+        self.skipped = max(self.skipped, _skipped_samples(packet))
         if packet.is_discard and not self._heard:
             # Nobody reads on for what is far too long to be a run-in.
             self.is_complete = len(self._packets) > _MAX_HEAD
@@ -211,20 +211,20 @@ class _Head:
         usual = 2 * _RUN_IN.get(codec.codec.canonical_name, 0)
         if self.skipped > usual or self.skipped <= _SHORT_RUN_IN:
             return self.skipped > usual
-        samples = _decoded(codec, self._packets)
+        samples = _decode(codec, self._packets)
         if samples is None:
             return True
         cut, heard = samples[:, : self.skipped], samples[:, self.skipped :][:, : self.skipped]
         return _loudness(cut) > max(_LOUD, _ECHO * _loudness(heard))
 
 
-def _skipped(packet: Packet) -> int:
+def _skipped_samples(packet: Packet) -> int:
     if not packet.has_sidedata("skip_samples"):
         return 0
     return int(struct.unpack_from("<I", bytes(packet.get_sidedata("skip_samples")))[0])
 
 
-def _decoded(codec: Any, packets: Sequence[bytes]) -> Any:
+def _decode(codec: Any, packets: Sequence[bytes]) -> Any:
     """All samples of packets, float [channels, N], also those to be skipped; None if damaged."""
     decoder = av.CodecContext.create(codec.codec.name, "r")
     decoder.extradata = codec.extradata

@@ -18,7 +18,7 @@ from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.polygons import holds
 from faceblur.masks.zones import Kind, Zone
-from faceblur.tracking.options import MAX_LOOK_S, too_far_apart
+from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 
 _LOW_DEADLINE_S: Final = 0.1
 _HIGH_THRESHOLD: Final = 0.5
@@ -181,7 +181,7 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
     look_s = camera.detect_every / fps
     if camera.detect_every == 1:
         return
-    if look_s > MAX_LOOK_S:
+    if look_s > MAX_DETECTION_GAP_S:
         yield Advice(("detect_every",), too_far_apart(look_s))
     elif camera.lookahead < camera.detect_every:
         yield Advice(

@@ -127,7 +127,7 @@ def collect(
         people.extend(found)
     if not people:
         raise InputError(
-            f"no face of {min_height:g} px or more was found; give pictures of faces, or smaller "
+            f"no face of {min_height:g} px or more was found; give images of faces, or smaller "
             "--sizes"
         )
     # The largest first: where only some are taken, they can be measured at every size.

@@ -84,11 +84,11 @@ def _by_masker(style: MaskStyle) -> Callable[[BgrImage], BgrImage]:
     masker = Masker(style)
 
     def cover(crop: BgrImage) -> BgrImage:
-        picture = crop.copy()
+        image = crop.copy()
         row = np.zeros((1, 15), np.float32)
         row[0, 2:4] = crop.shape[1], crop.shape[0]
-        masker.apply(ArraySurface(picture), Detections.from_rows(row))
-        return picture
+        masker.apply(ArraySurface(image), Detections.from_rows(row))
+        return image
 
     return cover
 
@@ -118,5 +118,5 @@ def _averages(cells: int, levels: int, noise: float) -> Callable[[BgrImage], Bgr
 def _any_image() -> BgrImage:
     """Something to put over faces where no image was given."""
     y, x = np.mgrid[0:256:4, 0:256:4]
-    picture: BgrImage = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
-    return picture
+    image: BgrImage = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
+    return image

@@ -76,7 +76,7 @@ class DlibRecogniser:
 
     def describe(self, crops: Sequence[BgrImage], *, aligned: bool) -> Embeddings:
         """Describe faces; see `Recogniser.describe`."""
-        chips = [self._aligned(crop) if aligned else _placed(crop) for crop in crops]
+        chips = [self._align(crop) if aligned else _place(crop) for crop in crops]
         keys = [hashlib.sha256(chip.tobytes()).digest() for chip in chips]
         new = {key: chip for key, chip in zip(keys, chips, strict=True) if key not in self._known}
         waiting = list(new)
@@ -86,7 +86,7 @@ class DlibRecogniser:
             self._known.update(zip(batch, np.asarray(vectors, np.float32), strict=True))
         return np.stack([self._known[key] for key in keys])
 
-    def _aligned(self, crop: BgrImage) -> BgrImage:
+    def _align(self, crop: BgrImage) -> BgrImage:
         scale = _WORKING_PX / crop.shape[0]
         width = max(1, round(crop.shape[1] * scale))
         large = cv2.resize(crop, (width, _WORKING_PX), interpolation=cv2.INTER_CUBIC)
@@ -96,7 +96,7 @@ class DlibRecogniser:
         return np.asarray(self._dlib.get_face_chip(rgb, shape, CHIP_PX, PADDING), np.uint8)
 
 
-def _placed(crop: BgrImage) -> BgrImage:
+def _place(crop: BgrImage) -> BgrImage:
     x0, y0, x1, y1 = _BOX_ON_CHIP
     height, width = crop.shape[:2]
     # Borders are continued: how far a crop reaches must not tell one from another.

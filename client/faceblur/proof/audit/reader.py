@@ -141,7 +141,7 @@ def read_audit(folder: Path, *, key: bytes | None = None) -> Audit:
             break
         newer = read_head(folder, key=key)
         if newer is None or newer.entries <= head.entries:
-            raise _broken(folder, f"{beyond.name} lies there, but the head does not count it")
+            raise _broken_audit(folder, f"{beyond.name} lies there, but the head does not count it")
         head = newer
     return Audit(
         folder=folder,
@@ -171,12 +171,12 @@ def read_head(folder: Path, *, key: bytes | None = None) -> Head | None:
         )
     except FileNotFoundError as error:
         if any(folder.glob("[0-9]*.jsonl")):
-            raise _broken(folder, f"{HEAD} is missing") from error
+            raise _broken_audit(folder, f"{HEAD} is missing") from error
         return None
     except AuditError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _broken(folder, f"{HEAD} cannot be read ({_reason(error)})") from error
+        raise _broken_audit(folder, f"{HEAD} cannot be read ({_reason(error)})") from error
     if key is not None and head.seal is None:
         raise AuditError(f"the audit in {folder} is not sealed, though {KEY_VARIABLE} is set")
     if key is not None and not head.is_sealed_with(key):
@@ -209,10 +209,12 @@ def _extend(folder: Path, entries: list[Entry], head: Head) -> None:
         expected = entries[-1].sha256 if entries else BEGINNING
         if entry.previous != expected:
             guilty = entries[-1].path.name if entries else entry.path.name
-            raise _broken(folder, f"{guilty} is not what {entry.path.name} was chained to")
+            raise _broken_audit(folder, f"{guilty} is not what {entry.path.name} was chained to")
         entries.append(entry)
     if head.sha256 != (entries[-1].sha256 if entries else BEGINNING):
-        raise _broken(folder, f"the last of {len(entries)} is not the one that the head names")
+        raise _broken_audit(
+            folder, f"the last of {len(entries)} is not the one that the head names"
+        )
 
 
 def _read_entry(folder: Path, number: int) -> Entry:
@@ -229,9 +231,9 @@ def _read_entry(folder: Path, number: int) -> Entry:
         try:
             sha256, fields = _facts(path)
         except (OSError, ValueError) as error:
-            raise _broken(folder, f"{path.name} is missing") from error
+            raise _broken_audit(folder, f"{path.name} is missing") from error
     except (OSError, ValueError) as error:
-        raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
+        raise _broken_audit(folder, f"{path.name} cannot be read ({_reason(error)})") from error
     return _entry(folder, path, number, sha256, fields)
 
 
@@ -251,7 +253,7 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
         if fields["format"] != FORMAT:
             raise AuditError(f"{path} has the format {fields['format']}; update faceblur")
         if fields["entry"] != number:
-            raise _broken(folder, f"{path.name} was written as number {fields['entry']}")
+            raise _broken_audit(folder, f"{path.name} was written as number {fields['entry']}")
         return Entry(
             number=number,
             previous=str(fields["previous"]),
@@ -262,10 +264,10 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
     except AuditError:
         raise
     except (AttributeError, ValueError, KeyError, TypeError) as error:
-        raise _broken(folder, f"{path.name} cannot be read ({_reason(error)})") from error
+        raise _broken_audit(folder, f"{path.name} cannot be read ({_reason(error)})") from error
 
 
-def _broken(folder: Path, what: str) -> AuditError:
+def _broken_audit(folder: Path, what: str) -> AuditError:
     return AuditError(
         f"the audit in {folder} does not hold: {what}; do not rely on it, and begin a new one in "
         "another folder"

@@ -191,8 +191,8 @@ class _Window:
             return None
         return cls(x0, y0, x1, y1, size, face * scale, inside)
 
-    def cut(self, picture: Grey) -> npt.NDArray[np.float32]:
-        part = picture[self.y0 : self.y1, self.x0 : self.x1].astype(np.float32)
+    def cut(self, image: Grey) -> npt.NDArray[np.float32]:
+        part = image[self.y0 : self.y1, self.x0 : self.x1].astype(np.float32)
         if part.shape[1::-1] == self.size:
             return part
         return np.asarray(cv2.resize(part, self.size, interpolation=cv2.INTER_AREA), np.float32)

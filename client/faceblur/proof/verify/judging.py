@@ -32,7 +32,7 @@ _WITHIN: Final = 0.6
 _SAME_IOU: Final = 0.5
 
 _CROWD: Final = 200
-"""Regions in a frame from which on it may have been looked at in parts."""
+"""Regions in a frame from which on it may have been checked in parts."""
 
 _CLEAR: Final = 2.0
 """Times the threshold: a score that says enough by itself."""
@@ -74,14 +74,16 @@ def judge_beside(
     new = [box_iou(box, original.boxes).max(initial=0) < _SAME_IOU for box in faces.boxes]
     found = found[np.array([*([True] * len(original)), *new], np.bool_)]
     reasons: list[Reason] = ["shown" if i < len(original) else "face" for i in range(len(found))]
-    surroundings = Surroundings(source, output, _expanded(np.concatenate([found[:, :4], claimed])))
+    surroundings = Surroundings(source, output, _expand(np.concatenate([found[:, :4], claimed])))
     if not surroundings.alike:
         # Beside another image everything has changed.
         return False, [Verdict(row[:4], float(row[4]), "shown", None) for row in found]
-    audited = [_compared(source, output, box, None, "not masked", surroundings) for box in claimed]
+    audited = [
+        _judge_region(source, output, box, None, "not masked", surroundings) for box in claimed
+    ]
     bare = np.array([v.box for v in audited if v.shows], np.float32).reshape(-1, 4)
     verdicts = [
-        _compared(source, output, row[:4], float(row[4]), reason, surroundings)
+        _judge_region(source, output, row[:4], float(row[4]), reason, surroundings)
         for row, reason in zip(found, reasons, strict=True)
         if box_iou(row[:4], bare).max(initial=0) < _SAME_IOU
     ]
@@ -97,7 +99,7 @@ def judge_alone(
         for box, score in scored:
             yield Verdict(box, float(score), "face", shows_face(output, box))
         return
-    covered = _expanded(claimed)
+    covered = _expand(claimed)
     for box, score in scored:
         common, own, _ = box_overlap(box, covered)
         if (common / np.maximum(own, 1e-6)).max(initial=0) < _WITHIN:
@@ -107,15 +109,17 @@ def judge_alone(
         yield Verdict(box, None, "not masked", shows)
 
 
-def settled(found: Detections, again: Callable[[], Detections], threshold: float) -> Detections:
+def settle_crowd(
+    found: Detections, again: Callable[[], Detections], threshold: float
+) -> Detections:
     """Tell apart what masking has seen of a crowd, and what only lower scores brought up.
 
-    Where so much may be a face that the detector looks in parts, it sees things that it does not
+    Where so much may be a face that the detector checks parts, it sees things that it does not
     see in the whole. A score that is not clear makes them doubtful, and no leaks.
 
     Args:
         found: What scores half of the threshold or more.
-        again: Looks again, for what scores the threshold or more.
+        again: Detects again, what scores the threshold or more.
         threshold: Lowest score that counts as a face.
     """
     if len(found) < _CROWD:
@@ -130,7 +134,7 @@ def settled(found: Detections, again: Callable[[], Detections], threshold: float
     return Detections.from_rows(rows)
 
 
-def _compared(
+def _judge_region(
     source: Grey,
     output: Grey,
     box: Box,
@@ -144,6 +148,6 @@ def _compared(
     return Verdict(box, score, reason, still_shown(region, surroundings.of(box)), region.kept)
 
 
-def _expanded(boxes: Boxes) -> Boxes:
+def _expand(boxes: Boxes) -> Boxes:
     margin = (boxes[:, 2:] - boxes[:, :2]) * _MARGIN
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)

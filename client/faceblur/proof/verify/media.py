@@ -24,7 +24,7 @@ from faceblur.errors import DeadlineError
 from faceblur.image.io import read_image
 from faceblur.image.pixels import BgrImage, rgb8
 from faceblur.proof.verify.evidence import Grey
-from faceblur.proof.verify.judging import settled
+from faceblur.proof.verify.judging import settle_crowd
 from faceblur.video.frames import SourceFrame
 from faceblur.video.kinds import kind_of
 from faceblur.video.source import VideoSource
@@ -117,7 +117,7 @@ class _ImageMedia(Media):
 
     def ask(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         doubtful = dataclasses.replace(how, threshold=how.threshold * DOUBTFUL)
-        faces = settled(
+        faces = settle_crowd(
             detect(detector, frame.pixels, doubtful),
             lambda: detect(detector, frame.pixels, how),
             how.threshold,
@@ -171,7 +171,7 @@ class _VideoMedia(Media):
         def again() -> Detections:
             return found(detector.submit([canvas], min_score=how.threshold)[0])
 
-        return lambda: settled(found(future), again, how.threshold)
+        return lambda: settle_crowd(found(future), again, how.threshold)
 
     def colour(self, frame: Frame) -> BgrImage:
         return np.asarray(frame.pixels.to_ndarray(format="bgr24"), np.uint8)
@@ -188,7 +188,7 @@ class Pair:
     output: Frame | None
 
 
-def paired(
+def pair_frames(
     source: Iterator[Frame], output: Iterator[Frame], tolerance_s: Fraction
 ) -> Iterator[Pair]:
     """Match frames by their times; both iterators are gone through once, in step."""

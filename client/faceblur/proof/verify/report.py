@@ -79,7 +79,7 @@ class VerifyReport:
         dim: Index and time of frames too dark or flat to tell whether there is a face; each is a
             reason why the result cannot be relied upon.
         problems: One sentence for each reason why the result cannot be relied upon.
-        pictures: Parts of the output around some of the leaks, with what they show.
+        leak_images: Parts of the output around some of the leaks, with what they show.
     """
 
     output: Path
@@ -94,7 +94,7 @@ class VerifyReport:
     spared: Sequence[Region]
     unjudged: int
     problems: Sequence[str]
-    pictures: Sequence[tuple[Region, BgrImage]] = field(default=(), repr=False)
+    leak_images: Sequence[tuple[Region, BgrImage]] = field(default=(), repr=False)
     strict: bool = False
     dim: Sequence[tuple[int, Fraction]] = ()
 

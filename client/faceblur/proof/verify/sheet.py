@@ -25,13 +25,13 @@ _FRAME: Final = (60, 60, 230)
 _TEXT: Final = (235, 235, 235)
 
 
-def part(picture: BgrImage, finding: Region) -> BgrImage:
+def part(image: BgrImage, finding: Region) -> BgrImage:
     """The surroundings of a finding, with its box drawn, fitted to a tile."""
     box = finding.box.astype(np.float64)
     middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * (0.5 + _CONTEXT)
     low = np.maximum(np.floor(middle - reach), 0).astype(int)
-    high = np.minimum(np.ceil(middle + reach), picture.shape[1::-1]).astype(int)
-    cut = picture[low[1] : high[1], low[0] : high[0]]
+    high = np.minimum(np.ceil(middle + reach), image.shape[1::-1]).astype(int)
+    cut = image[low[1] : high[1], low[0] : high[0]]
     scale = TILE_PX / max(*cut.shape[:2], 1)
     size = (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale)))
     tile = np.full((TILE_PX, TILE_PX, 3), 32, np.uint8)

@@ -18,7 +18,7 @@ from faceblur.image.pixels import BgrImage
 from faceblur.masks.spans import TimeSpan
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
-from faceblur.proof.verify.media import Answer, Media, Pair, open_media, paired
+from faceblur.proof.verify.media import Answer, Media, Pair, open_media, pair_frames
 from faceblur.proof.verify.report import Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
@@ -45,7 +45,7 @@ def verify(
     detector: Detector,
     how: DetectionOptions,
     in_flight: int,
-    pictures: bool = False,
+    keep_images: bool = False,
     on_progress: OnProgress | None = None,
 ) -> VerifyReport:
     """Check that no face shows in a masked image or video.
@@ -53,7 +53,7 @@ def verify(
     With a source, every region in which the detector sees a face, in the source or in the output,
     must have changed; without one, no face that the detector sees in the output may have the
     detail of one. Where there is an audit, what it says was masked must be, and what its policy
-    leaves alone is told apart. `in_flight` frames are given to the detector at once; `pictures`
+    leaves alone is told apart. `in_flight` frames are given to the detector at once; `keep_images`
     keeps images of leaks, for a sheet.
 
     Raises:
@@ -61,7 +61,7 @@ def verify(
         ServerError: A frame could not be checked.
     """
     with open_media(output) as masked:
-        verification = _Verification(masked, audit, how, in_flight, pictures=pictures)
+        verification = _Verification(masked, audit, how, in_flight, keep_images=keep_images)
         if source is None:
             alone = (Pair(None, frame) for frame in masked.frames())
             verification.run(alone, None, detector, on_progress)
@@ -69,7 +69,7 @@ def verify(
             with open_media(source) as original:
                 _check_size(original, masked)
                 tolerance_s = max(original.tolerance_s, masked.tolerance_s)
-                pairs = paired(original.frames(), masked.frames(), tolerance_s)
+                pairs = pair_frames(original.frames(), masked.frames(), tolerance_s)
                 verification.run(pairs, original, detector, on_progress)
     return verification.report(source, detector)
 
@@ -92,7 +92,7 @@ class _Verification:
     audit: AuditedOutput | None
     how: DetectionOptions
     in_flight: int
-    pictures: bool
+    keep_images: bool
     frames: int = 0
     regions: int = 0
     unjudged: int = 0
@@ -115,7 +115,7 @@ class _Verification:
     ) -> None:
         """Go through both files, with several frames under way at a time."""
         waiting: deque[_Asked] = deque()
-        for pair, shown in _timed(pairs):
+        for pair, shown in _with_times(pairs):
             if pair.output is None:
                 self.missing += [] if pair.source is None else [pair.source.time_s]
                 continue
@@ -147,7 +147,7 @@ class _Verification:
             unjudged=self.unjudged,
             dim=self.dim,
             problems=self._problems(),
-            pictures=[*self.leak_parts, *self.doubtful_parts][:MOST],
+            leak_images=[*self.leak_parts, *self.doubtful_parts][:MOST],
         )
 
     def _judge(self, asked: _Asked, on_progress: OnProgress | None) -> None:
@@ -213,7 +213,7 @@ class _Verification:
             (self.leaks, self.leak_parts) if sure else (self.doubtful, self.doubtful_parts)
         )
         findings.append(finding)
-        if self.pictures and len(parts) < MOST:
+        if self.keep_images and len(parts) < MOST:
             parts.append((finding, part(self.masked.colour(output), finding)))
 
     def _problems(self) -> list[str]:
@@ -258,7 +258,7 @@ def _check_size(original: Media, masked: Media) -> None:
         )
 
 
-def _timed(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, TimeSpan | None]]:
+def _with_times(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, TimeSpan | None]]:
     """Say when each output frame is shown: until the next one is."""
     last: Pair | None = None
     interval_s = Fraction(1, 100)

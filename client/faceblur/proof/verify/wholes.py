@@ -34,8 +34,8 @@ def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> boo
     """Whether two images show the same, outside the regions in question."""
     height, width = source.shape
     small = [
-        cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-        for picture in (source, output)
+        cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
+        for image in (source, output)
     ]
     free = np.ones((_THUMBNAIL, _THUMBNAIL), np.bool_)
     scale = _THUMBNAIL / np.array([width, height, width, height])
@@ -43,8 +43,8 @@ def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> boo
         free[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
     if free.mean() < _MIN_FREE:
         return True
-    levels = [picture[free].astype(np.float64) for picture in small]
-    a, b = (picture - picture.mean() for picture in levels)
+    levels = [image[free].astype(np.float64) for image in small]
+    a, b = (image - image.mean() for image in levels)
     plain = min(a.std(), b.std()) < _PLAIN
     correlation = (a @ b) / max(np.sqrt((a @ a) * (b @ b)), 1e-6)
     return bool(plain or correlation >= _ALIKE or _is_unchanged(*levels))
