@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from faceblur_export.data.image_files import open_image
+from faceblur_export.evaluation.inference import open_detector
 from faceblur_export.network import build
 from faceblur_training.data.pack import Entry
+from faceblur_training.loop import teacher_labels
 from faceblur_training.loop.distillation import Hints, stage_ends
-from faceblur_training.loop.teacher_labels import Views, combine, label, merge
+from faceblur_training.loop.teacher_labels import VIEWS, View, combine, label, merge
 
 
 def row(x: float, score: float, *, size: float = 20) -> list[float]:
@@ -50,24 +53,44 @@ def test_human_labels_rule() -> None:
 
 
 def test_official_teacher_finds_faces_in_every_look(shared) -> None:
-    from faceblur_export.data.image_files import open_image
-    from faceblur_export.weights.checkpoint import load_model
-
-    teacher = load_model(shared / "weights" / "yolov5n-0.5-face.pt")[0].fuse()
     image = open_image(shared / "golden" / "masks.png")
-    one = label(teacher, image, Views(sides=(640,), mirrored=False))
-    four = label(teacher, image, Views(sides=(640, 960)))
-    assert 0.5 < len(four) / len(one) < 2
-    flipped = label(teacher, np.ascontiguousarray(image[:, ::-1]), Views(sides=(640, 960)))
-    # The looks of an image and of its mirror are the same four.
-    width = image.shape[1]
-    centres = np.sort((four[:, 0] + four[:, 2]) / 2)
-    mirrored = np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2)
-    np.testing.assert_allclose(centres, mirrored, atol=1.5)
+    height, width = image.shape[:2]
+    entry = Entry("a", width, height, False, rows())
+    one, mirrored = (View(320), View(320, mirrored=True))
+    with open_detector(str(shared / "weights" / "yolov5n-0.5-face.pt")) as teacher:
+        found = label(teacher, entry, image, [one])
+        both = label(teacher, entry, image, [one, mirrored])
+        flipped = label(teacher, entry, np.ascontiguousarray(image[:, ::-1]), [one, mirrored])
+        known = Entry("a", width, height, True, np.zeros((2, 15), np.float32))
+        assert label(teacher, known, image) is known.faces
+    assert 0.5 < len(both) / len(found) < 2
+    # The looks of an image and of its mirror are the same two.
+    centres = np.sort((both[:, 0] + both[:, 2]) / 2)
+    np.testing.assert_allclose(
+        centres, np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2), atol=1.5
+    )
     # Eyes are above mouths, left is left: landmarks were unmirrored too.
-    marks = four[:, 5:].reshape(-1, 5, 2)
+    marks = both[:, 5:].reshape(-1, 5, 2)
     assert np.median(marks[:, 0, 0] - marks[:, 1, 0]) < 0
     assert np.median(marks[:, 0, 1] - marks[:, 3, 1]) < 0
+
+
+def test_a_look_that_comes_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face that only the enlarged look sees: half of its score, or all of it."""
+    seen: list[View] = []
+
+    def look(_teacher: object, _image: object, view: View) -> np.ndarray:
+        seen.append(view)
+        return rows(row(0, 0.8)) if view.side == 1152 else rows()
+
+    monkeypatch.setattr(teacher_labels, "_look", look)
+    image = np.zeros((400, 400, 3), np.uint8)
+    entry = Entry("a", 400, 400, False, rows())
+    assert label(None, entry, image)[0, 4] == pytest.approx(0.8)
+    assert label(None, entry, image, VIEWS[:3] + VIEWS[:1])[0, 4] == pytest.approx(0.4)
+    assert len(seen) == 6
+    label(None, entry, image[:200, :200])
+    assert {view.side for view in seen[6:]} == {448}
 
 
 def student_and_teacher():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from faceblur_training.loop.release import checkpoint_named, release
 from faceblur_training.loop.run import TrainingRun, networks, prolonged
 from faceblur_training.loop.run_plan import RunPlan
 from faceblur_training.loop.schedule import ENDLESS
-from faceblur_training.loop.teacher_labels import Views
+from faceblur_training.loop.teacher_labels import View
 
 positive = click.IntRange(min=1)
 
@@ -89,19 +90,17 @@ def check(data: Path, *, sheet: Path | None) -> None:
 )
 @click.option(
     "--views",
-    default="640",
+    default="640,640m,1152,1152",
     show_default=True,
-    help="Sizes at which the teacher detects, e.g. 640,1152; mirrored too when several.",
+    help="Looks of the teacher that are merged: longest side in pixels, m for mirrored; what comes "
+    "twice counts twice. Images of up to 300 px are enlarged to 448.",
 )
 def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) -> None:
     """Decode DATA once, so that several runs can share it."""
-    try:
-        sides = tuple(int(part) for part in views.split(","))
-    except ValueError:
-        sides = ()
-    if not sides or min(sides) < 64 or max(sides) > 8192:
-        raise InputError(f"--views {views}: expected sizes like 640,1152, of 64 to 8192 pixels")
-    looks = Views(sides=sides, mirrored=len(sides) > 1)
+    found = [re.fullmatch(r"(\d{1,4})(m?)", part) for part in views.split(",")]
+    looks = [View(int(each[1]), mirrored=bool(each[2])) for each in found if each]
+    if len(looks) < len(found) or not all(64 <= look.side <= 8192 for look in looks):
+        raise InputError(f"--views {views}: expected sizes like 640,640m, of 64 to 8192 pixels")
     made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
     click.echo(f"{out}: {len(made)} images, {sum(len(e.faces) for e in made.entries())} faces")
 
@@ -109,9 +108,11 @@ def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) 
 @main.command()
 @click.argument("prepared", type=FilePath)
 @click.option("--out", type=FilePath, required=True, help="Folder of the parts.")
-@click.option("--side", type=click.IntRange(64, 4096), default=416, show_default=True)
-@click.option("--quality", type=click.IntRange(1, 100), default=82, show_default=True)
-@click.option("--part-mb", type=positive, default=48, show_default=True, help="Size of a part.")
+@click.option("--side", type=click.IntRange(64, 4096), default=520, show_default=True)
+@click.option("--quality", type=click.IntRange(1, 100), default=70, show_default=True)
+@click.option(
+    "--part-mb", type=positive, default=48, show_default=True, help="Most that a part may hold."
+)
 def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) -> None:
     """Squeeze PREPARED data into a few small files, to `pack` them on another machine."""
     size = part_mb * 1_000_000

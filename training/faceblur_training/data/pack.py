@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.detection.in_process import usable_cores
 from faceblur.errors import InputError, OutputError
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import RgbImage, open_image
@@ -49,6 +53,9 @@ class Entry:
     height: int
     labelled: bool
     faces: FloatArray
+
+
+Teach = Callable[[Entry, RgbImage], FloatArray]
 
 
 class Pack:
@@ -102,16 +109,6 @@ class Pack:
         """All entries in order."""
         return [self.entry(number) for number in range(len(self))]
 
-    def rewrite_faces(self, faces: Sequence[FloatArray]) -> None:
-        """Replace the stored faces, e.g. by those of a teacher, without touching the pixels.
-
-        Raises:
-            OutputError: They cannot be written; the old ones stay.
-        """
-        entries = [replace(e, faces=new) for e, new in zip(self.entries(), faces, strict=True)]
-        with atomic_path(self.folder / "index.npz") as part:
-            _write_index(part, entries)
-
 
 def write(
     folder: Path,
@@ -119,6 +116,7 @@ def write(
     *,
     root: Path,
     side: int = 640,
+    teach: Teach = lambda entry, _: entry.faces,
     progress: Callable[[Iterable[LabelledImage]], Iterable[LabelledImage]] = iter,
 ) -> Pack:
     """Decode images into a new pack, replacing an old one only when all went well.
@@ -128,13 +126,16 @@ def write(
         images: What `formats.read_folder` gave.
         root: Images are named relative to it, so that names are the same on every machine.
         side: Longest side that is kept, pixels; larger images are shrunk.
+        teach: Gives the faces of an image, before it is shrunk, from what is known about it and
+            its pixels (H, W, 3) uint8 RGB. Called in several threads at once.
         progress: Wraps the images, to show how far it is.
 
     Raises:
         InputError: An image or a label cannot be used.
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
-    return write_pack(folder, (_decoded(item, root, side) for item in progress(images)))
+    work = partial(_decoded, root=root, side=side, teach=teach)
+    return write_pack(folder, _ahead(work, progress(images)))
 
 
 def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
@@ -177,32 +178,51 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def shrunk(image: RgbImage, side: int) -> tuple[RgbImage, float]:
-    """An image (H, W, 3) of which no side is longer than `side` pixels, and its scale, 0–1."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(width, height))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return image, scale
+def shrunk(entry: Entry, image: RgbImage, side: int) -> tuple[Entry, RgbImage]:
+    """An image (H, W, 3) of which no side is longer than `side` pixels, and its faces in it."""
+    scale = side / max(entry.width, entry.height)
+    if scale >= 1:
+        return entry, image
+    size = (max(1, round(entry.width * scale)), max(1, round(entry.height * scale)))
+    image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    faces = entry.faces.copy()
+    faces[:, :4] *= scale
+    faces[:, 5:] *= scale
+    return replace(entry, width=size[0], height=size[1], faces=faces), image
 
 
-def _decoded(item: LabelledImage, root: Path, side: int) -> tuple[Entry, RgbImage]:
+def _decoded(item: LabelledImage, root: Path, side: int, teach: Teach) -> tuple[Entry, RgbImage]:
     image = open_image(item.path)
-    known = item.in_pixels(image.shape[1], image.shape[0])
-    image, scale = shrunk(image, side)
+    height, width = image.shape[:2]
+    known = item.in_pixels(width, height)
     # Labels may lie beside the folder of the images, so the way there may lead up.
     name = Path(os.path.relpath(item.path, root)).as_posix()
-    height, width = image.shape[:2]
-    return Entry(name, width, height, item.labelled, face_rows(known, scale)), image
+    entry = Entry(name, width, height, item.labelled, face_rows(known))
+    # Before it shrinks: a teacher finds more in a large image.
+    return shrunk(replace(entry, faces=teach(entry, image)), image, side)
 
 
-def face_rows(image: LabelledImage, scale: float) -> FloatArray:
-    """The faces of an image as stored rows (N, 15), scaled, each of weight 1."""
+def _ahead(
+    work: Callable[[LabelledImage], tuple[Entry, RgbImage]], items: Iterable[LabelledImage]
+) -> Iterator[tuple[Entry, RgbImage]]:
+    """Do the work on all cores, a few items ahead, in order."""
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        coming: deque[Future[tuple[Entry, RgbImage]]] = deque()
+        for item in items:
+            coming.append(pool.submit(work, item))
+            if len(coming) > 2 * cores:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def face_rows(image: LabelledImage) -> FloatArray:
+    """The faces of an image as stored rows (N, 15), each of weight 1."""
     rows = np.full((len(image.boxes), FACE_WIDTH), np.nan, np.float32)
-    rows[:, :4] = image.boxes * scale
+    rows[:, :4] = image.boxes
     rows[:, 4] = 1
-    rows[:, 5:] = image.landmarks.reshape(-1, 10) * scale
+    rows[:, 5:] = image.landmarks.reshape(-1, 10)
     return rows
 
 

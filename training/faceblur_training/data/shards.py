@@ -1,13 +1,12 @@
 """A pack squeezed into a few small files, to carry it to a machine with a GPU.
 
-Each part holds some of the images as JPEG with all that is known about their faces, so that a
+Each part holds some of the images as WebP with all that is known about their faces, so that a
 part alone is a smaller data set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -22,18 +21,20 @@ from faceblur_training.data.pack import Entry, Pack, make_folder, shrunk, write_
 
 PATTERN = "part-*.npz"
 
+PART_OVERHEAD, OVERHEAD = 4096, 17
+"""Bytes of a part, and of an image in it, beside its pixels, faces and name."""
 
 _Item = tuple[Entry, npt.NDArray[np.uint8]]
-"""What is known about an image, and the image as JPEG."""
+"""What is known about an image, and the image as WebP."""
 
 
 def write_shards(
-    pack: Pack, folder: Path, *, side: int = 416, quality: int = 82, part_bytes: int = 48_000_000
+    pack: Pack, folder: Path, *, side: int = 520, quality: int = 70, part_bytes: int = 48_000_000
 ) -> list[Path]:
     """Squeeze a pack into parts in a folder.
 
-    `side` is the longest side of the images in pixels, `quality` that of the JPEG, 1–100; a part is
-    closed when it has reached `part_bytes`.
+    `side` is the longest side of the images in pixels, `quality` that of the WebP, 1–100; no part
+    is larger than `part_bytes`, unless it holds a single image.
 
     Raises:
         OutputError: A part cannot be written.
@@ -41,15 +42,19 @@ def write_shards(
     make_folder(folder)
     parts: list[Path] = []
     items: list[_Item] = []
-    size = 0
+    size, longest = PART_OVERHEAD, 0
     for number in range(len(pack)):
         item = _squeezed(pack.entry(number), pack.image(number), side, quality)
+        more = len(item[1]) + item[0].faces.nbytes + OVERHEAD
+        # An array of texts takes as much for each as for the longest, four bytes a letter.
+        longest = max(longest, len(item[0].name))
+        if items and size + more + 4 * longest * (len(items) + 1) > part_bytes:
+            parts.append(_write_part(folder / f"part-{len(parts)}.npz", items))
+            items, size, longest = [], PART_OVERHEAD, len(item[0].name)
         items.append(item)
-        size += len(item[1])
-        if size >= part_bytes or number == len(pack) - 1:
-            parts.append(folder / f"part-{len(parts)}.npz")
-            _write_part(parts[-1], items)
-            items, size = [], 0
+        size += more
+    if items:
+        parts.append(_write_part(folder / f"part-{len(parts)}.npz", items))
     return parts
 
 
@@ -88,17 +93,13 @@ def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
 
 
 def _squeezed(entry: Entry, image: RgbImage, side: int, quality: int) -> _Item:
-    image, scale = shrunk(image, side)
-    faces = entry.faces.copy()
-    faces[:, :4] *= scale
-    faces[:, 5:] *= scale
+    entry, image = shrunk(entry, image, side)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    height, width = image.shape[:2]
-    return replace(entry, width=width, height=height, faces=faces), data.reshape(-1)
+    _, data = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    return entry, data.reshape(-1)
 
 
-def _write_part(path: Path, items: list[_Item]) -> None:
+def _write_part(path: Path, items: list[_Item]) -> Path:
     faces = [entry.faces for entry, _ in items]
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(
@@ -110,3 +111,4 @@ def _write_part(path: Path, items: list[_Item]) -> None:
             data=np.concatenate([data for _, data in items]),
             cuts=np.cumsum([0, *(len(data) for _, data in items)]),
         )
+    return path

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 
+from faceblur.detection.in_process import cpu_share
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.data.labelled_image import LabelledImage
-from faceblur_export.weights.checkpoint import load_model
+from faceblur_export.evaluation.inference import open_detector
 from faceblur_training.data import pack
 from faceblur_training.data.pack import Pack
 from faceblur_training.data.shards import has_shards, open_shards
-from faceblur_training.loop import teacher_labels
-from faceblur_training.loop.teacher_labels import Views
+from faceblur_training.loop.teacher_labels import VIEWS, View, label
 
 
 def prepare(
@@ -24,7 +25,7 @@ def prepare(
     *,
     side: int = 640,
     teacher: Path | None = None,
-    views: Views | None = None,
+    views: Sequence[View] = VIEWS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pack:
     """Decode a data set into a pack.
@@ -44,22 +45,19 @@ def prepare(
     """
     if has_shards(data):
         return open_shards(data, out)
-    network = load_model(teacher)[0].fuse() if teacher else None
-    images = read_folder(data)
-    made = pack.write(
-        out, images, root=data, side=side, progress=lambda items: _counted(items, say)
-    )
-    if network is None:
-        return made
     cv2.setNumThreads(1)
-    faces = []
-    for number, entry in enumerate(made.entries()):
-        seen = teacher_labels.label(network, made.image(number), views or Views())
-        faces.append(teacher_labels.combine(entry, seen))
-        if (number + 1) % 500 == 0:
-            say(f"{number + 1} of {len(made)} images labelled by the teacher")
-    made.rewrite_faces(faces)
-    return Pack(out)
+    write = partial(
+        pack.write,
+        out,
+        read_folder(data),
+        root=data,
+        side=side,
+        progress=lambda items: _counted(items, say),
+    )
+    if teacher is None:
+        return write()
+    with open_detector(str(teacher), threads=cpu_share()[1]) as detector:
+        return write(teach=partial(label, detector, views=views))
 
 
 def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str], None]) -> Path:
@@ -77,7 +75,7 @@ def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str]
         raise InputError(
             f"{data} holds no labelled face to learn from; add labels or give --teacher"
         )
-    prepare(data, run / "data", teacher=teacher, views=Views(sides=(640,), mirrored=False), say=say)
+    prepare(data, run / "data", teacher=teacher, say=say)
     return run / "data"
 
 
@@ -88,5 +86,5 @@ def _any_labelled(data: Path) -> bool:
 def _counted(items: Iterable[LabelledImage], say: Callable[[str], None]) -> Iterable[LabelledImage]:
     for number, item in enumerate(items, 1):
         yield item
-        if number % 1000 == 0:
-            say(f"{number} images decoded")
+        if number % 500 == 0:
+            say(f"{number} images prepared")

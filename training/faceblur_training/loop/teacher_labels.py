@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from faceblur.detection.letterbox import PAD_VALUE
+from faceblur.detection.detector import Detector
 from faceblur.detections import box_iou
 from faceblur_export.data.image_files import RgbImage
-from faceblur_export.network import YOLOv5Face
+from faceblur_export.evaluation.inference import detect_image
 from faceblur_training.data.pack import FACE_WIDTH, Entry
 from faceblur_training.loop.augment import MIRROR
 
@@ -26,42 +24,70 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Views:
-    """How a teacher looks at an image.
+class View:
+    """One look of a teacher at an image.
 
     Attributes:
-        sides: Longest side of the image in each look, pixels.
-        mirrored: Whether every look is repeated mirrored.
-        least: Lowest score of a merged face that is kept.
-        overlap: IoU from which two boxes are the same face.
+        side: Longest side of the image given to the network, pixels.
+        mirrored: Whether left and right are swapped.
     """
 
-    sides: tuple[int, ...] = (640, 1152)
-    mirrored: bool = True
-    least: float = 0.25
-    overlap: float = 0.5
+    side: int
+    mirrored: bool = False
 
 
-def label(teacher: YOLOv5Face, image: RgbImage, views: Views) -> FloatArray:
-    """Faces a teacher sees in one image.
+VIEWS = (View(640), View(640, mirrored=True), View(1152), View(1152))
+"""What comes twice counts twice."""
+
+SMALL, SMALL_VIEWS = 300, (View(448), View(448, mirrored=True))
+"""Images of so many pixels at most show nothing more when they are enlarged further."""
+
+LEAST_SEEN = 0.05
+"""Lowest score of a face in a single look."""
+
+
+def label(
+    teacher: Detector, entry: Entry, image: RgbImage, views: Sequence[View] = VIEWS
+) -> FloatArray:
+    """The faces of an image: those that a person listed, else those that a teacher sees.
 
     Args:
-        teacher: In eval mode.
+        teacher: The detector.
+        entry: What is known about the image.
         image: (H, W, 3) uint8 RGB.
-        views: How to look.
+        views: How to look; one that comes twice counts twice.
 
     Returns:
         (N, 15) float32 as in a pack: box, score, landmarks, pixels of the image.
     """
-    looks = []
-    for side in views.sides:
-        for mirrored in (False, True)[: 1 + views.mirrored]:
-            looks.append(look(teacher, image, side, mirrored=mirrored))
-    return merge(looks, least=views.least, overlap=views.overlap)
+    if entry.labelled and not np.isnan(entry.faces[:, 5]).any():
+        return entry.faces
+    if max(image.shape[:2]) <= SMALL:
+        views = SMALL_VIEWS
+    seen = {view: _look(teacher, image, view) for view in dict.fromkeys(views)}
+    return combine(entry, merge([seen[view] for view in views]))
 
 
-def merge(looks: Sequence[FloatArray], *, least: float, overlap: float) -> FloatArray:
-    """Make one list of faces from those of several looks, each (N, 15) without duplicates."""
+def _look(teacher: Detector, image: RgbImage, view: View) -> FloatArray:
+    height, width = image.shape[:2]
+    shown = np.ascontiguousarray(image[:, ::-1]) if view.mirrored else image
+    found, letterbox = detect_image(teacher, shown, size=view.side, min_score=LEAST_SEEN)
+    faces = letterbox.to_source(found)
+    boxes = np.clip(faces.boxes, 0, [width, height, width, height])
+    points = faces.landmarks.copy()
+    if view.mirrored:
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+        points[..., 0] = width - points[..., 0]
+        points = points[:, MIRROR]
+    return np.column_stack([boxes, faces.scores, points.reshape(-1, 10)]).astype(np.float32)
+
+
+def merge(looks: Sequence[FloatArray], *, least: float = 0.25, overlap: float = 0.5) -> FloatArray:
+    """Make one list of faces from those of several looks, each (N, 15) without duplicates.
+
+    Boxes of which an IoU of `overlap` is shared are the same face; it is kept from a score of
+    `least`.
+    """
     rows = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *looks])
     which = np.repeat(np.arange(len(looks)), [len(look) for look in looks])
     better = max(1, len(looks) // 2)
@@ -93,54 +119,3 @@ def combine(entry: Entry, seen: FloatArray) -> FloatArray:
         usable = (overlaps.max(1) > 0.5) & np.isnan(faces[:, 5])
         faces[usable, 5:] = seen[match[usable], 5:]
     return faces
-
-
-def look(
-    model: YOLOv5Face, image: RgbImage, side: int, *, mirrored: bool = False, least: float = 0.05
-) -> FloatArray:
-    """Faces in one look, without duplicates.
-
-    Args:
-        model: In eval mode, on any device.
-        image: (H, W, 3) uint8 RGB.
-        side: Longest side given to the network, pixels.
-        mirrored: Whether to look at the mirrored image (faces come back unmirrored).
-        least: Lowest score.
-
-    Returns:
-        (N, 15) float32 as in a pack: box, score, landmarks, pixels of the image; best first.
-    """
-    height, width = image.shape[:2]
-    scale = side / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, size, interpolation=how)
-    step = model.stride
-    canvas = np.full(
-        (-(-size[1] // step) * step, -(-size[0] // step) * step, 3), PAD_VALUE, np.uint8
-    )
-    canvas[: size[1], : size[0]] = resized[:, ::-1] if mirrored else resized
-    device = next(model.parameters()).device
-    pixels = torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        table = model.decode([m.float() for m in model(pixels)])[0]
-        table = table[(table[:, 4] * table[:, 15]) > least].cpu()
-    values: FloatArray = table.numpy()
-    rows = np.empty((len(values), FACE_WIDTH), np.float32)
-    rows[:, :2] = values[:, :2] - values[:, 2:4] / 2
-    rows[:, 2:4] = values[:, :2] + values[:, 2:4] / 2
-    rows[:, 4] = values[:, 4] * values[:, 15]
-    rows[:, 5:] = values[:, 5:15]
-    if mirrored:
-        rows[:, [0, 2]] = size[0] - rows[:, [2, 0]]
-        points = rows[:, 5:].reshape(-1, 5, 2)
-        points[..., 0] = size[0] - points[..., 0]
-        rows[:, 5:] = points[:, MIRROR].reshape(-1, 10)
-    boxes = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
-    keep = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 4].tolist(), least, 0.5) if len(rows) else []
-    rows = rows[np.asarray(keep, np.intp).reshape(-1)]
-    rows[:, [0, 2, 5, 7, 9, 11, 13]] *= width / size[0]
-    rows[:, [1, 3, 6, 8, 10, 12, 14]] *= height / size[1]
-    rows[:, [0, 2]] = np.clip(rows[:, [0, 2]], 0, width)
-    rows[:, [1, 3]] = np.clip(rows[:, [1, 3]], 0, height)
-    return np.asarray(rows, np.float32)
