@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 from click.testing import CliRunner, Result
 
@@ -56,6 +57,37 @@ def test_check_names_what_is_no_error(labelled_folder: Path) -> None:
     assert result.exit_code == 0
     assert "1 thinner than a pixel are left out" in result.output
     assert "unlabelled    images/19.png\n" in result.output
+
+
+def test_copies_of_evaluation_images_are_named_and_left_out(
+    labelled_folder: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    image = cv2.imread(str(labelled_folder / "images" / "07.png"))
+    cv2.imwrite(str(kept / "x.jpg"), cv2.resize(image[:, ::-1], (90, 90)))
+    result = command("check", labelled_folder, "--against", kept)
+    assert result.exit_code == 0
+    assert [line for line in result.output.splitlines() if "copy" in line] == [
+        f"copy          {labelled_folder / 'images' / '07.png'} of {kept / 'x.jpg'}"
+    ]
+    listed = tmp_path / "list.txt"
+    listed.write_text("images/03.png\n")
+    options = ["--leave-out", kept, "--leave-out", listed]
+    assert command("pack", labelled_folder, "--out", tmp_path / "p", *options).exit_code == 0
+    assert command("bundle", tmp_path / "p", "--out", tmp_path / "parts").exit_code == 0
+    assert command("pack", tmp_path / "parts", "--out", tmp_path / "there").exit_code == 0
+    there = Pack(tmp_path / "there")
+    assert there.left_out == ("images/03.png", "images/07.png")
+    assert {e.name for e in there.entries()}.isdisjoint(there.left_out)
+    assert len(there) == 18
+    out = tmp_path / "run"
+    trained = command("train", tmp_path / "there", "--out", out, "--steps", 1, *SMALL)
+    assert trained.exit_code == 0, trained.output
+    assert json.loads((out / "run.json").read_text())["left_out"] == list(there.left_out)
+    listed.write_text("images/99.png\n")
+    result = command("pack", labelled_folder, "--out", tmp_path / "q", "--leave-out", listed)
+    assert "there is no images/99.png" in result.output
 
 
 def test_check_counts_images_without_labels(labelled_folder: Path) -> None:

@@ -64,9 +64,15 @@ def main() -> None:
 @main.command()
 @click.argument("data", type=FilePath)
 @click.option("--sheet", type=FilePath, help="Draw a sheet of samples here (PNG).")
-def check(data: Path, *, sheet: Path | None) -> None:
+@click.option(
+    "--against",
+    type=FilePath,
+    multiple=True,
+    help="Folder of images that are kept for evaluation: name copies of them in DATA. Repeatable.",
+)
+def check(data: Path, *, sheet: Path | None, against: tuple[Path, ...]) -> None:
     """Count the images and faces of DATA and name what cannot be used."""
-    lines, problems = check_data(data, sheet=sheet)
+    lines, problems = check_data(data, sheet=sheet, against=against)
     for line in lines:
         click.echo(line)
     if problems:
@@ -95,13 +101,30 @@ def check(data: Path, *, sheet: Path | None) -> None:
     help="Looks of the teacher that are merged: longest side in pixels, m for mirrored; what comes "
     "twice counts twice. Images of up to 300 px are enlarged to 448.",
 )
-def pack(data: Path, *, out: Path, side: int, teacher: Path | None, views: str) -> None:
+@click.option(
+    "--leave-out",
+    type=FilePath,
+    multiple=True,
+    help="Text file of images of DATA to leave out, one a line; or a folder of images for "
+    "evaluation, of which copies are left out. Repeatable.",
+)
+def pack(
+    data: Path,
+    *,
+    out: Path,
+    side: int,
+    teacher: Path | None,
+    views: str,
+    leave_out: tuple[Path, ...],
+) -> None:
     """Decode DATA once, so that several runs can share it."""
     found = [re.fullmatch(r"(\d{1,4})(m?)", part) for part in views.split(",")]
     looks = [View(int(each[1]), mirrored=bool(each[2])) for each in found if each]
     if len(looks) < len(found) or not all(64 <= look.side <= 8192 for look in looks):
         raise InputError(f"--views {views}: expected sizes like 640,640m, of 64 to 8192 pixels")
-    made = preparation.prepare(data, out, side=side, teacher=teacher, views=looks, say=_say)
+    made = preparation.prepare(
+        data, out, side=side, teacher=teacher, views=looks, leave_out=leave_out, say=_say
+    )
     click.echo(f"{out}: {len(made)} images, {sum(len(e.faces) for e in made.entries())} faces")
 
 
@@ -215,7 +238,7 @@ def train(
     # Before the images are decoded, which may take long.
     networks(settings, weights=weights, teacher=teacher)
     packed = preparation.pack_for(data, out, teacher=teacher, say=_say)
-    plan = RunPlan(settings, packed, teacher, weights).absolute()
+    plan = RunPlan(settings, packed, teacher, weights, Pack(packed).left_out).absolute()
     _train(TrainingRun(out, plan, say=_say), until)
 
 

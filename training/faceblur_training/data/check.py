@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from faceblur_export.data.formats import read_folder
 from faceblur_export.data.image_files import RgbImage, open_image
 from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_export.data.sheet import captioned, write_sheet
+from faceblur_training.data.duplicates import duplicates
 
 HEIGHT_BINS = (0, 8, 16, 32, 64, 128, 256)
 """Lower ends of the bins of face heights, pixels."""
@@ -23,12 +25,15 @@ NAMED = 5
 SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
 
 
-def check(folder: Path, *, sheet: Path | None = None) -> tuple[list[str], list[str]]:
+def check(
+    folder: Path, *, sheet: Path | None = None, against: Sequence[Path] = ()
+) -> tuple[list[str], list[str]]:
     """Open every image of a data set and compare it with its labels.
 
     Args:
         folder: In any format that `formats.read_folder` reads.
         sheet: Where to draw a sheet of samples with their faces, PNG.
+        against: Folders of images that must not be trained on, to name copies of.
 
     Returns:
         A report, line by line, and of that a sentence for each image or label that cannot be used.
@@ -38,6 +43,7 @@ def check(folder: Path, *, sheet: Path | None = None) -> tuple[list[str], list[s
         OutputError: The sheet cannot be written.
     """
     images = read_folder(folder, strict=False)
+    usable: list[Path] = []
     problems: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     heights: list[float] = []
@@ -55,6 +61,7 @@ def check(folder: Path, *, sheet: Path | None = None) -> tuple[list[str], list[s
         except InputError as error:
             problems.append(str(error))
             continue
+        usable.append(item.path)
         sizes[(pixels.shape[1], pixels.shape[0])] += 1
         heights += (known.boxes[:, 3] - known.boxes[:, 1]).tolist()
         marked += int(np.isfinite(known.landmarks).all((1, 2)).sum())
@@ -86,6 +93,9 @@ def check(folder: Path, *, sheet: Path | None = None) -> tuple[list[str], list[s
     if labelled and unlabelled:
         more = f" and {len(unlabelled) - NAMED} more" if len(unlabelled) > NAMED else ""
         lines.append(f"unlabelled    {', '.join(unlabelled[:NAMED])}{more}")
+    for other in against:
+        pairs = duplicates(usable, [item.path for item in read_folder(other)])
+        lines += [f"copy          {one} of {two}" for one, two in pairs]
     lines += [
         f"face heights  {by_height or '–'}",
         f"sizes         {by_size or '–'}",

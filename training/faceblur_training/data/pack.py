@@ -64,6 +64,9 @@ class Pack:
     Args:
         folder: What `write` made.
 
+    Attributes:
+        left_out: Names of the images that were left out when it was made.
+
     Raises:
         InputError: The folder is no pack, or its parts do not fit each other.
     """
@@ -78,11 +81,13 @@ class Pack:
                 self._labelled = index["labelled"]
                 self._faces = index["faces"]
                 self._starts = index["starts"]
+                left_out = index.get("left_out", ())
             self._pixels: RgbImage = np.memmap(folder / "pixels.bin", np.uint8, "r")
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(
                 f"{folder} is not a prepared data set ({error}); make it with faceblur-train pack"
             ) from error
+        self.left_out = tuple(str(name) for name in left_out)
         if int(self._offsets[-1]) != len(self._pixels):
             raise InputError(f"{folder} is incomplete; make it again with faceblur-train pack")
 
@@ -117,6 +122,7 @@ def write(
     root: Path,
     side: int = 640,
     teach: Teach = lambda entry, _: entry.faces,
+    left_out: Sequence[str] = (),
     progress: Callable[[Iterable[LabelledImage]], Iterable[LabelledImage]] = iter,
 ) -> Pack:
     """Decode images into a new pack, replacing an old one only when all went well.
@@ -128,6 +134,7 @@ def write(
         side: Longest side that is kept, pixels; larger images are shrunk.
         teach: Gives the faces of an image, before it is shrunk, from what is known about it and
             its pixels (H, W, 3) uint8 RGB. Called in several threads at once.
+        left_out: Names of images that the data set holds as well, for the record.
         progress: Wraps the images, to show how far it is.
 
     Raises:
@@ -135,15 +142,18 @@ def write(
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
     work = partial(_decoded, root=root, side=side, teach=teach)
-    return write_pack(folder, _ahead(work, progress(images)))
+    return write_pack(folder, _ahead(work, progress(images)), left_out=left_out)
 
 
-def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
+def write_pack(
+    folder: Path, items: Iterable[tuple[Entry, RgbImage]], *, left_out: Sequence[str] = ()
+) -> Pack:
     """Write decoded images as a pack, replacing an old one only when all went well.
 
     Args:
         folder: Where the pack goes.
         items: What is known about each image, and its pixels (H, W, 3) uint8 RGB.
+        left_out: Names of images that were left out, for the record.
 
     Raises:
         OutputError: The pack cannot be written, e.g. because the disk is full.
@@ -162,7 +172,7 @@ def write_pack(folder: Path, items: Iterable[tuple[Entry, RgbImage]]) -> Pack:
             for entry, image in items:
                 file.write(np.ascontiguousarray(image).tobytes())
                 entries.append(entry)
-        _write_index(index_part, entries)
+        _write_index(index_part, entries, left_out)
     return Pack(folder)
 
 
@@ -226,7 +236,7 @@ def face_rows(image: LabelledImage) -> FloatArray:
     return rows
 
 
-def _write_index(path: Path, entries: Sequence[Entry]) -> None:
+def _write_index(path: Path, entries: Sequence[Entry], left_out: Sequence[str]) -> None:
     sizes = np.asarray([(entry.height, entry.width) for entry in entries], np.int64).reshape(-1, 2)
     faces = [entry.faces for entry in entries]
     np.savez(
@@ -237,4 +247,5 @@ def _write_index(path: Path, entries: Sequence[Entry]) -> None:
         labelled=np.asarray([entry.labelled for entry in entries], np.bool_),
         faces=np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *faces]),
         starts=np.cumsum([0, *map(len, faces)], dtype=np.int64),
+        left_out=np.asarray(left_out, np.str_),
     )

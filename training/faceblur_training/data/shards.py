@@ -6,7 +6,8 @@ part alone is a smaller data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -42,19 +43,20 @@ def write_shards(
     make_folder(folder)
     parts: list[Path] = []
     items: list[_Item] = []
-    size, longest = PART_OVERHEAD, 0
+    empty = PART_OVERHEAD + np.asarray(pack.left_out, np.str_).nbytes
+    size, longest = empty, 0
     for number in range(len(pack)):
         item = _squeezed(pack.entry(number), pack.image(number), side, quality)
         more = len(item[1]) + item[0].faces.nbytes + OVERHEAD
         # An array of texts takes as much for each as for the longest, four bytes a letter.
         longest = max(longest, len(item[0].name))
         if items and size + more + 4 * longest * (len(items) + 1) > part_bytes:
-            parts.append(_write_part(folder / f"part-{len(parts)}.npz", items))
-            items, size, longest = [], PART_OVERHEAD, len(item[0].name)
+            parts.append(_write_part(folder / f"part-{len(parts)}.npz", items, pack.left_out))
+            items, size, longest = [], empty, len(item[0].name)
         items.append(item)
         size += more
     if items:
-        parts.append(_write_part(folder / f"part-{len(parts)}.npz", items))
+        parts.append(_write_part(folder / f"part-{len(parts)}.npz", items, pack.left_out))
     return parts
 
 
@@ -70,7 +72,11 @@ def open_shards(folder: Path, out: Path) -> Pack:
         InputError: A part is broken.
         OutputError: The pack cannot be written.
     """
-    return write_pack(out, _items(folder))
+    first, left_out = min(folder.glob(PATTERN)), list[str]()
+    # Every part names all that were left out; those of older versions none.
+    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(first) as file:
+        left_out = [str(name) for name in file["left_out"]]
+    return write_pack(out, _items(folder), left_out=left_out)
 
 
 def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
@@ -99,7 +105,7 @@ def _squeezed(entry: Entry, image: RgbImage, side: int, quality: int) -> _Item:
     return entry, data.reshape(-1)
 
 
-def _write_part(path: Path, items: list[_Item]) -> Path:
+def _write_part(path: Path, items: list[_Item], left_out: Sequence[str]) -> Path:
     faces = [entry.faces for entry, _ in items]
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(
@@ -110,5 +116,6 @@ def _write_part(path: Path, items: list[_Item]) -> Path:
             starts=np.cumsum([0, *(len(rows) for rows in faces)]),
             data=np.concatenate([data for _, data in items]),
             cuts=np.cumsum([0, *(len(data) for _, data in items)]),
+            left_out=np.asarray(left_out, np.str_),
         )
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from faceblur_export.data.formats import read_folder
 from faceblur_export.data.labelled_image import LabelledImage
 from faceblur_export.evaluation.inference import open_detector
 from faceblur_training.data import pack
+from faceblur_training.data.duplicates import duplicates
 from faceblur_training.data.pack import Pack
 from faceblur_training.data.shards import has_shards, open_shards
 from faceblur_training.loop.teacher_labels import VIEWS, View, label
@@ -26,6 +28,7 @@ def prepare(
     side: int = 640,
     teacher: Path | None = None,
     views: Sequence[View] = VIEWS,
+    leave_out: Sequence[Path] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Pack:
     """Decode a data set into a pack.
@@ -36,6 +39,8 @@ def prepare(
         side: Longest side that is kept, pixels.
         teacher: Checkpoint that labels the images nobody labelled, and adds landmarks.
         views: How it looks at them.
+        leave_out: Text files that name images to leave out, one a line as below `data`; and
+            folders of images that must not be trained on, of which copies are left out.
         say: Gets lines of progress.
 
     Raises:
@@ -46,18 +51,46 @@ def prepare(
     if has_shards(data):
         return open_shards(data, out)
     cv2.setNumThreads(1)
+    images, left_out = _parted(read_folder(data), data, leave_out)
+    for name in left_out:
+        say(f"left out: {name}")
     write = partial(
         pack.write,
         out,
-        read_folder(data),
+        images,
         root=data,
         side=side,
+        left_out=left_out,
         progress=lambda items: _counted(items, say),
     )
     if teacher is None:
         return write()
     with open_detector(str(teacher), threads=cpu_share()[1]) as detector:
         return write(teach=partial(label, detector, views=views))
+
+
+def _parted(
+    images: Sequence[LabelledImage], data: Path, leave_out: Sequence[Path]
+) -> tuple[list[LabelledImage], list[str]]:
+    """The images without those to leave out, and the names of those."""
+    names = {image.path: Path(os.path.relpath(image.path, data)).as_posix() for image in images}
+    unwanted: set[str] = set()
+    for source in leave_out:
+        if source.is_dir():
+            pairs = duplicates(list(names), [image.path for image in read_folder(source)])
+            unwanted |= {names[path] for path, _ in pairs}
+            continue
+        try:
+            lines = source.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--leave-out {source} cannot be read: {error}") from error
+        unwanted |= {line.strip() for line in lines} - {""}
+        if unknown := sorted(unwanted - set(names.values())):
+            raise InputError(f"--leave-out {source}: there is no {unknown[0]} in {data}")
+    kept = [image for image in images if names[image.path] not in unwanted]
+    if not kept:
+        raise InputError(f"--leave-out leaves no image of {data}")
+    return kept, sorted(unwanted)
 
 
 def pack_for(data: Path, run: Path, *, teacher: Path | None, say: Callable[[str], None]) -> Path:

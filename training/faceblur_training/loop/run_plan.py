@@ -24,6 +24,7 @@ class RunPlan:
         data: The pack.
         teacher: Checkpoint to imitate, or none.
         weights: Checkpoint to start from, or none for fresh weights.
+        left_out: Names of the images that the data set holds and the pack does not.
         save_every: Steps between checkpoints.
         validate_every: Steps between validations; 0 for only one at the end.
     """
@@ -32,6 +33,7 @@ class RunPlan:
     data: Path
     teacher: Path | None = None
     weights: Path | None = None
+    left_out: tuple[str, ...] = ()
     save_every: int = 250
     validate_every: int = 1000
 
