@@ -50,6 +50,7 @@ KNOWN = {
     "python": {
         "default_min_score": r"0\.\d+",
         "threads": COUNT,
+        "runtime": "onnxruntime|openvino",
         "max_side": COUNT,
         "size": COUNT,
         "max_size": COUNT,

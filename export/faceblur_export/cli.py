@@ -14,7 +14,8 @@ from faceblur.cli.options import SIZE_OPTION, FilePath
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.detection.models import cached_models
-from faceblur.detection.repository import BUNDLED_MODEL, shipped_onnx
+from faceblur.detection.repository import SHIPPED, shipped_onnx
+from faceblur.detection.runtimes import record_path as bfloat16_record_path
 from faceblur.errors import InputError, ModelError
 from faceblur_export.extras import needing
 from faceblur_export.weights.known import KNOWN
@@ -77,7 +78,7 @@ def pull(name: str, source: Path | None, or_bundled: bool) -> None:
     Afterwards `faceblur blur --model NAME` uses it. A fetch that was cut off goes on where it
     stopped. With --or-bundled NAME may be `bundled`, which needs none.
     """
-    if or_bundled and name == BUNDLED_MODEL:
+    if or_bundled and name in SHIPPED:
         return
     with needing("export"):
         from faceblur_export.pull import pull as pull_weights
@@ -145,27 +146,47 @@ def onnx(
     type=FilePath,
     help="The same weights in FP32  [default: the bundled or fetched model that has them]",
 )
+@click.option(
+    "--openvino",
+    is_flag=True,
+    help="Judge CANDIDATE as OpenVINO runs it on a CPU, in bfloat16.",
+)
 @SIZE_OPTION
 @click.option(
     "--json", "json_path", type=FilePath, help="The record  [default: CANDIDATE.gate.json]"
 )
 def gate(
-    candidate: Path, data: Path, reference: Path | None, size: int, json_path: Path | None
+    candidate: Path,
+    data: Path,
+    reference: Path | None,
+    openvino: bool,
+    size: int,
+    json_path: Path | None,
 ) -> None:
     """Refuse a model of lower precision that finds fewer faces than the same one in FP32.
 
     It may lose one AP50 point, and in each bin of face heights one face in a hundred, or one face;
     no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
-    `repository` and `tensorrt` look for it. Exit code 5 when it is refused.
+    `repository` and `tensorrt` look for it. With --openvino CANDIDATE is an FP32 file, `bundled` or `fast`,
+    is held against ONNX Runtime, and every `faceblur` command looks for the record. Exit code 5
+    when it is refused.
     """
     with needing("export"):
-        from faceblur_export.gate.gate import judge
+        from faceblur_export.gate.gate import judge, judge_bfloat16
         from faceblur_export.gate.record import record_path, write_record
+    if openvino and reference is not None:
+        raise InputError("--openvino holds a file against itself; leave out --reference")
+    if str(candidate) in SHIPPED:
+        candidate = shipped_onnx(str(candidate))
     with ProgressLine("judging") as bar:
-        record = judge(candidate, data, reference=reference, size=size, progress=bar.items)
+        if openvino:
+            record = judge_bfloat16(candidate, data, size=size, progress=bar.items)
+        else:
+            record = judge(candidate, data, reference=reference, size=size, progress=bar.items)
     for loss in record.losses:
         click.echo(str(loss))
-    write_record(json_path or record_path(candidate), record)
+    usual = bfloat16_record_path if openvino else record_path
+    write_record(json_path or usual(candidate), record)
     record.raise_if_refused(candidate)
 
 

@@ -27,7 +27,9 @@ PROBES = 4
 
 PROBE_DEADLINE_S = 5.0
 
-PACKAGES = ("tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime")
+PACKAGES = (
+    "tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime", "openvino"
+)  # fmt: skip
 
 
 MARKS = {True: "ok  ", False: "BAD ", None: "    "}
@@ -163,7 +165,7 @@ def _server(server: str | None, tls: TLS | None) -> Check:
 def _end_to_end(server: str | None, tls: TLS | None) -> Check:
     try:
         with open_session(SessionOptions(server=server, tls=tls)) as session:
-            text = f"a known face was found by {session.model.name} in the {session.where}"
+            text = f"a known face was found by the {session.model.name} model, {session.where}"
             return Check("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
     except FaceblurError as error:
         return Check("blur", False, str(error), "mend the points above")

@@ -10,7 +10,7 @@ import click
 
 from faceblur.cli.options import FilePath, bundle, logging_options, option
 from faceblur.cli.sections import SECTIONS, sectioned
-from faceblur.detection import models
+from faceblur.detection import models, runtimes
 from faceblur.detection.canary import GuardedDetector
 from faceblur.detection.options import DEFAULT_SIZE, LARGEST_SIZE, MAX_SIDE
 from faceblur.detection.repository import BUNDLED_MODEL
@@ -67,6 +67,7 @@ def _serving(
         instances=instances or share[0],
         threads=threads or share[1],
         max_side=max_side,
+        runtime=runtimes.choose(onnx),
         certificate=tls_cert,
         key=tls_key,
         client_ca=tls_ca,
@@ -136,7 +137,8 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
             detector, deadline_s=DEADLINE_S, copies=2 * options.instances, revive=server.restart
         )
         if not quiet:
-            click.echo(f"serving {options.model.name} at {server.address}; Ctrl-C stops it")
+            by = runtimes.NAMES[server.options.runtime]
+            click.echo(f"serving {options.model.name} at {server.address}, {by}; Ctrl-C stops it")
         try:
             # A signal that another thread happens to receive does not wake this one.
             while True:

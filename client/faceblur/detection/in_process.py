@@ -11,7 +11,8 @@ import numpy as np
 
 from faceblur.detection import decoding as postprocess
 from faceblur.detection.detector import ModelInfo, ModelInput
-from faceblur.detection.models import INPUT, OUTPUTS, describe, open_onnx
+from faceblur.detection.models import INPUT, OUTPUTS, read_model_info
+from faceblur.detection.runtimes import Runtime, open_network
 from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, ServerError
 
@@ -37,13 +38,17 @@ def cpu_share() -> tuple[int, int]:
 
 
 class InProcessDetector:
-    """Runs the detector with ONNX Runtime, without a server.
+    """Runs the detector without a server.
 
     Args:
         path: The ONNX file.
         instances: Inferences that may run at the same time; `cpu_share` when None.
         threads: CPU threads of each; `cpu_share` when None.
         model: What to say of the model; read from the file when None.
+        runtime: What runs it. Where that fails it is ONNX Runtime, and a warning says so.
+
+    Attributes:
+        runtime: What really runs it.
 
     Raises:
         ModelError: The file cannot be used, or ONNX Runtime is not installed.
@@ -56,11 +61,15 @@ class InProcessDetector:
         instances: int | None = None,
         threads: int | None = None,
         model: ModelInfo | None = None,
+        runtime: Runtime = "onnxruntime",
     ) -> None:
         share = cpu_share()
-        self._session = open_onnx(path, threads=threads or share[1])
-        self.model = model or describe(self._session, path)
-        self._pool = ThreadPoolExecutor(instances or share[0], thread_name_prefix="faceblur-detect")
+        instances = instances or share[0]
+        self.runtime, self._session = open_network(
+            path, runtime=runtime, instances=instances, threads=threads or share[1]
+        )
+        self.model = model or read_model_info(path)
+        self._pool = ThreadPoolExecutor(instances, thread_name_prefix="faceblur-detect")
 
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
         """Start the detection; see `faceblur.detection.detector.Detector`."""

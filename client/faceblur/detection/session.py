@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceblur.detection import models
+from faceblur.detection import models, runtimes
 from faceblur.detection.canary import GuardedDetector
 from faceblur.detection.crowds import CrowdDetector
 from faceblur.detection.detector import ModelInfo
@@ -139,7 +139,14 @@ def open_session(
     # Images come by shared memory; a process for JPEG would only cost memory.
     jpeg = options.transport == "jpeg"
     max_side = max(MAX_SIDE, rounded_size(size, stride=model.stride))
-    server = ServerOptions(onnx=onnx, model=model, jpeg=jpeg, warm_up=False, max_side=max_side)
+    server = ServerOptions(
+        onnx=onnx,
+        model=model,
+        jpeg=jpeg,
+        warm_up=False,
+        max_side=max_side,
+        runtime=runtimes.choose(onnx),
+    )
     try:
         require_server(server.instances)
     except ServerStartError as error:
@@ -149,12 +156,12 @@ def open_session(
 
 
 def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:
-    detector = CrowdDetector(InProcessDetector(onnx, model=model))
+    inner = InProcessDetector(onnx, model=model, runtime=runtimes.choose(onnx))
     return DetectionSession(
-        detector=GuardedDetector(detector, deadline_s=options.deadline_s),
+        detector=GuardedDetector(CrowdDetector(inner), deadline_s=options.deadline_s),
         kind="in process",
-        where="this process",
-        tools=_versions("onnxruntime"),
+        where=f"this process, {runtimes.NAMES[inner.runtime]}",
+        tools=_versions(inner.runtime),
     )
 
 
@@ -185,6 +192,8 @@ def _served(
 ) -> DetectionSession:
     """A session with a server, guarded; an embedded one is started again when it fails."""
     tools = {"tritonserver": detector.server_version()}
+    if server is not None:
+        tools |= _versions("nvidia-pytriton", server.options.runtime)
     return DetectionSession(
         detector=GuardedDetector(
             CrowdDetector(detector),
@@ -196,7 +205,7 @@ def _served(
         kind=kind,
         where=where,
         server=server,
-        tools=tools if server is None else tools | _versions("nvidia-pytriton", "onnxruntime"),
+        tools=tools,
     )
 
 
@@ -232,7 +241,8 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
             )
         )
         undo.callback(detector.close)
-        where = f"embedded Triton server {server.address}"
+        by = runtimes.NAMES[server.options.runtime]
+        where = f"embedded Triton server {server.address}, {by}"
         session = _served(detector, kind="embedded", where=where, server=server)
         undo.pop_all()
     return session

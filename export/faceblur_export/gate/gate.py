@@ -23,10 +23,12 @@ from typing import Final
 
 import numpy as np
 
+from faceblur.detection.crowds import CrowdDetector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import cached_models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED, shipped_onnx
+from faceblur.detection.runtimes import Runtime
 from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
 from faceblur_export.data.formats import LabelledImage
@@ -87,14 +89,43 @@ def judge(
     if metadata["precision"] == "fp32":
         raise ModelError(f"{candidate} is FP32: there is nothing to judge it against")
     reference = _checked(reference, candidate, metadata) or find_reference(candidate)
+    how: tuple[str, Runtime] = (metadata["precision"], "onnxruntime")
+    return _judge(candidate, reference, data, how, size, threshold, progress)
+
+
+def judge_bfloat16(
+    model: Path, data: Path, *, size: int = DEFAULT_SIZE, progress: ShowItems = iter
+) -> GateRecord:
+    """Hold a model that OpenVINO runs in bfloat16 against the same file in ONNX Runtime.
+
+    A CPU without bfloat16 rounds the same way, several times slower.
+
+    Raises:
+        InputError: As for `judge`.
+        ModelError: OpenVINO cannot run it.
+    """
+    return _judge(model, model, data, ("bf16", "openvino"), size, DEFAULT_THRESHOLD, progress)
+
+
+def _judge(
+    candidate: Path,
+    reference: Path,
+    data: Path,
+    how: tuple[str, Runtime],
+    size: int,
+    threshold: float,
+    progress: ShowItems,
+) -> GateRecord:
+    """Hold a candidate, in its precision and runtime, against a reference."""
+    precision, runtime = how
     images = read_labelled(data)
     before = _findings(reference, images, size=size, progress=progress)
     _check_enough(before, data)
-    after = _findings(candidate, images, size=size, progress=progress)
+    after = _findings(candidate, images, size=size, progress=progress, runtime=runtime)
     return GateRecord(
-        candidate=metadata["name"],
+        candidate=read_onnx(candidate)[1]["name"],
         candidate_sha256=file_sha256(candidate),
-        precision=metadata["precision"],
+        precision=precision,
         reference_sha256=file_sha256(reference),
         data=data.resolve().name,
         pictures=len(images),
@@ -152,10 +183,18 @@ def _same_weights(first: dict[str, str], second: dict[str, str]) -> bool:
 
 
 def _findings(
-    model: Path, images: list[LabelledImage], *, size: int, progress: ShowItems
+    model: Path,
+    images: list[LabelledImage],
+    *,
+    size: int,
+    progress: ShowItems,
+    runtime: Runtime = "onnxruntime",
 ) -> MatchedFaces:
     # One thread: sums are then taken in the same order every time.
-    with closing(InProcessDetector(model, instances=1, threads=1)) as detector:
+    inner = InProcessDetector(model, instances=1, threads=1, runtime=runtime)
+    with closing(CrowdDetector(inner)) as detector:
+        if inner.runtime != runtime:
+            raise ModelError(f"OpenVINO cannot run {model} here; nothing was judged")
         return match_images(detector, images, size=size, progress=progress)
 
 

@@ -82,11 +82,10 @@ class GateRecord:
         if not self.passed:
             refused = [loss for loss in self.losses if not loss.passed]
             worst = min(refused, key=lambda loss: loss.change + loss.allowed)
-            advice = (
-                "calibrate it on frames like those it will see, or serve FP16"
-                if self.precision == "int8"
-                else "serve FP32"
-            )
+            advice = {
+                "int8": "calibrate it on frames like those it will see, or serve FP16",
+                "bf16": "ONNX Runtime goes on running it",
+            }.get(self.precision, "serve FP32")
             raise ModelError(
                 f"{candidate} is refused: {worst.figure} is {worst.candidate:.3f}, against "
                 f"{worst.reference:.3f} in FP32; {advice}"

@@ -1,4 +1,6 @@
-"""Triton Python-backend model: the detector's ONNX file, run by ONNX Runtime on the CPU.
+"""Triton Python-backend model: the detector's ONNX file, on the CPU.
+
+ONNX Runtime runs it, or OpenVINO if the configuration says so.
 
 For servers without an ONNX Runtime backend. It decodes and suppresses as well, since passing the
 candidates on to a second Python process costs more than that work itself.
@@ -35,15 +37,22 @@ class TritonPythonModel:
         self._stride = int(parameters["stride"]["string_value"])
         self._max_side = int(parameters["max_side"]["string_value"])
         self._default_min_score = float(parameters["default_min_score"]["string_value"])
+        threads = int(parameters["threads"]["string_value"])
+        path = Path(__file__).with_name("model.onnx")
+        self._giving_back = None
+        if parameters["runtime"]["string_value"] == "openvino":
+            # Where it fails the server does not start, and whoever started it asks for the other.
+            from openvino_network import OpenVinoNetwork
+
+            self._session = OpenVinoNetwork(path, streams=1, threads=threads)
+            return
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(parameters["threads"]["string_value"])
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Idle threads that spin take the cores from the server and from the client.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
-            str(Path(__file__).with_name("model.onnx")),
-            options,
-            providers=["CPUExecutionProvider"],
+            str(path), options, providers=["CPUExecutionProvider"]
         )
         self._giving_back = onnxruntime.RunOptions()
         self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -20,6 +20,7 @@ from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import cpu_share
 from faceblur.detection.options import MAX_SIDE
 from faceblur.detection.repository import model_repository
+from faceblur.detection.runtimes import Runtime
 from faceblur.detection.triton.transports import JPEG_ENSEMBLE, PIXELS_ENSEMBLE
 from faceblur.errors import ServerStartError, install_line
 
@@ -127,6 +128,7 @@ def stage_repository(
     instances: int,
     threads: int,
     max_side: int = MAX_SIDE,
+    runtime: Runtime = "onnxruntime",
     jpeg: bool = True,
     chained: bool = False,
     warm_up: bool = True,
@@ -140,11 +142,12 @@ def stage_repository(
         instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
         threads: CPU threads of each.
         max_side: Larger canvases are refused, pixels.
+        runtime: What runs the detector.
         jpeg: Serve images that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the detector counts as ready.
     """
-    left_out = ["*.onnx", "*.plan", "__pycache__"]
+    left_out = ["*.onnx", "*.plan", "*.json", "__pycache__"]
     if not jpeg:
         left_out += [JPEG_ENSEMBLE, JPEG_MODEL]
     if not chained:
@@ -161,6 +164,7 @@ def stage_repository(
         "model_sha256": model.sha256,
         "stride": str(model.stride),
         "threads": str(threads),
+        "runtime": runtime,
         "max_side": str(max_side),
     }
     for key, value in values.items():

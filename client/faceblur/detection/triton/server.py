@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from faceblur.detection.runtimes import warn_of
 from faceblur.detection.triton import hidden_argument, server_token
 from faceblur.detection.triton.client import ENSEMBLE, open_client
 from faceblur.detection.triton.connection import Connection
@@ -103,11 +105,24 @@ class TritonServer:
         return (self._folder / "server.log").read_text(errors="replace")
 
     def start(self) -> None:
-        """Start the process and wait until it says it is ready (which is no proof: see canary)."""
+        """Start the process and wait until it says it is ready (which is no proof: see canary).
+
+        With ONNX Runtime, and a warning, where it does not start with another runtime.
+        """
         if self.options.port and not port_is_free(self.options.host, self._port):
             raise ServerStartError(
                 f"port {self._port} is taken; name another with --port, or stop what listens there"
             )
+        try:
+            self._start()
+        except ServerStartError as error:
+            if self.options.runtime == "onnxruntime":
+                raise
+            warn_of(error)
+            self.options = replace(self.options, runtime="onnxruntime")
+            self._start()
+
+    def _start(self) -> None:
         remove_leftovers()
         self._shm_prefix = f"{SHM_PREFIX}_{own_mark()}_{secrets.token_hex(4)}_"
         self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{own_mark()}-"))
@@ -120,6 +135,7 @@ class TritonServer:
                 instances=self.options.instances,
                 threads=self.options.threads,
                 max_side=self.options.max_side,
+                runtime=self.options.runtime,
                 jpeg=self.options.jpeg,
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,
