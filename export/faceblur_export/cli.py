@@ -167,9 +167,9 @@ def gate(
 
     It may lose one AP50 point, and in each bin of face heights one face in a hundred, or one face;
     no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
-    `repository` and `tensorrt` look for it. With --openvino CANDIDATE is an FP32 file, `bundled` or `fast`,
-    is held against ONNX Runtime, and every `faceblur` command looks for the record. Exit code 5
-    when it is refused.
+    `repository` and `tensorrt` look for it. With --openvino CANDIDATE is an FP32
+    file, `bundled` or `fast`, is held against ONNX Runtime, and every `faceblur` command looks for
+    the record. Exit code 5 when it is refused.
     """
     with needing("export"):
         from faceblur_export.gate.gate import judge, judge_bfloat16

@@ -17,7 +17,6 @@ import pytest
 from faceblur.detection import runtimes
 from faceblur.detection.decoding import find_faces
 from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
-from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED, load_code, shipped_onnx
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.detection.triton import server as server_module
@@ -135,7 +134,7 @@ def test_openvino_finds_what_onnx_runtime_finds(portrait: npt.NDArray[np.uint8])
     network = load_code("yolov5_face", "openvino_network").OpenVinoNetwork
     canvas = {INPUT: np.ascontiguousarray(portrait[None, :, :, ::-1])}
     usual, exact, rounded = (
-        find_faces(*each.run(OUTPUTS, canvas), np.array([DEFAULT_THRESHOLD]))[0]
+        find_faces(*each.run(OUTPUTS, canvas), np.array([0.5]))[0]
         for each in (
             open_onnx(onnx, threads=1),
             network(onnx, streams=1, threads=1, precision="f32"),
