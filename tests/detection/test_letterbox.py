@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import timeit
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceblur.detection.letterbox import PAD_VALUE, Letterbox, canonical_shapes
+from faceblur.detection.letterbox import PAD_VALUE, Letterbox, canonical_shapes, stretching
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 
@@ -90,3 +93,54 @@ def test_a_picture_without_pixels_is_refused(frame: tuple[int, int]) -> None:
 def test_a_size_below_the_stride_is_refused() -> None:
     with pytest.raises(InputError, match="at least 64"):
         Letterbox.plan(10, 10, size=32, stride=64)
+
+
+def _scene(*, low: int, high: int) -> npt.NDArray[np.uint8]:
+    values = np.random.default_rng(3).integers(low, high + 1, (360, 640, 3))
+    return values.astype(np.uint8)
+
+
+class TestStretching:
+    """An image that uses little of its range is seen with all of it, and no other is touched."""
+
+    @pytest.mark.parametrize(("low", "high"), [(100, 150), (0, 15), (200, 225), (180, 255)])
+    def test_little_range_becomes_all_of_it(self, low, high):
+        seen = Letterbox.plan(640, 360).apply(_scene(low=low, high=high))[12:372]
+        assert (seen.min(), seen.max()) == (0, 255)
+
+    @pytest.mark.parametrize(("low", "high"), [(0, 255), (60, 160), (0, 96), (114, 114), (0, 0)])
+    def test_ordinary_and_empty_images_are_left_alone(self, low, high):
+        picture = _scene(low=low, high=high)
+        assert stretching(picture) is None
+        assert np.array_equal(Letterbox.plan(640, 360).apply(picture)[12:372], picture)
+
+    def test_a_small_bright_face_in_the_dark_is_not_clipped(self):
+        picture = _scene(low=0, high=4)
+        picture[100:120, 300:316] = _scene(low=40, high=200)[100:120, 300:316]
+        assert stretching(picture) is None
+        picture[100:120, 300:316] = _scene(low=20, high=80)[100:120, 300:316]
+        curve = stretching(picture)
+        assert curve is not None
+        assert len(np.unique(curve[20:80])) > 40
+
+    def test_the_noise_of_an_empty_image_stays_noise(self):
+        curve = stretching(_scene(low=60, high=62))
+        assert curve is not None
+        assert int(curve[62]) - int(curve[60]) <= 40
+
+    def test_the_border_does_not_count(self):
+        canvas = np.full((640, 640, 3), PAD_VALUE, np.uint8)
+        canvas[300:340] = _scene(low=0, high=255)[:40]
+        canvas[:300:2] += 1
+        assert stretching(canvas) is None
+        assert stretching(np.ascontiguousarray(canvas[:290])) is None
+
+    def test_a_tile_is_seen_as_the_whole_is(self):
+        plan = Letterbox.plan(640, 360)
+        picture = _scene(low=100, high=110)
+        assert np.array_equal(plan.place(picture, None)[12:372], picture)
+
+    def test_it_takes_under_a_millisecond(self):
+        picture = _scene(low=0, high=255)
+        best_s = min(timeit.repeat(lambda: stretching(picture), number=1, repeat=50))
+        assert best_s < 1e-3

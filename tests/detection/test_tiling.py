@@ -329,3 +329,22 @@ def test_faces_that_transparency_draws_are_found(
     faint = np.dstack([portrait, np.full_like(grey, 2)])
     faint[0, 0, 3] = 255
     assert len(detect(bundled, faint, DetectionOptions(threshold=0.3))) == 1
+
+
+@pytest.mark.parametrize("file", ["fog10.png", "dark06.png", "bit_dither512.png"])
+def test_a_face_in_fog_or_dark_or_of_two_tones_is_found(
+    bundled: InProcessDetector, shared: Path, file: str
+) -> None:
+    picture = cv2.imread(str(shared / "cases" / file))
+    assert detect(bundled, picture, DetectionOptions()).scores.max() > 0.5
+
+
+@pytest.mark.parametrize(("contrast", "middle"), [(0.2, 128), (0.1, 128), (0.1, 190), (0.06, 8)])
+def test_low_contrast_hides_no_face(
+    bundled: InProcessDetector, portrait: Picture, contrast: float, middle: int
+) -> None:
+    faint = np.rint((portrait - 127.5) * contrast + middle).clip(0, 255).astype(np.uint8)
+    plain = detect(bundled, portrait, DetectionOptions(threshold=0.3))
+    found = detect(bundled, faint, DetectionOptions(threshold=0.3))
+    assert len(found) == len(plain) == 1
+    assert np.abs(found.boxes - plain.boxes).max() < 30

@@ -336,7 +336,11 @@ def session_options_with(deadline_s: float) -> Decorator:
         "session",
         _session,
         SERVER_OPTION,
-        option("--model", show_default="bundled", help="Name of a model, or an ONNX file."),
+        option(
+            "--model",
+            show_default="bundled",
+            help="bundled, fast (smaller), the name of a fetched model, or an ONNX file.",
+        ),
         option(
             "--deadline",
             "deadline_s",

@@ -86,7 +86,11 @@ serving_options = bundle(
         help="gRPC port.",
     ),
     option("--metrics-port", type=click.IntRange(1, 65535), help="Prometheus metrics."),
-    option("--model", default=BUNDLED_MODEL, help="Name or ONNX file."),
+    option(
+        "--model",
+        default=BUNDLED_MODEL,
+        help="bundled, fast (smaller), the name of a fetched model, or an ONNX file.",
+    ),
     option(
         "--instances", type=click.IntRange(MIN_INSTANCES, 64), help="Inferences at the same time."
     ),

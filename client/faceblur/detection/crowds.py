@@ -115,7 +115,8 @@ class CrowdDetector:
                 view.width, view.height, size=PART_SIZE, stride=self.model.stride
             )
             part = canvas[view.y : view.y + view.height, view.x : view.x + view.width]
-            fitted = letterbox.apply(np.ascontiguousarray(part))
+            # The whole was given its range when it was made.
+            fitted = letterbox.place(letterbox.resize(np.ascontiguousarray(part)), None)
             asked.append((view, letterbox, self._detector.submit([fitted], min_score=lowest)[0]))
         found = [
             (view, box.to_source(future.result()).mapped(scale=1, offset=(view.x, view.y)))

@@ -6,16 +6,23 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from faceblur.detection.detector import Detector
-from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.letterbox import Letterbox, stretching
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.tiling import CONFIRMING_PART, View, merge, plan_views
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, ServerError
 from faceblur.image.pixels import Array, appearances, check_pixels, rgb8, used_white
+
+_FEW_TONES: Final = 4
+_DITHER_PX: Final = 1.0
+_SAMPLED_SIDE: Final = 256
 
 IN_FLIGHT = 4
 """Views that the detector is given at once."""
@@ -53,7 +60,8 @@ def _answers(
     min_score: float,
 ) -> Iterator[tuple[View, Detections]]:
     """The faces in each view, in pixels of the image; several views are under way at a time."""
-    white = used_white(frame)
+    white, dithered = used_white(frame), _is_dithered(frame)
+    curves: list[npt.NDArray[np.uint8] | None] = []
     waiting: deque[tuple[View, Letterbox, Future[Detections]]] = deque()
     try:
         for view in views:
@@ -61,11 +69,17 @@ def _answers(
                 view.width, view.height, size=options.size, stride=detector.model.stride
             )
             part = frame[view.y : view.y + view.height, view.x : view.x + view.width]
+            if dithered:
+                part = np.asarray(cv2.GaussianBlur(part, (0, 0), _DITHER_PX), part.dtype)
             if part.dtype == np.float32:
                 # One pixel that is not a number would spread while the part is reduced.
                 part = np.nan_to_num(part)
-            for shown in appearances(letterbox.resize(part)):
-                canvas = letterbox.apply(rgb8(shown, white=white))
+            for index, shown in enumerate(appearances(letterbox.resize(part))):
+                resized = rgb8(shown, white=white)
+                if index == len(curves):
+                    # The first view is the whole: a tile of plain sky stays plain.
+                    curves.append(stretching(resized))
+                canvas = letterbox.place(resized, curves[index])
                 (answer,) = detector.submit([canvas], min_score=min_score)
                 waiting.append((view, letterbox, answer))
                 if len(waiting) >= IN_FLIGHT:
@@ -75,6 +89,13 @@ def _answers(
     finally:
         for _, _, future in waiting:
             future.cancel()
+
+
+def _is_dithered(frame: Array) -> bool:
+    """Whether it has so few tones that its dots have to be blurred into those between them."""
+    step = max(1, max(frame.shape[:2]) // _SAMPLED_SIDE)
+    seen = frame[::step, ::step]
+    return seen.dtype == np.uint8 and np.count_nonzero(np.bincount(seen.reshape(-1))) <= _FEW_TONES
 
 
 def _answer(

@@ -46,6 +46,15 @@ def rounded_size(size: int, *, stride: int) -> int:
     return max(max(shape) for shape in canonical_shapes(size=size, stride=stride))
 
 
+def stretching(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """What brings an image (h, w, 3) that uses little of its range to all of it, as 256 values.
+
+    None for one that uses enough.
+    """
+    curve: npt.NDArray[np.uint8] | None = letterboxing.stretching(image)
+    return curve
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """How one image size goes into one network shape.
@@ -88,7 +97,7 @@ class Letterbox:
         return resized
 
     def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize and pad an image.
+        """Resize and pad an image; one that uses little of its range is given all of it.
 
         Args:
             image: (H, W, 3) uint8 of the source size, or already of the resized size.
@@ -97,7 +106,22 @@ class Letterbox:
             (shape[0], shape[1], 3) uint8, channels as they came.
         """
         resized = image if image.shape[1::-1] == self.resized else self.resize(image)
-        canvas: npt.NDArray[np.uint8] = letterboxing.paste(resized, self.shape, self.left, self.top)
+        return self.place(resized, stretching(resized))
+
+    def place(
+        self, resized: npt.NDArray[np.uint8], curve: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.uint8]:
+        """Pad a part of an image, whose range the whole decides about.
+
+        Args:
+            resized: (h, w, 3) uint8 of the resized size.
+            curve: What `stretching` gave for the whole.
+
+        Returns:
+            (shape[0], shape[1], 3) uint8, channels as they came.
+        """
+        shown = resized if curve is None else np.asarray(cv2.LUT(resized, curve), np.uint8)
+        canvas: npt.NDArray[np.uint8] = letterboxing.paste(shown, self.shape, self.left, self.top)
         return canvas
 
     def to_source(self, detections: Detections) -> Detections:

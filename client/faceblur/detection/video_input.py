@@ -76,12 +76,10 @@ class ModelInputMaker:
             interpolation=self._interpolation,
             threads=SCALER_THREADS,
         )
-        canvas: npt.NDArray[np.uint8] = self._letterbox.apply(
-            np.asarray(small.to_ndarray(), np.uint8)
-        )
+        pixels = np.asarray(small.to_ndarray(), np.uint8)
         if self._curve is not None:
-            canvas = np.take(self._curve, canvas)
-        return canvas
+            pixels = np.take(self._curve, pixels)
+        return self._letterbox.apply(pixels)
 
 
 def _pq_to_sdr() -> npt.NDArray[np.uint8]:

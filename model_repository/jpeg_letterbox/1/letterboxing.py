@@ -15,6 +15,21 @@ import numpy.typing as npt
 PAD_VALUE = 114
 """Grey of the border, the value YOLOv5 was trained with."""
 
+BORDER_NOISE = 2
+"""Levels by which that grey may differ after JPEG."""
+
+LOW_RANGE = 96
+"""An image that uses fewer of the 256 levels is stretched; ordinary ones use more."""
+
+MAX_GAIN = 20.0
+"""Stretching is limited to this, or the noise of an empty image would look like something."""
+
+OUTLIERS = 0.0005
+"""Share of the values at each end that may be clipped: less than a face of 16 pixels."""
+
+SAMPLED_SIDE = 128
+"""Pixels of the longest side that are looked at to find the range."""
+
 ASPECTS = (9 / 16, 3 / 4, 1.0)
 """Short side over long side of the canonical shapes."""
 
@@ -79,6 +94,45 @@ def place(images: Sequence[tuple[int, int]], *, size: int, stride: int) -> list[
 def averages(width: int, resized_width: int) -> bool:
     """Whether areas are averaged: bilinear alone aliases when it shrinks a lot."""
     return width > 2 * resized_width
+
+
+def stretching(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """What brings an image that uses little of its range to all of it: fog, dark, low contrast.
+
+    Nothing that shows is clipped: a small bright face in the dark counts as range that is used.
+
+    Args:
+        image: (h, w, 3) uint8; the grey of a border is not looked at.
+
+    Returns:
+        The new value of each of the 256, uint8; None for an image that needs none.
+    """
+    step = max(1, max(image.shape[:2]) // SAMPLED_SIDE)
+    seen = image[::step, ::step].reshape(-1, 3)
+    low, high = _range(seen)
+    if high - low >= LOW_RANGE:
+        return None
+    border = (np.abs(seen.astype(np.int16) - PAD_VALUE) <= BORDER_NOISE).all(axis=1)
+    low, high = _range(seen[~border])
+    if not 0 < high - low < LOW_RANGE:
+        return None
+    gain = min(255 / (high - low), MAX_GAIN)
+    values = (np.arange(256) - (low + high) / 2) * gain + 127.5
+    curve: npt.NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return curve
+
+
+def _range(pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """The lowest and the highest of the values, less the outliers."""
+    counts = np.cumsum(np.bincount(pixels.reshape(-1), minlength=256))
+    low, high = np.searchsorted(counts, (OUTLIERS * counts[-1], (1 - OUTLIERS) * counts[-1]))
+    return int(low), int(high)
+
+
+def stretched(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The image with all of its range used, see `stretching`; itself where it uses enough."""
+    curve = stretching(image)
+    return image if curve is None else np.take(curve, image)
 
 
 def paste(image: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) -> Any:

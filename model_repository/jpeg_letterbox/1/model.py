@@ -114,5 +114,5 @@ def _model_input(
     size: tuple[int, int],
     placement: letterboxing.Placement,
 ) -> Any:
-    image = decoder.read(data, size, placement.resized)
+    image = letterboxing.stretched(decoder.read(data, size, placement.resized))
     return letterboxing.paste(image, placement.shape, placement.left, placement.top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.errors import InputError, OutputError
 from faceblur_export.evaluation import report as report
 from faceblur_export.evaluation.acceptance import judge
+from faceblur_export.evaluation.damage import FALSE_ALARMS, recall_under_damage
 from faceblur_export.evaluation.evaluation import compare
 from faceblur_export.evaluation.figures import Ruler, summary
 from faceblur_export.evaluation.inference import (
@@ -185,6 +187,39 @@ def compare_command(
         judged = [dataclasses.asdict(verdict) for verdict in verdicts]
         report.write_json(json_path, {"verdicts": judged, "data": contents})
     context.exit(0 if all(verdict.met for verdict in verdicts) else 1)
+
+
+@click.command("damage")
+@click.argument("models", nargs=-1, required=True)
+@data_option
+@click.option(
+    "--false-alarms",
+    type=click.FloatRange(0, min_open=True),
+    default=FALSE_ALARMS,
+    show_default=True,
+    help="Per undamaged image; the threshold of each model follows.",
+)
+@json_option
+def damage_command(
+    *, models: Sequence[str], data: Path, false_alarms: float, json_path: Path | None
+) -> None:
+    """Recall of MODELS under noise, dark, fog, blur and low contrast, at equal false alarms.
+
+    A model is a name, a file, or NAME=FILE to be called so.
+    """
+    with contextlib.ExitStack() as stack:
+        detectors = {
+            name if file else Path(name).name: stack.enter_context(open_detector(file or name))
+            for name, _, file in (model.partition("=") for model in models)
+        }
+        found = recall_under_damage(
+            detectors, read_labelled(data), false_alarms=false_alarms, progress=_shown
+        )
+    for row in found["rows"]:
+        recalls = (f"{name} {value:.3f}" for name, value in row["recall"].items())
+        click.echo(f"{row['name']:<34}{', '.join(recalls)}")
+    if json_path:
+        report.write_json(json_path, {"data": f"{data.parent.name}/{data.name}", **found})
 
 
 @click.command("threshold")

@@ -10,7 +10,6 @@ import click
 
 from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import FilePath
-from faceblur.detection.repository import BUNDLED_MODEL, SHIPPED
 from faceblur.errors import InputError
 from faceblur_export.network import VARIANTS
 from faceblur_training.cli import evaluate as evaluate_cli
@@ -145,13 +144,7 @@ def bundle(prepared: Path, *, out: Path, side: int, quality: int, part_mb: int) 
 
 @main.command("release")
 @click.argument("checkpoint", type=FilePath)
-@click.option(
-    "--name",
-    type=click.Choice(list(SHIPPED)),
-    default=BUNDLED_MODEL,
-    show_default=True,
-    help="Which of the models that come with faceblur it becomes.",
-)
+@model_card_cli.name_option
 @click.option(
     "--shift",
     type=float,
@@ -287,6 +280,7 @@ for command in (
     evaluate_cli.widerface,
     evaluate_cli.compare_command,
     evaluate_cli.threshold_command,
+    evaluate_cli.damage_command,
     model_card_cli.model_card,
     model_card_cli.measure_bundled,
 ):

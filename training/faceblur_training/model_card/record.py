@@ -1,6 +1,6 @@
-"""What is known of the bundled model: one JSON file, of which no measured figure is typed.
+"""What is known of a bundled model: one JSON file, of which no measured figure is typed.
 
-`bundled_model.json` has two kinds of sections. `about`, and where each part of `data` comes from,
+It has two kinds of sections. `about`, and where each part of `data` comes from,
 are written by whoever trained the model. `measured`, and the counts in `data`, are written by
 `measure`, from the committed model file and the data it names.
 """
@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detection.detector import Detector
+from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.models import open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.evaluation import known_failures
@@ -31,13 +33,17 @@ from faceblur_export.evaluation.threshold import MISS_COST, choose_threshold
 from faceblur_export.progress import ShowItems
 from faceblur_training.data.holdout import held_out
 
-RECORD = Path(__file__).with_name("bundled_model.json")
+
+def record_of(name: str) -> Path:
+    """The committed record of a model that comes with faceblur."""
+    return Path(__file__).with_name(f"{name}_model.json")
+
 
 CEILING_STEP = 12
 """Every how many frames of the ceiling view are looked at: about two a second."""
 
 
-def read_record(path: Path = RECORD) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     """Read the record.
 
     Raises:
@@ -58,25 +64,29 @@ class Measurement:
     """What the figures of a record are taken from.
 
     Attributes:
-        model: ONNX file of the bundled model.
+        name: What the model is called.
+        model: Its ONNX file.
         data: Folder that holds the folders which the record names, such as `eval/masks`.
         other: The model to measure beside: a name or a file.
         other_name: What the record calls it.
         held_out_of: Labelled training images; those held out decide the threshold.
         ceiling: Video of a camera that looks straight down, or None.
+        damage: What `faceblur-train damage` wrote of this model and others, or None.
         progress: Wraps what is worked through, to show how far it is.
     """
 
+    name: str
     model: Path
     data: Path
     other: str
     other_name: str
     held_out_of: Path
     ceiling: Path | None = None
+    damage: Path | None = None
     progress: ShowItems = iter
 
     def fill(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Measure the bundled model and give the record anew.
+        """Measure the model and give the record anew.
 
         Raises:
             FaceblurError: The model or the data cannot be used.
@@ -87,6 +97,7 @@ class Measurement:
             open_detector(self.other) as other,
         ):
             measured = {
+                "name": self.name,
                 "sha256": detector.model.sha256,
                 "bytes": self.model.stat().st_size,
                 **_own_words(self.model),
@@ -96,9 +107,10 @@ class Measurement:
                 "threshold_choice": self._threshold(detector),
                 "figures": [self._side_by_side(detector, other, bar) for bar in record["bar"]],
                 "failures": known_failures.measure(
-                    lambda canvas, score: detector.submit([canvas], min_score=score)[0].result()
+                    lambda canvas, score: _seen(detector, canvas, score)
                 ),
-                "ceiling": self._ceiling({"bundled": detector, self.other_name: other}),
+                "damage": None if self.damage is None else _read_damage(self.damage),
+                "ceiling": self._ceiling({self.name: detector, self.other_name: other}),
             }
         return {**record, "data": data, "measured": measured}
 
@@ -124,7 +136,7 @@ class Measurement:
         verdicts = judge(bar["data"], difference, ap50_ratio=bar["ap50_ratio"])
         return {
             "data": bar["data"],
-            "bundled": evaluate(both[0], threshold=DEFAULT_THRESHOLD),
+            "ours": evaluate(both[0], threshold=DEFAULT_THRESHOLD),
             "other": evaluate(both[1], threshold=DEFAULT_THRESHOLD),
             "difference": difference,
             "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
@@ -144,6 +156,19 @@ class Measurement:
                 counts[name]["frames_with_detections"] += len(found) > 0
                 counts[name]["detections"] += len(found)
         return {"frames": frames, "found": counts}
+
+
+def _seen(detector: Detector, canvas: npt.NDArray[np.uint8], min_score: float) -> Detections:
+    """What is found in a canvas that is given its range as any image is."""
+    letterbox = Letterbox.plan(canvas.shape[1], canvas.shape[0])
+    return detector.submit([letterbox.apply(canvas)], min_score=min_score)[0].result()
+
+
+def _read_damage(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not what faceblur-train damage writes: {error}") from error
 
 
 def _own_words(model: Path) -> dict[str, str]:
