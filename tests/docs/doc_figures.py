@@ -124,7 +124,9 @@ def lookup(results: Path, reference: str) -> float:
     name, _, path = reference.partition(": ")
     value: Any = json.loads((results / name.strip()).read_text())
     for step in path.strip().split("/"):
-        if isinstance(value, list):
+        if isinstance(value, list) and step.isdigit():
+            value = value[int(step)]
+        elif isinstance(value, list):
             wanted = [pair.partition("=")[::2] for pair in step.split("&")]
             own = [each for each in value if all(str(each[k]) == v for k, v in wanted)]
             if len(own) != 1:
