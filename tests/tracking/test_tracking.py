@@ -199,6 +199,23 @@ class TestFiles:
         found[30] = faces(Path().box(0), score=0.25)
         assert 1 <= sum(len(m) > 0 for m in covered(found)) <= 3
 
+    def test_a_clear_face_does_not_vouch_for_what_is_found_faintly_since(self) -> None:
+        box, nothing = Path().box(0), [Detections.empty()] * 30
+        clear, faint = [faces(box)] * 30, [faces(box, score=0.11)] * 8
+        found = [*clear, *faint, *nothing]
+        assert not any(map(len, covered(found)[38:]))
+        assert not any(map(len, covered(found[::-1])[:30]))
+        # Nor is a clear one forgotten at once.
+        assert all(map(len, covered([*nothing, *clear, *nothing])[20:70]))
+
+    def test_a_face_that_is_looked_for_in_vain_is_masked_about_where_it_was(self) -> None:
+        still = Path(step=(0, 0))
+        widest = max(
+            np.prod(m.boxes[0, 2:] - m.boxes[0, :2])
+            for m in covered(detections(still, 90, missed=range(30, 58)))
+        )
+        assert widest <= 1.3 * still.size * still.size * 1.2
+
     def test_a_face_swept_away_in_motion_blur_is_masked_on_its_way(self) -> None:
         boxes = [Path(step=(0, 0)).box(0)] * 15 + [Path((340, 100), (0, 0)).box(0)] * 15
         found = [faces(box) for box in boxes]

@@ -14,7 +14,7 @@ from faceblur.tracking.window import Frame, Window
 LIVE_HOLD_S: Final = 1.0
 """Nobody knows yet whether a lost face comes back: it is held for as long as a gap may last."""
 
-LIVE_OPTIONS: Final = TrackingOptions(hold_s=LIVE_HOLD_S)
+LIVE_OPTIONS: Final = TrackingOptions(hold_s=LIVE_HOLD_S, trust_s=2.0)
 
 
 class LiveCover(Generic[Frame]):

@@ -23,6 +23,8 @@ _ACCELERATION: Final = 4.0
 _UNEVEN: Final = 0.12
 """Growth between sightings, as a fraction of the way from one to the other."""
 _MAX_GROWTH: Final = 0.75
+_MISSED_GROWTH: Final = 0.06
+"""The same where the detector was asked: most that it misses is hidden, turned away, or false."""
 _MAX_SHIFT: Final = 1.5
 """Distance that a face is expected to go unseen, in its own sizes."""
 _UNDETECTED_SHIFT: Final = 6.0
@@ -88,7 +90,7 @@ def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
         pace: (4,) as from `speed`.
         elapsed_s: Seconds since then.
     """
-    return _span_both(row, move(row, pace, elapsed_s), elapsed_s, extra=0.0)
+    return _span_both(row, move(row, pace, elapsed_s), elapsed_s, most=_MISSED_GROWTH)
 
 
 def extend_undetected(row: FloatArray, pace: FloatArray | None, elapsed_s: float) -> FloatArray:
@@ -97,12 +99,19 @@ def extend_undetected(row: FloatArray, pace: FloatArray | None, elapsed_s: float
         extra = min(_MAX_GROWTH, _UNKNOWN_PACE * abs(elapsed_s))
         return _span_both(row, row, elapsed_s, extra=extra)
     moved = move(row, pace, elapsed_s, most=_UNDETECTED_SHIFT)
-    return _span_both(row, moved, elapsed_s, extra=0.0)
+    return _span_both(row, moved, elapsed_s)
 
 
-def _span_both(row: FloatArray, moved: FloatArray, elapsed_s: float, *, extra: float) -> FloatArray:
+def _span_both(
+    row: FloatArray,
+    moved: FloatArray,
+    elapsed_s: float,
+    *,
+    extra: float = 0.0,
+    most: float = _MAX_GROWTH,
+) -> FloatArray:
     box = np.concatenate([np.minimum(row[:2], moved[:2]), np.maximum(row[2:4], moved[2:4])])
-    grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s), extra=extra)
+    grown = _grown(box, row[2:4] - row[:2], abs(elapsed_s), most=most, extra=extra)
     return _unseen_row(grown, moved[5:].reshape(5, 2))
 
 
@@ -119,9 +128,9 @@ def move(
 
 
 def interpolate(
-    before: FloatArray, after: FloatArray, *, since_s: float, until_s: float
+    before: FloatArray, after: FloatArray, *, since_s: float, until_s: float, missed: bool = False
 ) -> FloatArray:
-    """A face between two sightings."""
+    """A face between two sightings, in a frame in which the detector missed it or was not asked."""
     part = np.float32(since_s / (since_s + until_s))
     between = before + (after - before) * part
     # A face that is half hidden at one end may be whole in between.
@@ -131,13 +140,15 @@ def interpolate(
     way = np.abs(after[:2] + after[2:4] - before[:2] - before[2:4]) / 2
     half = sides / 2 + way * (4 * np.float32(_UNEVEN) * part * (1 - part))
     box = np.concatenate([centre - half, centre + half])
-    return _unseen_row(_grown(box, sides, min(since_s, until_s)), between[5:].reshape(5, 2))
+    most = _MISSED_GROWTH if missed else _MAX_GROWTH
+    grown = _grown(box, sides, min(since_s, until_s), most=most)
+    return _unseen_row(grown, between[5:].reshape(5, 2))
 
 
 def _grown(
-    box: FloatArray, sides: FloatArray, elapsed_s: float, *, extra: float = 0.0
+    box: FloatArray, sides: FloatArray, elapsed_s: float, *, most: float, extra: float = 0.0
 ) -> FloatArray:
-    growth = min(_MAX_GROWTH, _DRIFT * elapsed_s + _ACCELERATION / 2 * elapsed_s**2) + extra
+    growth = min(most, _DRIFT * elapsed_s + _ACCELERATION / 2 * elapsed_s**2) + extra
     margin = sides * np.float32(growth)
     grown: FloatArray = np.concatenate([box[:2] - margin, box[2:] + margin])
     return grown

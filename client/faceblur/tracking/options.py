@@ -15,6 +15,8 @@ MAX_DETECTION_GAP_S: Final = 0.5
 2 m/s somebody goes six widths of their face in that time, as far as two sightings are joined."""
 
 _TRACK_SHARE: Final = 0.5
+_DOUBT: Final = 0.3
+"""Evidence that is good for nothing: false detections have it, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,9 @@ class TrackingOptions:
         lead_s: A face is masked for so long before it was first found, seconds.
         hold_s: A face is masked for so long after it was last found, seconds.
         gap_s: A face that comes back after at most so long is masked in between, seconds.
-        trust_s: Seconds of `lead_s` and `hold_s` that each detection of a face is good for, times
-            the square of its score: one that is likely false does not stay for long.
+        trust_s: Seconds of `lead_s` and `hold_s` that each of the few detections next to them is
+            good for, times the square of its score, times `detect_every`. What is likely false,
+            with few detections or low scores, does not stay at all.
         track_threshold: Lowest score that keeps a face masked which is, or soon will be, above
             the threshold; half the threshold when None.
         detect_every: The detector is asked about every so many frames.
@@ -36,7 +39,7 @@ class TrackingOptions:
     lead_s: float = 0.5
     hold_s: float = 0.5
     gap_s: float = 1.0
-    trust_s: float = 0.3
+    trust_s: float = 0.17
     track_threshold: float | None = None
     detect_every: int = 1
     max_frames: int = 128
@@ -68,7 +71,8 @@ class TrackingOptions:
 
     def extent_s(self, limit_s: float, evidence: float) -> float:
         """How far a face reaches, at most `limit_s`, by its `Track.evidence`."""
-        return min(limit_s, self.trust_s * evidence)
+        sure = max(0.0, evidence - _DOUBT)
+        return min(limit_s, self.trust_s * self.detect_every * sure)
 
     def within(self, frame_bytes: int, *, budget: int = BUFFER_BYTES) -> TrackingOptions:
         """The same, with no more frames held back than fit into a budget of memory."""

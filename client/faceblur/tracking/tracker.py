@@ -16,11 +16,13 @@ from faceblur.tracking.association import affinities, leap, pair, stroll
 
 _GAIN: Final = 0.4
 """Share of a surprise that is put down to a change of speed (an alpha-beta filter)."""
-_PATIENCE_S: Final = 0.2
+_PATIENCE_S: Final = 0.05
 _PATIENCE_PER_EVIDENCE_S: Final = 0.5
 """A track waits the longer for its next detection the more it has had: noise must not add up."""
+_EVIDENCE_COUNT: Final = 6
+"""Detections at an end of a track that tell how sure it is there."""
 _SURE: Final = 1.0
-"""Evidence, as in `Track`, for a face that is searched for far away."""
+"""Evidence for a face that is searched for far away."""
 _FOLLOWED: Final = 3
 """Sightings after which a pace is known that the next one can be told by."""
 
@@ -35,7 +37,6 @@ class Track:
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
         certain: For each, whether it is surely the same face as the one before.
-        evidence: Sum of the squares of its scores, those of forgotten frames included.
         confirmed: Its score has been above the threshold.
         pace: (4,) speed of the box's edges, pixels per second.
     """
@@ -45,7 +46,6 @@ class Track:
     times: list[float] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
     certain: list[bool] = field(default_factory=list)
-    evidence: float = 0.0
     confirmed: bool = False
     pace: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
 
@@ -62,8 +62,15 @@ class Track:
         self.times.append(time_s)
         self.rows.append(row)
         self.certain.append(certain)
-        self.evidence += float(row[4]) ** 2
         self.confirmed = self.confirmed or confirms
+
+    def evidence(self, *, end: bool) -> float:
+        """How sure it is at its end, or at its beginning: the squares of the scores there, summed.
+
+        A face that was clear a while ago says little of what has been found faintly since.
+        """
+        near = self.rows[-_EVIDENCE_COUNT:] if end else self.rows[:_EVIDENCE_COUNT]
+        return float(sum(row[4] ** 2 for row in near))
 
     def forget(self, before: int) -> None:
         """Drop what frames from number `before` on do not need."""
@@ -131,7 +138,9 @@ class Tracker:
 
     def _patience_s(self, track: Track) -> float:
         """How long a track waits for its next detection, seconds."""
-        patience_s = min(self._gap_s, _PATIENCE_S + _PATIENCE_PER_EVIDENCE_S * track.evidence)
+        patience_s = min(
+            self._gap_s, _PATIENCE_S + _PATIENCE_PER_EVIDENCE_S * track.evidence(end=True)
+        )
         return max(patience_s, 2 * self._rhythm_s)
 
     def _link(
@@ -150,7 +159,9 @@ class Tracker:
         last = np.stack([track.rows[-1][:4] for track in self.live])
         expected = last + np.stack([t.pace for t in self.live]) * elapsed_s[:, None]
         near = affinities(expected, boxes, stroll(elapsed_s))
-        sure = np.array([t.evidence >= _SURE or t.frames[-1] == skipped for t in self.live])
+        sure = np.array(
+            [t.evidence(end=True) >= _SURE or t.frames[-1] == skipped for t in self.live]
+        )
         free = np.ones(near.shape, np.bool_)
         for fit, allowed in (
             (near, confident[None]),

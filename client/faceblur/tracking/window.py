@@ -24,7 +24,7 @@ _CLOCK_S: Final = 1e-4
 
 _NEAR_S: Final = 0.15
 """A face is as large as it is found so long before or after."""
-_PART: Final = 1.25
+_PART: Final = 1.4
 """Unless it is larger by this much: then it was found in part."""
 
 
@@ -170,6 +170,7 @@ class Window(Generic[Frame]):
                 rows[after],
                 since_s=slot.time_s - times[before],
                 until_s=times[after] - slot.time_s,
+                missed=slot.last_detected == slot.number,
             )
         at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
         elapsed_s = slot.time_s - times[at]
@@ -177,7 +178,9 @@ class Window(Generic[Frame]):
         is_between = slot.last_detected < slot.number and track.frames[at] == (
             slot.last_detected if step < 0 else following
         )
-        in_reach = abs(elapsed_s) <= options.extent_s(limit_s, track.evidence) + _CLOCK_S
+        in_reach = (
+            abs(elapsed_s) <= options.extent_s(limit_s, track.evidence(end=step < 0)) + _CLOCK_S
+        )
         if not (in_reach or is_between):
             return None
         used = motion.recent(times, at, step=step)
