@@ -1,4 +1,7 @@
-"""Mask single frames and files: the library's front door."""
+"""Mask single frames and files: the library's front door.
+
+Longer than other modules, for each call says all about its arguments and has an example.
+"""
 
 from __future__ import annotations
 
@@ -246,13 +249,7 @@ def detect(
     size: int = DEFAULT_SIZE,
     tiles: Tiles = "auto",
 ) -> Detections:
-    """Find the faces of an image; they share a server with `blur`.
-
-    Args:
-        source: The image, in a file or in memory.
-        threshold: Lowest score that counts as a face, 0-1.
-        size: Longest side of the image given to the network, pixels; 2048 at most.
-        tiles: "auto" detects large images in parts too, "fine" in more of them, "off" never.
+    """Find the faces of an image; the server and the arguments are those of `blur`.
 
     Returns:
         Boxes, scores and landmarks, in pixels of the upright image, best score first.

@@ -85,11 +85,7 @@ class DetectionSession:
         return self.detector.model
 
     def recovered(self, *, stop: threading.Event | None = None) -> bool:
-        """After a failure: whether frames can be checked again, waiting for a restart.
-
-        Args:
-            stop: Gives up as soon as it is set.
-        """
+        """After a failure: whether frames can be checked again, waiting for a restart or `stop`."""
         deadline = time.monotonic() + REVIVAL_TIMEOUT_S
         while not (stop is not None and stop.is_set()) and time.monotonic() < deadline:
             if self.detector.recovered(timeout_s=_PATIENCE_S):
@@ -167,10 +163,7 @@ def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> Detect
 
 def _remote(options: SessionOptions, address: str, size: int) -> DetectionSession:
     connection = Connection(
-        address=address,
-        tls=options.tls,
-        deadline_s=options.deadline_s,
-        transport=options.transport,
+        address=address, tls=options.tls, deadline_s=options.deadline_s, transport=options.transport
     )
     with contextlib.ExitStack() as undo:
         detector = TritonDetector(connection)

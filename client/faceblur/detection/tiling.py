@@ -158,11 +158,7 @@ def _count(length: int, side: int) -> int:
 
 
 def _counts(
-    faces: Detections,
-    view: View,
-    found: Sequence[tuple[View, Detections]],
-    *,
-    threshold: float,
+    faces: Detections, view: View, found: Sequence[tuple[View, Detections]], *, threshold: float
 ) -> npt.NDArray[np.bool_]:
     """Which faces of a view are to be believed."""
     counts = np.asarray(faces.scores >= threshold, np.bool_)

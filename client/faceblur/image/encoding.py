@@ -42,7 +42,6 @@ class Encoding:
     """How a source was encoded, so that the result can be encoded alike.
 
     Attributes:
-        format: Pillow's name of its format.
         jpeg: Options that give a JPEG the source's own quantisation, chroma and scan order.
         lossless: Whether a WebP was lossless.
         compression: Pillow's name of a TIFF's compression.
@@ -97,11 +96,9 @@ class Encoder:
     metadata: Metadata = field(default_factory=Metadata)
 
     def encode(self, pages: Iterable[Array], durations_s: Sequence[float]) -> list[Buffer]:
-        """Encode pages, reduced to what the format can hold.
+        """Encode pages (grey, BGR or BGRA), reduced to what the format can hold.
 
-        Args:
-            pages: Grey, BGR or BGRA arrays.
-            durations_s: How long each is shown, when they are an animation; else empty.
+        Those of an animation are shown for `durations_s`, which is empty else.
 
         Returns:
             The content of the file, in parts.

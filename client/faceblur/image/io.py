@@ -48,13 +48,10 @@ class ImageFile:
     """An image file that has been opened.
 
     Attributes:
-        path: The file.
-        width: Pixels across the first page, upright.
-        height: Pixels down the first page, upright.
+        width: Pixels across the first page, upright; the height likewise.
         page_count: Frames of an animation or pages of a document; 1 for an ordinary image.
         pages: Gives each page once, decoded when it is asked for. Raises InputError where the
             file turns out to be damaged. Replace it by the masked pages to write them.
-        encoding: How the file is encoded.
         profile: ICC colour profile of the pixels, if there is one.
         metadata: EXIF and XMP, as far as they may be kept.
     """
@@ -119,13 +116,13 @@ def write_image(
 ) -> None:
     """Write pages to an image file, encoded much like the file they come from.
 
-    The suffix of the name decides the format. A JPEG made from a JPEG gets the same
-    quantisation and chroma subsampling; a lossless WebP or TIFF stays lossless; colour profile,
-    resolution, durations and repetitions are kept, all other metadata and every embedded
-    thumbnail is dropped. The file appears under its name when it is complete, or not at all.
+    A JPEG made from a JPEG gets the same quantisation and chroma subsampling; a lossless WebP or
+    TIFF stays lossless; colour profile, resolution, durations and repetitions are kept, all other
+    metadata and every embedded thumbnail is dropped. The file appears under its name when it is
+    complete, or not at all.
 
     Args:
-        path: The file to write.
+        path: Its suffix decides the format.
         image: Its `pages` are written, encoded like the file they come from. What has been taken
             from the pages of an opened file is gone: give it new ones with
             `dataclasses.replace(image, pages=masked)`. Errors that the pages raise are passed on.

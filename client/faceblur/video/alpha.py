@@ -46,12 +46,8 @@ def drawable_with_alpha(name: str) -> str:
 def alpha_decoder(stream: av.VideoStream, first: Any) -> Any:
     """The decoder that does not leave out a track's transparency.
 
-    Args:
-        stream: The track.
-        first: Its first packet; None if there is none.
-
     Returns:
-        The track's own codec context, or another one.
+        The track's own codec context, or another one if its metadata or first packet asks for it.
 
     Raises:
         InputError: There is no such decoder here.
@@ -70,11 +66,7 @@ def alpha_decoder(stream: av.VideoStream, first: Any) -> Any:
 
 
 def hide(image: av.VideoFrame) -> None:
-    """Make transparent places black and wholly transparent, in place.
-
-    Args:
-        image: In a format that can be drawn on, with transparency.
-    """
+    """Make transparent places of a drawable image black and wholly transparent, in place."""
     surface = VideoSurface(image)
     assert surface.alpha is not None
     alpha = surface.alpha.pixels
@@ -87,11 +79,7 @@ def hide(image: av.VideoFrame) -> None:
 
 
 def flatten(image: av.VideoFrame, reformatter: VideoReformatter) -> tuple[av.VideoFrame, bool]:
-    """Lay a frame over black.
-
-    Args:
-        image: In a format that can be drawn on, with transparency; its samples are changed.
-        reformatter: What takes the transparency out.
+    """Lay a frame of a drawable format with transparency over black; its samples are changed.
 
     Returns:
         The frame without transparency, and whether it had any.

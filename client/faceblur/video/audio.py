@@ -26,11 +26,7 @@ _COMMON_RATES: Final = (48_000, 44_100)
 
 @dataclass(frozen=True, kw_only=True)
 class AudioEncoding:
-    """How a track is encoded.
-
-    Attributes:
-        rate: Samples per second.
-    """
+    """How a track is encoded; rates are samples per second."""
 
     encoder: str
     rate: int
@@ -64,10 +60,7 @@ def choose_audio(
 ) -> AudioEncoding:
     """Choose what an audio encoder takes, as near to the source as can be.
 
-    Args:
-        source: How the source's audio is.
-        encoder: FFmpeg's name.
-        rate: The only one that may be, samples per second.
+    `rate`, samples per second, is the only one that may be.
 
     Raises:
         InputError: It takes nothing of the kind.

@@ -57,9 +57,7 @@ _BROADCAST: Final = frozenset(
     ("aac", "aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus")
 )
 _TS: Final = Container(
-    format="mpegts",
-    holds=_BROADCAST | {"dvb_subtitle", "dvb_teletext"},
-    clock_starts_anywhere=True,
+    format="mpegts", holds=_BROADCAST | {"dvb_subtitle", "dvb_teletext"}, clock_starts_anywhere=True
 )
 _MPEG2: Final = ("mpeg2video",)
 _PROGRAM_STREAM: Final = Container(

@@ -80,9 +80,7 @@ class FrameDecoder:
     def join(self, packet: av.Packet[Any], leap_s: Fraction) -> None:
         """Say that the next packet is the first of another recording, joined to the last.
 
-        Args:
-            packet: The packet, with a time that goes on.
-            leap_s: By how much the clock of the file went forward, seconds.
+        Its time goes on; the clock of the file went forward by `leap_s`.
         """
         start = packet.dts if packet.pts is None else packet.pts
         if start is None:

@@ -17,13 +17,9 @@ INTERLACED: Final = frozenset(("libx264", "mpeg2video"))
 """Encoders that can say that a frame is two fields."""
 
 _CARRIES: Final = {
-    "libx264": ("a53cc", "udu_sei"),
-    "libx265": ("a53cc", "udu_sei"),
-    "mpeg2video": ("a53cc",),
-    "h264_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
-    "hevc_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
-    "av1_nvenc": ("a53cc", "udu_sei", "s12m_tc"),
-    "h264_qsv": ("a53cc",),
+    **dict.fromkeys(("libx264", "libx265"), ("a53cc", "udu_sei")),
+    **dict.fromkeys(("mpeg2video", "h264_qsv"), ("a53cc",)),
+    **dict.fromkeys(("h264_nvenc", "hevc_nvenc", "av1_nvenc"), ("a53cc", "udu_sei", "s12m_tc")),
 }
 """Options of encoders that pass on what frames carry."""
 
@@ -87,15 +83,11 @@ def _with_hdr(settings: dict[str, str], encoder: str, source: VideoProperties) -
 
 
 def _mastering_display(metadata: bytes, units: tuple[int, int]) -> str | None:
-    """FFmpeg's AVMasteringDisplayMetadata in the notation that encoders share.
+    """FFmpeg's AVMasteringDisplayMetadata in the notation that encoders share; None if incomplete.
 
-    Args:
-        metadata: The structure: red, green, blue and white point as pairs of x and y, lowest and
-            highest luminance, all rationals; then whether it has each kind.
-        units: How many units the encoder wants to one, in chromaticity and to 1 cd/m².
-
-    Returns:
-        The text; None if the metadata is not complete.
+    It holds red, green, blue and white point as pairs of x and y, lowest and highest luminance, all
+    rationals; then whether it has each kind. `units` is how many units the encoder wants to one, in
+    chromaticity and to 1 cd/m².
     """
     numbers = struct.unpack_from("=22i", metadata)
     if not (numbers[20] and numbers[21]) or not all(numbers[1:20:2]):

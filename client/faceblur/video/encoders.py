@@ -18,28 +18,10 @@ from faceblur.video.options import VideoOptions
 logger = logging.getLogger(__name__)
 
 _WELL_KNOWN: Final = (
-    "libx264",
-    "libx265",
-    "libsvtav1",
-    "libvpx-vp9",
-    "libvpx",
-    "libopenh264",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "av1_nvenc",
-    "h264_qsv",
-    "hevc_qsv",
-    "h264_amf",
-    "hevc_amf",
-    "h264_videotoolbox",
-    "hevc_videotoolbox",
-    "h264_v4l2m2m",
-    "mpeg4",
-    "mpeg2video",
-    "mjpeg",
-    "prores_ks",
-    "dnxhd",
-    "ffv1",
+    *("libx264", "libx265", "libsvtav1", "libvpx-vp9", "libvpx", "libopenh264"),
+    *("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf"),
+    *("h264_videotoolbox", "hevc_videotoolbox", "h264_v4l2m2m"),
+    *("mpeg4", "mpeg2video", "mjpeg", "prores_ks", "dnxhd", "ffv1"),
 )
 _COUNTING: Final = frozenset(("mpeg1video", "mpeg2video", "mpeg4", "wmv1", "wmv2", "flv1"))
 _EVEN_ONLY: Final = frozenset(("h264", "hevc", "av1", "wmv1", "wmv2"))

@@ -48,8 +48,7 @@ class VideoProperties:
     """What an encoder has to know to keep a video as it is.
 
     Attributes:
-        width: Of the upright frames, pixels.
-        height: Of the upright frames, pixels.
+        width: Of the upright frames, pixels, as the height.
         pixel_format: Of the frames that come out, FFmpeg's name.
         time_base: Seconds to one tick of the timestamps.
         rate: Frames per second, nominal (guessed if they vary); None if unknown.
@@ -90,9 +89,7 @@ class VideoProperties:
 def spans_all_values(color_range: int, pixel_format: str) -> bool:
     """Whether samples span all values, or leave room at both ends as television does.
 
-    Args:
-        color_range: As in `VideoProperties`.
-        pixel_format: FFmpeg's name; some imply it.
+    The range is as in `VideoProperties`; where it is unknown, some pixel formats imply it.
     """
     if color_range in (_LIMITED_RANGE, _FULL_RANGE):
         return color_range == _FULL_RANGE

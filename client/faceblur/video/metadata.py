@@ -16,14 +16,8 @@ from faceblur.video.tracks import is_language
 _MAX_MOVIE_TIMESCALE: Final = 10_000_000
 _OWN_TAGS: Final = frozenset(
     (
-        "encoder",
-        "duration",
-        "timecode",
-        "rotate",
-        "handler_name",
-        "major_brand",
-        "minor_version",
-        "compatible_brands",
+        *("encoder", "duration", "timecode", "rotate", "handler_name"),
+        *("major_brand", "minor_version", "compatible_brands"),
     )
 )
 """Tags about the source's file rather than about what is in it."""

@@ -45,12 +45,10 @@ class Orientation:
 
     @classmethod
     def from_matrix(cls, matrix: bytes) -> Orientation:
-        """Read a display matrix.
+        """Read a display matrix: nine native int32, row by row; see libavutil's display.h.
 
-        Args:
-            matrix: Nine native int32, row by row. With a, b and c, d the first two of the first
-                two rows, the sample at (x, y) is shown at (a·x + c·y, b·x + d·y); see
-                libavutil's display.h. An angle that is not a quarter turn is rounded to one.
+        With a, b and c, d the first two of the first two rows, the sample at (x, y) is shown at
+        (a·x + c·y, b·x + d·y). An angle that is not a quarter turn is rounded to one.
         """
         a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
         transposed = abs(b) + abs(c) > abs(a) + abs(d)
@@ -141,15 +139,8 @@ def side_data(frame: av.VideoFrame) -> dict[SideDataType, bytes]:
 
 def copy_properties(source: av.VideoFrame, target: av.VideoFrame) -> None:
     """Give a frame made from another its time and colours."""
-    for name in (
-        "pts",
-        "time_base",
-        "duration",
-        "colorspace",
-        "color_range",
-        "color_primaries",
-        "color_trc",
-    ):
+    colours = ("colorspace", "color_range", "color_primaries", "color_trc")
+    for name in ("pts", "time_base", "duration", *colours):
         value = getattr(source, name)
         if value is not None:
             setattr(target, name, value)

@@ -35,11 +35,7 @@ _FAILURES: Final = (av.error.FFmpegError, ValueError)
 
 @dataclass(frozen=True, eq=False)
 class OutputPlan:
-    """All about an output, but for how tracks are taken along.
-
-    Attributes:
-        start_s: Subtracted from all times.
-    """
+    """All about an output, but for how tracks are taken along; `start_s` is taken off all times."""
 
     container: Container
     source: VideoSource
@@ -80,11 +76,8 @@ class Output:
     def __init__(self, target: str | BinaryIO, plan: OutputPlan, chosen: Mapping[int, Way]) -> None:
         """Lay out and start.
 
-        Args:
-            target: A path, or where to write in memory.
-            plan: What is written.
-            chosen: By the index of each of the source's tracks, how it is taken along; tracks
-                that are not named are left out.
+        `chosen` says by the index of each of the source's tracks how it is taken along; those that
+        it does not name are left out.
 
         Raises:
             InputError: The encoder does not take the frames, or audio cannot be converted.

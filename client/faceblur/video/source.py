@@ -68,8 +68,7 @@ class VideoSource:
             # An edit list makes times of MP4 that go back; AVI counts frames.
             self._one_clock = {"mp4", "avi"} & {*self._container.format.name.split(",")}
             self._joiner = ClockJoiner(
-                self._packets,
-                broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE),
+                self._packets, broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE)
             )
             context = alpha_decoder(self.stream, self._first_packet())
             self._decoder = FrameDecoder(path, self.stream, context)
@@ -137,9 +136,7 @@ class VideoSource:
                 )
         return main
 
-    def _other_tracks(
-        self,
-    ) -> tuple[list[av.AudioStream | SubtitleStream], list[AttachmentStream]]:
+    def _other_tracks(self) -> tuple[list[av.AudioStream | SubtitleStream], list[AttachmentStream]]:
         tracks: list[av.AudioStream | SubtitleStream] = []
         fonts: list[AttachmentStream] = []
         for stream in self._container.streams:

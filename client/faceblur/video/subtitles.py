@@ -120,12 +120,7 @@ _DRAWING: Final = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}.*?(?:\{[^{}]*\\p0[^{}]*\
 
 
 def text_of(packet: bytes, codec: str) -> str | None:
-    """What a packet of a text track says, without marks of style; None if it cannot be read.
-
-    Args:
-        packet: Its content.
-        codec: FFmpeg's name of the codec, one of `READABLE`.
-    """
+    """What a packet of a text track says, without marks of style; None if it cannot be read."""
     if codec == "mov_text":
         return _text_of_mp4(packet)
     if codec not in READABLE:

@@ -35,17 +35,12 @@ HD_HEIGHT: Final = 720
 _DRAWABLE = re.compile(r"(yuvj?(420|422|440|444|411|410)|gray|gbr)p?(9|10|12|14|16)?(le)?")
 _DRAWABLE_WITH_ALPHA = re.compile(r"(yuva(420|422|444)|gbra)p(9|10|12|14|16)?(le)?")
 _SAME_SAMPLES: Final = {
-    "nv12": "yuv420p",
-    "nv21": "yuv420p",
-    "nv16": "yuv422p",
+    **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
+    **dict.fromkeys(("nv16", "yuyv422", "uyvy422", "yvyu422"), "yuv422p"),
     "nv24": "yuv444p",
-    "yuyv422": "yuv422p",
-    "uyvy422": "yuv422p",
-    "yvyu422": "yuv422p",
     "p010le": "yuv420p10le",
     "p016le": "yuv420p16le",
-    "p210le": "yuv422p10le",
-    "y210le": "yuv422p10le",
+    **dict.fromkeys(("p210le", "y210le"), "yuv422p10le"),
     "ya8": "gray",
     "ya16le": "gray16le",
 }
@@ -94,12 +89,9 @@ class VideoSurface:
     def __init__(self, frame: av.VideoFrame) -> None:
         """Wrap a frame.
 
-        Args:
-            frame: In a format that `drawable_format` leaves as it is, or such a one with
-                transparency in a plane of its own.
-
         Raises:
-            InputError: The frame is in another format.
+            InputError: `drawable_format` does not leave its format as it is, nor is it such a one
+                with transparency in a plane of its own.
         """
         name = frame.format.name
         transparent = bool(_DRAWABLE_WITH_ALPHA.fullmatch(name))

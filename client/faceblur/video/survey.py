@@ -106,11 +106,7 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
 
 
 def survey_texts(path: Path, tracks: Collection[int]) -> dict[int, TrackTexts]:
-    """Read the texts of some tracks.
-
-    Args:
-        path: The video.
-        tracks: Their indices; of codecs that `text_of` reads.
+    """Read the texts of some tracks, whose codecs are `READABLE`, by their index.
 
     Raises:
         InputError: The file cannot be opened.

@@ -1,4 +1,7 @@
-"""The detector behind a Triton server, over gRPC."""
+"""The detector behind a Triton server, over gRPC.
+
+Longer than other modules, for what keeps a channel alive and what its errors mean go together.
+"""
 
 from __future__ import annotations
 

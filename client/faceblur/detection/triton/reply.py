@@ -42,12 +42,7 @@ class PendingRequest:
 
 
 def read_reply(result: Any, *, request_id: str, images: int = 1) -> list[Detections]:
-    """Take the faces of each image from a reply, trusting nothing of it.
-
-    Args:
-        result: A `tritonclient.grpc.InferResult`.
-        request_id: The id that the request carried.
-        images: How many it carried.
+    """Take the faces of each image that a request carried from its `InferResult`, trusting nothing.
 
     Raises:
         ReplyError: It answers another request, or is not as many well-formed lists of faces.

@@ -21,15 +21,9 @@ import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
 from faceblur.detection.runtimes import warn_of
-from faceblur.detection.triton import hidden_argument, server_token
+from faceblur.detection.triton import hidden_argument, leftovers, server_token
 from faceblur.detection.triton.client import ENSEMBLE, open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.leftovers import (
-    FOLDER_PREFIX,
-    execution_environments,
-    remove_execution_environment,
-    remove_leftovers,
-)
 from faceblur.detection.triton.owners import own_mark
 from faceblur.detection.triton.ports import accepts_connections, free_port, port_is_free
 from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
@@ -85,11 +79,8 @@ class TritonServer:
     @property
     def pid(self) -> int | None:
         """Process id, None when it does not run."""
-        return (
-            None
-            if self._process is None or self._process.poll() is not None
-            else (self._process.pid)
-        )
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @property
     def token(self) -> str | None:
@@ -123,9 +114,9 @@ class TritonServer:
             self._start()
 
     def _start(self) -> None:
-        remove_leftovers()
+        leftovers.remove_leftovers()
         self._shm_prefix = f"{SHM_PREFIX}_{own_mark()}_{secrets.token_hex(4)}_"
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}-{own_mark()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{leftovers.FOLDER_PREFIX}-{own_mark()}-"))
         try:
             self._runtime.lay_out_backends(self._folder / "backends")
             stage_repository(
@@ -140,10 +131,10 @@ class TritonServer:
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,
             )
-            before = execution_environments()
+            before = leftovers.execution_environments()
             self._process = self._launch()
             self._wait_until_ready()
-            remove_execution_environment(execution_environments() - before)
+            leftovers.remove_execution_environment(leftovers.execution_environments() - before)
             self._hide_regions()
             self._leave_token()
         except BaseException:
@@ -153,8 +144,7 @@ class TritonServer:
     def stop(self, *, grace_s: float = 0.0) -> None:
         """End the process and remove its files and shared memory; safe to call twice.
 
-        Args:
-            grace_s: Seconds it gets to answer what it is working on; it has nothing else to lose.
+        It gets `grace_s` to answer what it is working on; it has nothing else to lose.
         """
         process, self._process = self._process, None
         if process is not None:
@@ -208,10 +198,9 @@ class TritonServer:
         return process
 
     def _leave_token(self) -> None:
-        if self.token is None:
-            return
         try:
-            server_token.save(self._port, self.token)
+            if self.token is not None:
+                server_token.save(self._port, self.token)
         except OSError as error:
             logger.info("other programs get no shared memory of this server: %s", error)
 
@@ -253,9 +242,7 @@ class TritonServer:
         with open_client(Connection(address=self.address)) as client:
             while time.monotonic() < deadline:
                 self._check_running()
-                if plain and _is_ready(client):
-                    return
-                if not plain and _LISTENS in self.log:
+                if _is_ready(client) if plain else _LISTENS in self.log:
                     return
                 time.sleep(_POLL_S)
         # Its log tells why it does not listen, and nothing of why we do not reach it.
@@ -282,10 +269,7 @@ class TritonServer:
 
 
 def require_server(instances: int) -> TritonRuntime:
-    """The installed server, if it can run on this machine.
-
-    Args:
-        instances: Inferences that shall run at the same time.
+    """The installed server, if it can run so many inferences at a time on this machine.
 
     Raises:
         ServerStartError: It cannot; the message says why.
@@ -311,10 +295,8 @@ def _limit_files(pid: int, byte_size: int) -> None:
 
 def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
     try:
-        return bool(
-            client.is_server_ready(client_timeout=1.0)
-            and client.is_model_ready(ENSEMBLE, client_timeout=1.0)
-        )
+        is_up = client.is_server_ready(client_timeout=1.0)
+        return bool(is_up and client.is_model_ready(ENSEMBLE, client_timeout=1.0))
     except InferenceServerException:
         return False
 

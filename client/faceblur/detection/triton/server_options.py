@@ -76,14 +76,7 @@ class ServerOptions:
 
 
 def command_line(options: ServerOptions, folder: Path, port: int, shm_prefix: str) -> Sequence[str]:
-    """The server's arguments.
-
-    Args:
-        options: How it listens and computes.
-        folder: Holds its `models` and `backends`.
-        port: gRPC port.
-        shm_prefix: What the names of its shared memory begin with.
-    """
+    """The server's arguments; the folder holds its `models` and `backends`."""
     command = [
         f"--model-repository={folder / 'models'}",
         f"--backend-directory={folder / 'backends'}",
@@ -101,10 +94,7 @@ def command_line(options: ServerOptions, folder: Path, port: int, shm_prefix: st
     if options.metrics_port is None:
         command.append("--allow-metrics=false")
     else:
-        command += [
-            f"--metrics-address={options.host}",
-            f"--metrics-port={options.metrics_port}",
-        ]
+        command += [f"--metrics-address={options.host}", f"--metrics-port={options.metrics_port}"]
     if options.certificate is not None:
         command += [
             "--grpc-use-ssl=true",

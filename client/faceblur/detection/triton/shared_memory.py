@@ -57,9 +57,7 @@ class Slot:
 class SharedMemoryPool:
     """A pool of regions, each used by one request at a time.
 
-    Args:
-        client: A `tritonclient.grpc.InferenceServerClient`.
-        timeout_s: Seconds that registering a region may take.
+    Registering one by the client, an `InferenceServerClient`, may take `timeout_s`.
     """
 
     def __init__(self, client: Any, *, timeout_s: float) -> None:

@@ -80,12 +80,7 @@ class Payload:
 
 
 class RequestTransport(ABC):
-    """Packs canvases; safe to call from several threads.
-
-    Attributes:
-        name: What the option calls it.
-        ensemble: What the parcels are for.
-    """
+    """Packs canvases for its ensemble; safe to call from several threads."""
 
     name: TransportName
     ensemble = PIXELS_ENSEMBLE
@@ -154,11 +149,8 @@ class SharedMemoryTransport(RequestTransport):
     def pack_each(self, canvas: ModelInput, *, timeout_s: float) -> Iterator[Payload]:
         """Pack a canvas once into each region that there is, anywhere in it.
 
-        A user who has pointed the region's name at other memory cannot know where.
-
-        Args:
-            canvas: A small one; it fits into all.
-            timeout_s: How long a region that is in use is waited for.
+        It is a small one, which fits into all. A user who has pointed the region's name at other
+        memory cannot know where.
         """
         for slot in self._slots.each(timeout_s=timeout_s):
             offset = secrets.randbelow(slot.memory.nbytes - canvas.nbytes + 1)
@@ -217,10 +209,7 @@ def encode_jpeg(
 ) -> bytes:
     """Encode a canvas (H, W, 3) uint8 RGB, at a quality of 1-100.
 
-    Args:
-        canvas: The canvas.
-        quality: 1-100.
-        full_colour: Keep the resolution of colour; else it is halved in both directions.
+    Without `full_colour` the resolution of colour is halved in both directions.
 
     Raises:
         ServerError: It is none.
@@ -248,17 +237,12 @@ def prefers_jpeg(*, raw_s: float, jpeg_s: float) -> bool:
 def compare(
     raw: Send, jpeg: Send, image: npt.NDArray[np.uint8], *, deadline_s: float
 ) -> tuple[float, float]:
-    """Send the check image both ways in turn.
-
-    Args:
-        raw: Sends a canvas as pixels.
-        jpeg: Sends it as JPEG.
-        image: The check image, 128 × 128 RGB; it has a face.
-        deadline_s: After that an image counts as lost.
+    """Send the check image, 128 × 128 RGB with a face, both ways in turn.
 
     Returns:
         Seconds there and back, as pixels and as JPEG: the best of all rounds but the first, as
-        what else the machine does can only lengthen them; infinite when one failed.
+        what else the machine does can only lengthen them; infinite when one failed, or came after
+        the deadline.
     """
     sheet = np.ascontiguousarray(np.tile(image, (*_TILES, 1)))
     ways: tuple[tuple[Send, list[float]], ...] = ((jpeg, []), (raw, []))
