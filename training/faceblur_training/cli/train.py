@@ -12,6 +12,7 @@ from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import FilePath
 from faceblur.errors import InputError
 from faceblur_export.network import VARIANTS
+from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.cli import evaluate as evaluate_cli
 from faceblur_training.cli import model_card as model_card_cli
 from faceblur_training.data.check import check as check_data
@@ -164,8 +165,7 @@ def release_command(checkpoint: Path, *, name: str, shift: float) -> None:
 @click.option(
     "--variant",
     type=click.Choice(list(VARIANTS)),
-    default="yolov5n-0.5",
-    show_default=True,
+    show_default="that of --weights, else yolov5n-0.5",
     help="The network, from small and fast to large; a 6 at the end is for images of 1280 px.",
 )
 @click.option(
@@ -202,7 +202,7 @@ def train(
     data: Path,
     *,
     out: Path,
-    variant: str,
+    variant: str | None,
     weights: Path | None,
     teacher: Path | None,
     steps: int | None,
@@ -220,7 +220,7 @@ def train(
     if steps and minutes:
         raise InputError("give --steps or --minutes, not both")
     settings = settings_for(
-        variant,
+        variant or (load_model(weights)[1] if weights else "yolov5n-0.5"),
         steps=ENDLESS if minutes else steps or 10000,
         minutes=minutes or 0.0,
         taught=teacher is not None,
