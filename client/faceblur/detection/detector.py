@@ -68,11 +68,9 @@ def refuse(failure: FaceblurError, count: int) -> list[Future[Detections]]:
 def follow(
     first: Future[Detections], settle: Callable[[Future[Detections]], None]
 ) -> Future[Detections]:
-    """An answer that is settled when another one is there; to cancel it cancels that one too.
+    """An answer that is settled when the first one is there; to cancel it cancels that one too.
 
-    Args:
-        first: The other one.
-        settle: Gives the answer its result or its error, when the first was not cancelled.
+    `settle` gives it its result or its error, when the first was not cancelled.
     """
     answer: Future[Detections] = Future()
 

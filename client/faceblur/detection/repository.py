@@ -35,10 +35,7 @@ SHIPPED: Final = {BUNDLED_MODEL: "model.onnx", FAST_MODEL: "fast.onnx"}
 
 
 def shipped_onnx(name: str = BUNDLED_MODEL) -> Path:
-    """The ONNX file of a model that comes with faceblur.
-
-    Args:
-        name: A key of `SHIPPED`.
+    """The ONNX file of a model that comes with faceblur, one of `SHIPPED`.
 
     Raises:
         ModelError: It is not there.

@@ -114,10 +114,8 @@ def open_session(
     wanted model, else an embedded one, else (where that cannot run, or where it was asked for)
     this process.
 
-    Args:
-        options: Which one.
-        size: Longest side of what it will be asked about, pixels.
-        media: What it will look at, which decides where no model is named.
+    What it will be asked about has a longest side of `size` pixels; `media` is what that is, which
+    decides where no model is named.
 
     Raises:
         ServerError: No frame could be checked, or none of that size.

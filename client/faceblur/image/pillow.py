@@ -48,11 +48,7 @@ def from_pillow(image: Image.Image) -> Array:
 
 
 def to_pillow(pixels: Array) -> Image.Image:
-    """Put pixels into a Pillow image.
-
-    Args:
-        pixels: uint8 grey, BGR or BGRA; uint16 or float32 grey.
-    """
+    """Put pixels (uint8 grey, BGR or BGRA; uint16 or float32 grey) into a Pillow image."""
     if pixels.ndim == 2:
         return Image.fromarray(pixels)
     how = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA

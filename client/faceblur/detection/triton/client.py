@@ -111,9 +111,6 @@ class TritonDetector:
 
     Safe to call from several threads; every call has the connection's deadline.
 
-    Args:
-        connection: Where the server is.
-
     Raises:
         ServerUnavailableError: Nothing answers there, or it does not serve the ensemble.
     """

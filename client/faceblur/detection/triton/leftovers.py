@@ -29,11 +29,10 @@ def execution_environments() -> frozenset[Path]:
 
 
 def remove_execution_environment(made: frozenset[Path]) -> None:
-    """Remove the folder that a server has made.
+    """Remove the folder that a server has made, which appeared while it started.
 
-    Args:
-        made: What appeared while it started. Where there are several, another Triton server
-            started at the same time, and nobody can tell whose is whose: they stay.
+    Where there are several, another Triton server started at the same time, and nobody can tell
+    whose is whose: they stay.
     """
     if len(made) == 1:
         with contextlib.suppress(OSError):  # in use, or another user's

@@ -1,4 +1,7 @@
-"""A tritonserver child process on this machine."""
+"""A tritonserver child process on this machine.
+
+Longer than other modules, for whatever goes wrong at a start has to be undone by its end.
+"""
 
 from __future__ import annotations
 
