@@ -64,14 +64,7 @@ def doctor(*, server: str | None, tls: TLS | None, quiet: bool) -> None:
 
 @dataclass(frozen=True)
 class Check:
-    """One fact.
-
-    Attributes:
-        topic: What it is about.
-        good: Whether it is as it should be; None when it is neither good nor bad.
-        text: The fact.
-        advice: What to do next; empty when nothing.
-    """
+    """One fact; `good` is None when it is neither good nor bad."""
 
     topic: str
     good: bool | None

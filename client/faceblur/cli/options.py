@@ -327,11 +327,7 @@ def _session(
 
 
 def session_options_with(deadline_s: float) -> Decorator:
-    """All about where faces are found: --server, --model and so on, as `SessionOptions`.
-
-    Args:
-        deadline_s: The default of --deadline.
-    """
+    """`session_options` with another default of --deadline, seconds."""
     with_session = bundle(
         "session",
         _session,

@@ -23,11 +23,8 @@ Item = TypeVar("Item")
 class ProgressLine:
     """Shows one bar at a time; nothing where stderr is not a terminal. Safe to use from threads.
 
-    Args:
-        label: What is going on, for those of the methods that are not told.
-        shown: Whether to show anything at all.
-        files: Of how many files the run is. With one the bar is of its frames, with several of
-            the files, beside the one that said something last.
+    With one file the bar is of its frames, with several of the files, beside the one that said
+    something last. The label is for those of the methods that are not told.
     """
 
     def __init__(self, label: str = "", *, shown: bool = True, files: int = 1) -> None:

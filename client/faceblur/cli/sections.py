@@ -25,11 +25,7 @@ COLUMN: Final = 30
 
 
 class SectionedCommand(click.Command):
-    """A command whose help shows its options by sections.
-
-    Attributes:
-        sections: Title and options; an option named twice stands where it is named first.
-    """
+    """A command whose help shows its options by sections, each where it is named first."""
 
     sections: Mapping[str, str] = SECTIONS
 

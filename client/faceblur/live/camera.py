@@ -50,7 +50,6 @@ class Camera:
             as long as its `model` raises, the source is not opened and placeholders go out.
 
     Attributes:
-        options: As given.
         failed: It has ended by an error of its own.
 
     Raises:
@@ -102,10 +101,8 @@ class Camera:
     def stop(self, *, timeout_s: float = 5.0) -> None:
         """Flush and close the sinks, and end the child processes; kill what does not end in time.
 
-        Returns when nothing of the camera is left. Calling it again does nothing.
-
-        Args:
-            timeout_s: Seconds that the sinks have to write what they hold.
+        Returns when nothing of the camera is left; the sinks have `timeout_s` to write what they
+        hold. Calling it again does nothing.
         """
         self._flush_s = timeout_s
         self._stopping.set()

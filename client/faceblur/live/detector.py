@@ -44,7 +44,6 @@ class ReconnectingDetector:
     Args:
         options: Which detector to open. Its deadline should be about the cameras' own.
         size: Longest side of what it will be asked about, pixels.
-        open_: Opens the session.
     """
 
     def __init__(

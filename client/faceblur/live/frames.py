@@ -33,7 +33,6 @@ class RawFrame:
     """A frame as the camera sent it, in shared memory. It must not leave.
 
     Attributes:
-        format: Of its samples.
         arrived_s: When it arrived at the source, `time.monotonic()`.
         time_s: When it is shown, on the same clock: even where arrivals are not.
         model_input: What the detector is given; None if it is not asked about this frame.
@@ -76,37 +75,32 @@ class RawFrame:
             self.on_release()
 
 
+@dataclass(eq=False, repr=False)
 class SafeFrame:
     """A frame that may leave: no other kind can be given to a sink.
 
     Made by `mask` and `placeholder` alone.
 
     Attributes:
-        format: Of its samples.
         samples: uint8, as `FrameFormat` says.
         arrived_s: When the frame that it was made of arrived; None for placeholders.
         time_s: When it is shown, `time.monotonic()`.
         faces: Masks that were drawn on it.
     """
 
-    def __init__(
-        self,
-        key: object,
-        format_: FrameFormat,
-        samples: Bytes,
-        *,
-        arrived_s: float | None,
-        time_s: float,
-        faces: int = 0,
-        source: RawFrame | None = None,
-    ) -> None:
+    key: InitVar[object]
+    format: FrameFormat
+    samples: Bytes
+    _: KW_ONLY
+    arrived_s: float | None
+    time_s: float
+    faces: int = 0
+    source: InitVar[RawFrame | None] = None
+
+    def __post_init__(self, key: object, source: RawFrame | None) -> None:
+        """Refuse all who lack the key."""
         if key is not _KEY:
             raise TypeError("safe frames come from mask() and placeholder() alone")
-        self.format = format_
-        self.samples = samples
-        self.arrived_s = arrived_s
-        self.time_s = time_s
-        self.faces = faces
         self._source = source
 
     @property

@@ -28,10 +28,7 @@ def serve(
 ) -> ThreadingHTTPServer:
     """Begin to answer at HOST:PORT, port 0 being a free one; `shutdown` and `server_close` end it.
 
-    Args:
-        listen: Where.
-        handler: Answers one request.
-        advice: What to do where the address is taken.
+    The advice is what to do where the address is taken.
 
     Raises:
         InputError: That is no address.

@@ -22,7 +22,7 @@ class CheckedFrame:
     """What became of a frame.
 
     Attributes:
-        frame: The frame, to be released by the receiver.
+        frame: To be released by the receiver.
         faces: In its pixels, with scores from the asked one on; None if the detector was not
             asked, as faces are followed over this frame.
         error: Why it could not be checked; it must not be shown then. None if it was.

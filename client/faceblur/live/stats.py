@@ -64,8 +64,7 @@ class SinkStats:
     """One sink of a camera.
 
     Attributes:
-        label: The sink for people to read, without credentials.
-        state: What it is doing.
+        label: Without credentials.
         frames: Frames that it has written.
         dropped: Frames that it did not take in time, or that came while it was away.
         restarts: How often it was restarted.
@@ -90,11 +89,8 @@ class CameraStats:
     back, or still under way: `frames_in` ≥ `frames_checked` + `frames_dropped` + `frames_held`.
 
     Attributes:
-        name: The camera's.
-        state: What it is doing.
-        source: Its source, without credentials.
-        width: Of the frames, pixels; 0 before the first.
-        height: Likewise.
+        source: Without credentials.
+        width: Of the frames, pixels; 0 before the first, as is `height`.
         fps: Frames per second that came in over the last seconds.
         frames_in: Frames that the source delivered (after its fps cap).
         frames_checked: Frames that were checked, masked where faces are, and handed to the sinks.
@@ -108,7 +104,6 @@ class CameraStats:
         reconnects: How often the source was reopened.
         delay: Glass to glass: from a frame's arrival at the source to its hand-over, masked, to
             the sinks. Placeholders do not count.
-        sinks: Likewise for each sink.
         last_error: Why frames were last not checked or did not come, without credentials; empty
             if that never happened.
         state_since_s: Seconds that it has been in this state.

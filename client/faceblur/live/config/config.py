@@ -84,11 +84,7 @@ class FleetConfig(ServiceOptions):
 
 
 def load_config(path: Path, *, environment: Mapping[str, str] | None = None) -> FleetConfig:
-    """Read a file.
-
-    Args:
-        path: Of the file.
-        environment: Variables that its secrets may be in; this process's when None.
+    """Read a file, whose secrets may be in the environment; this process's when None.
 
     Raises:
         ConfigError: It has problems; the message names each with its line and key.

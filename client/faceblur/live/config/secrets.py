@@ -27,11 +27,8 @@ class Secrets:
     `${VARIABLE}` is from the environment, `${file:/path}` the content of a file,
     `${credential:name}` a credential that systemd gave the service, `${camera}` the camera's
     name; `$$` is a dollar sign. In an address (a text with `://`) each is percent-encoded, so a
-    password may hold any character; a reference that is the whole text is taken as it is.
-
-    Attributes:
-        environment: Variables.
-        seen: Every secret that was used.
+    password may hold any character; a reference that is the whole text is taken as it is. `seen`
+    has every secret that was used.
     """
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

@@ -85,12 +85,7 @@ class Located:
 
 @dataclass
 class Problems:
-    """Everything that is wrong with a file, collected.
-
-    Attributes:
-        file: What to call it.
-        secrets: Texts that must not be shown.
-    """
+    """Everything that is wrong with a file, collected; the `secrets` in it are not shown."""
 
     file: str
     secrets: set[str] = field(default_factory=set)

@@ -34,10 +34,6 @@ class WorkerProcess:
 
     It is a fresh interpreter, not a fork: nothing of this process, its threads and locks least of
     all, is in it. Settings travel through a pipe, so that no credential shows in the process list.
-
-    Attributes:
-        link: For messages.
-        memory: The memory shared with it.
     """
 
     def __init__(self, module: str, settings: object, *, name: str, slots: int) -> None:

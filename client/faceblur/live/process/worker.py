@@ -21,13 +21,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class WorkerContext:
-    """The child's ends of what it shares with its parent.
-
-    Attributes:
-        link: For messages.
-        memory: For frames.
-        settings: What the parent gave.
-    """
+    """The child's ends of what it shares with its parent, and the settings it was given."""
 
     def __init__(self) -> None:
         link_fd, memory_fd, slots = map(int, sys.argv[1:4])

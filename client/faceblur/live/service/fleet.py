@@ -34,14 +34,7 @@ OpenCamera = Callable[[CameraOptions, Detector], Camera]
 
 @dataclass(frozen=True)
 class Changes:
-    """What a new set of cameras changed, by name.
-
-    Attributes:
-        added: Started.
-        changed: Stopped, and started with other settings.
-        removed: Stopped.
-        kept: Not touched.
-    """
+    """What a new set of cameras changed, by name."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

@@ -67,8 +67,7 @@ class JsonFormatter(logging.Formatter):
 def set_up_logs(*, format_: LogFormat, level: int, stream: TextIO | None = None) -> SecretFilter:
     """Send all logs to a stream, stderr when None.
 
-    Returns:
-        The filter that guards it; tell it the secrets.
+    The filter that is returned guards it; tell it the secrets.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(

@@ -35,15 +35,7 @@ Subject = Literal["service", "camera", "sink"]
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric.
-
-    Attributes:
-        name: As Prometheus has it; counters end in `_total`.
-        kind: What it is; "states" is a gauge for each state, of which one is 1.
-        subject: What there is one of it for.
-        text: What it counts.
-        value: Takes it from the service and the subject's figures.
-    """
+    """One metric of each subject; "states" is a gauge for each state, of which one is 1."""
 
     name: str
     kind: Kind

@@ -39,15 +39,7 @@ _TLS: Final = ("rtsps", "rtmps", "https")
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """One thing that was tried.
-
-    Attributes:
-        camera: Whose it is; empty for the server.
-        part: What it is of the camera: source, sink or server.
-        label: Which one, without credentials.
-        good: Whether it works, as far as can be told.
-        text: What was found, or what is wrong.
-    """
+    """A source, sink or server that was tried; the server is no camera's (an empty text)."""
 
     camera: str
     part: str
@@ -57,12 +49,7 @@ class ProbeResult:
 
 
 def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[ProbeResult]:
-    """Try everything, several at a time; the findings come in the file's order.
-
-    Args:
-        config: What to try.
-        deadline_s: Seconds that one source or sink has.
-    """
+    """Try everything, several at a time, each source or sink for so long; in the file's order."""
     tasks: list[Callable[[], ProbeResult]] = [partial(_server, config.session, config.size)]
     for camera in config.cameras:
         tasks.append(partial(_source, camera, deadline_s))

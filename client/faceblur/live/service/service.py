@@ -37,11 +37,7 @@ def _detector_for(config: FleetConfig) -> ReconnectingDetector:
 class Service:
     """Runs the cameras of a file, and reads it again when told to.
 
-    Args:
-        path: Of the file.
-        guard: Is told the file's secrets, so that no log holds them.
-        open_detector: Makes the detector of all cameras.
-        open_camera: Makes a camera.
+    The `guard` is told the file's secrets, so that no log holds them.
 
     Raises:
         ConfigError: The file has problems.

@@ -16,12 +16,10 @@ class ServiceStatus:
     """A service at one moment.
 
     Attributes:
-        version: Of faceblur.
         uptime_s: Seconds since it started.
         loop_age_s: Seconds since its own loop last turned.
         detector: What finds the faces, for people to read.
         detector_failure: Why frames are refused at the moment; empty when they are not.
-        cameras: In the file's order.
         idle_s: Seconds since the loop of each camera last turned.
         restarts: How often each camera was restarted after it had failed.
         reloads: How often the file was read again and taken.

@@ -16,9 +16,6 @@ def limit_silence(timeout_s: float) -> None:
     """Have every TCP connection of this process end when its peer takes nothing for so long.
 
     FFmpeg does not hand out its sockets, so all of them are searched. Does nothing but on Linux.
-
-    Args:
-        timeout_s: Seconds that data may wait, sent or not.
     """
     if sys.platform != "linux":
         return

@@ -21,7 +21,6 @@ class Output:
     """One frame to write.
 
     Attributes:
-        format: Of the samples.
         samples: uint8, as `FrameFormat` says; only valid during the call.
         time_s: When it is shown; rises.
         arrived_s: When it came from the camera; None if it stands for frames that are not shown.

@@ -31,12 +31,7 @@ class StreamClock:
         self.offset_s = None
 
     def time_s(self, own_s: float | None, arrived_s: float) -> float:
-        """When to show a frame; rises strictly.
-
-        Args:
-            own_s: When its stream says, seconds; None if it does not.
-            arrived_s: When it came.
-        """
+        """When to show a frame that its stream puts at `own_s`, if at any; rises strictly."""
         if own_s is None:
             time_s = arrived_s
         else:

@@ -32,13 +32,10 @@ class SourceJob:
     """What a source's process is to do.
 
     Attributes:
-        source: What to read.
-        hardware: What to decode on.
         fps: Frames per second, at most.
         size: Longest side of the model input, pixels.
         stride: Of the detector.
         detect_every: Every so many frames carry a model input.
-        capture_audio: Hand over the audio too.
     """
 
     source: SourceOptions
