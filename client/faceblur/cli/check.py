@@ -46,16 +46,13 @@ def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -
         click.echo(guard.scrub(warning))
     if not probes:
         return
+    width = max(map(len, ("server", *(camera.name for camera in config.cameras))))
     findings = []
     for finding in probe(config, deadline_s=deadline_s):
         findings.append(finding)
-        click.echo(guard.scrub(_line(finding, max(map(len, _names(config.cameras))))))
+        click.echo(guard.scrub(_line(finding, width)))
     if bad := [finding for finding in findings if not finding.good]:
         sys.exit(6 if all(finding.part == "server" for finding in bad) else 3)
-
-
-def _names(cameras: tuple[object, ...]) -> list[str]:
-    return ["server", *(str(getattr(camera, "name", "")) for camera in cameras)]
 
 
 def _line(finding: ProbeResult, width: int) -> str:

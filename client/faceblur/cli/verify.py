@@ -22,7 +22,7 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
-from faceblur.detection.options import DetectionOptions, Tiles
+from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import FaceblurError
 from faceblur.files import check_place
@@ -34,13 +34,9 @@ from faceblur.proof.verify.verification import verify as run_verify
 ERROR: Final = 2
 
 
-def _detection(threshold: float, size: int, tiles: Tiles) -> DetectionOptions:
-    return DetectionOptions(threshold=threshold, size=size, tiles=tiles)
-
-
 detection_options = bundle(
     "detection",
-    _detection,
+    lambda threshold, size, tiles: DetectionOptions(threshold=threshold, size=size, tiles=tiles),
     threshold_option(
         "Lowest score that counts as a face; down to half of it regions are doubtful."
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from faceblur import schema
@@ -13,6 +14,7 @@ from faceblur.redaction import redact_address
 Size = tuple[int, int]
 """Width and height, pixels."""
 
+PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
 

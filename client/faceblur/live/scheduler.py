@@ -122,42 +122,30 @@ class DetectionScheduler:
         if not self._queue:
             return self._refuse_waiting(now_s)
         head = self._queue[0]
+        if isinstance(head, RawFrame):
+            self._queue.popleft()
+            return CheckedFrame(head, error=self.error if self.is_blind else None)
         if self.is_blind:
             # Nothing of before the failure is waited for, but it may show that it is over.
             self._queue.popleft()
-            if isinstance(head, RawFrame):
-                return CheckedFrame(head, error=self.error)
             self._probes.add(head)
             return CheckedFrame(head.frame, error=self.error)
-        if isinstance(head, RawFrame):
-            self._queue.popleft()
-            return CheckedFrame(head)
-        if head.answer.done():
-            result = head.result()
-            late = now_s > head.expires_s
-            self._queue.popleft()
-            if late:
-                result = self._deadline_error()
-            if isinstance(result, FaceblurError):
-                return CheckedFrame(head.frame, error=result)
-            return CheckedFrame(head.frame, faces=result)
-        if now_s > head.expires_s:
-            self._queue.popleft()
-            return CheckedFrame(head.frame, error=self._deadline_error())
-        return None
+        is_late = now_s > head.expires_s
+        if not (is_late or head.answer.done()):
+            return None
+        result = self._deadline_error() if is_late else head.result()
+        self._queue.popleft()
+        if isinstance(result, FaceblurError):
+            return CheckedFrame(head.frame, error=result)
+        return CheckedFrame(head.frame, faces=result)
 
     def _refuse_waiting(self, now_s: float) -> CheckedFrame | None:
         """The frame that waits, if it cannot be asked about any more or we are blind."""
         frame = self._waiting
-        if frame is None:
-            return None
-        if self.is_blind:
-            self._waiting = None
-            return CheckedFrame(frame, error=self.error)
-        if now_s <= frame.arrived_s + self._deadline_s:
+        if frame is None or not (self.is_blind or now_s > frame.arrived_s + self._deadline_s):
             return None
         self._waiting = None
-        return CheckedFrame(frame, error=self._deadline_error())
+        return CheckedFrame(frame, error=self.error if self.is_blind else self._deadline_error())
 
     def _deadline_error(self) -> DeadlineError:
         return DeadlineError(f"the detector did not answer within {self._deadline_s:g} s")

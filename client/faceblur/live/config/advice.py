@@ -13,6 +13,7 @@ import numpy as np
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.loopback import hosts_of, is_loopback
+from faceblur.live.addresses import PORTS
 from faceblur.live.options import CameraOptions
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sources.options import SourceOptions
@@ -35,7 +36,6 @@ _LONG_KEYFRAME_S: Final = 15.0
 _MOST: Final = 0.9
 """Share of the frame that is as good as all of it."""
 _USUAL_SIZE: Final = (1920, 1080)
-_PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def of_camera(camera: CameraOptions) -> Iterator[Advice]:
     yield from _faces(camera)
     yield from _looks(camera)
     yield from _zones(camera)
+    folders: dict[Path, str] = {}
     for i, sink in enumerate(camera.sinks):
         for key, text in _sink(sink):
             yield Advice(("sinks", i, *key), text)
@@ -69,8 +70,9 @@ def of_camera(camera: CameraOptions) -> Iterator[Advice]:
                 f"{sink.label} is the camera's own source, so masked frames would be masked "
                 "again, or take the camera's place; send them to another path",
             )
-    for i, other in _shared_folders(camera.sinks):
-        yield Advice(("sinks", i), f"{other} writes to the same folder; give each its own")
+        first = sink.folder and folders.setdefault(sink.folder, sink.label)
+        if first not in (None, sink.label):
+            yield Advice(("sinks", i), f"{first} writes to the same folder; give each its own")
 
 
 def of_cameras(
@@ -97,9 +99,8 @@ def of_cameras(
                 if (owner, label) != (name, sink.label):
                     text = f"port {port} is also used by {_whose(owner, label)}; give each its own"
                     yield name, Advice(key, text)
-            if sink.kind in ("hls", "segments"):
-                folder = Path(sink.target).absolute()
-                owner, label = folders.setdefault(folder, (name, sink.label))
+            if sink.folder is not None:
+                owner, label = folders.setdefault(sink.folder, (name, sink.label))
                 if owner != name:
                     text = f"{_whose(owner, label)} writes to the same folder; give each its own"
                     yield name, Advice(key, text)
@@ -229,23 +230,13 @@ def _sink(sink: SinkOptions) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (), text
 
 
-def _shared_folders(sinks: Sequence[SinkOptions]) -> Iterator[tuple[int, str]]:
-    """Sinks of a camera that write where an earlier one does, and that one's label."""
-    seen: dict[Path, str] = {}
-    for i, sink in enumerate(sinks):
-        if sink.kind in ("hls", "segments"):
-            first = seen.setdefault(Path(sink.target).absolute(), sink.label)
-            if first != sink.label:
-                yield i, first
-
-
 def _is_same(source: SourceOptions, sink: SinkOptions) -> bool:
     """Whether a sink writes to where a source reads from."""
     if sink.kind == "segments" and source.kind == "file":
-        return Path(source.url).absolute().parent == Path(sink.target).absolute()
+        return Path(source.url).absolute().parent == sink.folder
     if sink.kind == "mjpeg":
         url = urlsplit(source.url)
-        port = url.port or _PORTS.get(url.scheme)
+        port = url.port or PORTS.get(url.scheme)
         is_here = url.scheme == "http" and is_loopback(url.hostname or "")
         return is_here and port == int(sink.target.rpartition(":")[2])
     if sink.kind in ("hls", "window", "null", "segments"):
@@ -259,7 +250,7 @@ def _place(address: str) -> str:
         return address
     url = urlsplit(address)
     host = (url.hostname or "").replace("localhost", "127.0.0.1")
-    port = url.port or _PORTS.get(url.scheme, 0)
+    port = url.port or PORTS.get(url.scheme, 0)
     return f"{url.scheme}://{host}:{port}{url.path.rstrip('/')}?{url.query}"
 
 

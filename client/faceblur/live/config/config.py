@@ -23,7 +23,6 @@ from faceblur.live.config.cameras import CameraReader
 from faceblur.live.config.secrets import Secrets
 from faceblur.live.config.yaml_tree import Located, Problems, place, read_tree
 from faceblur.live.options import CameraOptions
-from faceblur.masks.policy import Policy
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9180"
 """Where metrics, health and status are served, unless told otherwise."""
@@ -32,8 +31,6 @@ SERVER_DEADLINE_S: Final = 2.0
 """An answer that comes later is of no use to a camera."""
 
 SHUTDOWN_S: Final = 10.0
-
-_ANY: Final = Policy()
 
 TOP: Final = ("server", "listen", "shutdown_s", "defaults", "cameras")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import threading
@@ -14,10 +13,10 @@ from typing import Final
 from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError
 from faceblur.live.camera import Camera
-from faceblur.live.config.config import _ANY
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.stats import HUNG_S, CameraStats, unstarted_stats
+from faceblur.masks.policy import Policy
 from faceblur.redaction import redact
 from faceblur.schema import to_json
 
@@ -29,6 +28,7 @@ STOP_MARGIN_S: Final = 2.0
 CHANGE_S: Final = 5.0
 """What a camera that is changed or removed gets to flush its sinks."""
 
+_ANY: Final = Policy()
 OpenCamera = Callable[[CameraOptions, Detector], Camera]
 
 
@@ -43,15 +43,8 @@ class Changes:
 
     def __str__(self) -> str:
         """For people to read."""
-        parts = [
-            f"{what} {', '.join(names)}"
-            for what, names in (
-                ("started", self.added),
-                ("changed", self.changed),
-                ("removed", self.removed),
-            )
-            if names
-        ]
+        named = {"started": self.added, "changed": self.changed, "removed": self.removed}
+        parts = [f"{what} {', '.join(names)}" for what, names in named.items() if names]
         return "; ".join([*parts, f"{len(self.kept)} not touched"])
 
 
@@ -205,7 +198,4 @@ def _stop(members: Iterable[_Member], *, timeout_s: float) -> None:
 
 def fingerprint(camera: CameraOptions) -> tuple[object, ...]:
     """Equal for cameras that are set the same, down to the content of overlay images."""
-    return (
-        dataclasses.replace(camera, policy=_ANY),
-        json.dumps(to_json(camera.policy), sort_keys=True),
-    )
+    return replace(camera, policy=_ANY), json.dumps(to_json(camera.policy), sort_keys=True)

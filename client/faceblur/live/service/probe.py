@@ -18,7 +18,7 @@ from urllib.parse import SplitResult
 
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import FaceblurError
-from faceblur.live.addresses import parse_address, split_address
+from faceblur.live.addresses import PORTS, parse_address, split_address
 from faceblur.live.config.config import FleetConfig
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.child import WorkerProcess
@@ -33,7 +33,6 @@ AT_ONCE: Final = 8
 DEADLINE_S: Final = 15.0
 """For one probe, a fresh interpreter included."""
 
-_PORTS: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 _TLS: Final = ("rtsps", "rtmps", "https")
 
 
@@ -50,59 +49,59 @@ class ProbeResult:
 
 def probe(config: FleetConfig, *, deadline_s: float = DEADLINE_S) -> Iterator[ProbeResult]:
     """Try everything, several at a time, each source or sink for so long; in the file's order."""
-    tasks: list[Callable[[], ProbeResult]] = [partial(_server, config.session, config.size)]
+    server = config.session.server or "this machine"
+    tasks = [("", "server", server, partial(_try_server, config.session, config.size))]
     for camera in config.cameras:
-        tasks.append(partial(_source, camera, deadline_s))
-        tasks += [partial(_sink, camera, sink, deadline_s) for sink in camera.sinks]
+        look = partial(_try_source, camera, deadline_s)
+        tasks.append((camera.name, "source", camera.source.label, look))
+        tasks += [
+            (camera.name, "sink", sink.label, partial(_try_target, sink, deadline_s))
+            for sink in camera.sinks
+        ]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="faceblur-probe") as pool:
-        yield from pool.map(lambda task: task(), tasks)
+        yield from pool.map(lambda task: _tried(*task), tasks)
 
 
-def _server(options: SessionOptions, size: int) -> ProbeResult:
-    result = partial(ProbeResult, camera="", part="server", label=options.server or "this machine")
+def _tried(camera: str, part: str, label: str, look: Callable[[], str]) -> ProbeResult:
     try:
-        with open_session(options, size=size) as session:
-            text = f"a known face was found by the {session.model.name} model, {session.where}"
-            return result(good=True, text=text)
-    except FaceblurError as error:
-        return result(good=False, text=redact(str(error)))
+        good, text = True, look()
+    except (OSError, FaceblurError) as error:
+        reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
+        good, text = False, redact(reason)
+    return ProbeResult(camera=camera, part=part, label=label, good=good, text=text)
 
 
-def _source(camera: CameraOptions, deadline_s: float) -> ProbeResult:
+def _try_server(options: SessionOptions, size: int) -> str:
+    with open_session(options, size=size) as session:
+        return f"a known face was found by the {session.model.name} model, {session.where}"
+
+
+def _try_source(camera: CameraOptions, deadline_s: float) -> str:
     job = (camera.source, camera.hardware_decoding)
     child = WorkerProcess("faceblur.live.service.probe_worker", job, name=camera.name, slots=1)
     try:
-        good, text = _answer(child, deadline_s)
+        return _answer(child, deadline_s)
     finally:
         child.kill()
-    label = camera.source.label
-    return ProbeResult(camera=camera.name, part="source", label=label, good=good, text=text)
 
 
-def _answer(child: WorkerProcess, deadline_s: float) -> tuple[bool, str]:
+def _answer(child: WorkerProcess, deadline_s: float) -> str:
     end_s = time.monotonic() + deadline_s
     warnings = ""
     while time.monotonic() < end_s:
         try:
             for message in child.link.receive():
                 text = redact(str(message.get("text", "")))
+                if message.get("kind") == "found":
+                    return text + warnings
                 if message.get("kind") != "warning":
-                    return message.get("kind") == "found", text + warnings
+                    raise FaceblurError(text + warnings)
                 warnings += f"; {text}"
         except LinkClosedError:
             child.wait(1.0)
-            return False, child.how_it_ended()
+            raise FaceblurError(child.how_it_ended()) from None
         time.sleep(0.05)
-    return False, f"no frame came within {deadline_s:g} s"
-
-
-def _sink(camera: CameraOptions, sink: SinkOptions, deadline_s: float) -> ProbeResult:
-    try:
-        good, text = True, _try_target(sink, deadline_s)
-    except (OSError, FaceblurError) as error:
-        reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
-        good, text = False, redact(reason)
-    return ProbeResult(camera=camera.name, part="sink", label=sink.label, good=good, text=text)
+    raise FaceblurError(f"no frame came within {deadline_s:g} s")
 
 
 def _try_target(sink: SinkOptions, deadline_s: float) -> str:
@@ -131,7 +130,7 @@ def _try_target(sink: SinkOptions, deadline_s: float) -> str:
 
 def _server_answers(url: SplitResult, deadline_s: float) -> str:
     assert url.hostname is not None
-    address = url.hostname, url.port or _PORTS[url.scheme]
+    address = url.hostname, url.port or PORTS[url.scheme]
     with contextlib.ExitStack() as stack:
         connection: Any = stack.enter_context(socket.create_connection(address, timeout=deadline_s))
         if url.scheme in _TLS:

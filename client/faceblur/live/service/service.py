@@ -110,16 +110,12 @@ class Service:
         detector, fleet = self._detector, self._fleet
         session, failure = detector.session, detector.failure
         now_s = time.monotonic()
-        where = (
-            "no detector yet"
-            if session is None
-            else f"{session.model.name} model, " + (session.where)
-        )
+        found = None if session is None else f"{session.model.name} model, {session.where}"
         return ServiceStatus(
             version=importlib.metadata.version("faceblur-triton"),
             uptime_s=now_s - self._started_s,
             loop_age_s=now_s - self._turned_s,
-            detector=where,
+            detector=found or "no detector yet",
             detector_failure="" if failure is None else str(failure),
             cameras=tuple(fleet.stats()),
             idle_s=fleet.idle_s(),

@@ -79,12 +79,16 @@ class SinkOptions:
         return f"{self.kind}:{self.target}" if self.target else self.kind
 
     @property
+    def folder(self) -> Path | None:
+        """Where files are written, absolute; None where none are."""
+        return Path(self.target).absolute() if self.kind in ("hls", "segments") else None
+
+    @property
     def place(self) -> str | None:
         """Equal for sinks that would write to the same place; None where several may."""
         if self.kind in ("window", "null"):
             return None
-        is_folder = self.kind in ("hls", "segments")
-        return f"{self.kind} {Path(self.target).absolute() if is_folder else self.target}"
+        return f"{self.kind} {self.folder or self.target}"
 
 
 def repeated_sink(sinks: Sequence[SinkOptions]) -> str:
