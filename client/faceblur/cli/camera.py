@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, get_args
 
@@ -11,6 +13,7 @@ import click
 from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
 from faceblur.cli.options import given, logging_options, option
 from faceblur.cli.sections import sectioned
+from faceblur.detection.detector import Detector
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import FaceblurError, InputError
 from faceblur.live.camera import Camera
@@ -25,8 +28,6 @@ from faceblur.live.stats import CameraStats
 from faceblur.masks.policy import Policy
 
 logger = logging.getLogger(__name__)
-
-FLUSH_S = 5.0
 
 _POLL_S: Final = 0.2
 
@@ -102,18 +103,14 @@ def camera(
     make_room([options])
     for each in advice.of_camera(options):
         logger.warning("%s", each)
-    with ReconnectingDetector(session, size=policy.detection.size) as detector:
-        running = Camera(options, detector)
-        running.start()
-        try:
-            # A signal that another thread happens to receive does not wake this one.
-            while not running.wait(_POLL_S):
-                pass
-        except KeyboardInterrupt:
+    with (
+        ReconnectingDetector(session, size=policy.detection.size) as detector,
+        running(options, detector, quiet=quiet) as started,
+    ):
+        # A signal that another thread happens to receive does not wake this one.
+        while not started.wait(_POLL_S):
             pass
-        finally:
-            running.stop(timeout_s=FLUSH_S)
-    stats = finish(running, quiet=quiet)
+    stats = started.stats()
     if stats.frames_in == 0 and stats.last_error:
         raise FaceblurError(stats.last_error)
 
@@ -127,18 +124,25 @@ def _asked_every(source: SourceOptions, interval_s: float) -> SourceOptions:
     return replace(source, interval_s=interval_s)
 
 
-def finish(camera: Camera, *, quiet: bool) -> CameraStats:
-    """Say what a camera has done that has ended.
+@contextmanager
+def running(options: CameraOptions, detector: Detector, *, quiet: bool) -> Iterator[Camera]:
+    """A camera that runs until Ctrl-C or the end of the block, and then what it has done.
 
     Raises:
         FaceblurError: It has ended by an error of its own.
     """
-    stats = camera.stats()
+    camera = Camera(options, detector)
+    camera.start()
+    try:
+        yield camera
+    except KeyboardInterrupt:
+        pass
+    finally:
+        camera.stop()
     if not quiet:
-        click.echo(summary(stats))
+        click.echo(summary(camera.stats()))
     if camera.failed:
         raise FaceblurError("the camera has failed; the log above says why")
-    return stats
 
 
 def summary(stats: CameraStats) -> str:

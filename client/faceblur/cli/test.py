@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from faceblur.cli.camera import finish
+from faceblur.cli.camera import running
 from faceblur.cli.live_options import live_options, live_policy_options, live_session_options
 from faceblur.cli.options import logging_options, option
 from faceblur.cli.sections import sectioned
@@ -54,16 +54,11 @@ def test(
         **live,
     )
     make_room([options])
-    with open_session(session, size=policy.detection.size) as opened:
-        camera = Camera(options, opened.detector)
-        camera.start()
-        try:
-            _watch(camera, frames, shown=not quiet and sys.stderr.isatty())
-        except KeyboardInterrupt:
-            pass
-        finally:
-            camera.stop()
-    finish(camera, quiet=quiet)
+    with (
+        open_session(session, size=policy.detection.size) as opened,
+        running(options, opened.detector, quiet=quiet) as camera,
+    ):
+        _watch(camera, frames, shown=not quiet and sys.stderr.isatty())
 
 
 def _watch(camera: Camera, frames: int | None, *, shown: bool) -> None:

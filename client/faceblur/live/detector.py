@@ -133,14 +133,12 @@ class ReconnectingDetector:
         try:
             session = self._open(self._options)
         except Exception as reason:  # noqa: BLE001  whatever it is, the next attempt may work
-            error = (
-                reason
-                if isinstance(reason, FaceblurError)
-                else ServerUnavailableError(f"no detector: {type(reason).__name__}: {reason}")
-            )
+            error: Exception = reason
+            if not isinstance(error, FaceblurError):
+                error = ServerUnavailableError(f"no detector: {type(reason).__name__}: {reason}")
             text = str(error)
             if kind_of(text) != kind_of(str(self._failure)) and self._repeats.is_new(text):
-                logger.warning("%s; trying again", redact(str(error)))
+                logger.warning("%s; trying again", redact(text))
             self._failure = error
             return
         lost, self._session = self._session, session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from faceblur.detections import Detections
@@ -30,12 +30,12 @@ _DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
 """Of placeholders, until it is known how large the camera's frames are."""
 
 
+@dataclass(eq=False)
 class _Held:
     """A frame in the window of the look-ahead, until it is void."""
 
-    def __init__(self, frame: RawFrame | None, time_s: float) -> None:
-        self.frame = frame
-        self.time_s = time_s
+    frame: RawFrame | None
+    time_s: float
 
     def void(self) -> None:
         """Make it a frame that is not shown."""
@@ -107,8 +107,7 @@ class Presenter:
         """Forget all tracks: what comes next is another scene. Gives out what is left."""
         # What would have followed is not known, so what is left was not fully checked.
         self._void()
-        for held, faces in self._cover.flush():
-            yield self._present(held, faces)
+        yield from self.finish()
         self._cover = self._new_cover()
         self._detected_s = None
 

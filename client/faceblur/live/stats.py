@@ -112,22 +112,22 @@ class CameraStats:
     name: str
     state: CameraState
     source: str
-    width: int
-    height: int
-    fps: float
-    frames_in: int
-    frames_checked: int
-    frames_masked: int
-    frames_dropped: int
-    frames_held: int
-    frames_placeholder: int
-    frames_out: int
-    faces: int
-    reconnects: int
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    frames_in: int = 0
+    frames_checked: int = 0
+    frames_masked: int = 0
+    frames_dropped: int = 0
+    frames_held: int = 0
+    frames_placeholder: int = 0
+    frames_out: int = 0
+    faces: int = 0
+    reconnects: int = 0
     delay: DelayStats
-    sinks: tuple[SinkStats, ...]
+    sinks: tuple[SinkStats, ...] = ()
     last_error: str
-    state_since_s: float
+    state_since_s: float = 0.0
 
 
 class DelayMeter:
@@ -223,16 +223,6 @@ class Status:
             self._is_muted = not self._repeats.is_new(text)
         muted = self._is_muted and state != "stopped"
         logger.log(logging.DEBUG if muted else level, "%s", text)
-
-
-def unstarted_stats(name: str, source: str, error: str) -> CameraStats:
-    """Of a camera that could not be started, and is tried again."""
-    return CameraStats(
-        name=name, state="starting", source=source, width=0, height=0, fps=0.0, frames_in=0,
-        frames_checked=0, frames_masked=0, frames_dropped=0, frames_held=0, frames_placeholder=0,
-        frames_out=0, faces=0, reconnects=0, delay=DelayMeter().stats(), sinks=(),
-        last_error=error, state_since_s=0.0,
-    )  # fmt: skip
 
 
 def _percentile(ordered: list[float], share: float) -> float:

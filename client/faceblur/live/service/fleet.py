@@ -15,7 +15,7 @@ from faceblur.errors import FaceblurError
 from faceblur.live.camera import Camera
 from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.stats import HUNG_S, CameraStats, unstarted_stats
+from faceblur.live.stats import HUNG_S, CameraStats, DelayMeter
 from faceblur.masks.policy import Policy
 from faceblur.redaction import redact
 from faceblur.schema import to_json
@@ -65,7 +65,13 @@ class _Member:
     def stats(self) -> CameraStats:
         """How it is, also when it could not even be started."""
         if self.camera is None or self.error:
-            return unstarted_stats(self.options.name, self.options.source.label, self.error)
+            return CameraStats(
+                name=self.options.name,
+                state="starting",
+                source=self.options.source.label,
+                delay=DelayMeter().stats(),
+                last_error=self.error,
+            )
         return _stats_of(self.camera)
 
 

@@ -67,15 +67,10 @@ class ServiceStatus:
 
     def unhealthy(self, *, limit_s: float) -> list[str]:
         """Loops that do not turn: reasons to end this process and start another."""
-        reasons = []
-        if self.loop_age_s > limit_s:
-            reasons.append(f"the service has not moved for {self.loop_age_s:.0f} s")
-        reasons += [
-            f"camera {name} has not moved for {idle_s:.0f} s"
-            for name, idle_s in self.idle_s.items()
-            if idle_s > limit_s
-        ]
-        return reasons
+        loops = {"the service": self.loop_age_s}
+        loops |= {f"camera {name}": idle_s for name, idle_s in self.idle_s.items()}
+        hung = {name: idle_s for name, idle_s in loops.items() if idle_s > limit_s}
+        return [f"{name} has not moved for {idle_s:.0f} s" for name, idle_s in hung.items()]
 
     def unready(self) -> list[str]:
         """Why not every camera shows checked frames."""

@@ -56,18 +56,13 @@ Page = Callable[[], tuple[int, str, bytes]]
 def _pages(status: Callable[[], ServiceStatus]) -> dict[str, Page]:
     metrics = exporter(status)
 
-    def health() -> tuple[int, str, bytes]:
-        reasons = status().unhealthy(limit_s=HUNG_S)
-        return 503 if reasons else 200, JSON, _json({"healthy": not reasons, "reasons": reasons})
-
-    def readiness() -> tuple[int, str, bytes]:
-        reasons = status().unready()
-        return 503 if reasons else 200, JSON, _json({"ready": not reasons, "reasons": reasons})
+    def verdict(name: str, reasons: list[str]) -> tuple[int, str, bytes]:
+        return 503 if reasons else 200, JSON, _json({name: not reasons, "reasons": reasons})
 
     return {
         "/metrics": lambda: (200, CONTENT_TYPE, metrics()),
-        "/healthz": health,
-        "/readyz": readiness,
+        "/healthz": lambda: verdict("healthy", status().unhealthy(limit_s=HUNG_S)),
+        "/readyz": lambda: verdict("ready", status().unready()),
         "/status": lambda: (200, JSON, _json(status().to_json())),
     }
 

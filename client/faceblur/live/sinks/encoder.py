@@ -54,11 +54,10 @@ class Encoder:
         self._key_s = float("-inf")
         # A device takes samples as they are.
         raw = options.kind == "v4l2"
-        self._stream = (
-            container.add_stream("rawvideo", rate=30)
-            if raw
-            else _encoder_stream(container, options)
-        )
+        if raw:
+            self._stream = container.add_stream("rawvideo", rate=30)
+        else:
+            self._stream = _encoder_stream(container, options)
         context = self._stream.codec_context
         context.width, context.height = format_.width, format_.height
         context.pix_fmt = "yuv420p" if raw else _pixel_format(context)
@@ -125,9 +124,8 @@ def _encoder_stream(container: Any, options: SinkOptions) -> Any:
     context.max_b_frames = 0
     if options.bitrate is not None:
         if name == FALLBACK_ENCODER:
-            settings["maxrate"] = str(options.bitrate)
-            settings["bufsize"] = str(options.bitrate)
-            context.options = settings
+            rate = str(options.bitrate)
+            context.options = settings | {"maxrate": rate, "bufsize": rate}
         else:
             context.bit_rate = options.bitrate
     return stream

@@ -178,28 +178,22 @@ class StreamReader:
             av.error.FFmpegError: It does not open.
         """
         options = self._options
-        timeouts = (options.open_timeout_s, options.stall_timeout_s)
         settings: dict[str, str] = {}
-        format_ = None
+        if options.kind in ("rtsp", "rtmp", "mjpeg", "hls"):
+            settings |= _NETWORK_OPTIONS
         if options.kind == "rtsp":
-            settings = {
-                **_NETWORK_OPTIONS,
-                "rtsp_transport": options.rtsp_transport,
-                "timeout": str(int(options.stall_timeout_s * 1e6)),
-            }
-        elif options.kind in ("rtmp", "mjpeg", "hls"):
-            settings = dict(_NETWORK_OPTIONS)
-        elif options.kind == "webcam":
-            format_ = "v4l2"
+            settings["rtsp_transport"] = options.rtsp_transport
+            settings["timeout"] = str(int(options.stall_timeout_s * 1e6))
+        if options.kind == "webcam":
             if options.size is not None:
                 settings["video_size"] = "{}x{}".format(*options.size)
             if options.fps is not None:
                 settings["framerate"] = f"{options.fps:g}"
         return av.open(
             options.url,
-            format=format_,
+            format="v4l2" if options.kind == "webcam" else None,
             options=settings,
-            timeout=timeouts,
+            timeout=(options.open_timeout_s, options.stall_timeout_s),
             hwaccel=accelerator(self._hardware),
         )
 
