@@ -310,7 +310,7 @@ def blur_video(
     return mask_video(
         source,
         out,
-        find_faces=DetectedFaces(shared_session().detector, policy),
+        find_faces=DetectedFaces(shared_session("video").detector, policy),
         policy=policy,
         on_progress=on_progress,
     )

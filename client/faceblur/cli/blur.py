@@ -172,7 +172,7 @@ def blur(
         policy=dataclasses.replace(policy, detection=detection),
         again=options.again or json_file is not None,
     )
-    with _finder(session, detection.size, replay) as opened:
+    with _finder(session, detection.size, jobs, replay) as opened:
         started = time.monotonic()
         outcomes = _run(jobs, opened, options, quiet=quiet)
         elapsed_s = time.monotonic() - started
@@ -193,9 +193,13 @@ def blur(
 
 
 def _finder(
-    session: SessionOptions, size: int, replay: AnnotationFile | None
+    session: SessionOptions, size: int, jobs: Sequence[Job], replay: AnnotationFile | None
 ) -> AbstractContextManager[DetectionSession | AnnotationFile]:
-    return open_session(session, size=size) if replay is None else nullcontext(replay)
+    if replay is not None:
+        return nullcontext(replay)
+    # One detector for all: among images, videos get theirs.
+    only_videos = all(job.kind == "video" for job in jobs)
+    return open_session(session, size=size, media="video" if only_videos else "image")
 
 
 def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:

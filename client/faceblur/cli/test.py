@@ -55,7 +55,7 @@ def test(
     )
     make_room([options])
     with (
-        open_session(session, size=policy.detection.size) as opened,
+        open_session(session, size=policy.detection.size, media="camera") as opened,
         running(options, opened.detector, quiet=quiet) as camera,
     ):
         _watch(camera, frames, shown=not quiet and sys.stderr.isatty())

@@ -6,8 +6,9 @@ import atexit
 import os
 import threading
 from concurrent.futures import Future
-from typing import Final
+from typing import Final, get_args
 
+from faceblur.detection.models import Media
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 
 CLOSE_TIMEOUT_S: Final = 10.0
@@ -19,7 +20,8 @@ class SharedSession:
     A thread of its own holds it, as an embedded server ends with the thread that started it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, media: Media) -> None:
+        self._media = media
         self._lock = threading.Lock()
         self._session: DetectionSession | None = None
         self._stop = threading.Event()
@@ -32,7 +34,7 @@ class SharedSession:
                 opened: Future[DetectionSession] = Future()
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
-                    target=_hold, args=(opened, self._stop), name="faceblur-session", daemon=True
+                    target=_hold, args=(opened, self._stop, self._media), name="faceblur-session", daemon=True
                 )
                 self._thread.start()
                 try:
@@ -50,9 +52,9 @@ class SharedSession:
             self._thread.join(CLOSE_TIMEOUT_S)
 
 
-def _hold(opened: Future[DetectionSession], stop: threading.Event) -> None:
+def _hold(opened: Future[DetectionSession], stop: threading.Event, media: Media) -> None:
     try:
-        session = open_session(SessionOptions())
+        session = open_session(SessionOptions(), media=media)
     except Exception as error:  # noqa: BLE001  it is raised where the session is asked for
         opened.set_exception(error)
         return
@@ -61,23 +63,33 @@ def _hold(opened: Future[DetectionSession], stop: threading.Event) -> None:
         stop.wait()
 
 
-_shared = SharedSession()
+def _none_open() -> dict[Media, SharedSession]:
+    return {media: SharedSession(media) for media in get_args(Media)}
 
 
-def shared_session() -> DetectionSession:
+_shared = _none_open()
+
+
+def shared_session(media: Media = "image") -> DetectionSession:
     """The session of this process, which ends with it; `ServerError` where no server checks.
 
-    After an error the next call tries again.
+    After an error the next call tries again. Images and videos have one each, as their models
+    differ.
     """
-    return _shared.get()
+    return _shared[media].get()
+
+
+def _close() -> None:
+    for session in _shared.values():
+        session.close()
 
 
 def _forget() -> None:
     """In a forked child: the server, and the threads that talk to it, are the parent's."""
     global _shared
-    _shared = SharedSession()
+    _shared = _none_open()
 
 
-atexit.register(lambda: _shared.close())
+atexit.register(_close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -72,7 +72,7 @@ def _tried(camera: str, part: str, label: str, look: Callable[[], str]) -> Probe
 
 
 def _try_server(options: SessionOptions, size: int) -> str:
-    with open_session(options, size=size) as session:
+    with open_session(options, size=size, media="camera") as session:
         return f"a known face was found by the {session.model.name} model, {session.where}"
 
 
