@@ -42,7 +42,8 @@ def served(
 ) -> dict[str, Any]:
     """What the examples refer to, with the session of all tests in place of new ones."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shared_module._shared, "_session", session)
+    for shared in shared_module._shared.values():
+        monkeypatch.setattr(shared, "_session", session)
     monkeypatch.setattr(
         blurrer,
         "open_session",

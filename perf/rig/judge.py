@@ -12,7 +12,7 @@ import numpy.typing as npt
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detection.repository import BUNDLED_MODEL
+from faceblur.detection.repository import FAST_MODEL
 from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
 
 Picture = npt.NDArray[np.uint8]
@@ -21,9 +21,8 @@ LIKENESS: Final = 0.75
 """Correlation with the face from which it counts as shown. Unmasked it is above 0.9; in a frame
 whose face is masked, something elsewhere may reach 0.7."""
 
-SCORE: Final = 0.65
-"""Of the detector, from which a face counts as found. The face bare has 0.75 and more; masked it may
-have 0.52, by the hair and shoulders around it."""
+SCORE: Final = 0.5
+"""Of the detector, from which a face counts as found: bare it has over 0.65, masked under 0.45."""
 
 NEAR: Final = 0.5
 """Of the face's width and height, that what the detector finds may lie beside it."""
@@ -80,7 +79,7 @@ class Judge:
         """Of the face, x1 y1 x2 y2, from the corner of what is below it."""
         self._detector: InProcessDetector | None = None
         if detect:
-            onnx, model = models.find(BUNDLED_MODEL)
+            onnx, model = models.find(FAST_MODEL)
             self._detector = InProcessDetector(onnx, model=model, threads=1)
 
     def __call__(self, picture: Picture) -> Verdict:

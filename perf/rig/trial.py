@@ -11,7 +11,7 @@ from typing import Final
 
 from faceblur.detection import models
 from faceblur.detection.options import DetectionOptions
-from faceblur.detection.repository import BUNDLED_MODEL
+from faceblur.detection.repository import FAST_MODEL
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
@@ -159,7 +159,7 @@ class Trial:
 def trial(folder: Path, setup: Setup | None = None) -> Iterator[Trial]:
     """Run a camera on a moving face, published over RTSP to a viewer."""
     setup = setup or Setup()
-    onnx, model = models.find(BUNDLED_MODEL)
+    onnx, model = models.find(FAST_MODEL)
     with ExitStack() as stack:
         options = ServerOptions(onnx=onnx, model=model, instances=2, threads=1)
         server = stack.enter_context(TritonServer(options))

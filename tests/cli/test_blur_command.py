@@ -443,7 +443,7 @@ def test_files_that_fail_for_one_reason_share_a_line(
 def test_a_machine_that_has_no_more_is_one_sentence(
     photo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
-    def fail(_: object, *, size: int) -> None:
+    def fail(_: object, *, size: int, media: str) -> None:
         raise error
 
     monkeypatch.setattr("faceblur.cli.blur.open_session", fail)
@@ -451,7 +451,7 @@ def test_a_machine_that_has_no_more_is_one_sentence(
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert said in line
-    monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _, *, size: int("x"))
+    monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _, *, size, media: int("x"))
     assert isinstance(CliRunner().invoke(main, ["blur", str(photo)]).exception, ValueError)
 
 
@@ -459,7 +459,7 @@ def test_a_machine_that_has_no_more_is_one_sentence(
 def test_what_fails_on_the_way_out_is_no_error_of_its_own(
     photo: Path, monkeypatch: pytest.MonkeyPatch, signalled: BaseException
 ) -> None:
-    def fail(_: object, *, size: int) -> None:
+    def fail(_: object, *, size: int, media: str) -> None:
         try:
             raise signalled
         finally:

@@ -221,7 +221,7 @@ def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> N
             str(key): _Work(client.send, [picture, picture[:, ::-1].copy()], 4, batch=key[1])
             for key, client in clients.items()
         }
-        assert [len(each) for each in work["('ensemble', 1)"].faces(2)] == [1, 1]
+        assert all(len(each) for each in work["('ensemble', 1)"].faces(2))
         check_same_faces(work)
         for client in clients.values():
             client.close()

@@ -334,8 +334,8 @@ def session_options_with(deadline_s: float) -> Decorator:
         SERVER_OPTION,
         option(
             "--model",
-            help="bundled (default for images), fast (default for videos and cameras), the name of a "
-            "fetched model, or an ONNX file.",
+            help="bundled (default for images), fast (default for videos and cameras), the name "
+            "of a fetched model, or an ONNX file.",
             show_default=False,
         ),
         option(

@@ -34,7 +34,10 @@ class SharedSession:
                 opened: Future[DetectionSession] = Future()
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
-                    target=_hold, args=(opened, self._stop, self._media), name="faceblur-session", daemon=True
+                    target=_hold,
+                    args=(opened, self._stop, self._media),
+                    name="faceblur-session",
+                    daemon=True,
                 )
                 self._thread.start()
                 try:

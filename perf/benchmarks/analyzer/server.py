@@ -165,5 +165,5 @@ class _Server(TritonServer):
         super().__init__(options)
         self._extra = extra
 
-    def _command(self) -> Sequence[str]:
-        return [*super()._command(), f"--model-repository={self._extra}"]
+    def _arguments(self) -> Sequence[str]:
+        return [*super()._arguments(), f"--model-repository={self._extra}"]
