@@ -163,7 +163,7 @@ def test_times_for_still_pictures_alone_are_refused(run: Run, clip: Path, tmp_pa
     photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path))
     for option in (("--hide", "0-1"), ("--spare", "0-1"), ("--always", f"{ZONE} @ 0-1")):
         result = run(photo, *option)
-        assert (result.exit_code, "a still picture has no times" in str(result.stderr)) == (3, True)
+        assert (result.exit_code, "a still image has no times" in str(result.stderr)) == (3, True)
     assert [path.name for path in tmp_path.iterdir()] == [photo.name]
     # Beside a video they do not concern the image: its face is masked.
     result = run(photo, clip, "-o", tmp_path / "out", "--spare", "0-")
