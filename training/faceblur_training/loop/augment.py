@@ -2,7 +2,8 @@
 
 A sample is planned first (which images, where, how large, which damage) and rendered after, so
 that the plan is a pure function of its number and a seed: any worker may render any sample, and a
-resumed run sees exactly the samples an unbroken one would have.
+resumed run sees exactly the samples an unbroken one would have. Both stand in one module, since
+whatever is drawn for a plan is rendered by the function beside it.
 """
 
 from __future__ import annotations
