@@ -40,7 +40,7 @@ def test_mistakes_end_it_with_code_3_and_a_line_each(tmp_path: Path) -> None:
     ]
 
 
-def test_without_probes_nothing_is_touched_samples(tmp_path: Path) -> None:
+def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
     file, recordings = tmp_path / "cameras.yaml", tmp_path / "recordings"
     file.write_text(CAMERAS.format(sink=f"segments:{recordings}"))
     done = check(file, "--no-probe")
