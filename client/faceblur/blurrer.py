@@ -200,7 +200,8 @@ def blur(
     """Mask every face of an image, in a file or in memory.
 
     The first call connects to a server on this machine, else starts one; all calls of the process
-    share it, and it ends with the process. Safe to call from threads, and after a fork.
+    for images share it, and it ends with the process (`blur_video` has one of its own, with the
+    fast model). Safe to call from threads, and after a fork.
 
     Args:
         source: The image, which is not changed.

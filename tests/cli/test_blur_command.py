@@ -26,6 +26,7 @@ from media import Recording, moving_face_video, pattern, record
 
 from faceblur.cli import main
 from faceblur.detection import models
+from faceblur.detection.models import Media, automatic_model
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.client import open_client
@@ -33,7 +34,7 @@ from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
-from faceblur.errors import FaceblurError
+from faceblur.errors import FaceblurError, InputError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.schema import to_json
@@ -453,6 +454,30 @@ def test_a_machine_that_has_no_more_is_one_sentence(
     assert said in line
     monkeypatch.setattr("faceblur.cli.blur.open_session", lambda _, *, size, media: int("x"))
     assert isinstance(CliRunner().invoke(main, ["blur", str(photo)]).exception, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("names", "model"),
+    [(("a.jpg",), "bundled"), (("a.mp4", "b.mkv"), "fast"), (("a.mp4", "b.jpg"), "bundled")],
+)
+def test_videos_alone_are_searched_by_the_fast_model(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], model: str
+) -> None:
+    files = [photo.with_name(name) for name in names]
+    for file in files:
+        if file.suffix == ".jpg":
+            file.write_bytes(photo.read_bytes())
+        else:
+            moving_face_video(file, frames=1, width=64, height=48)
+    opened = []
+
+    def open_none(_: object, *, size: int, media: Media) -> None:
+        opened.append(automatic_model(media))
+        raise InputError("no further")
+
+    monkeypatch.setattr("faceblur.cli.blur.open_session", open_none)
+    assert CliRunner().invoke(main, ["blur", *map(str, files)]).exit_code == InputError.exit_code
+    assert opened == [model]
 
 
 @pytest.mark.parametrize("signalled", [KeyboardInterrupt(), SystemExit(143)])
