@@ -7,7 +7,8 @@
     safe = faceblur.blur(frame)     # BGR array in; safe.image and safe.detections out
     faces = faceblur.detect(frame)  # their boxes, scores and landmarks
 
-These share a server for images and one for videos, which end with the process. One of your own choice, or for a while:
+These share a server for images and one for videos, which end with the process. One of your own
+choice, or for a while:
 
     with faceblur.connect("gpu-box:8001") as blur:
         safe = blur(frame)
