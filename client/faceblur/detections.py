@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +18,7 @@ TIME_DIGITS = 6
 
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
 
 ROW_WIDTH = 15
 """Columns of a face row: x1 y1 x2 y2 score and five landmarks (x, y)."""
@@ -33,6 +34,8 @@ class Detections:
         scores: (N,) float32 in 0–1, objectness × class probability.
         landmarks: (N, 5, 2) float32, x y of left eye, right eye, nose, left and right mouth
             corner, as seen in the image, same frame as the boxes.
+        tracks: (N,) int32, the track of the file that each face belongs to, from 1 on; 0 for
+            none, as in images, live frames and what was drawn by hand.
 
     Example:
         >>> faces = faceblur.detect(frame)
@@ -44,11 +47,14 @@ class Detections:
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
+    tracks: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        shapes = (self.boxes.shape, self.scores.shape, self.landmarks.shape)
-        if shapes != ((n, 4), (n,), (n, 5, 2)):
+        if not len(self.tracks):
+            object.__setattr__(self, "tracks", np.zeros(n, np.int32))
+        shapes = (self.boxes.shape, self.scores.shape, self.landmarks.shape, self.tracks.shape)
+        if shapes != ((n, 4), (n,), (n, 5, 2), (n,)):
             raise ValueError(f"arrays of {shapes} do not describe the same faces")
 
     def __len__(self) -> int:
@@ -60,13 +66,14 @@ class Detections:
         return cls.from_rows(np.zeros((0, ROW_WIDTH), np.float32))
 
     @classmethod
-    def from_rows(cls, rows: npt.ArrayLike) -> Detections:
-        """Take faces from rows (N, 15): x1 y1 x2 y2 score, five landmarks."""
+    def from_rows(cls, rows: npt.ArrayLike, tracks: Sequence[int] | IntArray = ()) -> Detections:
+        """Take faces from rows (N, 15): x1 y1 x2 y2 score, five landmarks; with their tracks."""
         table = np.asarray(rows, np.float32).reshape(-1, ROW_WIDTH)
-        return cls(table[:, :4], table[:, 4], table[:, 5:].reshape(-1, 5, 2))
+        numbers = np.asarray(tracks, np.int32)
+        return cls(table[:, :4], table[:, 4], table[:, 5:].reshape(-1, 5, 2), numbers)
 
     def rows(self) -> FloatArray:
-        """The faces as rows (N, 15), the inverse of `from_rows`."""
+        """The faces as rows (N, 15), the inverse of `from_rows`; without their tracks."""
         n = len(self)
         return np.concatenate(
             [self.boxes, self.scores[:, None], self.landmarks.reshape(n, 10)], axis=1
@@ -74,7 +81,9 @@ class Detections:
 
     def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> Detections:
         """The faces that a mask, an index array or a slice picks."""
-        return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
+        return Detections(
+            self.boxes[index], self.scores[index], self.landmarks[index], self.tracks[index]
+        )
 
     def mapped(self, *, scale: float, offset: tuple[float, float] = (0.0, 0.0)) -> Detections:
         """Move into another frame: p → p · scale + offset (offset is x, y)."""
@@ -84,6 +93,7 @@ class Detections:
             self.boxes * factor + np.tile(shift, 2),
             self.scores,
             self.landmarks * factor + shift,
+            self.tracks,
         )
 
 
@@ -112,12 +122,37 @@ class FrameDetections:
                     "box": _rounded(box, PIXEL_DIGITS),
                     "score": round(float(score), SCORE_DIGITS),
                     "landmarks": [_rounded(point, PIXEL_DIGITS) for point in points],
+                    **({"track": int(track)} if track else {}),
                 }
-                for box, score, points in zip(
-                    faces.boxes, faces.scores, faces.landmarks, strict=True
+                for box, score, points, track in zip(
+                    faces.boxes, faces.scores, faces.landmarks, faces.tracks, strict=True
                 )
             ],
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackSummary:
+    """One face of a video, for as long as it is surely one and the same.
+
+    Attributes:
+        id: What faces of frames name as their track, from 1 on.
+        first_s: Time of the first frame that it is in, seconds, as `pts_s` of frames.
+        last_s: Of the last one.
+        frames: Frames that it is in, those where it was filled in among them.
+        largest_height: Of its box where it was found, pixels; 0 if it was filled in throughout.
+        best_frame: Index of the frame in which its box is largest at a good score.
+        certain: Spans, first and last time in seconds, in which nobody else can have been taken
+            for it: there it may be left unmasked.
+    """
+
+    id: int
+    first_s: float
+    last_s: float
+    frames: int
+    largest_height: float
+    best_frame: int
+    certain: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +165,7 @@ class MediaDetections:
         height: Of the upright image, pixels.
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
+        tracks: Of a video, the tracks that its faces name, by their ids.
 
     Example:
         >>> report = faceblur.blur("photo.jpg", "safe.jpg")
@@ -142,6 +178,7 @@ class MediaDetections:
     height: int
     frames: Sequence[FrameDetections]
     left_out: list[str] = field(default_factory=list)
+    tracks: list[TrackSummary] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""
@@ -149,25 +186,46 @@ class MediaDetections:
             "path": str(self.path),
             "width": self.width,
             "height": self.height,
+            "tracks": [asdict(track) for track in self.tracks],
             "frames": [frame.to_json() for frame in self.frames],
         }
 
 
 class FrameDetectionsLog(Sequence[FrameDetections]):
-    """The frames of a long video in little memory: about 20 bytes each, and 60 for each face."""
+    """The frames of a long video in little memory: about 20 bytes each, and 64 for each face."""
 
     def __init__(self) -> None:
         self._numerators = array("q")
         self._denominators = array("q")
         self._ends = array("q", [0])
         self._rows = array("f")
+        self._tracks = array("i")
 
     def append(self, pts_s: Fraction, detections: Detections) -> None:
         """Add the next frame."""
         self._numerators.append(pts_s.numerator)
         self._denominators.append(pts_s.denominator)
         self._rows.frombytes(np.ascontiguousarray(detections.rows(), np.float32).tobytes())
-        self._ends.append(len(self._rows))
+        self._tracks.extend(detections.tracks.tolist())
+        self._ends.append(len(self._tracks))
+
+    def columns(self) -> tuple[Float64Array, npt.NDArray[np.int64], FloatArray, IntArray]:
+        """All faces at once.
+
+        Returns:
+            (F,) float64 times of the frames, seconds; and for each of the N faces (N,) int64
+            position of its frame, (N, 15) float32 row, (N,) int32 track.
+        """
+        times = np.array(self._numerators, np.float64) / np.array(self._denominators, np.float64)
+        frames = np.repeat(np.arange(len(self)), np.diff(np.array(self._ends, np.int64)))
+        rows = np.array(self._rows, np.float32).reshape(-1, ROW_WIDTH)
+        return times, frames, rows, np.array(self._tracks, np.int32)
+
+    def rename_tracks(self, tracks: IntArray) -> None:
+        """Give every face another track, in the order of `columns`."""
+        if len(tracks) != len(self._tracks):
+            raise ValueError(f"{len(tracks)} tracks are not for {len(self._tracks)} faces")
+        self._tracks = array("i", tracks.tolist())
 
     def __len__(self) -> int:
         return len(self._numerators)
@@ -184,8 +242,10 @@ class FrameDetectionsLog(Sequence[FrameDetections]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         pts_s = Fraction(self._numerators[index], self._denominators[index])
-        rows = np.array(self._rows[self._ends[index] : self._ends[index + 1]], np.float32)
-        return FrameDetections(index, pts_s, Detections.from_rows(rows.reshape(-1, ROW_WIDTH)))
+        start, end = self._ends[index], self._ends[index + 1]
+        rows = np.array(self._rows[start * ROW_WIDTH : end * ROW_WIDTH], np.float32)
+        faces = Detections.from_rows(rows, np.array(self._tracks[start:end], np.int32))
+        return FrameDetections(index, pts_s, faces)
 
 
 def box_overlap(

@@ -203,6 +203,39 @@ def test_a_replay_gives_the_identical_frames(
     assert json.loads(again.read_text()) == json.loads(boxes.read_text())
 
 
+def test_a_list_of_version_1_is_still_read(
+    replay: Run, clip: Path, listed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    def age(content: dict[str, Any]) -> None:
+        content["version"] = 1
+        del content["media"][0]["tracks"]
+        for frame in content["media"][0]["frames"]:
+            for face in frame["faces"]:
+                del face["track"]
+
+    output = tmp_path / "again.mkv"
+    result = replay(clip, "-o", output, "--boxes", edited(listed[0], age), "--encoder", "ffv1")
+    assert result.exit_code == 0, result.output
+    for expected, found in zip(decoded(listed[1]), decoded(output), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_list_sums_up_the_tracks_that_its_faces_name(listed: tuple[Path, Path]) -> None:
+    media = json.loads(listed[0].read_text())["media"][0]
+    (track,) = media["tracks"]
+    seen = [frame for frame in media["frames"] if frame["faces"]]
+    assert {face["track"] for frame in seen for face in frame["faces"]} == {track["id"]} == {1}
+    assert (track["first_s"], track["last_s"]) == (seen[0]["pts_s"], seen[-1]["pts_s"])
+    assert track["frames"] == len(seen)
+    boxes = [face["box"] for frame in seen for face in frame["faces"] if face["score"] > 0]
+    heights = [round(box[3] - box[1], 2) for box in boxes]
+    assert track["largest_height"] == pytest.approx(max(heights), abs=0.02)
+    best = media["frames"][track["best_frame"]]["faces"][0]["box"]
+    assert best[3] - best[1] > 0.9 * max(heights)
+    ((start_s, end_s),) = track["certain"]
+    assert seen[0]["pts_s"] < start_s < end_s < seen[-1]["pts_s"]
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".webp"])
 def test_a_replay_of_pictures_gives_the_identical_pages(
     run: Run, replay: Run, tmp_path: Path, suffix: str
@@ -323,7 +356,9 @@ FACES = "media.0.frames.7.faces"
         (_change("media.0.width", 640), "is 640×180 pixels, but the file 320×180"),
         (_change("media.0.sha256", "0" * 64), "is not the file that .* was made from"),
         (_change("media", []), "says nothing of .*clip.mkv"),
-        (_change("version", 2), "has version 2 of the format, not 1"),
+        (_change("version", 3), "has version 3 of the format, not 1 or 2"),
+        (_change(FACES, [{"box": [0, 0, 9, 9], "track": -1}]), "must be a number from 1 on"),
+        (_change("media.0.tracks", [{"certain": []}]), r"tracks\[0\] .* lacks 'id'"),
         (_change(FACES, [{"score": 1}]), r"faces\[0\] in frames\[7\] in .* lacks 'box'"),
         (_change(FACES, [{"box": [9, 9, 5, 5]}]), "ends before it starts"),
         (_change(FACES, [{"box": [0, 0, 9, "x"]}]), "must be a number"),

@@ -17,11 +17,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import numpy as np
-
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import (
-    ROW_WIDTH,
     TIME_DIGITS,
     Detections,
     FrameDetectionsLog,
@@ -41,8 +38,11 @@ from faceblur.schema import (
     to_json,
 )
 
-VERSION: Final = 1
-"""Of the format; readers refuse any other."""
+VERSION: Final = 2
+"""Of the format, as it is written. Version 1 had no tracks."""
+
+READ: Final = (1, 2)
+"""Versions that are read."""
 
 
 _SAME_TIME_S: Final = Fraction(1, 10**TIME_DIGITS)
@@ -53,6 +53,7 @@ _DRAWN_SCORE: Final = 1.0
 
 _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
+_MAX_TRACK: Final = 2**31 - 1
 
 
 class _Part:
@@ -66,6 +67,7 @@ class _Face(_Part):
     box: tuple[float, float, float, float]
     score: float = _DRAWN_SCORE
     landmarks: tuple[tuple[float, float], ...] | None = None
+    track: int = 0
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
@@ -78,6 +80,8 @@ class _Face(_Part):
             raise InputError("the landmarks must be five points, or left out")
         if max(map(abs, chain(self.box, *points))) > _MAX_PIXEL:
             raise InputError("it lies beyond any image")
+        if not 0 <= self.track <= _MAX_TRACK:
+            raise InputError(f"the track must be a number from 1 on, not {self.track}")
 
     def row(self) -> list[float]:
         """The face as in `Detections.rows`."""
@@ -94,12 +98,19 @@ class _Frame(_Part):
 
 
 @dataclass(frozen=True)
+class _Track(_Part):
+    id: int
+    certain: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class _Media(_Part):
     path: str
     width: int
     height: int
     frames: tuple[Any, ...]
     sha256: str | None = None
+    tracks: tuple[_Track, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ class MediaAnnotations:
         self.where = where
         self.path = media.path
         self.sha256 = media.sha256 or ""
+        self.tracks = media.tracks
         self._size = media.width, media.height
         self._log = FrameDetectionsLog()
         self._indices: list[int] = []
@@ -195,7 +207,7 @@ class MediaAnnotations:
         if abs(frame.pts_s) > _MAX_TIME_S:
             raise FormError(f"is at {frame.pts_s:g} s, which no video lasts")
         rows = [face.row() for face in frame.faces]
-        faces = Detections.from_rows(np.array(rows, np.float32).reshape(-1, ROW_WIDTH))
+        faces = Detections.from_rows(rows, [face.track for face in frame.faces])
         self._indices.append(frame.index)
         pts_s = Fraction(round(frame.pts_s * 10**TIME_DIGITS), 10**TIME_DIGITS)
         self._log.append(pts_s, faces)
@@ -239,9 +251,9 @@ class AnnotationFile:
     @classmethod
     def _from_json(cls, path: Path, sha256: str, value: object) -> AnnotationFile:
         version = from_json(value, _Version, str(path)).version
-        if version != VERSION:
+        if version not in READ:
             raise InputError(
-                f"{path} has version {version} of the format, not {VERSION}; make it again with "
+                f"{path} has version {version} of the format, not 1 or 2; make it again with "
                 "--json of this version of faceblur"
             )
         content = from_json(value, _Content, str(path))

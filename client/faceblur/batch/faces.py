@@ -21,9 +21,10 @@ from faceblur.batch.video_threads import DecodedFrame
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
-from faceblur.detections import Detections
+from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
+from faceblur.tracking import naming
 from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 from faceblur.video.frames import SourceFrame, VideoProperties
 
@@ -44,10 +45,13 @@ class VideoFaces:
     Attributes:
         make_input: What makes the detector's input of a frame; None if none is asked.
         find: Gives the frames back in order, each with its faces.
+        name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
+            these up.
     """
 
     make_input: ModelInputMaker | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
+    name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
 
 
 class FindFaces(Protocol):
@@ -109,7 +113,7 @@ class DetectedFaces:
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
 
-        return VideoFaces(ModelInputMaker(properties, letterbox), find)
+        return VideoFaces(ModelInputMaker(properties, letterbox), find, naming.name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties
@@ -156,4 +160,5 @@ class RecordedFaces:
                 count += 1
             recorded.check_end(count)
 
-        return VideoFaces(None, find)
+        certain = {track.id: track.certain for track in recorded.tracks}
+        return VideoFaces(None, find, lambda log: naming.summarise(log, certain))

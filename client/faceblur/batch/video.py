@@ -90,6 +90,7 @@ def mask_video(
                 log.append(frame.pts_s, choice.faces)
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
+            report.tracks.extend(faces_of.name_tracks(log))
         return report
 
 

@@ -104,4 +104,4 @@ def _round_as_reported(faces: Detections) -> Detections:
         np.round(values.astype(np.float64), PIXEL_DIGITS).astype(np.float32)
         for values in (faces.boxes, faces.landmarks)
     )
-    return Detections(boxes, faces.scores, landmarks)
+    return Detections(boxes, faces.scores, landmarks, faces.tracks)

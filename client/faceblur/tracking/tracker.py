@@ -33,6 +33,7 @@ class Track:
 
     Attributes:
         scene: Counts camera cuts; a track never crosses one.
+        number: Of all tracks, from 1 on.
         frames: Numbers of the frames in which it was found, rising. Old ones are forgotten.
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
@@ -42,6 +43,7 @@ class Track:
     """
 
     scene: int
+    number: int = 0
     frames: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
@@ -95,6 +97,7 @@ class Tracker:
         self._last_detected_s = math.nan
         self._last_detected = -1
         self._rhythm_s = 0.0
+        self._count = 0
 
     def cut(self) -> None:
         """End all tracks: what comes next is another scene."""
@@ -128,13 +131,17 @@ class Tracker:
         owners, leapt = self._link(time_s, found.boxes, confident, skipped)
         tracks = []
         for i, (row, owner) in enumerate(zip(rows, owners, strict=True)):
-            track = owner or Track(self.scene)
-            if owner is None:
-                self.live.append(track)
+            track = owner or self._begin()
             certain = i not in leapt and len(track.times) >= _FOLLOWED
             track.add(frame, time_s, row, confirms=bool(confident[i]), certain=certain)
             tracks.append(track)
         return tracks
+
+    def _begin(self) -> Track:
+        self._count += 1
+        track = Track(self.scene, self._count)
+        self.live.append(track)
+        return track
 
     def _patience_s(self, track: Track) -> float:
         """How long a track waits for its next detection, seconds."""

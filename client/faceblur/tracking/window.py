@@ -114,13 +114,14 @@ class Window(Generic[Frame]):
         )
 
     def pop(self) -> tuple[Frame, Detections]:
-        """Give back the oldest frame, and all that is to be masked in it."""
+        """Give back the oldest frame, and all that is to be masked in it, each with its track."""
         slot = self._slots.popleft()
         seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
+        numbers = [t.number for t in slot.tracks if t.confirmed]
         here = set(map(id, slot.tracks))
         following = next((s.number for s in self._slots if s.last_detected == s.number), None)
         filled = [
-            row
+            (row, track.number)
             for track in self._tracks
             if track.confirmed
             and (
@@ -131,11 +132,11 @@ class Window(Generic[Frame]):
             is not None
         ]
         if slot.last_detected < slot.number and following is not None:
-            filled += self._ways(slot, following)
+            # Who goes which way is in doubt: they are of no track.
+            filled += [(row, 0) for row in self._ways(slot, following)]
         self._forget(slot)
-        if not filled:
-            return slot.frame, seen
-        return slot.frame, Detections.from_rows(np.concatenate([seen.rows(), np.stack(filled)]))
+        rows = np.concatenate([seen.rows(), *(row[None] for row, _ in filled)])
+        return slot.frame, Detections.from_rows(rows, [*numbers, *(of for _, of in filled)])
 
     def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
         """The whole of a face that was found too small; None if it was not.
