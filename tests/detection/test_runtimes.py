@@ -46,7 +46,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_openvino_is_chosen_where_everything_speaks_for_it(judged: Path) -> None:
-    assert runtimes.choose(judged) == "openvino"
+    assert runtimes.choose(judged).runtime == "openvino"
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_one_thing_against_openvino_is_enough(
         record.write_text(json.dumps(content | {"candidate_sha256": "0" * 64}))
     if cause == "text":
         record.write_text("[]")
-    assert runtimes.choose(judged) == "onnxruntime"
+    assert runtimes.choose(judged).runtime == "onnxruntime"
     # Who asked for it is told why he does not get it.
     assert len(caplog.records) == (cause != "told")
 
 
 def test_a_runtime_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(runtimes.VARIABLE, "tflite")
-    with pytest.raises(InputError, match="use auto, onnxruntime or openvino"):
+    with pytest.raises(InputError, match="use auto, onnxruntime, openvino, cuda, tensorrt"):
         runtimes.choose(shipped_onnx())
 
 
@@ -94,7 +94,7 @@ def test_this_process_falls_back_to_onnx_runtime(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(runtimes, "load_code", lambda *_: _Module())
-    monkeypatch.setattr(runtimes, "choose", lambda _: "openvino")
+    monkeypatch.setattr(runtimes, "choose", lambda _: runtimes.Choice("openvino"))
     with open_session(SessionOptions(in_process=True)) as session:
         assert session.where == "this process, ONNX Runtime"
         assert "onnxruntime" in session.tools
@@ -118,7 +118,7 @@ def test_a_server_falls_back_to_onnx_runtime(
         code.write_text("raise RuntimeError('illegal instruction')\n")
 
     monkeypatch.setattr(server_module, "stage_repository", staged)
-    monkeypatch.setattr(runtimes, "choose", lambda _: "openvino")
+    monkeypatch.setattr(runtimes, "choose", lambda _: runtimes.Choice("openvino"))
     with open_session(SessionOptions()) as session:
         assert session.kind == "embedded"
         assert session.where.endswith(", ONNX Runtime")
@@ -170,7 +170,7 @@ def test_openvino_finds_what_onnx_runtime_finds(
 
 @needs_openvino
 def test_a_server_runs_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "choose", lambda _: "openvino")
+    monkeypatch.setattr(runtimes, "choose", lambda _: runtimes.Choice("openvino"))
     with open_session(SessionOptions()) as session:
         assert session.where.endswith(", OpenVINO in bfloat16")
         assert "openvino" in session.tools

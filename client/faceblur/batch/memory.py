@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from faceblur.batch.jobs import Job
-from faceblur.detection.in_process import usable_cores
+from faceblur.detection.cores import usable_cores
 from faceblur.errors import InputError
 from faceblur.image.decoding import naming_errors, open_image
 

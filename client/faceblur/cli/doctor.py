@@ -28,7 +28,8 @@ PROBES = 4
 PROBE_DEADLINE_S = 5.0
 
 PACKAGES = (
-    "tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime", "openvino"
+    "tritonclient", "grpcio", "numpy", "opencv-python", "av", "pillow", "onnxruntime",
+    "onnxruntime-gpu", "openvino",
 )  # fmt: skip
 
 
@@ -151,7 +152,8 @@ def _server(server: str | None, tls: TLS | None) -> Check:
     finally:
         detector.close()
     model = detector.model
-    text = f"{address} serves {model.name}, sha256 {model.sha256[:12]}, by {detector.transport}"
+    by = f" on {detector.runs_on}" if detector.runs_on else ""
+    text = f"{address} serves {model.name}{by}, sha256 {model.sha256[:12]}, by {detector.transport}"
     return Check("server", True, text)
 
 

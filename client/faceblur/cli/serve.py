@@ -32,6 +32,18 @@ SWEEP_S: Final = 2.0
 _POLL_S: Final = 0.2
 
 
+def _gpus(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        numbers = tuple(int(number) for number in value.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise InputError(f"--gpu {value}: give numbers of GPUs, such as 0 or 0,1; see nvidia-smi")
+    return numbers
+
+
 def _serving(
     host: str,
     port: int,
@@ -39,6 +51,7 @@ def _serving(
     model: str,
     instances: int | None,
     threads: int | None,
+    gpus: tuple[int, ...] | None,
     max_side: int,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -58,16 +71,17 @@ def _serving(
         )
     onnx, info = models.find(model)
     share = server_share()
+    choice = runtimes.choose(onnx, gpus=gpus)
     return ServerOptions(
         onnx=onnx,
         model=info,
         host=host,
         port=port,
         metrics_port=metrics_port,
-        instances=instances or share[0],
+        instances=instances or choice.instances or share[0],
         threads=threads or share[1],
         max_side=max_side,
-        runtime=runtimes.choose(onnx),
+        choice=choice,
         certificate=tls_cert,
         key=tls_key,
         client_ca=tls_ca,
@@ -96,6 +110,14 @@ serving_options = bundle(
     ),
     option("--threads", type=click.IntRange(1, 256), help="CPU threads of each."),
     option(
+        "--gpu",
+        "gpus",
+        callback=_gpus,
+        metavar="NUMBERS",
+        help="NVIDIA GPUs that run it, such as 0 or 0,1; each has instances of its own.  "
+        "[default: the first, where it works]",
+    ),
+    option(
         "--max-side",
         type=click.IntRange(DEFAULT_SIZE, LARGEST_SIZE),
         default=MAX_SIDE,
@@ -121,7 +143,10 @@ serving_options = bundle(
     cls=sectioned(
         "Where it listens",
         "--host --port --metrics-port --tls-cert --tls-key --tls-ca --insecure",
-        {"What it runs": "--model --instances --threads --max-side", "Output": SECTIONS["Output"]},
+        {
+            "What it runs": "--model --gpu --instances --threads --max-side",
+            "Output": SECTIONS["Output"],
+        },
     )
 )
 @serving_options
@@ -141,7 +166,7 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
             detector, deadline_s=DEADLINE_S, copies=2 * options.instances, revive=server.restart
         )
         if not quiet:
-            by = runtimes.NAMES[server.options.runtime]
+            by = server.options.choice.where
             click.echo(f"serving {options.model.name} at {server.address}, {by}; Ctrl-C stops it")
         try:
             # A signal that another thread happens to receive does not wake this one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -10,31 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from faceblur.detection import decoding as postprocess
+from faceblur.detection.cores import cpu_share
 from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.models import INPUT, OUTPUTS, read_model_info
-from faceblur.detection.runtimes import Runtime, open_network
+from faceblur.detection.runtimes import CPU_CHOICE, Choice, open_network
 from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, ServerError
-
-MAX_INSTANCES = 4
-"""Inferences at the same time, at most: as many as files keep in flight."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: those of the machine, less what was taken from it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_share() -> tuple[int, int]:
-    """How to use this machine's cores: inferences at the same time, and threads of each.
-
-    Two inferences of one thread finish sooner than two in a row on two threads.
-    """
-    cores = usable_cores()
-    instances = min(cores, MAX_INSTANCES)
-    return instances, max(1, cores // instances)
 
 
 class InProcessDetector:
@@ -45,10 +25,10 @@ class InProcessDetector:
         instances: Inferences that may run at the same time; `cpu_share` when None.
         threads: CPU threads of each; `cpu_share` when None.
         model: What to say of the model; read from the file when None.
-        runtime: What runs it. Where that fails it is ONNX Runtime, and a warning says so.
+        choice: What runs it. Where that fails it is ONNX Runtime, and a warning says so.
 
     Attributes:
-        runtime: What really runs it.
+        choice: What really runs it.
 
     Raises:
         ModelError: The file cannot be used, or ONNX Runtime is not installed.
@@ -61,12 +41,12 @@ class InProcessDetector:
         instances: int | None = None,
         threads: int | None = None,
         model: ModelInfo | None = None,
-        runtime: Runtime = "onnxruntime",
+        choice: Choice = CPU_CHOICE,
     ) -> None:
         share = cpu_share()
-        instances = instances or share[0]
-        self.runtime, self._session = open_network(
-            path, runtime=runtime, instances=instances, threads=threads or share[1]
+        instances = instances or choice.instances or share[0]
+        self.choice, self._session = open_network(
+            path, choice=choice, instances=instances, threads=threads or share[1]
         )
         self.model = model or read_model_info(path)
         self._pool = ThreadPoolExecutor(instances, thread_name_prefix="faceblur-detect")

@@ -20,11 +20,13 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import rounded_size
 from faceblur.detection.models import Media, automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, MAX_SIDE
+from faceblur.detection.runtimes import Choice
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection, Transport
 from faceblur.detection.triton.leftovers import remove_leftovers
 from faceblur.detection.triton.loopback import stranger_at
 from faceblur.detection.triton.ports import accepts_connections
+from faceblur.detection.triton.runtime import server_share
 from faceblur.detection.triton.server import TritonServer, require_server
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import ModelError, ServerError, ServerStartError, ServerUnavailableError
@@ -66,7 +68,7 @@ class DetectionSession:
     Attributes:
         detector: Checked with a canary, and every few seconds again.
         kind: Where it runs.
-        where: The same for a person to read.
+        place: The same for a person to read.
         server: The embedded one, where there is one.
         tools: Versions of what it runs on, as far as they are known.
         in_flight: How many requests it is worth sending at once.
@@ -74,7 +76,7 @@ class DetectionSession:
 
     detector: GuardedDetector
     kind: Kind
-    where: str
+    place: str
     server: TritonServer | None = None
     tools: Mapping[str, str]
     in_flight: int = 4
@@ -83,6 +85,15 @@ class DetectionSession:
     def model(self) -> ModelInfo:
         """The model that answers."""
         return self.detector.model
+
+    @property
+    def where(self) -> str:
+        """Where it runs and what really runs it, for a person: a restart can change that."""
+        return (
+            self.place
+            if self.server is None
+            else f"{self.place}, {self.server.options.choice.where}"
+        )
 
     def recovered(self, *, stop: threading.Event | None = None) -> bool:
         """After a failure: whether frames can be checked again, waiting for a restart or `stop`."""
@@ -133,29 +144,33 @@ def open_session(
     # Images come by shared memory; a process for JPEG would only cost memory.
     jpeg = options.transport == "jpeg"
     max_side = max(MAX_SIDE, rounded_size(size, stride=model.stride))
+    choice = runtimes.choose(onnx)
     server = ServerOptions(
         onnx=onnx,
         model=model,
         jpeg=jpeg,
         warm_up=False,
         max_side=max_side,
-        runtime=runtimes.choose(onnx),
+        choice=choice,
+        instances=choice.instances or server_share()[0],
     )
     try:
         require_server(server.instances)
     except ServerStartError as error:
         logger.warning("%s; detecting in this process instead, with the same model", error)
-        return _in_process(options, onnx, model)
+        return _in_process(options, onnx, model, choice)
     return _embedded(options, server)
 
 
-def _in_process(options: SessionOptions, onnx: Path, model: ModelInfo) -> DetectionSession:
-    inner = InProcessDetector(onnx, model=model, runtime=runtimes.choose(onnx))
+def _in_process(
+    options: SessionOptions, onnx: Path, model: ModelInfo, choice: Choice | None = None
+) -> DetectionSession:
+    inner = InProcessDetector(onnx, model=model, choice=choice or runtimes.choose(onnx))
     return DetectionSession(
         detector=GuardedDetector(CrowdDetector(inner), deadline_s=options.deadline_s),
         kind="in process",
-        where=f"this process, {runtimes.NAMES[inner.runtime]}",
-        tools=_versions(inner.runtime),
+        place=f"this process, {inner.choice.where}",
+        tools=_versions(*inner.choice.packages),
     )
 
 
@@ -173,18 +188,19 @@ def _remote(options: SessionOptions, address: str, size: int) -> DetectionSessio
                 "leave out --model, or start a server with: faceblur serve --model " + wanted
             )
         detector.check_size(rounded_size(size, stride=detector.model.stride))
-        session = _served(detector, kind="server", where=f"server {address}")
+        runs_on = f", {detector.runs_on}" if detector.runs_on else ""
+        session = _served(detector, kind="server", place=f"server {address}{runs_on}")
         undo.pop_all()
     return session
 
 
 def _served(
-    detector: TritonDetector, *, kind: Kind, where: str, server: TritonServer | None = None
+    detector: TritonDetector, *, kind: Kind, place: str, server: TritonServer | None = None
 ) -> DetectionSession:
     """A session with a server, guarded; an embedded one is started again when it fails."""
     tools = {"tritonserver": detector.server_version()}
     if server is not None:
-        tools |= _versions("nvidia-pytriton", server.options.runtime)
+        tools |= _versions("nvidia-pytriton", *server.options.choice.packages)
     return DetectionSession(
         detector=GuardedDetector(
             CrowdDetector(detector),
@@ -194,7 +210,7 @@ def _served(
             routes=detector,
         ),
         kind=kind,
-        where=where,
+        place=place,
         server=server,
         tools=tools,
     )
@@ -232,9 +248,8 @@ def _embedded(options: SessionOptions, server_options: ServerOptions) -> Detecti
             )
         )
         undo.callback(detector.close)
-        by = runtimes.NAMES[server.options.runtime]
-        where = f"embedded Triton server {server.address}, {by}"
-        session = _served(detector, kind="embedded", where=where, server=server)
+        place = f"embedded Triton server {server.address}"
+        session = _served(detector, kind="embedded", place=place, server=server)
         undo.pop_all()
     return session
 

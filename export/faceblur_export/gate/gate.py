@@ -28,7 +28,7 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import cached_models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED, shipped_onnx
-from faceblur.detection.runtimes import Runtime
+from faceblur.detection.runtimes import CPU_CHOICE, Choice
 from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
 from faceblur_export.data.formats import LabelledImage
@@ -89,7 +89,7 @@ def judge(
     if metadata["precision"] == "fp32":
         raise ModelError(f"{candidate} is FP32: there is nothing to judge it against")
     reference = _checked(reference, candidate, metadata) or find_reference(candidate)
-    how: tuple[str, Runtime] = (metadata["precision"], "onnxruntime")
+    how = (metadata["precision"], CPU_CHOICE)
     return _judge(candidate, reference, data, how, size, threshold, progress)
 
 
@@ -104,24 +104,26 @@ def judge_bfloat16(
         InputError: As for `judge`.
         ModelError: OpenVINO cannot run it.
     """
-    return _judge(model, model, data, ("bf16", "openvino"), size, DEFAULT_THRESHOLD, progress)
+    return _judge(
+        model, model, data, ("bf16", Choice("openvino")), size, DEFAULT_THRESHOLD, progress
+    )
 
 
 def _judge(
     candidate: Path,
     reference: Path,
     data: Path,
-    how: tuple[str, Runtime],
+    how: tuple[str, Choice],
     size: int,
     threshold: float,
     progress: ShowItems,
 ) -> GateRecord:
     """Hold a candidate, in its precision and runtime, against a reference."""
-    precision, runtime = how
+    precision, choice = how
     images = read_labelled(data)
     before = _findings(reference, images, size=size, progress=progress)
     _check_enough(before, data)
-    after = _findings(candidate, images, size=size, progress=progress, runtime=runtime)
+    after = _findings(candidate, images, size=size, progress=progress, choice=choice)
     return GateRecord(
         candidate=read_onnx(candidate)[1]["name"],
         candidate_sha256=file_sha256(candidate),
@@ -188,13 +190,13 @@ def _findings(
     *,
     size: int,
     progress: ShowItems,
-    runtime: Runtime = "onnxruntime",
+    choice: Choice = CPU_CHOICE,
 ) -> MatchedFaces:
     # One thread: sums are then taken in the same order every time.
-    inner = InProcessDetector(model, instances=1, threads=1, runtime=runtime)
+    inner = InProcessDetector(model, instances=1, threads=1, choice=choice)
     with closing(CrowdDetector(inner)) as detector:
-        if inner.runtime != runtime:
-            raise ModelError(f"OpenVINO cannot run {model} here; nothing was judged")
+        if inner.choice != choice:
+            raise ModelError(f"{choice.where} cannot run {model} here; nothing was judged")
         return match_images(detector, images, size=size, progress=progress)
 
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.in_process import usable_cores
+from faceblur.detection.cores import usable_cores
 from faceblur.errors import InputError, OutputError
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import RgbImage, open_image

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from faceblur.detection.in_process import cpu_share
+from faceblur.detection.cores import cpu_share
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.data.labelled_image import LabelledImage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from faceblur.detection.in_process import usable_cores
+from faceblur.detection.cores import usable_cores
 from faceblur_training.loop.augment import AugmentConfig
 from faceblur_training.loop.schedule import ENDLESS, Schedule
 from faceblur_training.loop.settings import Settings

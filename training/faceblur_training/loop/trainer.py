@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from faceblur.detection.in_process import usable_cores
+from faceblur.detection.cores import usable_cores
 from faceblur_export.network import YOLOv5Face, build
 from faceblur_training.data.pack import Pack
 from faceblur_training.loop.batches import Batch, Batches

@@ -259,6 +259,7 @@ class TritonDetector:
             raise self._error(error) from error
         self._max_batch = config.max_batch_size
         parameters = {key: value.string_value for key, value in config.parameters.items()}
+        self.runs_on = parameters.get("runs_on", "")
         self.max_side = int(parameters["max_side"]) if "max_side" in parameters else None
         return ModelInfo(
             name=parameters.get("model_name", "unknown"),

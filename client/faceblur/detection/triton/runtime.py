@@ -11,16 +11,17 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from faceblur.detection.cores import cpu_share
 from faceblur.detection.detector import ModelInfo
-from faceblur.detection.in_process import cpu_share
+from faceblur.detection.gpu.use import GpuUse
 from faceblur.detection.options import MAX_SIDE
 from faceblur.detection.repository import model_repository
-from faceblur.detection.runtimes import Runtime
+from faceblur.detection.runtimes import CPU_CHOICE, Choice
 from faceblur.detection.triton.transports import JPEG_ENSEMBLE, PIXELS_ENSEMBLE
 from faceblur.errors import ServerStartError, install_line
 
@@ -33,6 +34,10 @@ POSTPROCESS = "face_postprocess"
 MIN_INSTANCES: Final = 2
 """Of every model, on one core too. With a queue policy Triton hands a batch out only to an instance
 that waits, and may find one half a second too late; with a second one that costs nothing."""
+
+
+QUEUE_DELAY_US: Final = 1000
+"""Of waiting, on a GPU, which lets cameras of one shape share a batch."""
 
 
 def server_share() -> tuple[int, int]:
@@ -128,7 +133,7 @@ def stage_repository(
     instances: int,
     threads: int,
     max_side: int = MAX_SIDE,
-    runtime: Runtime = "onnxruntime",
+    choice: Choice = CPU_CHOICE,
     jpeg: bool = True,
     chained: bool = False,
     warm_up: bool = True,
@@ -139,10 +144,11 @@ def stage_repository(
         folder: Where to; must not exist.
         onnx: The detector's ONNX file.
         model: What the server shall say of it.
-        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
+        instances: Inferences that run at the same time, on each GPU or on the CPU, at least
+            `MIN_INSTANCES`.
         threads: CPU threads of each.
         max_side: Larger canvases are refused, pixels.
-        runtime: What runs the detector.
+        choice: What runs the detector.
         jpeg: Serve images that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the detector counts as ready.
@@ -156,7 +162,9 @@ def stage_repository(
     if chained:
         for ensemble in (PIXELS_ENSEMBLE, JPEG_ENSEMBLE):
             shutil.rmtree(folder / ensemble / "configs", ignore_errors=True)
-    (folder / "yolov5_face" / "1" / "model.onnx").symlink_to(onnx.resolve())
+    (folder / "yolov5_face" / "1" / "model.onnx").symlink_to(
+        (onnx if choice.use is None else choice.use.onnx).resolve()
+    )
     path = folder / "yolov5_face" / "configs" / "embedded.pbtxt"
     config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     values = {
@@ -164,12 +172,15 @@ def stage_repository(
         "model_sha256": model.sha256,
         "stride": str(model.stride),
         "threads": str(threads),
-        "runtime": runtime,
+        "runtime": choice.runtime,
+        "runs_on": choice.where,
         "max_side": str(max_side),
     }
     for key, value in values.items():
         config.parameters[key].string_value = value
     config.instance_group[0].count = instances
+    if choice.use is not None:
+        _use_gpus(config, choice.use)
     if not warm_up:
         del config.model_warmup[:]
     for warmup in config.model_warmup:
@@ -180,6 +191,31 @@ def stage_repository(
         jpeg_config = folder / JPEG_MODEL / "config.pbtxt"
         _set_parameter(jpeg_config, "stride", str(model.stride))
         _set_parameter(jpeg_config, "max_size", str(max_side))
+
+
+def _use_gpus(config: Any, use: GpuUse) -> None:
+    """Give each GPU its instances, and have requests of one shape share a batch.
+
+    To Triton they are instances on the CPU, for its Python backend leaves the GPU to us; by its
+    name an instance knows which is its own.
+    """
+    group = config.instance_group.pop()
+    for gpu in use.gpus:
+        config.instance_group.add(name=f"gpu{gpu.index}", kind=group.kind, count=group.count)
+    batching = config.dynamic_batching
+    del batching.preferred_batch_size[:]
+    if use.batch > 1:
+        batching.max_queue_delay_microseconds = QUEUE_DELAY_US
+    config.max_batch_size = max(use.batch, config.max_batch_size)
+    for key, value in use.network(0).items():
+        if key != "device":
+            config.parameters[f"gpu_{key}"].string_value = "" if value is None else str(value)
+    if use.batch > 1:
+        for single in list(config.model_warmup):
+            batch = config.model_warmup.add()
+            batch.CopyFrom(single)
+            batch.batch_size = use.batch
+            batch.name = single.name.replace("batch 1", f"batch {use.batch}")
 
 
 def _set_parameter(path: Path, key: str, value: str) -> None:

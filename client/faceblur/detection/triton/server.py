@@ -23,13 +23,13 @@ from pathlib import Path
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur.detection.runtimes import warn_of
+from faceblur.detection.runtimes import CPU_CHOICE, warn_of
 from faceblur.detection.triton import hidden_argument, leftovers, server_token
 from faceblur.detection.triton.client import ENSEMBLE, open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.owners import own_mark
 from faceblur.detection.triton.ports import accepts_connections, free_port, port_is_free
-from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
+from faceblur.detection.triton.runtime import TritonRuntime, server_share, stage_repository
 from faceblur.detection.triton.server_options import ServerOptions, command_line
 from faceblur.detection.triton.shared_memory import INSTANCE_BYTES, SHM_FOLDER, shortage
 from faceblur.errors import ServerStartError
@@ -110,10 +110,13 @@ class TritonServer:
         try:
             self._start()
         except ServerStartError as error:
-            if self.options.runtime == "onnxruntime":
+            if self.options.choice == CPU_CHOICE:
                 raise
-            warn_of(error)
-            self.options = replace(self.options, runtime="onnxruntime")
+            warn_of(error, self.options.choice)
+            instances, threads = server_share()
+            if self.options.choice.use is not None:
+                self.options = replace(self.options, instances=instances, threads=threads)
+            self.options = replace(self.options, choice=CPU_CHOICE)
             self._start()
 
     def _start(self) -> None:
@@ -129,7 +132,7 @@ class TritonServer:
                 instances=self.options.instances,
                 threads=self.options.threads,
                 max_side=self.options.max_side,
-                runtime=self.options.runtime,
+                choice=self.options.choice,
                 jpeg=self.options.jpeg,
                 chained=self.options.chained,
                 warm_up=self.options.warm_up,

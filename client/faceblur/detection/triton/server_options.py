@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.options import MAX_SIDE
-from faceblur.detection.runtimes import Runtime
+from faceblur.detection.runtimes import CPU_CHOICE, Choice
 from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share
 from faceblur.errors import InputError
 
@@ -27,12 +27,13 @@ class ServerOptions:
         host: Address to listen on.
         port: gRPC port; a free one when 0.
         metrics_port: Port of the Prometheus metrics; none when None.
-        instances: Inferences that run at the same time, at least `MIN_INSTANCES`.
+        instances: Inferences that run at the same time, on each GPU or on the CPU, at least
+            `MIN_INSTANCES`.
         threads: CPU threads of each.
         certificate: PEM certificate chain of the server, for TLS.
         key: PEM private key of the server.
         client_ca: PEM file of the authority of client certificates, for mutual TLS.
-        runtime: What runs the model.
+        choice: What runs the model.
         jpeg: Serve images that come as JPEG too.
         chained: Post-process in a model of its own, as the configurations for a GPU do.
         warm_up: Run every canonical shape before the server counts as ready. The first run of a
@@ -57,7 +58,7 @@ class ServerOptions:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
-    runtime: Runtime = "onnxruntime"
+    choice: Choice = CPU_CHOICE
     jpeg: bool = True
     chained: bool = False
     warm_up: bool = True

@@ -1,0 +1,270 @@
+"""The detector's ONNX file on an NVIDIA GPU, by ONNX Runtime; called like one of its sessions.
+
+ONNX Runtime goes on with the CPU where a GPU fails, and says so on stderr at most. Here it is an
+error, and what really ran the convolutions is read from a profile of the first run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import io
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+TENSORRT: Final = "TensorrtExecutionProvider"
+
+OUTPUTS: Final = {"candidates": (3000, 16), "priors": (3000, 5)}
+
+SIDE: Final = 64
+"""Of the image of the first run: a multiple of every stride."""
+
+MEMORY_BYTES: Final = 2 << 30
+"""What one network may take of the GPU's memory where nobody says how much."""
+
+KEPT_SHAPES: Final = 8
+"""Shapes of input whose memory on the GPU is kept: tiles of a few sizes, in a few batches."""
+
+_LIBRARIES: Final = (
+    "libcudart.so.*",
+    "libnvJitLink.so.*",
+    "libnvrtc.so.*",
+    "libcublasLt.so.*",
+    "libcublas.so.*",
+    "libcufft.so.*",
+    "libcurand.so.*",
+    "libcudnn.so.*",
+    "libnvinfer.so.*",
+    "libnvonnxparser.so.*",
+)
+"""In an order in which each finds what it needs."""
+
+
+class GpuNetwork:
+    """Runs one batch at a time, on a stream of its own.
+
+    Args:
+        path: The ONNX file.
+        provider: What shall run it: `CUDA` or `TENSORRT`; `CPU` takes the same way through this
+            code.
+        device: Index of the GPU.
+        precision: "fp32", "tf32" (convolutions round their operands to ten bits) or "fp16", which
+            is that of the file.
+        memory_bytes: What it may take of the GPU's memory.
+        batch: Images in one run, at most: TensorRT builds for it.
+        max_side: Pixels of the longest side of an image: likewise.
+        engines: Folder for what TensorRT builds.
+
+    Attributes:
+        provider: What really ran the convolutions.
+
+    Raises:
+        RuntimeError: The provider cannot run it, or something else did.
+        ImportError: ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        provider: str = CUDA,
+        device: int = 0,
+        precision: str = "fp32",
+        memory_bytes: int = MEMORY_BYTES,
+        batch: int = 1,
+        max_side: int = 2048,
+        engines: Path | None = None,
+    ) -> None:
+        self._device = device
+        self._kind = "cpu" if provider == CPU else "cuda"
+        self._lock = threading.Lock()
+        self._memory: dict[tuple[int, ...], tuple[Any, Any, list[Any]]] = {}
+        self._runtime = import_runtime()
+        if provider not in self._runtime.get_available_providers():
+            raise RuntimeError(f"this build of ONNX Runtime has no {provider}")
+        with tempfile.TemporaryDirectory(prefix="faceblur-") as folder:
+            options = self._runtime.SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            options.log_severity_level = 3
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder, "first"))
+            self._session = self._runtime.InferenceSession(
+                str(path),
+                options,
+                providers=_providers(
+                    provider,
+                    device=device,
+                    precision=precision,
+                    memory_bytes=memory_bytes,
+                    shapes=((1, SIDE), (batch, max_side)),
+                    engines=engines,
+                ),
+            )
+            self._session.disable_fallback()
+            if (have := self._session.get_providers())[0] != provider:
+                raise RuntimeError(
+                    f"{provider} does not load here, and {have[0]} would run in its place"
+                )
+            first = self._run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+            profile = Path(self._session.end_profiling())
+            ran = convolution_providers(json.loads(profile.read_text()))
+        if ran != {provider}:
+            raise RuntimeError(
+                f"{provider} was asked for, and {', '.join(sorted(ran)) or 'nothing'} ran the "
+                "convolutions"
+            )
+        if not np.isfinite(first[0]).all():
+            raise RuntimeError(f"the scores of {provider} are not finite")
+        self.provider = provider
+
+    def run(
+        self, outputs: Sequence[str], inputs: dict[str, Any], _options: object = None
+    ) -> list[Any]:
+        """The outputs named, for one batch; as `onnxruntime.InferenceSession.run`."""
+        with self._lock:
+            found = dict(zip(OUTPUTS, self._run(inputs["images"]), strict=True))
+        return [found[name] for name in outputs]
+
+    def _run(self, images: Any) -> list[Any]:
+        images = np.ascontiguousarray(images)
+        binding, given, results = self._bound(images.shape)
+        given.update_inplace(images)
+        self._session.run_with_iobinding(binding)
+        # The next run writes into the same memory: on a CPU this would be a view of it.
+        return [np.array(result.numpy()) for result in results]
+
+    def _bound(self, shape: tuple[int, ...]) -> tuple[Any, Any, list[Any]]:
+        """Memory on the GPU for images of a shape and for what is found in them."""
+        if shape in self._memory:
+            self._memory[shape] = self._memory.pop(shape)
+            return self._memory[shape]
+        while len(self._memory) >= KEPT_SHAPES:
+            del self._memory[next(iter(self._memory))]
+        allocate = self._runtime.OrtValue.ortvalue_from_shape_and_type
+        given = allocate(shape, np.uint8, self._kind, self._device)
+        results = [
+            allocate((shape[0], *rest), np.float32, self._kind, self._device)
+            for rest in OUTPUTS.values()
+        ]
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("images", given)
+        for name, result in zip(OUTPUTS, results, strict=True):
+            binding.bind_ortvalue_output(name, result)
+        self._memory[shape] = binding, given, results
+        return self._memory[shape]
+
+
+def open_network(path: Path, *, engines: str | Path | None = None, **how: Any) -> GpuNetwork:
+    """A `GpuNetwork`; engines of TensorRT that it refuses are built again, once.
+
+    Raises:
+        RuntimeError: As for `GpuNetwork`.
+        ImportError: As for `GpuNetwork`.
+    """
+    folder = None if engines is None else Path(engines)
+    try:
+        return GpuNetwork(path, engines=folder, **how)
+    except Exception:
+        if folder is None or not any(folder.glob("*")):
+            raise
+        shutil.rmtree(folder)
+        return GpuNetwork(path, engines=folder, **how)
+
+
+def import_runtime() -> Any:
+    """ONNX Runtime, with the CUDA libraries of pip's packages in this process.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    # Counted as nvidia-smi counts.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    import onnxruntime
+
+    for library in _libraries():
+        with contextlib.suppress(OSError):  # what it was needed for says so better
+            ctypes.CDLL(str(library))
+    if hasattr(onnxruntime, "preload_dlls"):
+        # It prints what it does not find.
+        with contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+    return onnxruntime
+
+
+def _libraries() -> Iterator[Path]:
+    """Those of NVIDIA's packages, wherever they are: a package may lie in another folder."""
+    folders: list[Path] = []
+    for package in ("nvidia", "tensorrt_libs"):
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            folders += [Path(place), *sorted(Path(place).glob("*/lib"))]
+    for pattern in _LIBRARIES:
+        for folder in folders:
+            yield from sorted(folder.glob(pattern))
+
+
+def _providers(
+    provider: str,
+    *,
+    device: int,
+    precision: str,
+    memory_bytes: int,
+    shapes: tuple[tuple[int, int], tuple[int, int]],
+    engines: Path | None,
+) -> list[Any]:
+    """What ONNX Runtime is to try, in turn; `shapes` are batch and side, of least and most."""
+    if provider == CPU:
+        return [CPU]
+    cuda = {
+        "device_id": str(device),
+        # Without it memory doubles each time that it is too little.
+        "arena_extend_strategy": "kSameAsRequested",
+        "gpu_mem_limit": str(memory_bytes),
+        # The default tries every algorithm at each new shape and batch, while cameras wait.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "use_tf32": str(int(precision == "tf32")),
+    }
+    if provider == CUDA:
+        return [(CUDA, cuda), CPU]
+    (least, small), (most, large) = shapes
+    tensorrt = {
+        "device_id": str(device),
+        "trt_fp16_enable": str(int(precision == "fp16")),
+        "trt_max_workspace_size": str(memory_bytes),
+        "trt_profile_min_shapes": f"images:{least}x{small}x{small}x3",
+        "trt_profile_opt_shapes": f"images:{most}x384x640x3",
+        "trt_profile_max_shapes": f"images:{most}x{large}x{large}x3",
+    }
+    if engines is not None:
+        engines.mkdir(parents=True, exist_ok=True)
+        folder = str(engines)
+        tensorrt |= {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": folder,
+        }
+    return [(TENSORRT, tensorrt), (CUDA, cuda), CPU]
+
+
+def convolution_providers(profile: list[dict[str, Any]]) -> set[str]:
+    """Which providers ran convolutions, or what holds some, by a profile of ONNX Runtime."""
+    found = set()
+    for event in profile:
+        arguments = event.get("args", {})
+        operation = arguments.get("op_name", "")
+        if "Conv" in operation or operation.startswith("TRTKernel"):
+            found.add(arguments.get("provider", "?"))
+    return found
