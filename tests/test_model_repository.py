@@ -26,7 +26,12 @@ ENSEMBLES = [path for path in CONFIGS if path.relative_to(REPOSITORY).parts[0] i
 MAX_MODELS_BYTES = 9_000_000
 """Of the bundled and the fast model together."""
 
-DESCRIPTION = {"model_name": ".+", "model_sha256": "[0-9a-f]{64}", "stride": r"32|64"}
+DESCRIPTION = {
+    "model_name": ".+",
+    "model_sha256": "[0-9a-f]{64}",
+    "stride": r"32|64",
+    "runs_on": ".+",
+}
 """What the client reads from the configuration of a detector."""
 
 COUNT = r"[1-9]\d*"
@@ -50,7 +55,7 @@ KNOWN = {
     "python": {
         "default_min_score": r"0\.\d+",
         "threads": COUNT,
-        "runtime": "onnxruntime|openvino",
+        "runtime": "onnxruntime|openvino|cuda|tensorrt",
         "max_side": COUNT,
         "size": COUNT,
         "max_size": COUNT,
