@@ -209,6 +209,25 @@ def test_subtitles_that_are_left_out_are_in_the_summary(run: Run, tmp_path: Path
     assert b"13.40" in output.read_bytes()
 
 
+def test_parts_of_the_sound_are_muted(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    record(folder / "talk.mov", pattern(25), Recording(sounds=["eng"], sound_encoder="pcm_s16le"))
+    spans = ["--audio", "mute", "0:00.2-0:00.4", "--audio=beep", "0.5-0.6,0.9-"]
+    result = run(*spans, folder / "talk.mov", "-o", tmp_path / "out.mov")
+    assert result.exit_code == 0, result.output
+    for what in ("0:00.2-0:00.4 muted", "0:00.5-0:00.6 beeped over", "0:00.9- beeped over"):
+        assert f"; sound of {what}" in result.stdout
+    with av.open(str(tmp_path / "out.mov")) as played:
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in played.decode(audio=0)])
+    silent = sound.reshape(-1, 480).any(axis=1)
+    assert [index for index, loud in enumerate(silent) if not loud] == [*range(20, 40)]
+    for expected in ("beeped", "skipped"):
+        result = run(folder, *spans)
+        assert result.exit_code == 0, result.output
+        assert expected in result.stdout
+
+
 def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:
     source = tmp_path / "clip.mp4"
     moving_face_video(source, frames=400, width=1280, height=720)
@@ -335,6 +354,12 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(
         (["photo.jpg", "--tls-cert", "photo.jpg"], 3, "go together"),
         (["photo.jpg", "--tls-ca", "missing.pem"], 3, "missing.pem"),
         (["photo.jpg", "--in-process"], 3, "leave out --server"),
+        (["photo.jpg", "--audio", "mute", "0:10"], 3, "'0:10' is no time span"),
+        (["photo.jpg", "--audio", "mute"], 3, "mute 0:10-0:14"),
+        (["photo.jpg", "--audio=beep", "0:14-0:10"], 3, "ends before it starts"),
+        (["photo.jpg", "--audio", "loud"], 3, "keep, drop, mute or beep"),
+        (["photo.jpg", "--audio", "drop", "--audio", "mute 1-2"], 3, "sound is dropped"),
+        (["photo.jpg", "--audio", "mute", "1-2"], 3, "a still image has no times"),
         (["photo.jpg", "--threshold", "2"], 2, "threshold"),
         (["photo.jpg", "--json", "nowhere/found.json"], 4, "nowhere"),
     ],

@@ -17,8 +17,9 @@ from faceblur.live import (
     parse_source,
 )
 from faceblur.masks.policy import Policy
-from faceblur.masks.spans import Span, TimeSpan
+from faceblur.masks.spans import Span
 from faceblur.redaction import RedactingFilter, redact
+from faceblur.times import TimeSpan
 
 
 @pytest.mark.parametrize(

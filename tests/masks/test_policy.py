@@ -21,10 +21,11 @@ from faceblur.detections import Detections, FrameDetections
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
-from faceblur.masks.spans import Span, TimeSpan
+from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.schema import from_json, to_json
+from faceblur.times import TimeSpan
 from faceblur.tracking import TrackingOptions
 
 OTHER_SETTINGS: dict[str, list[Any]] = {

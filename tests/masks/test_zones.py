@@ -12,9 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from faceblur.errors import InputError
-from faceblur.masks.spans import Span, TimeSpan
+from faceblur.masks.spans import Span
 from faceblur.masks.zones import Length, Zone
 from faceblur.schema import from_json, to_json
+from faceblur.times import TimeSpan
 
 seconds = st.one_of(
     st.decimals(0, 100_000, places=3).map(Fraction),

@@ -17,8 +17,8 @@ from faceblur.image.io import ImageFile, Page, read_image, write_image
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
-from faceblur.masks.spans import TimeSpan
 from faceblur.masks.surface import ArraySurface
+from faceblur.times import TimeSpan
 
 _SHORTEST_S: Final = Fraction(1, 100)
 """How long a frame of an animation that names no time is shown, at least."""

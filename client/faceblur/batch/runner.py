@@ -60,7 +60,7 @@ class RunOptions:
         policy = to_json(self.policy)
         return {
             "image": {"policy": policy, "writing": dataclasses.asdict(self.image)},
-            "video": {"policy": policy, "writing": dataclasses.asdict(self.video)},
+            "video": {"policy": policy, "writing": to_json(self.video)},
         }
 
 

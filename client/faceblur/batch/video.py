@@ -15,7 +15,7 @@ from faceblur.files import atomic_path
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
-from faceblur.masks.spans import TimeSpan
+from faceblur.times import TimeSpan
 from faceblur.video.containers import container_for
 from faceblur.video.options import VideoOptions
 from faceblur.video.sink import VideoSink

@@ -32,6 +32,7 @@ from faceblur.cli.options import (
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
+from faceblur.cli.sound import SoundOption, sound_of
 from faceblur.cli.summary import show
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError, InputError
@@ -51,19 +52,21 @@ _MOST_NAMES: Final = 20
 def _run_options(
     quality: int | None,
     encoder: str | None,
-    audio: str,
+    audio: tuple[str, ...],
     keep_metadata: bool,
     keep_subtitles: bool,
     workers: int | None,
     again: bool,
     audit: Path | None,
 ) -> RunOptions:
+    sound = sound_of(audio)
     return RunOptions(
         image=ImageOptions(quality=quality, keep_metadata=keep_metadata),
         video=VideoOptions(
             quality=quality,
             encoder=encoder,
-            audio=audio,
+            audio=sound.audio,
+            muted=sound.muted,
             keep_metadata=keep_metadata,
             keep_subtitles=keep_subtitles,
         ),
@@ -81,9 +84,12 @@ run_options = bundle(
     option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
     option(
         "--audio",
-        type=click.Choice(["keep", "drop"]),
-        default="keep",
-        help="Keep the audio; voices are not masked.",
+        cls=SoundOption,
+        multiple=True,
+        default=("keep",),
+        metavar="keep|drop|mute START-END|beep START-END",
+        help="Keep the audio, whose voices are not masked, or drop it; or leave silence or a tone "
+        "in a part of it, such as mute 0:10-0:14, and no subtitles. Repeatable.",
     ),
     option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
     option(
@@ -165,7 +171,7 @@ def blur(
             raise InputError(f"--json would replace {replay.path}; name another file")
     if json_file is not None:
         check_place(json_file)
-    _check_times(policy, jobs)
+    _check_times(policy, jobs, options)
     detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
@@ -202,11 +208,13 @@ def _finder(
     return open_session(session, size=size, media="video" if only_videos else "image")
 
 
-def _check_times(policy: Policy, jobs: Sequence[Job]) -> None:
+def _check_times(policy: Policy, jobs: Sequence[Job], options: RunOptions) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
-    if policy.is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
+    is_timed = policy.is_timed or options.video.muted
+    if is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
         raise InputError(
-            "a still image has no times: leave out --hide, --spare, and the times of zones"
+            "a still image has no times: leave out --hide, --spare, the times of zones, and "
+            "--audio with mute or beep"
         )
 
 

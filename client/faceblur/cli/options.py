@@ -27,9 +27,10 @@ from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, TRANSPORTS, Transport
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
-from faceblur.masks.spans import Effect, Span, TimeSpan
+from faceblur.masks.spans import Effect, Span
 from faceblur.masks.style import MaskMode, MaskShape, MaskStyle
 from faceblur.masks.zones import Kind, Zone
+from faceblur.times import TimeSpan
 from faceblur.tracking import TrackingOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

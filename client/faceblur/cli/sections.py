@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from faceblur.cli.sound import with_spans
+
 SECTIONS: Final = {
     "What to mask": "--threshold --size --tiles --min-face --always --never --hide --spare --boxes",
     "How it looks": "--mask --shape --expand --feather --colour --mask-image",
@@ -28,6 +30,10 @@ class SectionedCommand(click.Command):
     """A command whose help shows its options by sections, each where it is named first."""
 
     sections: Mapping[str, str] = SECTIONS
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take a value of two words for one."""
+        return super().parse_args(ctx, with_spans(self.get_params(ctx), args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, the second columns of all of them in line."""

@@ -68,7 +68,7 @@ def _left_out(reports: Sequence[MediaDetections]) -> str:
     lacking = [report for report in reports if report.left_out]
     if len(reports) == 1:
         return "".join(f"; {what}" for report in lacking for what in report.left_out)
-    return f"; subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
+    return f"; sound or subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
 
 
 def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:

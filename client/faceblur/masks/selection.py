@@ -12,7 +12,7 @@ from faceblur.detections import PIXEL_DIGITS, Detections
 from faceblur.masks.areas import Area
 from faceblur.masks.policy import Policy
 from faceblur.masks.polygons import BoolArray, Polygon, holds
-from faceblur.masks.spans import TimeSpan
+from faceblur.times import TimeSpan
 
 logger = logging.getLogger(__name__)
 

@@ -1,67 +1,15 @@
-"""Parts of a video, by the time at which they are shown."""
+"""Parts of a video that are treated in their own way."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal, get_args
 
 from faceblur import schema
 from faceblur.errors import InputError
+from faceblur.times import TimeSpan
 
 Effect = Literal["hide", "spare"]
-
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
-_EXAMPLE = "give start and end such as 0:05-0:10.5, or 1:00- for the rest"
-
-
-@dataclass(frozen=True)
-class TimeSpan:
-    """From a time on, and up to but not including another.
-
-    Attributes:
-        start_s: Seconds from the start of the video, exactly.
-        end_s: The same; None if there is no end.
-
-    Raises:
-        InputError: It ends before it starts.
-    """
-
-    start_s: Fraction
-    end_s: Fraction | None = None
-
-    def __post_init__(self) -> None:
-        """Check the order."""
-        if self.end_s is not None and self.end_s <= self.start_s:
-            raise InputError(f"the time span {self} ends before it starts; {_EXAMPLE}")
-
-    @classmethod
-    def parse(cls, text: str) -> TimeSpan:
-        """Read `START-END` or `START-`; each is `SECONDS`, `M:SS` or `H:MM:SS`, with decimals.
-
-        Raises:
-            InputError: It is something else.
-        """
-        start, dash, end = text.replace(" ", "").partition("-")
-        if not dash:
-            raise InputError(f"{text!r} is no time span: {_EXAMPLE}")
-        return cls(_seconds(start, text), _seconds(end, text) if end else None)
-
-    def __str__(self) -> str:
-        """The span as `parse` reads it."""
-        return f"{_clock(self.start_s)}-{'' if self.end_s is None else _clock(self.end_s)}"
-
-    def overlaps(self, other: TimeSpan) -> bool:
-        """Whether there is a time that is in both."""
-        starts_in_time = self.end_s is None or other.start_s < self.end_s
-        return starts_in_time and (other.end_s is None or self.start_s < other.end_s)
-
-    def contains(self, other: TimeSpan) -> bool:
-        """Whether all of another span is in this one."""
-        if other.start_s < self.start_s:
-            return False
-        return self.end_s is None or (other.end_s is not None and other.end_s <= self.end_s)
 
 
 @dataclass(frozen=True)
@@ -87,35 +35,6 @@ class Span:
             raise InputError(f"a time span can hide or spare, not {self.effect!r}")
 
 
-def _seconds(text: str, whole: str) -> Fraction:
-    found = _TIME.fullmatch(text)
-    if found is None:
-        raise InputError(f"{whole!r} is no time span: {_EXAMPLE}")
-    hours, minutes, seconds = found.groups()
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + Fraction(seconds)
-
-
-def _clock(seconds: Fraction) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{float(rest):09.6f}".rstrip("0").rstrip(".")
-    return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"
-
-
-def _number(seconds: Fraction) -> float | str:
-    number = float(seconds)
-    return number if Fraction(repr(number)) == seconds else str(seconds)
-
-
-def _fraction(value: object) -> Fraction:
-    try:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        pass
-    raise schema.WrongTypeError("a number of seconds", value)
-
-
 def _span(value: object) -> Span:
     if isinstance(value, Span):
         return value
@@ -124,8 +43,6 @@ def _span(value: object) -> Span:
     return schema.build(Span, {**effect, "time": time})
 
 
-# A fraction is a text where a number would round it.
-schema.register(Fraction, read=_fraction, write=_number)
 schema.register(
     Span, read=_span, write=lambda span: {"effect": span.effect, **schema.to_json(span.time)}
 )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.masks.polygons import Polygon
-from faceblur.masks.spans import TimeSpan
+from faceblur.times import TimeSpan
 
 Kind = Literal["always", "never"]
 MAX_CORNERS = 1000

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceblur.errors import InputError
 from faceblur.video.decoder import reason
+from faceblur.video.muting import Muting
 from faceblur.video.packets import Packet
 
 _BITS_PER_CHANNEL: Final = 96_000
@@ -77,7 +78,7 @@ def choose_audio(
                 encoder=encoder,
                 rate=tried,
                 layout=candidate,
-                sample_format=_sample_format(encoder),
+                sample_format=_sample_format(encoder, source.format.name),
                 channels=av.AudioLayout(candidate).nb_channels,
                 source_layout=layout,
                 source_rate=source.sample_rate,
@@ -115,10 +116,10 @@ def _rates(encoder: str, wanted: int, fixed: int | None) -> Iterator[int]:
     yield from _COMMON_RATES
 
 
-def _sample_format(encoder: str) -> str:
-    """What the encoder likes best."""
-    offered = av.Codec(encoder, "w").audio_formats
-    return offered[0].name if offered else "s16"
+def _sample_format(encoder: str, source: str) -> str:
+    """The source's own, or else what the encoder likes best."""
+    offered = [each.name for each in av.Codec(encoder, "w").audio_formats or ()]
+    return source if source in offered else next(iter(offered), "s16")
 
 
 def _opens(encoding: AudioEncoding) -> bool:
@@ -141,8 +142,10 @@ class ConvertedTrack:
         encoding: AudioEncoding,
         *,
         start_s: Fraction,
+        muting: Muting,
     ) -> None:
         self._stream = stream
+        self._muting = muting
         self._start_s = start_s
         self._end_s = _end(stream)
         self._next_s = Fraction(0)
@@ -187,8 +190,11 @@ class ConvertedTrack:
             time_base = self._time_base = frame.time_base or self._time_base
             if frame.pts is None:
                 frame.pts, frame.time_base = round(self._next_s / time_base), time_base
+                heard_s = self._next_s + self._start_s
             else:
+                heard_s = frame.pts * time_base
                 frame.pts -= round(self._start_s / time_base)
+            self._muting.erase(frame, heard_s)
             self._next_s = frame.pts * time_base + Fraction(frame.samples, frame.rate)
             yield from self.output.encode(frame)
 

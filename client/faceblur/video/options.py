@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from faceblur.errors import InputError
+from faceblur.video.muting import SoundSpan
 
 DEFAULT_QUALITY: Final = 80
 
@@ -21,6 +22,8 @@ class VideoOptions:
             constant rate factor on x264's scale (80 is 20, 90 is 16, 70 is 24), converted for
             other encoders.
         audio: "keep" or "drop".
+        muted: Parts of the sound that are silent, or a tone, instead. Subtitles that are shown then
+            are left out.
         keep_metadata: Keep titles, dates, places and the like. Thumbnails and timed metadata are
             never kept.
         keep_subtitles: Keep subtitles that do not look like speech, or cannot be read.
@@ -32,6 +35,7 @@ class VideoOptions:
     encoder: str | None = None
     quality: int | None = None
     audio: str = "keep"
+    muted: tuple[SoundSpan, ...] = ()
     keep_metadata: bool = False
     keep_subtitles: bool = False
 
@@ -41,6 +45,10 @@ class VideoOptions:
             raise InputError(f"a quality of {self.quality} cannot be used; give 0 to 100")
         if self.audio not in ("keep", "drop"):
             raise InputError(f"audio can be kept or dropped, not {self.audio!r}")
+        if self.audio == "drop" and self.muted:
+            raise InputError(
+                "all of the sound is dropped, so no part of it can be muted: leave out one of them"
+            )
 
     @property
     def rate_factor(self) -> float:

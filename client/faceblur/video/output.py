@@ -11,7 +11,7 @@ import errno
 import io
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, BinaryIO, Final
 
@@ -24,6 +24,7 @@ from faceblur.video.conversion import PixelFormatConverter
 from faceblur.video.decoder import reason
 from faceblur.video.encoders import EncoderChoice
 from faceblur.video.metadata import describe, muxer_options
+from faceblur.video.muting import Muting
 from faceblur.video.options import VideoOptions
 from faceblur.video.packets import duplicate
 from faceblur.video.source import VideoSource
@@ -44,6 +45,7 @@ class OutputPlan:
     fitter: PixelFormatConverter
     start_s: Fraction
     survey: Survey
+    muting: Muting = field(default_factory=Muting)
 
     @property
     def rate(self) -> Fraction:
@@ -115,6 +117,7 @@ class Output:
                 container=plan.container,
                 start_s=plan.start_s,
                 survey=plan.survey,
+                muting=plan.muting,
             )
             if track is not None:
                 tracks[stream.index] = track

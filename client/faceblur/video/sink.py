@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,10 +17,13 @@ from faceblur.video.conversion import PixelFormatConverter
 from faceblur.video.decoder import reason
 from faceblur.video.encoders import choose_encoder
 from faceblur.video.frames import SourceFrame
+from faceblur.video.muting import Muting
 from faceblur.video.options import VideoOptions
 from faceblur.video.output import OutputPlan, start_output
 from faceblur.video.source import VideoSource
 from faceblur.video.survey import survey
+
+logger = logging.getLogger(__name__)
 
 _MAX_REORDERED_S: Final = 3600
 
@@ -51,6 +55,7 @@ class VideoSink:
             PixelFormatConverter(source.properties, choice),
             Fraction(0) if container.clock_starts_anywhere else source.start_s,
             survey(source, options),
+            Muting(options.muted, start_s=source.start_s),
         )
         self._pending: dict[int, SourceFrame] = {}
         self._last_tick: int | None = None
@@ -106,6 +111,10 @@ class VideoSink:
             self._output.container.close()
         except av.error.FFmpegError as error:
             raise _cannot_write(error) from error
+        for span in self._plan.muting.unmet if self._plan.survey.muted else ():
+            logger.warning(
+                "%s has no sound at %s: nothing was muted", self._plan.source.path, span.time
+            )
 
     def abandon(self) -> None:
         """Let go of the file; what is in it is not complete."""

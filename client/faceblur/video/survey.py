@@ -54,12 +54,14 @@ class Survey:
         unspoken: Text tracks, and tracks of images of texts, that stay behind.
         texts: What decides which texts of the others are kept; all are of those not in it.
         cut: Audio tracks whose packets hold audio that is not to be heard.
+        muted: Audio tracks of which the user wants parts not to be heard.
         left_out: What stays behind and why, for people.
     """
 
     unspoken: Collection[int] = ()
     texts: Mapping[int, TrackTexts] = field(default_factory=dict)
     cut: Collection[int] = ()
+    muted: Collection[int] = ()
     left_out: Sequence[str] = ()
 
 
@@ -96,11 +98,17 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
         what, why = "closed captions", "they cannot be read as text"
         logger.warning("leaving out %s: %s; --keep-subtitles keeps them", what, why)
         left_out.append(f"{what} left out, {why}")
+    for span in options.muted if audio else ():
+        done = "muted" if span.effect == "mute" else "beeped over"
+        left_out.append(f"sound of {span.time} {done}")
+    if options.muted and not audio:
+        logger.warning("%s has no sound: there is nothing to mute", source.path)
     spoken = {index: found for index, found in texts.items() if found.is_speech}
     return Survey(
         unspoken=names.keys() - spoken.keys(),
         texts=spoken,
         cut=survey_cuts(source.path, audio),
+        muted=audio if options.muted else (),
         left_out=left_out,
     )
 

@@ -15,6 +15,7 @@ from av.subtitles.stream import SubtitleStream
 from faceblur.errors import InputError
 from faceblur.video.audio import ConvertedTrack, choose_audio, is_named
 from faceblur.video.containers import Container
+from faceblur.video.muting import Muting
 from faceblur.video.packets import Packet
 from faceblur.video.subtitles import TrackTexts, plain_header
 from faceblur.video.survey import MP4_END_MARK, Survey, text_in
@@ -46,7 +47,7 @@ def ways(
     other: Way = "convert" if isinstance(stream, av.AudioStream) else "leave"
     if stream.index in survey.unspoken:
         return ("leave",)
-    if stream.index in survey.cut:
+    if stream.index in survey.cut or stream.index in survey.muted:
         return (other,)
     return ("copy", other) if _may_hold(container, stream) else (other,)
 
@@ -76,6 +77,7 @@ def add_track(
     container: Container,
     start_s: Fraction,
     survey: Survey,
+    muting: Muting,
 ) -> Track | None:
     """Add a track like one of the source to an output that has not been started.
 
@@ -99,6 +101,7 @@ def add_track(
             start_s=start_s,
             cut_run_in=_has_mute_run_in(stream, container),
             texts=survey.texts.get(stream.index),
+            muting=muting,
         )
     assert isinstance(stream, av.AudioStream)
     if stream.codec_context is None:
@@ -108,7 +111,7 @@ def add_track(
         )
     encoder = _audio_encoder(stream, container, survey)
     encoding = choose_audio(stream.codec_context, encoder, rate=_only_rate(encoder, container))
-    converted = ConvertedTrack(output, stream, encoding, start_s=start_s)
+    converted = ConvertedTrack(output, stream, encoding, start_s=start_s, muting=muting)
     _describe(stream, converted.output)
     return converted
 
@@ -126,6 +129,8 @@ def warn_of_change(
         why = f"{container.format} cannot hold {name}"
         if stream.index in survey.cut:
             why = "it holds sound that was cut away"
+        elif stream.index in survey.muted:
+            why = "a part of it is muted"
         elif isinstance(stream, av.AudioStream) and not is_named(stream.codec_context.layout):
             why += " of an unnamed channel layout"
         encoder = _audio_encoder(stream, container, survey)
@@ -135,9 +140,10 @@ def warn_of_change(
 def _audio_encoder(
     stream: av.AudioStream | SubtitleStream, container: Container, survey: Survey
 ) -> str:
-    """What audio is converted with: its own codec, if it is only cut and nothing is lost by it."""
+    """What audio is converted with: its own codec where nothing else changes or is lost."""
     name = stream.codec.canonical_name
-    if stream.index in survey.cut and name.startswith(_LOSSLESS) and _may_hold(container, stream):
+    again = stream.index in survey.cut or stream.index in survey.muted
+    if again and name.startswith(_LOSSLESS) and _may_hold(container, stream):
         return name
     return container.audio_encoder
 
@@ -157,9 +163,11 @@ class CopiedTrack:
         start_s: Fraction,
         cut_run_in: bool,
         texts: TrackTexts | None = None,
+        muting: Muting,
     ) -> None:
         self._output = output
         self._texts = texts
+        self._muting = muting
         self._start_s = start_s
         self._cut_run_in = cut_run_in
         self._last: int | None = None
@@ -195,9 +203,16 @@ class CopiedTrack:
     def _is_worth_keeping(self, packet: Packet) -> bool:
         """Whether a subtitle is one: no end mark of MP4's, which its muxer sets itself, no data."""
         content = bytes(packet)
-        if content == MP4_END_MARK:
+        if content == MP4_END_MARK or self._is_muted(packet):
             return False
         return self._texts is None or self._texts.keeps(text_in(packet, self._codec))
+
+    def _is_muted(self, packet: Packet) -> bool:
+        """Whether a subtitle says what is not to be heard."""
+        if packet.pts is None:
+            return bool(self._muting)
+        begin_s = packet.pts * packet.time_base
+        return self._muting.covers(begin_s, begin_s + (packet.duration or 0) * packet.time_base)
 
 
 def _has_mute_run_in(stream: av.stream.Stream, container: Container) -> bool:

@@ -15,12 +15,12 @@ from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
-from faceblur.masks.spans import TimeSpan
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.proof.audit.manifest import AuditedFrame
 from faceblur.proof.audit.reader import Entry, environment_key, read_audit
 from faceblur.proof.verify.evidence import Box
 from faceblur.schema import from_json
+from faceblur.times import TimeSpan
 
 _NEARLY: Final = 0.9
 """A face this much smaller may have been left alone: two detections of it differ a little."""

@@ -15,13 +15,13 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.image.pixels import BgrImage
-from faceblur.masks.spans import TimeSpan
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
 from faceblur.proof.verify.media import Answer, Media, Pair, open_media, pair_frames
 from faceblur.proof.verify.report import Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
+from faceblur.times import TimeSpan
 
 OnProgress = Callable[[int, int | None], None]
 """Gets frames done, and how many there are if that is known."""
