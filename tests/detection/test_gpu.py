@@ -20,8 +20,9 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
+from faceblur.cli import doctor
 from faceblur.detection import models, runtimes
-from faceblur.detection.gpu import devices, probe, use
+from faceblur.detection.gpu import devices, precision, probe, use
 from faceblur.detection.gpu.devices import Gpu
 from faceblur.detection.gpu.networks import GpuNetworks
 from faceblur.detection.gpu.probe import Answer
@@ -311,9 +312,9 @@ def test_engines_that_are_refused_are_built_again(
 def test_lower_precision_needs_a_record_of_the_gate(tmp_path: Path) -> None:
     model, half = tmp_path / "model.onnx", tmp_path / "model.fp16.onnx"
     shutil.copyfile(FAST, model)
-    assert use.chosen_precision(model) == (model, "fp32")
+    assert precision.chosen_precision(model) == (model, "fp32")
     half.write_bytes(b"the same, in half precision")
-    assert use.chosen_precision(model) == (model, "fp32")
+    assert precision.chosen_precision(model) == (model, "fp32")
 
     def record(candidate: Path, **changes: object) -> None:
         content = {
@@ -322,17 +323,31 @@ def test_lower_precision_needs_a_record_of_the_gate(tmp_path: Path) -> None:
             "candidate_sha256": file_sha256(candidate),
             "reference_sha256": file_sha256(model),
         }
-        use.record_path(candidate).write_text(json.dumps(content | changes))
+        precision.record_path(candidate).write_text(json.dumps(content | changes))
 
     record(half, passed=False)
     record(model, precision="fp16")
-    assert use.chosen_precision(model) == (model, "fp32")
+    assert precision.chosen_precision(model) == (model, "fp32")
     record(model)
-    assert use.chosen_precision(model) == (model, "tf32")
+    assert precision.chosen_precision(model) == (model, "tf32")
     record(half)
-    assert use.chosen_precision(model) == (half, "fp16")
+    assert precision.chosen_precision(model) == (half, "fp16")
     record(half, reference_sha256="0" * 64)
-    assert use.chosen_precision(model) == (model, "tf32")
+    assert precision.chosen_precision(model) == (model, "tf32")
+
+
+def test_doctor_names_each_gpu_and_what_it_runs(
+    stand_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_gpus", lambda: GPUS)
+    first, second = doctor._gpus()
+    assert first.good
+    assert first.text == "0: Test GPU, 16 GiB, driver 580.1, runs CUDA in FP32"
+    monkeypatch.setattr(use, "_active_build", lambda: "")
+    first, second = doctor._gpus()
+    assert not second.good
+    assert second.text.endswith("is not used")
+    assert "[gpu]" in second.advice
 
 
 def test_a_measurement_says_batch_and_instances() -> None:

@@ -12,8 +12,9 @@ import click
 
 from faceblur.cli.base import configure_logging
 from faceblur.cli.options import tls_options
-from faceblur.detection import canary, models
-from faceblur.detection.models import open_onnx
+from faceblur.detection import canary, models, runtimes
+from faceblur.detection.gpu.devices import find_gpus
+from faceblur.detection.models import automatic_model, open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED
 from faceblur.detection.session import SessionOptions, open_session
@@ -98,6 +99,7 @@ def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[C
     yield Check("Python", None, f"{platform.python_version()} on {platform.platform()}")
     yield Check("packages", None, ", ".join(_versions()))
     yield _embedded()
+    yield from _gpus()
     yield from map(_shipped, SHIPPED)
     cached = models.cached_models()
     if cached:
@@ -122,6 +124,19 @@ def _embedded() -> Check:
         return Check("embedded server", None, str(error), "blur detects in its own process")
     version = f"nvidia-pytriton {runtime.version}, Python {sys.version_info.minor}"
     return Check("embedded server", True, version.replace("Python ", "stub for Python 3."))
+
+
+def _gpus() -> Iterator[Check]:
+    """Each GPU; what does not use it is said with `blur`, which shows what ran."""
+    for gpu in find_gpus():
+        gib = gpu.memory_bytes / (1 << 30)
+        text = f"{gpu.index}: {gpu.name}, {gib:.0f} GiB, driver {gpu.driver}"
+        try:
+            choice = runtimes.choose(models.find(automatic_model("image"))[0], gpus=(gpu.index,))
+        except FaceblurError as error:
+            yield Check("GPU", False, f"{text}, is not used", str(error))
+        else:
+            yield Check("GPU", True, f"{text}, runs {choice.where.partition(' on ')[0]}")
 
 
 def _shipped(name: str) -> Check:

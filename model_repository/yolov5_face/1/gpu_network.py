@@ -68,6 +68,7 @@ class GpuNetwork:
 
     Attributes:
         provider: What really ran the convolutions.
+        elsewhere: What of the rest another provider ran, by name of the operation.
 
     Raises:
         RuntimeError: The provider cannot run it, or something else did.
@@ -111,6 +112,7 @@ class GpuNetwork:
                     shapes=((1, SIDE), (batch, max_side)),
                     engines=engines,
                 ),
+                enable_fallback=0,
             )
             self._session.disable_fallback()
             if (have := self._session.get_providers())[0] != provider:
@@ -118,8 +120,8 @@ class GpuNetwork:
                     f"{provider} does not load here, and {have[0]} would run in its place"
                 )
             first = self._run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
-            profile = Path(self._session.end_profiling())
-            ran = convolution_providers(json.loads(profile.read_text()))
+            profile = json.loads(Path(self._session.end_profiling()).read_text())
+        ran = convolution_providers(profile)
         if ran != {provider}:
             raise RuntimeError(
                 f"{provider} was asked for, and {', '.join(sorted(ran)) or 'nothing'} ran the "
@@ -128,6 +130,7 @@ class GpuNetwork:
         if not np.isfinite(first[0]).all():
             raise RuntimeError(f"the scores of {provider} are not finite")
         self.provider = provider
+        self.elsewhere = operations_elsewhere(profile, provider)
 
     def run(
         self, outputs: Sequence[str], inputs: dict[str, Any], _options: object = None
@@ -268,3 +271,11 @@ def convolution_providers(profile: list[dict[str, Any]]) -> set[str]:
         if "Conv" in operation or operation.startswith("TRTKernel"):
             found.add(arguments.get("provider", "?"))
     return found
+
+
+def operations_elsewhere(profile: list[dict[str, Any]], provider: str) -> tuple[str, ...]:
+    """Names of the operations that another provider ran, by a profile of ONNX Runtime."""
+    ran = [event.get("args", {}) for event in profile]
+    return tuple(
+        sorted({a["op_name"] for a in ran if "op_name" in a and a.get("provider") != provider})
+    )

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 _LIBRARY: Final = "libnvidia-ml.so.1"
+_FOLDERS: Final = ("", "/usr/local/nvidia/lib64/", "/usr/lib/wsl/lib/")
+"""Where it may lie: where the system looks, in containers, in Windows' Linux."""
+
 _TEXT_BYTES: Final = 96
 
 
@@ -43,14 +46,15 @@ def find_gpus() -> tuple[Gpu, ...]:
 
     `CUDA_VISIBLE_DEVICES` says which, as for every program.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(_LIBRARY)
-        if library.nvmlInit_v2() != 0:
-            return ()
-        try:
-            return tuple(_visible(list(_all(library))))
-        finally:
-            library.nvmlShutdown()
+    for folder in _FOLDERS:
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL(f"{folder}{_LIBRARY}")
+            if library.nvmlInit_v2() != 0:
+                return ()
+            try:
+                return tuple(_visible(list(_all(library))))
+            finally:
+                library.nvmlShutdown()
     return ()
 
 

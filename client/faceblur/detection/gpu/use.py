@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from faceblur.detection.gpu.devices import Gpu
+from faceblur.detection.gpu.precision import Precision, chosen_precision
 from faceblur.detection.gpu.probe import Answer, Question
 from faceblur.detection.models import cache_folder
 from faceblur.errors import OutputError, install_line
@@ -26,8 +27,6 @@ from faceblur.files import atomic_path, file_sha256
 logger = logging.getLogger(__name__)
 
 GpuRuntime = Literal["cuda", "tensorrt"]
-Precision = Literal["fp32", "tf32", "fp16"]
-
 PROVIDERS: Final[dict[GpuRuntime, str]] = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -41,6 +40,9 @@ PACKAGES: Final[dict[GpuRuntime, tuple[str, ...]]] = {
     "tensorrt": ("tensorrt-cu13-libs", "tensorrt-cu12-libs"),
 }
 """What it takes beside ONNX Runtime, as far as pip brought it."""
+
+_TENSORRT: Final = "libnvinfer.so.10"
+"""What ONNX Runtime's TensorRT provider is linked against; TensorRT 11 is another."""
 
 LEAST_MEMORY: Final = 1 << 30
 MOST_MEMORY: Final = 4 << 30
@@ -136,8 +138,11 @@ def find_use(
 
 
 def tried_runtimes() -> tuple[GpuRuntime, ...]:
-    """What is worth trying: TensorRT where it is installed, and CUDA."""
-    return ("tensorrt", "cuda") if importlib.util.find_spec("tensorrt_libs") else ("cuda",)
+    """What is worth trying: CUDA, and before it TensorRT where the right one is installed."""
+    spec = importlib.util.find_spec("tensorrt_libs")
+    folders = (spec and spec.submodule_search_locations) or ()
+    has = any(Path(folder, _TENSORRT).is_file() for folder in folders)
+    return ("tensorrt", "cuda") if has else ("cuda",)
 
 
 def forget(use: GpuUse) -> None:
@@ -145,37 +150,6 @@ def forget(use: GpuUse) -> None:
     _record_path(use.onnx, use.gpus, use.runtime, use.precision).unlink(missing_ok=True)
     if use.engines is not None:
         shutil.rmtree(use.engines, ignore_errors=True)
-
-
-def record_path(model: Path) -> Path:
-    """Where the accuracy gate leaves what it found of a model on a GPU."""
-    return model.with_name(f"{model.name}.cuda.json")
-
-
-def half_path(model: Path) -> Path:
-    """Where a model's form in FP16 lies."""
-    return model.with_name(f"{model.stem}.fp16.onnx")
-
-
-def chosen_precision(onnx: Path) -> tuple[Path, Precision]:
-    """The file to run and its precision: lower than FP32 only where it passed the gate on a GPU."""
-    half = half_path(onnx)
-    if _passed(half, onnx, "fp16"):
-        return half, "fp16"
-    return onnx, "tf32" if _passed(onnx, onnx, "tf32") else "fp32"
-
-
-def _passed(candidate: Path, reference: Path, precision: Precision) -> bool:
-    try:
-        record = json.loads(record_path(candidate).read_text(encoding="utf-8"))
-        return (
-            record["passed"] is True
-            and record["precision"] == precision
-            and record["candidate_sha256"] == file_sha256(candidate)
-            and record["reference_sha256"] == file_sha256(reference)
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _use(onnx: Path, gpus: tuple[Gpu, ...], runtime: GpuRuntime, cores: int) -> GpuUse:

@@ -236,7 +236,7 @@ class TritonServer:
         ]
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self.options.start_timeout_s
+        deadline = time.monotonic() + self.options.patience_s
         # gRPC tries again only a second after a refused connection: do not let it begin too early.
         while time.monotonic() < deadline:
             self._check_running()
@@ -258,7 +258,7 @@ class TritonServer:
             else self._reason()
         )
         raise ServerStartError(
-            f"the Triton server was not ready after {self.options.start_timeout_s:g} s: {reason}"
+            f"the Triton server was not ready after {self.options.patience_s:g} s: {reason}"
         )
 
     def _check_running(self) -> None:

@@ -42,7 +42,7 @@ class ServerOptions:
             by itself. Memory and time grow with its square.
         closed: Calls that need the server's token.
         share_memory: Let this user's programs have the token, and with it shared memory.
-        start_timeout_s: Seconds until it must be ready.
+        start_timeout_s: Seconds until it must be ready; on a GPU three times as many.
 
     Raises:
         InputError: There are too few instances.
@@ -74,6 +74,11 @@ class ServerOptions:
                 f"a server with {self.instances} instance of the detector stalls; give at least "
                 f"{MIN_INSTANCES}"
             )
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds until it must be ready: each instance has CUDA's libraries to load."""
+        return self.start_timeout_s * (1 if self.choice.use is None else 3)
 
 
 def command_line(options: ServerOptions, folder: Path, port: int, shm_prefix: str) -> Sequence[str]:
