@@ -46,14 +46,12 @@ class CrowdDetector:
 
     def submit(self, inputs: Sequence[ModelInput], *, min_score: float) -> list[Future[Detections]]:
         """Start the detection; see `faceblur.detection.detector.Detector`."""
-        # The caller may use the inputs again as soon as this returns.
-        kept = [each.copy() for each in inputs]
         answers = self._detector.submit(inputs, min_score=min_score)
         # A crowd in one of them fails all of a request.
-        again = self._in_parts if len(kept) == 1 else self._by_itself
+        again = self._in_parts if len(inputs) == 1 else self._by_itself
         return [
             self._followed(answer, partial(again, each, min_score))
-            for answer, each in zip(answers, kept, strict=True)
+            for answer, each in zip(answers, inputs, strict=True)
         ]
 
     def close(self) -> None:

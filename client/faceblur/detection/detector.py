@@ -44,7 +44,7 @@ class Detector(Protocol):
         """Start the detection, in as few requests as can be.
 
         Args:
-            inputs: Model inputs of one shape. They are copied or sent before this returns.
+            inputs: Model inputs of one shape. They must not change before they are answered.
             min_score: Lowest score that counts, 0-1.
 
         Returns:

@@ -108,6 +108,10 @@ def stretching(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
         The new value of each of the 256, uint8; None for an image that needs none.
     """
     step = max(1, max(image.shape[:2]) // SAMPLED_SIDE)
+    # Most images use nearly all of their range, which a few of their pixels show.
+    low, high = _range(image[:: 4 * step, :: 4 * step])
+    if high - low >= (LOW_RANGE + 255) // 2:
+        return None
     seen = image[::step, ::step].reshape(-1, 3)
     low, high = _range(seen)
     if high - low >= LOW_RANGE:
