@@ -17,9 +17,10 @@ from faceblur.batch.video_detection import (
     frame_bytes,
     thumbnail,
 )
-from faceblur.batch.video_threads import DecodedFrame
+from faceblur.batch.video_threads import DecodedFrame, Looks
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
+from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
 from faceblur.image.io import ImageFile, Page
@@ -43,13 +44,13 @@ class VideoFaces:
     """How the faces of one video are found.
 
     Attributes:
-        make_input: What makes the detector's input of a frame; None if none is asked.
+        look: What makes the detector's inputs of a frame, called in order; None if none is asked.
         find: Gives the frames back in order, each with its faces.
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
     """
 
-    make_input: ModelInputMaker | None
+    look: Callable[[SourceFrame], Looks | None] | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
 
@@ -102,18 +103,28 @@ class DetectedFaces:
         letterbox = plan_model_input(
             properties, size=options.size, stride=self._detector.model.stride
         )
+        plan = PartPlan.of(letterbox, tiles=options.tiles)
         stage = DetectionStage(
             self._detector,
-            letterbox,
+            plan,
             min_score=options.threshold if cover is None else cover.min_score(options.threshold),
-            every=every,
             deadline_s=options.deadline_s,
         )
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
 
-        return VideoFaces(ModelInputMaker(properties, letterbox), find, naming.name_tracks)
+        make_input = ModelInputMaker(properties, letterbox, plan.parts)
+        rotation = Rotation(len(plan.parts))
+
+        def look(frame: SourceFrame) -> Looks | None:
+            if frame.index % every:
+                return None
+            # Without a cover nothing carries from frame to frame what a part has shown.
+            turns = rotation.take(float(frame.pts_s)) if cover else range(len(plan.parts))
+            return Looks(make_input.looks(frame.image, turns), turns)
+
+        return VideoFaces(look, find, naming.name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties

@@ -78,7 +78,7 @@ def mask_video(
         with (
             atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
-            VideoJob(video, sink, faces_of.make_input) as job,
+            VideoJob(video, sink, faces_of.look) as job,
         ):
             report.left_out.extend(sink.left_out)
             found = faces_of.find(job.frames())
