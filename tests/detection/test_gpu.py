@@ -91,7 +91,7 @@ def test_a_gpu_that_does_not_work_is_said_once(gpu: None, caplog: pytest.LogCapt
     for _ in range(2):
         assert runtimes.choose(FAST).use is None
     (said,) = warnings(caplog)
-    assert "the Test GPU is not used" in said
+    assert "the Test GPU is idle" in said
     assert "this build of ONNX Runtime has no CUDAExecutionProvider" in said
     with pytest.raises(InputError, match=r"GPU cannot be used: .*no CUDAExecutionProvider"):
         runtimes.choose(FAST, gpus=(1,))
