@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from faceblur import tracking
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.following import correct
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
@@ -23,6 +24,7 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
+from faceblur.errors import InputError
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
 from faceblur.tracking import naming
@@ -48,11 +50,13 @@ class VideoFaces:
         find: Gives the frames back in order, each with its faces.
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
+        notes: What somebody should look at, for people.
     """
 
     look: Callable[[SourceFrame], Looks | None] | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
+    notes: Sequence[str] = ()
 
 
 class FindFaces(Protocol):
@@ -156,20 +160,27 @@ class RecordedFaces:
         recorded = self._annotations.media(image.path)
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
+        if recorded.corrections:
+            raise InputError(
+                f"{recorded.where} has corrections, which are for videos; change the boxes of the "
+                "image itself"
+            )
         return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Give the recorded faces of every frame."""
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
+        corrected = correct(source, recorded)
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             count = 0
             for item in frames:
                 frame = item.frame
-                yield FrameFaces(frame, recorded.faces(frame.index, frame.pts_s))
+                faces = recorded.faces(frame.index, frame.pts_s)
+                yield FrameFaces(frame, corrected.apply(frame.index, frame.pts_s, faces))
                 count += 1
             recorded.check_end(count)
 
         certain = {track.id: track.certain for track in recorded.tracks}
-        return VideoFaces(None, find, lambda log: naming.summarise(log, certain))
+        return VideoFaces(None, find, lambda log: naming.summarise(log, certain), corrected.notes)

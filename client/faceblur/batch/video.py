@@ -81,6 +81,7 @@ def mask_video(
             VideoJob(video, sink, faces_of.look) as job,
         ):
             report.left_out.extend(sink.left_out)
+            report.notes.extend(faces_of.notes)
             found = faces_of.find(job.frames())
             for (frame, faces), shown in _with_times(found, policy, start_s=video.start_s):
                 choice = selection.choose(faces, shown)

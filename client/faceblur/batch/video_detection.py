@@ -17,6 +17,7 @@ from faceblur.detection.detector import Detector, ModelInput
 from faceblur.detection.parts import PartPlan
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import DeadlineError, ServerError
+from faceblur.image.pixels import Array
 from faceblur.tracking import scene_cuts
 from faceblur.video.frames import SourceFrame
 
@@ -130,11 +131,17 @@ class _Waiting:
 
 def thumbnail(image: av.VideoFrame) -> FloatArray:
     """A frame's thumbnail for telling scenes apart, from its first plane: luma, grey or green."""
+    luma, white = luma_of(image)
+    return scene_cuts.thumbnail(luma, white=white)
+
+
+def luma_of(image: av.VideoFrame) -> tuple[Array, float]:
+    """A frame's first plane, luma, grey or green, uint8 or uint16, in place; its largest value."""
     bits = image.format.components[0].bits
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     plane = image.planes[0]
     rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-    return scene_cuts.thumbnail(rows[:, : plane.width], white=float((1 << bits) - 1))
+    return rows[:, : plane.width], float((1 << bits) - 1)
 
 
 def frame_bytes(width: int, height: int, pixel_format: str) -> int:
