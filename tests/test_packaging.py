@@ -83,6 +83,20 @@ def test_nothing_pulls_in_tensorrt_but_its_own_extra(metadata: Message) -> None:
     assert "extra == 'tensorrt'" in wanting[0]
 
 
+def test_a_gpu_takes_the_other_build_and_nothing_else_does(metadata: Message) -> None:
+    """Both builds of ONNX Runtime write into one folder: no extra may bring both."""
+    wanting: dict[str, set[str]] = {}
+    for line in metadata.get_all("Requires-Dist", []):
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra == '(\w+)'", line)
+        if name and extra and name[0].startswith("onnxruntime"):
+            wanting.setdefault(extra[1], set()).add(name[0])
+    assert wanting.pop("gpu") == {"onnxruntime-gpu"}
+    assert {name for names in wanting.values() for name in names} == {"onnxruntime"}
+    ours = "|".join(metadata.get_all("Requires-Dist", []))
+    assert not re.search(r"faceblur-triton\[[^]]*\bgpu\b", ours)
+
+
 def test_the_client_imports_nothing_heavy() -> None:
     check = f"import sys, faceblur, faceblur.cli; sys.exit(str(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
