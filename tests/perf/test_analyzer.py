@@ -270,7 +270,8 @@ def test_runs_are_set_side_by_side(run: Path, tmp_path: Path) -> None:
     document["card"]["triton"] = "2.60.0"
     (tmp_path / "two.json").write_text(json.dumps(document))
     text = side_by_side(Run.read(run), Run.read(tmp_path / "two.json"))
-    assert "| ensemble | shm | 384×640 | 1 | 4 | 96.0 | 48.0 | 0.50 | 1.00 | 1.00 | 1.00 |" in text
+    row = "| bundled | ensemble | shm | 384×640 | 1 | 4 | 96.0 | 48.0 | 0.50 | 1.00 | 1.00 | 1.00 |"
+    assert row in text
     assert "- triton: 2.51.0 → 2.60.0" in text
 
 

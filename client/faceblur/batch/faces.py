@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from faceblur import tracking
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.following import correct
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
@@ -18,13 +17,11 @@ from faceblur.batch.video_detection import (
     frame_bytes,
     thumbnail,
 )
-from faceblur.batch.video_threads import DecodedFrame, Looks
+from faceblur.batch.video_threads import DecodedFrame
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
-from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
-from faceblur.errors import InputError
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
 from faceblur.tracking import naming
@@ -46,17 +43,15 @@ class VideoFaces:
     """How the faces of one video are found.
 
     Attributes:
-        look: What makes the detector's inputs of a frame, called in order; None if none is asked.
+        make_input: What makes the detector's input of a frame; None if none is asked.
         find: Gives the frames back in order, each with its faces.
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
-        notes: What somebody should look at, for people.
     """
 
-    look: Callable[[SourceFrame], Looks | None] | None
+    make_input: ModelInputMaker | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
-    notes: Sequence[str] = ()
 
 
 class FindFaces(Protocol):
@@ -107,28 +102,18 @@ class DetectedFaces:
         letterbox = plan_model_input(
             properties, size=options.size, stride=self._detector.model.stride
         )
-        plan = PartPlan.of(letterbox, tiles=options.tiles)
         stage = DetectionStage(
             self._detector,
-            plan,
+            letterbox,
             min_score=options.threshold if cover is None else cover.min_score(options.threshold),
+            every=every,
             deadline_s=options.deadline_s,
         )
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
 
-        make_input = ModelInputMaker(properties, letterbox, plan.parts)
-        rotation = Rotation(len(plan.parts))
-
-        def look(frame: SourceFrame) -> Looks | None:
-            if frame.index % every:
-                return None
-            # Without a cover nothing carries from frame to frame what a part has shown.
-            turns = rotation.take(float(frame.pts_s)) if cover else range(len(plan.parts))
-            return Looks(make_input.looks(frame.image, turns), turns)
-
-        return VideoFaces(look, find, naming.name_tracks)
+        return VideoFaces(ModelInputMaker(properties, letterbox), find, naming.name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties
@@ -160,27 +145,20 @@ class RecordedFaces:
         recorded = self._annotations.media(image.path)
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
-        if recorded.corrections:
-            raise InputError(
-                f"{recorded.where} has corrections, which are for videos; change the boxes of the "
-                "image itself"
-            )
         return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Give the recorded faces of every frame."""
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
-        corrected = correct(source, recorded)
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             count = 0
             for item in frames:
                 frame = item.frame
-                faces = recorded.faces(frame.index, frame.pts_s)
-                yield FrameFaces(frame, corrected.apply(frame.index, frame.pts_s, faces))
+                yield FrameFaces(frame, recorded.faces(frame.index, frame.pts_s))
                 count += 1
             recorded.check_end(count)
 
         certain = {track.id: track.certain for track in recorded.tracks}
-        return VideoFaces(None, find, lambda log: naming.summarise(log, certain), corrected.notes)
+        return VideoFaces(None, find, lambda log: naming.summarise(log, certain))

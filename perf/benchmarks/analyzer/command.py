@@ -383,10 +383,10 @@ def _model_card(client: Any, info: ModelInfo) -> dict[str, object]:
         "backend": config.backend,
         "instance_groups": ", ".join(groups),
     }
-    return card | ({"gpu": gpu} if (gpu := _gpu()) else {})
+    return card | ({"gpu": gpu} if (gpu := gpu_facts()) else {})
 
 
-def _gpu() -> str:
+def gpu_facts() -> str:
     """What nvidia-smi says of the GPU; nothing where there is none."""
     if shutil.which("nvidia-smi") is None:
         return ""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -45,12 +44,18 @@ def canvases(frames: Sequence[Canvas], *, size: int, stride: int) -> list[Canvas
 
     A server batches only images of one shape, and so does perf_analyzer.
     """
-    fitted = []
+    found = fitted(frames, size=size, stride=stride)
+    shape = Counter(canvas.shape for canvas in found).most_common(1)[0][0]
+    return [canvas for canvas in found if canvas.shape == shape]
+
+
+def fitted(frames: Sequence[Canvas], *, size: int, stride: int) -> list[Canvas]:
+    """Letterbox frames, each to the shape that fits it."""
+    found = []
     for frame in frames:
         plan = Letterbox.plan(frame.shape[1], frame.shape[0], size=size, stride=stride)
-        fitted.append(plan.apply(frame))
-    shape = Counter(canvas.shape for canvas in fitted).most_common(1)[0][0]
-    return [canvas for canvas in fitted if canvas.shape == shape]
+        found.append(plan.apply(frame))
+    return found
 
 
 def write_inputs(
@@ -84,6 +89,8 @@ def _read(source: Path, frames: int) -> Iterator[Canvas]:
     if picture is not None:
         yield np.ascontiguousarray(picture[:, :, ::-1])
         return
+    import av  # images can be read without it
+
     try:
         with av.open(str(source)) as container:
             wanted = 0.0

@@ -37,6 +37,8 @@ class Case:
         concurrency: Requests under way; 0 where cameras send at their own pace.
         cameras: How many; 0 where requests follow each other.
         fps: Of each camera.
+        precision: How the network computes, where a run has several.
+        runtime: What runs it, likewise.
     """
 
     model: str
@@ -47,6 +49,8 @@ class Case:
     concurrency: int = 0
     cameras: int = 0
     fps: float = 0.0
+    precision: str = ""
+    runtime: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

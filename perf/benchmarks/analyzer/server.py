@@ -14,7 +14,6 @@ import tritonclient.grpc as grpcclient
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from benchmarks.analyzer.graph import write_graph
 from faceblur.detection.repository import model_repository
 from faceblur.detection.triton.client import DETECTOR, ENSEMBLE
 from faceblur.detection.triton.runtime import JPEG_MODEL, POSTPROCESS
@@ -108,6 +107,8 @@ def one_consumer_server(options: ServerOptions) -> Iterator[TritonServer]:
 
 def lay_out(folder: Path, options: ServerOptions) -> None:
     """Copy the contenders, with the detector's model in them and as many instances as it has."""
+    from benchmarks.analyzer.graph import write_graph  # needs PyTorch, as nothing else here
+
     _lay_out_two_models(folder, options)
     for source in sorted(FOLDER.iterdir()):
         config = _parse(source / "config.pbtxt")

@@ -103,17 +103,18 @@ class PerfAnalyzer:
     origin: str = "PATH"
 
     @classmethod
-    def find(cls, cache: Path) -> PerfAnalyzer:
+    def find(cls, cache: Path, *, may_fetch: bool = True) -> PerfAnalyzer:
         """Take the one on the PATH (NVIDIA's SDK image has one there), or fetch one.
 
         Args:
             cache: Folder that keeps what was fetched.
+            may_fetch: Whether to; what was fetched before is taken anyway.
 
         Raises:
             AnalyzerError: There is none to be had; the message says what to do.
         """
         found = shutil.which(PROGRAM)
-        tool = cls(Path(found)) if found else _fetched(cache)
+        tool = cls(Path(found)) if found else _fetched(cache, may_fetch=may_fetch)
         tool.version()
         return tool
 
@@ -210,10 +211,12 @@ def read_report(text: str, *, log: str = "") -> Reading:
         raise AnalyzerError(f"the report of {PROGRAM} lacks {error}") from error
 
 
-def _fetched(cache: Path) -> PerfAnalyzer:
+def _fetched(cache: Path, *, may_fetch: bool) -> PerfAnalyzer:
     folder = cache / "perf_analyzer"
     program = folder / "bin" / PROGRAM
     if not program.is_file():
+        if not may_fetch:
+            raise AnalyzerError(f"{PROGRAM} is not on the PATH")
         _fetch(folder)
     return PerfAnalyzer(program, (folder / "lib",), WHEELS[0])
 

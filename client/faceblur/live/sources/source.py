@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 
-from faceblur.detection.parts import CloseUps
+from faceblur.detection.letterbox import Letterbox
 from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
@@ -102,13 +103,12 @@ class Source(Supervisor):
             memory = child.memory.slot(slot)
             arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])
             self.lost += int(message["lost"])
-            job, inputs, parts = self._job, [], tuple(map(int, message["parts"]))
-            plan = plan_input(format_, size=job.size, stride=job.stride, tiles=job.tiles)
+            letterbox = model_input = None
             if message["model_input"]:
-                start, count = model_input_offset(format_), 1 + len(parts)
-                taken = memory[start : start + count * plan.input_bytes]
-                inputs = list(taken.reshape(count, *plan.whole.shape, 3))
-            close_ups = CloseUps(plan, parts, tuple(inputs[1:])) if plan.parts and inputs else None
+                letterbox = _letterbox(format_, self._job.size, self._job.stride)
+                height, width = letterbox.shape
+                start = model_input_offset(format_)
+                model_input = memory[start : start + height * width * 3].reshape(height, width, 3)
             samples = memory[: format_.size_bytes]
             audio_start, entries = message["audio"]
             audio = get(entries, memory[int(audio_start) :])
@@ -116,19 +116,18 @@ class Source(Supervisor):
                 return None
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
             return None
-        frame = RawFrame(
+        return RawFrame(
             format_,
             samples,
             arrived_s=arrived_s,
             time_s=time_s,
-            model_input=inputs[0] if inputs else None,
-            letterbox=plan.whole if inputs else None,
-            close_ups=close_ups,
+            model_input=model_input,
+            letterbox=letterbox,
             audio=audio,
+            on_release=lambda: send_quietly(child.link, free=slot),
         )
 
-        def release() -> None:
-            send_quietly(child.link, free=slot, unseen=() if frame.is_checked else parts)
 
-        frame.on_release = release
-        return frame
+@lru_cache(maxsize=64)
+def _letterbox(format_: FrameFormat, size: int, stride: int) -> Letterbox:
+    return plan_input(format_, size=size, stride=stride)
