@@ -275,6 +275,7 @@ def blur_video(
     mask: MaskStyle | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     size: int = DEFAULT_SIZE,
+    tiles: Tiles = "auto",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> MediaDetections:
     """Mask every face of a video; it shares a server with `blur`.
@@ -288,6 +289,8 @@ def blur_video(
         mask: What covers a face.
         threshold: Lowest score that counts as a face, 0-1.
         size: Longest side of the frame given to the network, pixels; 2048 at most.
+        tiles: "auto" looks at the parts of large frames in turn too, "fine" at smaller ones, "off"
+            never.
         on_progress: Called after each frame, in this thread.
 
     Returns:
@@ -303,7 +306,7 @@ def blur_video(
         >>> [len(frame.detections) for frame in report.frames]
         [1, 1]
     """
-    detection = DetectionOptions(threshold=threshold, size=size)
+    detection = DetectionOptions(threshold=threshold, size=size, tiles=tiles)
     policy = Policy(mask=mask or MaskStyle(), detection=detection)
     source, out = Path(source), Path(out)
     if out.exists() and source.exists() and out.samefile(source):

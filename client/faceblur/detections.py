@@ -165,6 +165,7 @@ class MediaDetections:
         height: Of the upright image, pixels.
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
+        notes: What somebody should look at in the result.
         tracks: Of a video, the tracks that its faces name, by their ids.
 
     Example:
@@ -178,6 +179,7 @@ class MediaDetections:
     height: int
     frames: Sequence[FrameDetections]
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     tracks: list[TrackSummary] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

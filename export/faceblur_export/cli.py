@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,7 @@ from faceblur.cli.base import FaceblurGroup
 from faceblur.cli.options import SIZE_OPTION, FilePath
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
+from faceblur.detection.gpu.precision import record_path as gpu_record_path
 from faceblur.detection.models import cached_models
 from faceblur.detection.repository import SHIPPED, shipped_onnx
 from faceblur.detection.runtimes import record_path as bfloat16_record_path
@@ -151,6 +152,11 @@ def onnx(
     is_flag=True,
     help="Judge CANDIDATE as OpenVINO runs it on a CPU, in bfloat16.",
 )
+@click.option(
+    "--cuda",
+    type=click.Choice(["fp16", "tf32"]),
+    help="Judge CANDIDATE in this precision, as CUDA runs it on this machine's GPU.",
+)
 @SIZE_OPTION
 @click.option(
     "--json", "json_path", type=FilePath, help="The record  [default: CANDIDATE.gate.json]"
@@ -160,6 +166,7 @@ def gate(
     data: Path,
     reference: Path | None,
     openvino: bool,
+    cuda: Literal["fp16", "tf32"] | None,
     size: int,
     json_path: Path | None,
 ) -> None:
@@ -169,23 +176,28 @@ def gate(
     no loss may be certain by the paired bootstrap. The record lies beside CANDIDATE, where
     `repository` and `tensorrt` look for it. With --openvino CANDIDATE is an FP32
     file, `bundled` or `fast`, is held against ONNX Runtime, and every `faceblur` command looks for
-    the record. Exit code 5 when it is refused.
+    the record. So it is with --cuda; for fp16 its form in FP16 is made first, beside it.
+    Exit code 5 when it is refused.
     """
     with needing("export"):
-        from faceblur_export.gate.gate import judge, judge_bfloat16
+        from faceblur_export.gate.gate import judge, judge_bfloat16, judge_on_gpu
         from faceblur_export.gate.record import record_path, write_record
-    if openvino and reference is not None:
-        raise InputError("--openvino holds a file against itself; leave out --reference")
+    if reference is not None and (openvino or cuda):
+        raise InputError("--openvino and --cuda hold a file against itself; leave out --reference")
+    if openvino and cuda:
+        raise InputError("--openvino is for a CPU and --cuda for a GPU; give one")
     if str(candidate) in SHIPPED:
         candidate = shipped_onnx(str(candidate))
     with ProgressLine("judging") as bar:
-        if openvino:
+        if cuda:
+            candidate, record = judge_on_gpu(candidate, data, cuda, size=size, progress=bar.items)
+        elif openvino:
             record = judge_bfloat16(candidate, data, size=size, progress=bar.items)
         else:
             record = judge(candidate, data, reference=reference, size=size, progress=bar.items)
     for loss in record.losses:
         click.echo(str(loss))
-    usual = bfloat16_record_path if openvino else record_path
+    usual = gpu_record_path if cuda else bfloat16_record_path if openvino else record_path
     write_record(json_path or usual(candidate), record)
     record.raise_if_refused(candidate)
 

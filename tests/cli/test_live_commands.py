@@ -61,7 +61,6 @@ def test_a_camera_that_fails_is_no_success(
     [
         (["camera", "nothing.mp4", "--to", "null"], "there is no video file nothing.mp4"),
         (["camera", "testpattern", "--to", "disk"], "cannot send frames to disk"),
-        (["camera", "testpattern", "--to", "null", "--tiles", "fine"], "leave out --tiles"),
         (["camera", "testpattern", "--to", "hls:x", "--to", "hls:x"], "has hls:x twice"),
         (["camera", "testpattern"], "Missing option '--to'"),
     ],

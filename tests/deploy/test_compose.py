@@ -185,7 +185,8 @@ def test_the_releases_of_triton_are_the_ones_that_fit() -> None:
     asked = re.findall(r"^\| .* \| (\d\d\.\d\d) \|$", page, re.MULTILINE)
     # What NVIDIA's bulletins ask for, and no release that the page does not speak of.
     assert len(asked) == 3
-    assert named[1] >= max(asked)
+    assert re.search(r"read on \d+ \w+ 20\d\d", page)
+    assert named[1] >= max(asked), "name a newer release in .env, Dockerfile and docs/security.md"
     assert f"`.env` names {named[1]}." in page
     assert (
         f"TRITON_IMAGE=nvcr.io/nvidia/tritonserver:{named[1]}-py3\n"

@@ -78,6 +78,8 @@ def test_a_trial_in_another_process_says_what_ran_and_how_fast(
     # What was measured is remembered: the next start waits for nothing.
     monkeypatch.setattr(use.subprocess, "run", None)
     assert runtimes.choose(FAST) == choice
+    use.forget(choice.use)
+    assert use._remembered(use._record_path(FAST, GPUS[:1], "cuda", "fp32")) is None
     # Another driver is another measurement.
     other = [replace(gpu, driver="590") for gpu in GPUS]
     assert use._record_path(FAST, GPUS, "cuda", "fp32") != use._record_path(
@@ -91,7 +93,7 @@ def test_a_gpu_that_does_not_work_is_said_once(gpu: None, caplog: pytest.LogCapt
     for _ in range(2):
         assert runtimes.choose(FAST).use is None
     (said,) = warnings(caplog)
-    assert "the Test GPU is not used" in said
+    assert "the Test GPU is idle" in said
     assert "this build of ONNX Runtime has no CUDAExecutionProvider" in said
     with pytest.raises(InputError, match=r"GPU cannot be used: .*no CUDAExecutionProvider"):
         runtimes.choose(FAST, gpus=(1,))
@@ -159,6 +161,8 @@ def test_a_server_gives_each_gpu_its_instances_and_answers_in_batches(
         wait(answers)
         for answer, expected in zip(answers, wanted, strict=True):
             np.testing.assert_allclose(answer.result().boxes, expected.boxes, rtol=1e-3, atol=1e-2)
+        assert options.all_instances == 4
+        assert options.canary_copies == 32
         names = set(re.findall(r"TRITONBACKEND_ModelInstanceInitialize: (gpu\w+)", server.log))
         detector.close()
     assert names == {"gpu0_0", "gpu0_1", "gpu1_0", "gpu1_1"}

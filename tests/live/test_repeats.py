@@ -59,7 +59,7 @@ def test_a_source_and_a_sink_that_fail_with_changing_names_are_said_once(
 ) -> None:
     job = SourceJob(
         source=parse_source("testpattern"), hardware="off", fps=None, size=320, stride=32,
-        detect_every=1,
+        tiles="off", detect_every=1,
     )  # fmt: skip
     source, sink = Source(job, name="door", slots=1), Sink(parse_sink("null"), name="door")
     for number in range(20):
@@ -94,7 +94,7 @@ def test_files_that_run_out_later_are_a_failure_like_any_other(
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     job = SourceJob(
         source=parse_source("testpattern"), hardware="off", fps=None, size=320, stride=32,
-        detect_every=1,
+        tiles="off", detect_every=1,
     )  # fmt: skip
     source, sink = Source(job, name="door", slots=1), Sink(parse_sink("null"), name="door")
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -15,6 +15,7 @@ from doubles import OneByOne
 from faceblur.detection import crowds
 from faceblur.detection.detector import Detector, ModelInfo
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.parts import CloseUps, PartDetections, PartPlan
 from faceblur.detection.tiling import part_views
 from faceblur.detections import Detections
 from faceblur.errors import CrowdedError, DeadlineError, ReplyError
@@ -62,14 +63,15 @@ class Bench:
         )
         self.now_s = 100.0
         self.released: list[int] = []
+        self.frames: list[RawFrame] = []
         self._count = 0
 
-    def arrive(self, *, model_input: bool = True) -> list[CheckedFrame]:
+    def arrive(self, *, model_input: bool = True, parts: int = 0) -> list[CheckedFrame]:
         """One more frame; its number is in its samples."""
-        self.admit(model_input=model_input)
+        self.admit(model_input=model_input, parts=parts)
         return self.collect()
 
-    def admit(self, *, model_input: bool = True) -> None:
+    def admit(self, *, model_input: bool = True, parts: int = 0) -> None:
         """A frame that comes before anybody collects."""
         number = self._count
         self._count += 1
@@ -80,8 +82,10 @@ class Bench:
             time_s=self.now_s,
             model_input=np.zeros((64, 64, 3), np.uint8) if model_input else None,
             letterbox=Letterbox.plan(64, 64, size=64) if model_input else None,
+            close_ups=close_ups(parts) if parts else None,
             on_release=lambda: self.released.append(number),
         )
+        self.frames.append(frame)
         self.checker.admit(frame)
 
     def collect(self, *, after_s: float = 0.0) -> list[CheckedFrame]:
@@ -111,6 +115,13 @@ class Bench:
         self.detector.asked[index].set_exception(ReplyError("nonsense"))
         assert self.woken.wait(5)
         return self.collect()
+
+
+def close_ups(count: int) -> CloseUps:
+    """The first parts of a frame, which is large beside its model input."""
+    plan = PartPlan.of(Letterbox.plan(256, 256, size=64), tiles="auto")
+    inputs = (np.zeros((64, 64, 3), np.uint8),) * count
+    return CloseUps(plan, tuple(range(count)), inputs)
 
 
 @pytest.fixture
@@ -151,6 +162,46 @@ def test_a_frame_without_an_answer_is_refused_at_its_deadline(bench: Bench) -> N
     assert bench.collect(after_s=DEADLINE_S - 0.01) == []
     (verdict,) = bench.collect(after_s=0.02)
     assert isinstance(verdict.error, DeadlineError)
+
+
+def test_a_frame_of_which_a_part_went_unanswered_is_refused(bench: Bench) -> None:
+    bench.arrive(parts=2)
+    assert bench.collect() == []
+    bench.until_asked(3)
+    for index in (0, 2):
+        bench.detector.asked[index].set_result(NOBODY)
+        assert bench.collect() == [], "a part is still out"
+    (verdict,) = bench.collect(after_s=DEADLINE_S + 0.01)
+    assert isinstance(verdict.error, DeadlineError)
+    assert not bench.frames[0].is_checked, "its parts have their turn again"
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_part_that_fails_refuses_its_frame(bench: Bench, failing: int) -> None:
+    bench.arrive(parts=2)
+    (verdict,) = bench.fail(failing)
+    assert isinstance(verdict.error, ReplyError)
+    for index in {0, 1, 2} - {failing}:
+        bench.detector.asked[index].set_result(NOBODY)
+    assert not bench.frames[0].is_checked
+
+
+def test_the_faces_of_a_part_are_among_those_of_the_frame(bench: Bench) -> None:
+    bench.arrive(parts=2)
+    bench.until_asked(3)
+    box = np.array([[8, 8, 16, 16, 0.9, *[0] * 10]], np.float32)
+    for index, found in ((1, NOBODY), (2, Detections.from_rows(box)), (0, NOBODY)):
+        bench.woken.clear()
+        bench.detector.asked[index].set_result(found)
+    assert bench.woken.wait(5)
+    (verdict,) = bench.collect()
+    faces, plan = verdict.faces, close_ups(2).plan
+    assert isinstance(faces, PartDetections)
+    assert faces.close.tolist() == [True]
+    view = plan.parts[1].view
+    assert faces.boxes[0, 0] == pytest.approx(view.x + 8 * view.width / 64, abs=0.5)
+    assert len(faces.looked) == 2
+    assert bench.frames[0].is_checked
 
 
 def test_an_answer_after_the_deadline_is_none(bench: Bench) -> None:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import numpy as np
+
+from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import (
     TIME_DIGITS,
@@ -111,6 +114,7 @@ class _Media(_Part):
     frames: tuple[Any, ...]
     sha256: str | None = None
     tracks: tuple[_Track, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class MediaAnnotations:
         self.path = media.path
         self.sha256 = media.sha256 or ""
         self.tracks = media.tracks
+        self.corrections = media.corrections
         self._size = media.width, media.height
         self._log = FrameDetectionsLog()
         self._indices: list[int] = []
@@ -155,6 +160,11 @@ class MediaAnnotations:
                 mistakes += located(error, "frames", i)
         if mistakes:
             raise MistakesError(mistakes, where)
+        for number, each in enumerate(self.corrections, start=1):
+            try:
+                each.check()
+            except InputError as error:
+                raise InputError(f"correction {number} of {where} {error}") from error
 
     def check_size(self, width: int, height: int) -> None:
         """Compare with the size of the image, in pixels.
@@ -188,6 +198,61 @@ class MediaAnnotations:
                 f"{float(pts_s):.6f} s in the file; make the JSON from this very file"
             )
         return frame.detections
+
+    def times(self, start_s: Fraction) -> FrameTimes:
+        """The frames by their times, in a video that starts at a time of its clock, seconds."""
+        return FrameTimes(self._indices, [Fraction(each.pts_s) - start_s for each in self._log])
+
+    def removed(self, times: FrameTimes) -> dict[int, tuple[tuple[float, float], ...]]:
+        """Tracks that corrections remove, and the spans, first and last time, where they do.
+
+        A track is removed only where nobody else can have been taken for it.
+
+        Raises:
+            InputError: A correction means no track, or more than one.
+        """
+        certain = {track.id: track.certain for track in self.tracks}
+        found = {}
+        for number, each in enumerate(self.corrections, start=1):
+            if each.remove is None:
+                continue
+            name = f"correction {number} of {self.where}"
+            track = self._removed_track(each.remove, times, name)
+            if track not in certain:
+                known = ", ".join(map(str, sorted(certain)[:10])) or "none"
+                raise InputError(
+                    f"{name} removes track {track}, which the list does not have; it has {known}"
+                )
+            found[track] = certain[track]
+        return found
+
+    def kept(self, removed: Mapping[int, Sequence[tuple[float, float]]]) -> list[str]:
+        """Say how many faces of removed tracks stay masked, since they may be somebody else's."""
+        times, frames, _, tracks = self._log.columns()
+        notes = []
+        for track, spans in removed.items():
+            of_track = times[frames[tracks == track]]
+            gone = np.zeros(len(of_track), bool)
+            for first, last in spans:
+                gone |= (of_track >= first - 1e-6) & (of_track <= last + 1e-6)
+            if stay := int((~gone).sum()):
+                notes.append(
+                    f"track {track} stays masked in {stay} of {len(of_track)} frames, where it "
+                    "may be somebody else"
+                )
+        return notes
+
+    def _removed_track(self, removal: Removal, times: FrameTimes, name: str) -> int:
+        if removal.track is not None:
+            return removal.track
+        assert removal.at is not None
+        assert removal.box is not None
+        index = times.index(removal.at.seconds, f"the face that {name} removes")
+        faces = self._log[bisect_left(self._indices, index)].detections
+        try:
+            return removed_track(faces.boxes.tolist(), faces.tracks.tolist(), removal.box)
+        except InputError as error:
+            raise InputError(f"{name} {error}") from error
 
     def check_end(self, count: int) -> None:
         """Compare with the number of frames that the file turned out to have.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from faceblur import tracking
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.following import correct
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
@@ -17,11 +18,13 @@ from faceblur.batch.video_detection import (
     frame_bytes,
     thumbnail,
 )
-from faceblur.batch.video_threads import DecodedFrame
+from faceblur.batch.video_threads import DecodedFrame, Looks
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
+from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
+from faceblur.errors import InputError
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
 from faceblur.tracking import naming
@@ -43,15 +46,17 @@ class VideoFaces:
     """How the faces of one video are found.
 
     Attributes:
-        make_input: What makes the detector's input of a frame; None if none is asked.
+        look: What makes the detector's inputs of a frame, called in order; None if none is asked.
         find: Gives the frames back in order, each with its faces.
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
+        notes: What somebody should look at, for people.
     """
 
-    make_input: ModelInputMaker | None
+    look: Callable[[SourceFrame], Looks | None] | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
+    notes: Sequence[str] = ()
 
 
 class FindFaces(Protocol):
@@ -102,18 +107,28 @@ class DetectedFaces:
         letterbox = plan_model_input(
             properties, size=options.size, stride=self._detector.model.stride
         )
+        plan = PartPlan.of(letterbox, tiles=options.tiles)
         stage = DetectionStage(
             self._detector,
-            letterbox,
+            plan,
             min_score=options.threshold if cover is None else cover.min_score(options.threshold),
-            every=every,
             deadline_s=options.deadline_s,
         )
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
 
-        return VideoFaces(ModelInputMaker(properties, letterbox), find, naming.name_tracks)
+        make_input = ModelInputMaker(properties, letterbox, plan.parts)
+        rotation = Rotation(len(plan.parts))
+
+        def look(frame: SourceFrame) -> Looks | None:
+            if frame.index % every:
+                return None
+            # Without a cover nothing carries from frame to frame what a part has shown.
+            turns = rotation.take(float(frame.pts_s)) if cover else range(len(plan.parts))
+            return Looks(make_input.looks(frame.image, turns), turns)
+
+        return VideoFaces(look, find, naming.name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties
@@ -145,20 +160,27 @@ class RecordedFaces:
         recorded = self._annotations.media(image.path)
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
+        if recorded.corrections:
+            raise InputError(
+                f"{recorded.where} has corrections, which are for videos; change the boxes of the "
+                "image itself"
+            )
         return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Give the recorded faces of every frame."""
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
+        corrected = correct(source, recorded)
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             count = 0
             for item in frames:
                 frame = item.frame
-                yield FrameFaces(frame, recorded.faces(frame.index, frame.pts_s))
+                faces = recorded.faces(frame.index, frame.pts_s)
+                yield FrameFaces(frame, corrected.apply(frame.index, frame.pts_s, faces))
                 count += 1
             recorded.check_end(count)
 
         certain = {track.id: track.certain for track in recorded.tracks}
-        return VideoFaces(None, find, lambda log: naming.summarise(log, certain))
+        return VideoFaces(None, find, lambda log: naming.summarise(log, certain), corrected.notes)

@@ -78,9 +78,10 @@ def mask_video(
         with (
             atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
-            VideoJob(video, sink, faces_of.make_input) as job,
+            VideoJob(video, sink, faces_of.look) as job,
         ):
             report.left_out.extend(sink.left_out)
+            report.notes.extend(faces_of.notes)
             found = faces_of.find(job.frames())
             for (frame, faces), shown in _with_times(found, policy, start_s=video.start_s):
                 choice = selection.choose(faces, shown)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from itertools import islice
 from typing import Final, NamedTuple
 
 import av
@@ -13,9 +14,10 @@ import numpy as np
 
 from faceblur.batch.video_threads import DecodedFrame
 from faceblur.detection.detector import Detector, ModelInput
-from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.parts import PartPlan
 from faceblur.detections import Detections, FloatArray
 from faceblur.errors import DeadlineError, ServerError
+from faceblur.image.pixels import Array
 from faceblur.tracking import scene_cuts
 from faceblur.video.frames import SourceFrame
 
@@ -40,16 +42,14 @@ class DetectionStage:
     def __init__(
         self,
         detector: Detector,
-        letterbox: Letterbox,
+        plan: PartPlan,
         *,
         min_score: float,
-        every: int,
         deadline_s: float,
     ) -> None:
         self._detector = detector
-        self._letterbox = letterbox
+        self._plan = plan
         self._min_score = min_score
-        self._every = every
         self._deadline_s = deadline_s
 
     def check(self, frames: Iterable[DecodedFrame], *, in_flight: int) -> Iterator[DetectedFrame]:
@@ -68,68 +68,80 @@ class DetectionStage:
                 if len(waiting) >= in_flight:
                     if waiting[0] in group:
                         self._ask(group)
-                    yield self._await_answer(waiting.popleft(), size)
-                entry = _Waiting(item, asked=item.frame.index % self._every == 0)
+                    yield self._await_answer(waiting.popleft())
+                entry = _Waiting(item)
                 waiting.append(entry)
-                if entry.asked:
+                if item.looks is not None:
                     group.append(entry)
                 if len(group) == size:
                     self._ask(group)
             if group:
                 self._ask(group)
             while waiting:
-                yield self._await_answer(waiting.popleft(), size)
+                yield self._await_answer(waiting.popleft())
         finally:
             for each in waiting:
-                if each.answer is not None:
-                    each.answer.cancel()
+                for answer in each.answers:
+                    answer.cancel()
 
     def _ask(self, group: list[_Waiting]) -> None:
         """Send a group, and empty it."""
-        inputs = [each.model_input for each in group if each.model_input is not None]
-        if len(inputs) < len(group):
-            raise ValueError("a frame without an input cannot be checked")
-        answers = self._detector.submit(inputs, min_score=self._min_score)
-        for each, answer in zip(group, answers, strict=True):
-            each.answer, each.model_input = answer, None
+        inputs = [each for waiting in group for each in waiting.inputs]
+        # The detector's own deadline comes before; it grows with the group.
+        limit_s = self._deadline_s * len(inputs)
+        answers = iter(self._detector.submit(inputs, min_score=self._min_score))
+        for waiting in group:
+            waiting.answers = list(islice(answers, len(waiting.inputs)))
+            waiting.inputs, waiting.limit_s = (), limit_s
         group.clear()
 
-    def _await_answer(self, waiting: _Waiting, size: int) -> DetectedFrame:
-        frame, answer = waiting.frame, waiting.answer
-        if not waiting.asked:
+    def _await_answer(self, waiting: _Waiting) -> DetectedFrame:
+        frame = waiting.frame
+        if waiting.parts is None:
             return DetectedFrame(frame, None)
-        if answer is None:
+        if len(waiting.answers) != 1 + len(waiting.parts):
             raise ValueError("a frame was passed over")
         try:
-            # The detector's own deadline comes before; it grows with the group.
-            found = answer.result(timeout=self._deadline_s * size)
+            found = [answer.result(timeout=waiting.limit_s) for answer in waiting.answers]
         except CancelledError as error:
             raise ServerError("the detector was closed before the last frame") from error
         except FutureTimeoutError as error:
             raise DeadlineError(
-                f"no answer within {self._deadline_s * size:g} s for the frame at "
+                f"no answer within {waiting.limit_s:g} s for the frame at "
                 f"{float(frame.pts_s):.3f} s"
             ) from error
-        return DetectedFrame(frame, self._letterbox.to_source(found))
+        faces = self._plan.merge(found, waiting.parts, min_score=self._min_score)
+        return DetectedFrame(frame, faces)
 
 
 class _Waiting:
-    """A frame on its way."""
+    """A frame on its way.
 
-    def __init__(self, item: DecodedFrame, *, asked: bool) -> None:
+    Attributes:
+        parts: Those that the detector is given beside the whole; None if it is not asked.
+    """
+
+    def __init__(self, item: DecodedFrame) -> None:
         self.frame = item.frame
-        self.asked = asked
-        self.model_input: ModelInput | None = item.model_input if asked else None
-        self.answer: Future[Detections] | None = None
+        self.parts = None if item.looks is None else item.looks.parts
+        self.inputs: Sequence[ModelInput] = () if item.looks is None else item.looks.inputs
+        self.answers: list[Future[Detections]] = []
+        self.limit_s = 0.0
 
 
 def thumbnail(image: av.VideoFrame) -> FloatArray:
     """A frame's thumbnail for telling scenes apart, from its first plane: luma, grey or green."""
+    luma, white = luma_of(image)
+    return scene_cuts.thumbnail(luma, white=white)
+
+
+def luma_of(image: av.VideoFrame) -> tuple[Array, float]:
+    """A frame's first plane, luma, grey or green, uint8 or uint16, in place; its largest value."""
     bits = image.format.components[0].bits
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     plane = image.planes[0]
     rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-    return scene_cuts.thumbnail(rows[:, : plane.width], white=float((1 << bits) - 1))
+    return rows[:, : plane.width], float((1 << bits) - 1)
 
 
 def frame_bytes(width: int, height: int, pixel_format: str) -> int:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import av
-import numpy as np
-import numpy.typing as npt
 
-from faceblur.detection.video_input import ModelInputMaker
+from faceblur.detection.detector import ModelInput
 from faceblur.video.frames import SourceFrame
 from faceblur.video.sink import VideoSink
 from faceblur.video.source import VideoSource
@@ -29,31 +27,46 @@ _PACKET_WEIGHT: Final = 1 / 64
 """What an audio packet takes up of a queue, beside a frame."""
 
 
+class Looks(NamedTuple):
+    """What the detector is to see of a frame.
+
+    Attributes:
+        inputs: Of the whole frame, then of the parts.
+        parts: Positions of the parts in the plan.
+    """
+
+    inputs: Sequence[ModelInput]
+    parts: Sequence[int] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class DecodedFrame:
     """A frame as it was read.
 
     Attributes:
-        model_input: What the detector is to see of it; None if it is not asked.
+        looks: What the detector is to see of it; None if it is not asked.
     """
 
     frame: SourceFrame
-    model_input: npt.NDArray[np.uint8] | None
+    looks: Looks | None
 
 
 class VideoJob:
     """The reader and the writer of one video, each in its thread; a context manager.
 
     Args:
-        make_input: What makes the inputs of the detector; None if none is asked.
+        look: What makes the inputs of the detector; None if none is asked.
     """
 
     def __init__(
-        self, video: VideoSource, sink: VideoSink, make_input: ModelInputMaker | None
+        self,
+        video: VideoSource,
+        sink: VideoSink,
+        look: Callable[[SourceFrame], Looks | None] | None,
     ) -> None:
         self._video = video
         self._sink = sink
-        self._make_input = make_input
+        self._look = look
         self._unchecked: BoundedQueue[DecodedFrame] = BoundedQueue(_QUEUED_FRAMES)
         self._finished: BoundedQueue[SourceFrame | av.Packet[Any]] = BoundedQueue(_QUEUED_FRAMES)
         queues = (self._unchecked, self._finished)
@@ -98,8 +111,8 @@ class VideoJob:
     def _read(self) -> None:
         for item in self._video.read():
             if isinstance(item, SourceFrame):
-                model_input = None if self._make_input is None else self._make_input(item.image)
-                self._unchecked.put(DecodedFrame(item, model_input))
+                looks = None if self._look is None else self._look(item)
+                self._unchecked.put(DecodedFrame(item, looks))
             else:
                 self._finished.put(item, weight=_PACKET_WEIGHT)
         self._unchecked.close()

@@ -15,10 +15,8 @@ from faceblur.cli.options import (
     session_options_with,
     zone_options,
 )
-from faceblur.errors import InputError
 from faceblur.live.options import MAX_LOOKAHEAD, OnFailure
 from faceblur.live.sources.options import HardwareDecoding
-from faceblur.masks.policy import Policy
 
 LIVE_DEADLINE_S = 1.0
 
@@ -26,15 +24,9 @@ live_session_options = session_options_with(LIVE_DEADLINE_S)
 """As `session_options`; frames that take longer than a second come too late."""
 
 
-def _whole(policy: Policy) -> Policy:
-    if policy.detection.tiles == "fine":
-        raise InputError("cameras are not cut into tiles; leave out --tiles, raise --size")
-    return policy
-
-
 def live_policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """As `policy_options`, with zones and the smallest face."""
-    return policy_options(zone_options(bundle("policy", _whole)(command)))
+    return policy_options(zone_options(command))
 
 
 def _live(

@@ -122,7 +122,7 @@ TILES_OPTION = option(
     "--tiles",
     type=click.Choice(get_args(Tiles)),
     default="auto",
-    help="Detect in parts of large images too, to find small faces; fine takes twice as long.",
+    help="Detect in parts of large images and frames too, to find small faces; fine takes longer.",
 )
 
 DETECT_EVERY_OPTION = option(

@@ -163,7 +163,10 @@ def serve(*, options: ServerOptions, quiet: bool) -> None:
             Connection(address=server.address, tls=tls, deadline_s=DEADLINE_S, transport="raw")
         )
         guarded = GuardedDetector(
-            detector, deadline_s=DEADLINE_S, copies=2 * options.instances, revive=server.restart
+            detector,
+            deadline_s=DEADLINE_S,
+            copies=server.options.canary_copies,
+            revive=server.restart,
         )
         if not quiet:
             by = server.options.choice.where

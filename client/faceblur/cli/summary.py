@@ -67,8 +67,12 @@ def _left_out(reports: Sequence[MediaDetections]) -> str:
     """What is not in the results; of several files only in how many."""
     lacking = [report for report in reports if report.left_out]
     if len(reports) == 1:
-        return "".join(f"; {what}" for report in lacking for what in report.left_out)
-    return f"; sound or subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
+        return "".join(f"; {what}" for what in (*reports[0].left_out, *reports[0].notes))
+    noted = sum(bool(report.notes) for report in reports)
+    look = f"; look at {_count(noted, 'file')}, see the warnings" if noted else ""
+    return (
+        look + f"; sound or subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
+    )
 
 
 def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:

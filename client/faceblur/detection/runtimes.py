@@ -112,7 +112,7 @@ def _on_gpu(onnx: Path, wanted: str) -> Choice | None:
             return _tried(onnx, found[:1], wanted)
         reason = "" if wanted == "auto" else f"{VARIABLE} is {wanted}, and no NVIDIA GPU is here"
     except GpuUnusableError as error:
-        reason = f"the {found[0].name} is not used, the CPU is slower: {error}"
+        reason = f"the {found[0].name} is idle and the CPU does its work: {error}"
     if reason and reason not in _said:
         _said.add(reason)
         logger.warning("%s", reason)

@@ -155,7 +155,7 @@ def open_session(
         instances=choice.instances or server_share()[0],
     )
     try:
-        require_server(server.instances)
+        require_server(server.all_instances)
     except ServerStartError as error:
         logger.warning("%s; detecting in this process instead, with the same model", error)
         return _in_process(options, onnx, model, choice)
@@ -205,7 +205,7 @@ def _served(
         detector=GuardedDetector(
             CrowdDetector(detector),
             deadline_s=detector.connection.deadline_s,
-            copies=1 if server is None else 2 * server.options.instances,
+            copies=1 if server is None else server.options.canary_copies,
             revive=None if server is None else server.restart,
             routes=detector,
         ),

@@ -76,14 +76,24 @@ def plan_views(width: int, height: int, *, size: int, tiles: Tiles = "auto") -> 
     """
     views = [View(0, 0, width, height)]
     whole = max(width, height) / size
-    finest = _FINEST_REDUCTION.get(tiles, math.inf)
-    if whole <= START_AT * finest:
+    if not pays_off(whole, tiles):
         return views
+    finest = _FINEST_REDUCTION[tiles]
     while True:
         sides = [round(size * reduction) for reduction in _reductions(whole, finest)]
         if 1 + sum(_count(width, side) * _count(height, side) for side in sides) <= MAX_VIEWS:
             return views + [view for side in sides for view in _level(width, height, side)]
         finest *= 1.1
+
+
+def pays_off(whole: float, tiles: Tiles) -> bool:
+    """Whether an image is worth looking at in parts too.
+
+    Args:
+        whole: Its pixels to a network pixel of the whole view.
+        tiles: As for `plan_views`.
+    """
+    return whole > START_AT * _FINEST_REDUCTION.get(tiles, math.inf)
 
 
 def part_views(width: int, height: int, *, size: int) -> list[View]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 import av
@@ -10,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.detector import ModelInput
+from faceblur.detection.letterbox import Letterbox, stretching
+from faceblur.detection.parts import Part
+from faceblur.detection.tiling import View
 from faceblur.video.frames import SCALER_THREADS, VideoProperties
 from faceblur.video.surface import color_matrix, is_full_range
 
@@ -33,25 +37,54 @@ def plan_model_input(source: VideoProperties, *, size: int, stride: int) -> Lett
 
 
 class ModelInputMaker:
-    """Makes a canvas of each frame of one video, by one thread at a time.
+    """Makes canvases of each frame of one video, by one thread at a time.
 
     The frame is never converted at its full size: it is reduced as it is, and what is left is
     converted to RGB.
     """
 
-    def __init__(self, source: VideoProperties, letterbox: Letterbox) -> None:
+    def __init__(
+        self, source: VideoProperties, letterbox: Letterbox, parts: Sequence[Part] = ()
+    ) -> None:
         self._letterbox = letterbox
+        self._parts = parts
+        curve = _pq_to_sdr() if source.color_transfer == _PQ else None
+        self._whole = _Reducer(letterbox, curve)
+        # All parts are reduced alike.
+        self._part = _Reducer(parts[0].letterbox, curve) if parts else None
+
+    def __call__(self, image: av.VideoFrame) -> ModelInput:
+        """The canvas of a frame, uint8 [H, W, 3] RGB."""
+        return self._letterbox.apply(self._whole(image, image))
+
+    def looks(self, image: av.VideoFrame, turns: Sequence[int]) -> list[ModelInput]:
+        """The canvas of a frame, then those of the parts at these positions."""
+        whole = self._whole(image, image)
+        # A part of plain sky stays plain: the whole decides about the range.
+        curve = stretching(whole)
+        canvases = [self._letterbox.place(whole, curve)]
+        for part in (self._parts[index] for index in turns):
+            assert self._part is not None
+            canvases.append(part.letterbox.place(self._part(_cut(image, part.view), image), curve))
+        return canvases
+
+
+class _Reducer:
+    """Reduces frames of one size, or parts of them, and converts what is left to RGB."""
+
+    def __init__(self, letterbox: Letterbox, curve: npt.NDArray[np.uint8] | None) -> None:
+        self._size = letterbox.resized
+        self._curve = curve
         self._reducer = VideoReformatter()
         self._converter = VideoReformatter()
-        self._curve = _pq_to_sdr() if source.color_transfer == _PQ else None
-        shrinks = source.width > 2 * letterbox.resized[0]
+        shrinks = letterbox.source[0] > 2 * letterbox.resized[0]
         self._interpolation = Interpolation.AREA if shrinks else Interpolation.BILINEAR
 
-    def __call__(self, image: av.VideoFrame) -> npt.NDArray[np.uint8]:
-        """The canvas of a frame, uint8 [H, W, 3] RGB."""
-        width, height = self._letterbox.resized
-        range_ = ColorRange.JPEG if is_full_range(image) else ColorRange.MPEG
-        matrix = _MATRICES.get(color_matrix(image), _ITU601)
+    def __call__(self, image: av.VideoFrame, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        """An image, uint8 [h, w, 3]; the frame that it is of says what its samples mean."""
+        width, height = self._size
+        range_ = ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG
+        matrix = _MATRICES.get(color_matrix(frame), _ITU601)
         small = image
         if len(image.planes) > 1 and not image.format.is_rgb:
             # swscale reduces each plane by itself several times faster than into RGB.
@@ -77,9 +110,22 @@ class ModelInputMaker:
             threads=SCALER_THREADS,
         )
         pixels = np.asarray(small.to_ndarray(), np.uint8)
-        if self._curve is not None:
-            pixels = np.take(self._curve, pixels)
-        return self._letterbox.apply(pixels)
+        return pixels if self._curve is None else np.take(self._curve, pixels)
+
+
+def _cut(image: av.VideoFrame, view: View) -> av.VideoFrame:
+    """A copy of a part of a frame, in a format that `VideoSurface` takes."""
+    part = av.VideoFrame(view.width, view.height, image.format.name)
+    sample = 1 if image.format.components[0].bits == 8 else 2
+    for source, target in zip(image.planes, part.planes, strict=True):
+        # Chroma sizes are rounded up; parts lie where that makes no difference.
+        step_x, step_y = view.width // target.width, view.height // target.height
+        rows = np.frombuffer(memoryview(source), np.uint8).reshape(source.height, -1)
+        cut = np.frombuffer(memoryview(target), np.uint8).reshape(target.height, -1)
+        top, left = view.y // step_y, view.x // step_x * sample
+        width = target.width * sample
+        cut[:, :width] = rows[top : top + target.height, left : left + width]
+    return part
 
 
 def _pq_to_sdr() -> npt.NDArray[np.uint8]:

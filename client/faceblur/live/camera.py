@@ -186,6 +186,7 @@ class Camera:
             fps=options.fps,
             size=options.policy.detection.size,
             stride=stride,
+            tiles=options.policy.detection.tiles,
             detect_every=options.detect_every,
             capture_audio=options.audio == "keep",
         )

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.parts import CloseUps
 from faceblur.live.audio import AudioPacket
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.masks.masker import Masker
@@ -37,6 +38,7 @@ class RawFrame:
         time_s: When it is shown, on the same clock: even where arrivals are not.
         model_input: What the detector is given; None if it is not asked about this frame.
         letterbox: How the model input and the frame lie to each other; None without a model input.
+        close_ups: Parts of it that the detector is given, too; None where the whole is enough.
         audio: Packets that came since the frame before.
         on_release: Called when nobody holds its memory any more.
     """
@@ -48,6 +50,7 @@ class RawFrame:
     time_s: float
     model_input: Bytes | None = None
     letterbox: Letterbox | None = None
+    close_ups: CloseUps | None = None
     audio: Sequence[AudioPacket] = ()
     on_release: Callable[[], None] | None = None
 
@@ -55,6 +58,8 @@ class RawFrame:
         """Hold it once."""
         self._samples: Bytes | None = samples
         self._holders = 1
+        self.is_checked = False
+        """The detector has answered for it: nothing that it showed has to be asked again."""
 
     def take(self) -> Bytes:
         """Its samples, once; the taker masks them."""

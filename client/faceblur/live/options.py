@@ -29,7 +29,7 @@ class CameraOptions:
         source: Where frames come from.
         sinks: Where masked frames go; at least one.
         policy: What counts as a face and how it is covered. Its cover is for files: `cover` counts
-            here; neither are tiles used.
+            here.
         fps: Frames per second that are processed, at most; all when None.
         detect_every: The detector is asked about every so many frames; faces are followed
             between them.

@@ -54,6 +54,7 @@ class DetectionScheduler:
         A frame's answer must come within `deadline_s` of its arrival.
         """
         self._submitter = Submitter(detector, min_score=min_score, wake=wake)
+        self._min_score = min_score
         self._deadline_s = deadline_s
         self._queue: deque[InFlight | RawFrame] = deque()
         """Frames in order: those that were asked about, and those between them."""
@@ -137,6 +138,7 @@ class DetectionScheduler:
         self._queue.popleft()
         if isinstance(result, FaceblurError):
             return CheckedFrame(head.frame, error=result)
+        head.frame.is_checked = True
         return CheckedFrame(head.frame, faces=result)
 
     def _refuse_waiting(self, now_s: float) -> CheckedFrame | None:
@@ -154,7 +156,7 @@ class DetectionScheduler:
         frame = self._waiting
         if frame is None or len(self._in_flight) >= IN_FLIGHT or self._submitter.is_stuck:
             return
-        request = InFlight(frame, self._deadline_s)
+        request = InFlight(frame, self._deadline_s, min_score=self._min_score)
         self._in_flight.add(request)
         self._submitter.submit(request)
         if self.is_blind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from queue import SimpleQueue
@@ -25,27 +25,31 @@ the detector: the connection has lost it."""
 class InFlight:
     """One frame on its way to the detector."""
 
-    def __init__(self, frame: RawFrame, deadline_s: float) -> None:
+    def __init__(self, frame: RawFrame, deadline_s: float, *, min_score: float) -> None:
         # Its memory is needed until the detector has a copy, whatever becomes of the frame.
         frame.hold()
         self.frame = frame
         self.expires_s = frame.arrived_s + deadline_s
         self.lost_s = frame.arrived_s + PATIENCE * deadline_s
-        self.answer: Future[Detections] = Future()
+        self.answer: Future[list[Detections]] = Future()
+        """For the whole and for each of its parts, in pixels of the model inputs."""
+        self._min_score = min_score
         self.is_sent = False
         """The detector has its own copy of the model input."""
 
     def result(self) -> Detections | FaceblurError:
         """The answer that has come."""
         try:
-            faces = self.answer.result(0)
+            answers = self.answer.result(0)
         except FaceblurError as error:
             return error
         except Exception as error:  # noqa: BLE001  no answer, whatever it is
             return ServerError(f"the detector failed: {error or type(error).__name__}")
-        letterbox = self.frame.letterbox
+        letterbox, close_ups = self.frame.letterbox, self.frame.close_ups
         assert letterbox is not None
-        return letterbox.to_source(faces)
+        if close_ups is None:
+            return letterbox.to_source(answers[0])
+        return close_ups.plan.merge(answers, close_ups.parts, min_score=self._min_score)
 
 
 class Submitter:
@@ -96,23 +100,45 @@ class _SubmitThread(threading.Thread):
             self._submit(request)
 
     def _submit(self, request: InFlight) -> None:
-        model_input = request.frame.model_input
-        assert model_input is not None
-
-        def pass_on(inner: Future[Detections]) -> None:
-            error = inner.exception() if not inner.cancelled() else CancelledError()
-            if error is not None:
-                request.answer.set_exception(error)
-            else:
-                request.answer.set_result(inner.result())
-            self._wake()
-
+        frame = request.frame
+        assert frame.model_input is not None
+        close_ups = () if frame.close_ups is None else frame.close_ups.inputs
         try:
-            future = self._detector.submit([model_input], min_score=self._min_score)[0]
+            futures = self._detector.submit(
+                [frame.model_input, *close_ups], min_score=self._min_score
+            )
         except Exception as error:  # noqa: BLE001  it must not end this thread
             request.answer.set_exception(error)
             request.is_sent = True
             self._wake()
             return
         request.is_sent = True
-        future.add_done_callback(pass_on)
+        _Gathering(futures, request.answer, self._wake)
+
+
+class _Gathering:
+    """Waits for all answers to one frame: a part that goes unanswered leaves it unchecked."""
+
+    def __init__(
+        self,
+        inner: Sequence[Future[Detections]],
+        answer: Future[list[Detections]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._inner, self._answer, self._wake = inner, answer, wake
+        self._left = len(inner)
+        self._lock = threading.Lock()
+        for future in inner:
+            future.add_done_callback(self._take)
+
+    def _take(self, done: Future[Detections]) -> None:
+        error = CancelledError() if done.cancelled() else done.exception()
+        with self._lock:
+            self._left -= 1
+            if self._answer.done() or (error is None and self._left):
+                return
+            if error is not None:
+                self._answer.set_exception(error)
+            else:
+                self._answer.set_result([future.result() for future in self._inner])
+        self._wake()

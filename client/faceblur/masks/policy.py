@@ -19,7 +19,7 @@ class Policy:
     """Settings of a run: two runs with the same ones mask the same.
 
     Attributes:
-        detection: How faces are detected. Videos are never tiled. JSON has its settings beside
+        detection: How faces are detected. JSON has its settings beside
             the others, and no deadline: that decides nothing of the result.
         mask: What covers a face.
         min_face: Height of the lowest face that is masked, pixels of the image; 0 for all.

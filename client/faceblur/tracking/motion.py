@@ -15,7 +15,8 @@ from faceblur.detections import FloatArray
 FIT_COUNT: Final = 6
 """Detections that a speed is taken from."""
 
-_FIT_S: Final = 0.5
+FIT_S: Final = 0.5
+"""Time that they may be apart."""
 _DRIFT: Final = 0.3
 """Growth of each side per second, as a fraction of the face: it may turn, nod or speak."""
 _ACCELERATION: Final = 4.0
@@ -63,18 +64,19 @@ def speed(times: Sequence[float], rows: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(slope, np.float32)
 
 
-def recent(times: Sequence[float], at: int, *, step: int) -> slice:
+def recent(times: Sequence[float], at: int, *, step: int, within_s: float = FIT_S) -> slice:
     """The detections around the end of a track that its speed is taken from.
 
     Args:
         times: Of all its detections, rising, seconds.
         at: Position of the one at the end.
         step: 1 if the track goes on behind it, -1 if it goes on before it.
+        within_s: Time that the others may be apart from it, seconds.
     """
     last = at
     for _ in range(FIT_COUNT - 1):
         following = last + step
-        if not 0 <= following < len(times) or abs(times[following] - times[at]) > _FIT_S:
+        if not 0 <= following < len(times) or abs(times[following] - times[at]) > within_s:
             break
         last = following
     return slice(min(at, last), max(at, last) + 1)

@@ -69,10 +69,13 @@ class TrackingOptions:
         wanted = self.track_threshold
         return min(threshold, threshold * _TRACK_SHARE if wanted is None else wanted)
 
-    def extent_s(self, limit_s: float, evidence: float) -> float:
-        """How far a face reaches, at most `limit_s`, by its `Track.evidence`."""
+    def extent_s(self, limit_s: float, evidence: float, *, least_trust_s: float = 0.0) -> float:
+        """How far a face reaches, at most `limit_s`, by its `Track.evidence`.
+
+        `least_trust_s` is what a detection is good for at least, as `trust_s` by itself.
+        """
         sure = max(0.0, evidence - _DOUBT)
-        return min(limit_s, self.trust_s * self.detect_every * sure)
+        return min(limit_s, max(self.trust_s * self.detect_every, least_trust_s) * sure)
 
     def within(self, frame_bytes: int, *, budget: int = BUFFER_BYTES) -> TrackingOptions:
         """The same, with no more frames held back than fit into a budget of memory."""

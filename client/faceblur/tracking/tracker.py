@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.detection.parts import PERIOD_S, PartDetections
 from faceblur.detections import Detections, FloatArray
 from faceblur.tracking import motion
 from faceblur.tracking.association import affinities, leap, pair, stroll
@@ -21,6 +22,8 @@ _PATIENCE_PER_EVIDENCE_S: Final = 0.5
 """A track waits the longer for its next detection the more it has had: noise must not add up."""
 _EVIDENCE_COUNT: Final = 6
 """Detections at an end of a track that tell how sure it is there."""
+_PATIENCE_TURNS: Final = 2.2
+"""What parts of a frame show is waited for until it has been missed once."""
 _SURE: Final = 1.0
 """Evidence for a face that is searched for far away."""
 _FOLLOWED: Final = 3
@@ -38,6 +41,7 @@ class Track:
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
         certain: For each, whether it is surely the same face as the one before.
+        close: For each, whether only a close look at a part of the frame showed it.
         confirmed: Its score has been above the threshold.
         pace: (4,) speed of the box's edges, pixels per second.
     """
@@ -48,11 +52,19 @@ class Track:
     times: list[float] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
     certain: list[bool] = field(default_factory=list)
+    close: list[bool] = field(default_factory=list)
     confirmed: bool = False
     pace: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
 
     def add(
-        self, frame: int, time_s: float, row: FloatArray, *, confirms: bool, certain: bool
+        self,
+        frame: int,
+        time_s: float,
+        row: FloatArray,
+        *,
+        confirms: bool,
+        certain: bool,
+        close: bool = False,
     ) -> None:
         """Take up the detection in one more frame."""
         if self.times:
@@ -64,6 +76,7 @@ class Track:
         self.times.append(time_s)
         self.rows.append(row)
         self.certain.append(certain)
+        self.close.append(close)
         self.confirmed = self.confirmed or confirms
 
     def evidence(self, *, end: bool) -> float:
@@ -74,11 +87,16 @@ class Track:
         near = self.rows[-_EVIDENCE_COUNT:] if end else self.rows[:_EVIDENCE_COUNT]
         return float(sum(row[4] ** 2 for row in near))
 
+    def is_small(self, *, end: bool) -> bool:
+        """Whether it takes close looks, which are rare, to see it at its end or its beginning."""
+        return any(self.close[-_EVIDENCE_COUNT:] if end else self.close[:_EVIDENCE_COUNT])
+
     def forget(self, before: int) -> None:
         """Drop what frames from number `before` on do not need."""
         spare = bisect_left(self.frames, before) - motion.FIT_COUNT
         if spare > motion.FIT_COUNT:
             del self.frames[:spare], self.times[:spare], self.rows[:spare], self.certain[:spare]
+            del self.close[:spare]
 
 
 class Tracker:
@@ -127,13 +145,21 @@ class Tracker:
         skipped = before if frame - before > 1 else None
         self.live = [t for t in self.live if time_s - t.times[-1] <= self._patience_s(t)]
         rows = found.rows()
+        close = found.close if isinstance(found, PartDetections) else np.zeros(len(found), np.bool_)
         confident = found.scores >= self._threshold
         owners, leapt = self._link(time_s, found.boxes, confident, skipped)
         tracks = []
         for i, (row, owner) in enumerate(zip(rows, owners, strict=True)):
             track = owner or self._begin()
             certain = i not in leapt and len(track.times) >= _FOLLOWED
-            track.add(frame, time_s, row, confirms=bool(confident[i]), certain=certain)
+            track.add(
+                frame,
+                time_s,
+                row,
+                confirms=bool(confident[i]),
+                certain=certain,
+                close=bool(close[i]),
+            )
             tracks.append(track)
         return tracks
 
@@ -148,6 +174,8 @@ class Tracker:
         patience_s = min(
             self._gap_s, _PATIENCE_S + _PATIENCE_PER_EVIDENCE_S * track.evidence(end=True)
         )
+        if track.is_small(end=True):
+            patience_s = max(patience_s, _PATIENCE_TURNS * PERIOD_S)
         return max(patience_s, 2 * self._rhythm_s)
 
     def _link(

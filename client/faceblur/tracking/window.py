@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
+from faceblur.detection.parts import PERIOD_S, PartDetections
 from faceblur.detections import Detections, FloatArray
 from faceblur.tracking import motion
 from faceblur.tracking.association import ways
@@ -24,6 +25,12 @@ _CLOCK_S: Final = 1e-4
 
 _NEAR_S: Final = 0.15
 """A face is as large as it is found so long before or after."""
+_HOLD_TURNS: Final = 2
+"""A small face is held, at least, until a close look at its place has missed it a second time."""
+_TRUST_TURNS: Final = 4
+"""As `TrackingOptions.trust_s`, of what a close look shows: at four turns as at four frames."""
+_REST_S: Final = 4 * PERIOD_S
+"""A face is held no longer though nobody has looked at its place: the detector is too slow."""
 _PART: Final = 1.4
 """Unless it is larger by this much: then it was found in part."""
 
@@ -45,6 +52,15 @@ class _Slot(Generic[Frame]):
     last_detected: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The parts of a frame that were looked at closely, (K, 4), x1 y1 x2 y2."""
+
+    number: int
+    time_s: float
+    boxes: FloatArray
+
+
 class Window(Generic[Frame]):
     """Frames on their way from the detector to the masker, a bounded number at a time.
 
@@ -59,6 +75,7 @@ class Window(Generic[Frame]):
         self._cuts = CutDetector()
         self._slots: deque[_Slot[Frame]] = deque()
         self._tracks: list[Track] = []
+        self._looks: deque[_Look] = deque()
         self._next = 0
         self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
@@ -99,6 +116,8 @@ class Window(Generic[Frame]):
         tracks: list[Track] = []
         if found is not None:
             self._last_detected = number
+            if isinstance(found, PartDetections):
+                self._looks.append(_Look(number, time_s, found.looked))
             tracks = self._tracker.update(number, time_s, found)
             self._tracks += [track for track in tracks if len(track.frames) == 1]
         self._slots.append(
@@ -171,25 +190,46 @@ class Window(Generic[Frame]):
                 rows[after],
                 since_s=slot.time_s - times[before],
                 until_s=times[after] - slot.time_s,
-                missed=slot.last_detected == slot.number,
+                missed=slot.last_detected == slot.number and not track.is_small(end=True),
             )
         at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
         elapsed_s = slot.time_s - times[at]
+        is_small, evidence = track.is_small(end=step < 0), track.evidence(end=step < 0)
         # Where the detector did not run, nothing speaks against the track.
         is_between = slot.last_detected < slot.number and track.frames[at] == (
             slot.last_detected if step < 0 else following
         )
-        in_reach = (
-            abs(elapsed_s) <= options.extent_s(limit_s, track.evidence(end=step < 0)) + _CLOCK_S
-        )
-        if not (in_reach or is_between):
+        reach_s = options.extent_s(limit_s, evidence)
+        if is_small:
+            is_between = is_between or self._is_unseen(track, at, slot)
+            reach_s = options.extent_s(
+                max(limit_s, _HOLD_TURNS * PERIOD_S) if step < 0 else limit_s,
+                evidence,
+                least_trust_s=_TRUST_TURNS * PERIOD_S,
+            )
+        if not (abs(elapsed_s) <= reach_s + _CLOCK_S or is_between):
             return None
-        used = motion.recent(times, at, step=step)
+        used = motion.recent(
+            times, at, step=step, within_s=2.2 * PERIOD_S if is_small else motion.FIT_S
+        )
         pace = motion.speed(times[used], rows[used])
         if is_between:
             is_known = used.stop - used.start > 1
             return motion.extend_undetected(rows[at], pace if is_known else None, elapsed_s)
         return motion.extend(rows[at], pace, elapsed_s)
+
+    def _is_unseen(self, track: Track, at: int, slot: _Slot[Frame]) -> bool:
+        """Whether nobody has looked closely where a small face was, until or since it was seen."""
+        if abs(slot.time_s - track.times[at]) > _REST_S:
+            return False
+        seen = track.frames[at]
+        first, last = (seen + 1, slot.number) if seen < slot.number else (slot.number, seen - 1)
+        x, y = (track.rows[at][:2] + track.rows[at][2:4]) / 2
+        return not any(
+            ((look.boxes[:, :2] <= (x, y)) & (look.boxes[:, 2:] >= (x, y))).all(axis=1).any()
+            for look in self._looks
+            if first <= look.number <= last
+        )
 
     def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
         """Faces between two detections, wherever who is who is in doubt."""
@@ -213,8 +253,15 @@ class Window(Generic[Frame]):
     def _forget(self, slot: _Slot[Frame]) -> None:
         """Drop what frames after this one do not need."""
         live = set(map(id, self._tracker.live))
-        oldest_s = slot.time_s - self._options.hold_s
-        self._tracks = [t for t in self._tracks if id(t) in live or t.times[-1] >= oldest_s]
+        hold_s = self._options.hold_s
+        self._tracks = [
+            t
+            for t in self._tracks
+            if id(t) in live
+            or slot.time_s - t.times[-1] <= (_REST_S if t.is_small(end=True) else hold_s)
+        ]
+        while self._looks and self._looks[0].time_s < slot.time_s - 2 * _REST_S:
+            self._looks.popleft()
         for track in self._tracks:
             track.forget(slot.number)
 

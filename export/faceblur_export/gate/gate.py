@@ -19,11 +19,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from faceblur.detection.crowds import CrowdDetector
+from faceblur.detection.gpu.devices import find_gpus
+from faceblur.detection.gpu.precision import half_path
+from faceblur.detection.gpu.use import PROVIDERS, GpuUse
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.models import cached_models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
@@ -47,6 +50,7 @@ from faceblur_export.evaluation.matching import (
 )
 from faceblur_export.evaluation.metrics import Float64Array
 from faceblur_export.gate.record import GateRecord, Loss
+from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.progress import ShowItems
@@ -107,6 +111,53 @@ def judge_bfloat16(
     return _judge(
         model, model, data, ("bf16", Choice("openvino")), size, DEFAULT_THRESHOLD, progress
     )
+
+
+def judge_on_gpu(
+    model: Path,
+    data: Path,
+    precision: Literal["fp16", "tf32"],
+    *,
+    size: int = DEFAULT_SIZE,
+    progress: ShowItems = iter,
+) -> tuple[Path, GateRecord]:
+    """Hold a model in lower precision, as CUDA runs it on this machine, against it on the CPU.
+
+    For `fp16` its form in FP16 is written beside it, and stays there if it passed.
+
+    Returns:
+        The file that was judged, and the judgement.
+
+    Raises:
+        InputError: As for `judge`, or there is no NVIDIA GPU.
+        ModelError: The GPU cannot run it.
+        OutputError: The FP16 form cannot be written.
+    """
+    gpus = find_gpus()
+    if not gpus:
+        raise InputError("there is no NVIDIA GPU here; judge it where it will run")
+    candidate = half_path(model) if precision == "fp16" else model
+    if precision == "fp16":
+        export_onnx(model, candidate, precision="fp16")
+    use = GpuUse(
+        runtime="cuda",
+        provider=PROVIDERS["cuda"],
+        onnx=candidate,
+        precision=precision,
+        gpus=gpus[:1],
+        instances=1,
+        batch=1,
+        engines=None,
+    )
+    how = (precision, Choice("cuda", use))
+    passed = False
+    try:
+        record = _judge(candidate, model, data, how, size, DEFAULT_THRESHOLD, progress)
+        passed = record.passed
+    finally:
+        if candidate != model and not passed:
+            candidate.unlink()
+    return candidate, record
 
 
 def _judge(

@@ -145,8 +145,9 @@ class GpuNetwork:
         binding, given, results = self._bound(images.shape)
         given.update_inplace(images)
         self._session.run_with_iobinding(binding)
-        # The next run writes into the same memory: on a CPU this would be a view of it.
-        return [np.array(result.numpy()) for result in results]
+        found = [result.numpy() for result in results]
+        # On a CPU these are views of memory that the next run writes into.
+        return [each.copy() for each in found] if self._kind == "cpu" else found
 
     def _bound(self, shape: tuple[int, ...]) -> tuple[Any, Any, list[Any]]:
         """Memory on the GPU for images of a shape and for what is found in them."""

@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 from networks import noise_images
 from onnx import numpy_helper
 
+from faceblur.detection.gpu import devices as device
+from faceblur.detection.gpu.precision import chosen_precision
 from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError, ModelError
 from faceblur_export import cli
 from faceblur_export.data.formats import read_folder
 from faceblur_export.gate import gate
-from faceblur_export.gate.record import Loss, record_path, require_passed, write_record
+from faceblur_export.gate.record import GateRecord, Loss, record_path, require_passed, write_record
 from faceblur_export.gate.step import admit
 from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.calibration import Calibration, read_calibration
@@ -224,6 +226,32 @@ def test_fp16_passes(half: Path, labelled: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout.count("passed ") == 5
     assert require_passed(half).passed
+
+
+def test_a_gpu_gets_fp16_once_it_passed_there(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "fast.onnx"
+    shutil.copyfile(shipped_onnx("fast"), model)
+    monkeypatch.setattr(gate, "find_gpus", lambda: ())
+    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
+    assert done.exit_code == 3
+    assert "there is no NVIDIA GPU here" in done.stderr
+    # The CPU's provider in place of CUDA's.
+    monkeypatch.setattr(gate, "find_gpus", lambda: (device.Gpu(0, "Test GPU", "580", 16 << 30),))
+    monkeypatch.setattr(gate, "PROVIDERS", {"cuda": "CPUExecutionProvider"})
+    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
+    assert done.exit_code == 0, done.output
+    half = tmp_path / "fast.fp16.onnx"
+    assert chosen_precision(model) == (half, "fp16")
+    # What is refused leaves no file that takes room for nothing.
+    lost = Loss("AP50", 100, 0.5, 0.4, 0.01, -0.2, -0.1, passed=False)
+    worse = GateRecord("fast", "0", "fp16", "0", "labelled", 20, 640, 0.13, (lost,))
+    monkeypatch.setattr(gate, "_judge", lambda *_: worse)
+    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
+    assert done.exit_code == 5
+    assert not half.exists()
+    assert chosen_precision(model) == (model, "fp32")
 
 
 def test_honest_int8_keeps_its_average_precision(honest: Path, labelled: Path) -> None:

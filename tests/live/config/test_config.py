@@ -374,7 +374,7 @@ def test_the_reference_file_has_every_setting() -> None:
 
 def test_the_sections_of_a_camera_are_all_there_is_to_set() -> None:
     """A setting that the options gain has to come into the file, or be kept out on purpose."""
-    policy = set(to_json(Policy())) - {"spans", "tiles", "cover"}
+    policy = set(to_json(Policy())) - {"spans", "cover"}
     own = {field.name for field in dataclasses.fields(CameraOptions)} - {"name", "policy"}
     assert set(SECTIONS["camera"]) == policy | own
     source = {field.name for field in dataclasses.fields(SourceOptions)} - {"kind"}

@@ -270,7 +270,7 @@ def _reason(stderr: str) -> str:
     missing = re.search(r"with error: ([^\n:]+: cannot open shared object file)", stderr)
     lines = [line for line in stderr.splitlines() if line.strip()]
     last = lines[-1] if lines else "the process that tried it died"
-    return f"{last} ({missing[1]})" if missing else last[:400]
+    return f"{missing[1]}; run: {install_line('gpu')}" if missing else last[:400]
 
 
 def _version(distribution: str) -> str | None:

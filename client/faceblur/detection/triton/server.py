@@ -58,7 +58,7 @@ class TritonServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._runtime = require_server(options.instances)
+        self._runtime = require_server(options.all_instances)
         self._port = options.port or free_port(options.host)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None

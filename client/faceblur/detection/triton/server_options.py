@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.options import MAX_SIDE
@@ -15,6 +16,10 @@ from faceblur.errors import InputError
 CONTROL = ("shared-memory", "model-repository", "statistics", "trace", "logging")
 """Calls that nobody but us has a use for: who makes them can point a request's images at others,
 or have the server write what it sees."""
+
+
+GPU_COPIES: Final = 32
+"""Half of the server's queue: frames need room beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,18 @@ class ServerOptions:
                 f"a server with {self.instances} instance of the detector stalls; give at least "
                 f"{MIN_INSTANCES}"
             )
+
+    @property
+    def all_instances(self) -> int:
+        """Inferences that run at the same time, on all GPUs."""
+        return self.instances * (1 if self.choice.use is None else len(self.choice.use.gpus))
+
+    @property
+    def canary_copies(self) -> int:
+        """Check images at once that reach every instance, or nearly: one takes a whole batch."""
+        use = self.choice.use
+        copies = 2 * self.all_instances
+        return copies if use is None else min(copies * use.batch, GPU_COPIES)
 
     @property
     def patience_s(self) -> float:

@@ -34,7 +34,6 @@ Options = TypeVar("Options", SourceOptions, SinkOptions)
 
 _NOT_LIVE: Final = {
     "spans": "a live camera has no start to count time from; use zones",
-    "tiles": "videos and cameras are always looked at as a whole; raise size instead",
 }
 
 POLICY_KEYS: Final = (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
 
-from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.parts import CloseUps
 from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.frames import RawFrame
@@ -103,12 +102,13 @@ class Source(Supervisor):
             memory = child.memory.slot(slot)
             arrived_s, time_s = float(message["arrived_s"]), float(message["time_s"])
             self.lost += int(message["lost"])
-            letterbox = model_input = None
+            job, inputs, parts = self._job, [], tuple(map(int, message["parts"]))
+            plan = plan_input(format_, size=job.size, stride=job.stride, tiles=job.tiles)
             if message["model_input"]:
-                letterbox = _letterbox(format_, self._job.size, self._job.stride)
-                height, width = letterbox.shape
-                start = model_input_offset(format_)
-                model_input = memory[start : start + height * width * 3].reshape(height, width, 3)
+                start, count = model_input_offset(format_), 1 + len(parts)
+                taken = memory[start : start + count * plan.input_bytes]
+                inputs = list(taken.reshape(count, *plan.whole.shape, 3))
+            close_ups = CloseUps(plan, parts, tuple(inputs[1:])) if plan.parts and inputs else None
             samples = memory[: format_.size_bytes]
             audio_start, entries = message["audio"]
             audio = get(entries, memory[int(audio_start) :])
@@ -116,18 +116,19 @@ class Source(Supervisor):
                 return None
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
             return None
-        return RawFrame(
+        frame = RawFrame(
             format_,
             samples,
             arrived_s=arrived_s,
             time_s=time_s,
-            model_input=model_input,
-            letterbox=letterbox,
+            model_input=inputs[0] if inputs else None,
+            letterbox=plan.whole if inputs else None,
+            close_ups=close_ups,
             audio=audio,
-            on_release=lambda: send_quietly(child.link, free=slot),
         )
 
+        def release() -> None:
+            send_quietly(child.link, free=slot, unseen=() if frame.is_checked else parts)
 
-@lru_cache(maxsize=64)
-def _letterbox(format_: FrameFormat, size: int, stride: int) -> Letterbox:
-    return plan_input(format_, size=size, stride=stride)
+        frame.on_release = release
+        return frame

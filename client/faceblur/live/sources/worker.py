@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.detector import ModelInput
+from faceblur.detection.options import Tiles
+from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.live.audio import MAX_BYTES, AudioFormat, put
 from faceblur.live.frame_format import Bytes, FrameFormat
@@ -22,6 +26,9 @@ from faceblur.live.sources.readers import DecodedFrame, open_reader
 from faceblur.video.frames import SCALER_THREADS, VideoProperties
 from faceblur.video.orientation import Orientation, Turner
 from faceblur.video.surface import color_matrix, drawable_format, is_full_range
+
+MAX_PARTS: Final = 8
+"""Of one frame, beside the whole: all of them are answered within its deadline."""
 
 _EARLY: Final = 0.25
 """Share of its interval by which a frame may come early and still count for its turn."""
@@ -35,6 +42,7 @@ class SourceJob:
         fps: Frames per second, at most.
         size: Longest side of the model input, pixels.
         stride: Of the detector.
+        tiles: Whether large frames are looked at in parts, too.
         detect_every: Every so many frames carry a model input.
     """
 
@@ -43,6 +51,7 @@ class SourceJob:
     fps: float | None
     size: int
     stride: int
+    tiles: Tiles
     detect_every: int
     capture_audio: bool = False
 
@@ -52,9 +61,11 @@ def model_input_offset(format_: FrameFormat) -> int:
     return -(-format_.size_bytes // 64) * 64
 
 
-def plan_input(format_: FrameFormat, *, size: int, stride: int) -> Letterbox:
-    """How frames go into the model input; the same on both sides."""
-    return plan_model_input(_properties(format_), size=size, stride=stride)
+@lru_cache(maxsize=64)
+def plan_input(format_: FrameFormat, *, size: int, stride: int, tiles: Tiles) -> PartPlan:
+    """How frames go into the model inputs; the same on both sides."""
+    whole = plan_model_input(_properties(format_), size=size, stride=stride)
+    return PartPlan.of(whole, tiles=tiles)
 
 
 def _properties(format_: FrameFormat, transfer: int = 2) -> VideoProperties:
@@ -78,6 +89,7 @@ class _Preparer:
         self._turner = Turner(self._orientation)
         self._input_key: tuple[FrameFormat, int] | None = None
         self._make_input: ModelInputMaker | None = None
+        self.rotation = Rotation(0)
 
     def upright(self, decoded: DecodedFrame) -> tuple[av.VideoFrame, FrameFormat]:
         """A frame the right way up in yuv420p, and what of it is handed over."""
@@ -107,27 +119,33 @@ class _Preparer:
             aspect=orientation.aspect(decoded.aspect),
         )
 
-    def model_input(self, format_: FrameFormat, samples: Bytes, transfer: int) -> Bytes:
-        """The model input of a frame that lies in memory."""
+    def looks(
+        self, format_: FrameFormat, samples: Bytes, transfer: int, time_s: float
+    ) -> tuple[list[ModelInput], tuple[int, ...]]:
+        """The model inputs of a frame that lies in memory, and the parts that some of them show."""
         if self._make_input is None or self._input_key != (format_, transfer):
-            job = self._job
-            letterbox = plan_input(format_, size=job.size, stride=job.stride)
-            self._make_input = ModelInputMaker(_properties(format_, transfer), letterbox)
+            plan = _plan(format_, self._job)
+            properties = _properties(format_, transfer)
+            self._make_input = ModelInputMaker(properties, plan.whole, plan.parts)
             self._input_key = (format_, transfer)
-        return self._make_input(format_.image(samples))
+            self.rotation = Rotation(len(plan.parts), most=_most_parts(format_, plan))
+        parts = self.rotation.take(time_s)
+        return self._make_input.looks(format_.image(samples), parts), parts
 
 
 class _Slots:
     """The slots that are ours to write to."""
 
-    def __init__(self, worker: WorkerContext) -> None:
+    def __init__(self, worker: WorkerContext, rotation: Callable[[], Rotation]) -> None:
         self._worker = worker
+        self._rotation = rotation
         self._free = deque(range(worker.memory.slots))
 
     def take(self) -> int | None:
         """A free one; None if there is none."""
         for message in self._worker.link.receive():
             self._free.append(int(message["free"]))
+            self._rotation().put_back(message.get("unseen", ()))
         return self._free.popleft() if self._free else None
 
 
@@ -150,7 +168,8 @@ class Throttle:
 def work(worker: WorkerContext) -> None:
     """Read until the source ends."""
     job: SourceJob = worker.settings
-    slots, throttle, preparer = _Slots(worker), Throttle(job.fps), _Preparer(job)
+    throttle, preparer = Throttle(job.fps), _Preparer(job)
+    slots = _Slots(worker, lambda: preparer.rotation)
     reader = open_reader(job.source, job.hardware, capture_audio=job.capture_audio)
     announced: AudioFormat | None = None
     lost = number = 0
@@ -162,16 +181,19 @@ def work(worker: WorkerContext) -> None:
             lost += 1
             continue
         image, format_ = preparer.upright(decoded)
-        start = model_input_offset(format_)
-        audio_start = start + 3 * _input_area(format_, job)
-        if audio_start + MAX_BYTES > SLOT_BYTES:
+        audio_start = model_input_offset(format_)
+        if audio_start + _plan(format_, job).input_bytes + MAX_BYTES > SLOT_BYTES:
             raise ValueError(f"frames of {format_.width} × {format_.height} are too large")
         memory = worker.memory.slot(slot)
         _copy(image, format_, memory)
         detects = number % job.detect_every == 0
+        parts: tuple[int, ...] = ()
         if detects:
-            model_input = preparer.model_input(format_, memory, image.color_trc or 2)
-            memory[start : start + model_input.size] = model_input.reshape(-1)
+            transfer = image.color_trc or 2
+            inputs, parts = preparer.looks(format_, memory, transfer, decoded.time_s)
+            for each in inputs:
+                memory[audio_start : audio_start + each.size] = each.reshape(-1)
+                audio_start += each.size
         number += 1
         audio: list[list[float]] = []
         if reader.audio is not None:
@@ -184,6 +206,7 @@ def work(worker: WorkerContext) -> None:
             arrived_s=decoded.arrived_s,
             time_s=decoded.time_s,
             model_input=detects,
+            parts=parts,
             lost=lost,
             audio=[audio_start, audio],
         )
@@ -200,9 +223,14 @@ def _announce(
     return audio
 
 
-def _input_area(format_: FrameFormat, job: SourceJob) -> int:
-    height, width = plan_input(format_, size=job.size, stride=job.stride).shape
-    return height * width
+def _plan(format_: FrameFormat, job: SourceJob) -> PartPlan:
+    return plan_input(format_, size=job.size, stride=job.stride, tiles=job.tiles)
+
+
+def _most_parts(format_: FrameFormat, plan: PartPlan) -> int:
+    """Parts of one frame that a slot has room for beside it, and that are answered soon enough."""
+    room = SLOT_BYTES - MAX_BYTES - model_input_offset(format_)
+    return max(0, min(MAX_PARTS, room // plan.input_bytes - 1))
 
 
 def _copy(image: av.VideoFrame, format_: FrameFormat, memory: Bytes) -> None:
