@@ -12,6 +12,7 @@ from torch import Tensor
 from faceblur_export.network import build
 from faceblur_training.loop import losses
 from faceblur_training.loop.anchor_matching import Matches, match
+from faceblur_training.loop.batches import Batch
 from faceblur_training.loop.losses import Gains, Grid, ciou, detection_loss, wing
 
 SIDE = 128
@@ -262,3 +263,27 @@ def test_gains_scale_their_part(grid: Grid) -> None:
 
 def test_wing_constants_are_in_tenths_of_an_anchor() -> None:
     assert losses.WING_CURVE < losses.WING_WIDTH
+
+
+def test_room_for_more_faces_changes_nothing(grid: Grid) -> None:
+    """A record of a step has room for as many faces as any batch may have."""
+    torch.manual_seed(0)
+    faces = torch.cat((face(40, 40, 62, 68), face(80, 20, 90, 33, points=False)))
+    pixels = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
+    known = torch.ones(2, SIDE // 8, SIDE // 8, dtype=torch.bool)
+    few = Batch(pixels, None, faces, torch.tensor([0, 1]), known)
+    for teacher in (None, [torch.randn(2, 3, SIDE // s, SIDE // s, 16) for s in grid.strides]):
+        maps = [torch.randn(2, 3, SIDE // s, SIDE // s, 16) for s in grid.strides]
+        results = []
+        for batch in (few, few.padded(50)):
+            own = [m.clone().requires_grad_() for m in maps]
+            parts = detection_loss(
+                own, batch.faces, batch.images, grid, gains=Gains(), teacher=teacher, known=known
+            )
+            torch.stack(list(parts.values())).sum().backward()
+            results.append(({name: part.detach() for name, part in parts.items()}, own))
+        (without, own), (padded, others) = results
+        torch.testing.assert_close(padded, without, rtol=1e-5, atol=1e-6)
+        assert float(without["box"].detach()) > 0
+        for mine, other in zip(own, others, strict=True):
+            torch.testing.assert_close(other.grad, mine.grad, rtol=1e-5, atol=1e-7)

@@ -37,10 +37,11 @@ def test_the_optimiser_descends() -> None:
     pixels = torch.rand(4, 3, 8, 8)
     wanted = pixels.mean(1, keepdim=True)
     losses = []
-    for _ in range(60):
+    for step in range(60):
         model.zero_grad()
         loss = (model(pixels) - wanted).square().mean()
         loss.backward()
+        optimiser.dial(0.02, step)
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
@@ -83,7 +84,7 @@ def test_the_average_follows_slowly() -> None:
     before = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1)
-    average.update(model, 0)
+    average.update(model)
     moved = average.model.state_dict()[name] - before
     torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=0, atol=1e-5)
 

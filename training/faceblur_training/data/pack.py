@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from zipfile import BadZipFile
 
 import cv2
@@ -54,6 +55,8 @@ class Entry:
     labelled: bool
     faces: FloatArray
 
+
+Item = TypeVar("Item")
 
 Teach = Callable[[Entry, RgbImage], FloatArray]
 
@@ -142,7 +145,7 @@ def write(
         OutputError: The pack cannot be written, e.g. because the disk is full.
     """
     work = partial(_decoded, root=root, side=side, teach=teach)
-    return write_pack(folder, _ahead(work, progress(images)), left_out=left_out)
+    return write_pack(folder, ahead(work, progress(images)), left_out=left_out)
 
 
 def write_pack(
@@ -212,8 +215,8 @@ def _decoded(item: LabelledImage, root: Path, side: int, teach: Teach) -> tuple[
     return shrunk(replace(entry, faces=teach(entry, image)), image, side)
 
 
-def _ahead(
-    work: Callable[[LabelledImage], tuple[Entry, RgbImage]], items: Iterable[LabelledImage]
+def ahead(
+    work: Callable[[Item], tuple[Entry, RgbImage]], items: Iterable[Item]
 ) -> Iterator[tuple[Entry, RgbImage]]:
     """Do the work on all cores, a few items ahead, in order."""
     cores = usable_cores()

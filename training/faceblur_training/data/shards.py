@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import cv2
@@ -18,7 +20,7 @@ import numpy.typing as npt
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
 from faceblur_export.data.image_files import RgbImage
-from faceblur_training.data.pack import Entry, Pack, make_folder, shrunk, write_pack
+from faceblur_training.data.pack import Entry, Pack, ahead, make_folder, shrunk, write_pack
 
 PATTERN = "part-*.npz"
 
@@ -84,18 +86,20 @@ def _items(folder: Path) -> Iterator[tuple[Entry, RgbImage]]:
         try:
             with np.load(part, allow_pickle=False) as file:
                 table = {name: file[name] for name in file.files}
-            starts, cuts = table["starts"], table["cuts"]
-            for number, name in enumerate(table["names"]):
-                data = table["data"][cuts[number] : cuts[number + 1]]
-                image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-                if image is None:
-                    raise ValueError(f"{name} cannot be decoded")
-                faces = table["faces"][starts[number] : starts[number + 1]]
-                height, width = image.shape[:2]
-                entry = Entry(str(name), width, height, bool(table["labelled"][number]), faces)
-                yield entry, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            yield from ahead(partial(_unpacked, table), range(len(table["names"])))
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(f"{part} is broken ({error}); copy it again") from error
+
+
+def _unpacked(table: dict[str, npt.NDArray[Any]], number: int) -> tuple[Entry, RgbImage]:
+    name, starts, cuts = str(table["names"][number]), table["starts"], table["cuts"]
+    image = cv2.imdecode(table["data"][cuts[number] : cuts[number + 1]], cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{name} cannot be decoded")
+    faces = table["faces"][starts[number] : starts[number + 1]]
+    height, width = image.shape[:2]
+    entry = Entry(name, width, height, bool(table["labelled"][number]), faces)
+    return entry, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _squeezed(entry: Entry, image: RgbImage, side: int, quality: int) -> _Item:

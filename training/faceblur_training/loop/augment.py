@@ -371,17 +371,24 @@ def _damaged(image: RgbImage, plan: Plan) -> RgbImage:
         image = np.asarray(cv2.filter2D(image, -1, _motion_kernel(*damage.motion)))
     image = _coloured(image, damage)
     if damage.noise:
-        # Drawing noise is slow; a random window of a fixed field serves as well.
-        rng = np.random.default_rng(plan.noise_seed)
-        field_ = _NOISE[int(rng.integers(8)) :, int(rng.integers(64)) :][: plan.side, : plan.side]
-        tiled = np.resize(field_, image.shape) * np.float32(damage.noise)
-        image = np.clip(image + tiled, 0, 255).astype(np.uint8)
+        image = np.asarray(cv2.add(image, _noise(plan) * damage.noise, dtype=cv2.CV_8U), np.uint8)
     if damage.jpeg and damage.shrink <= 1:
         image = _jpeg(image, damage.jpeg)
     return image
 
 
 _NOISE = np.random.default_rng(0).normal(size=(520, 640, 3)).astype(np.float32)
+
+
+def _noise(plan: Plan) -> FloatArray:
+    """(side, side, 3) noise of standard deviation 1.
+
+    Drawing it is slow; a random window of a fixed field serves as well.
+    """
+    rng, side = np.random.default_rng(plan.noise_seed), plan.side
+    window = _NOISE[int(rng.integers(8)) :, int(rng.integers(64)) :][:side, :side]
+    high, wide = (-(-side // size) for size in window.shape[:2])
+    return window if high == wide == 1 else np.tile(window, (high, wide, 1))[:side, :side]
 
 
 def _coloured(image: RgbImage, damage: Damage) -> RgbImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -44,6 +44,30 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU can fetch by itself; the loader calls this."""
         return self._each(lambda part: part.pin_memory())
+
+    def padded(self, faces: int) -> Batch:
+        """A copy with so many faces, of which those that are added count for nothing."""
+        more = faces - len(self.faces)
+        # Spread over the samples: a GPU adds up slowly what goes to one place.
+        images = torch.arange(more, device=self.images.device) % len(self.pixels)
+        room = replace(
+            self,
+            faces=torch.cat((self.faces, self.faces.new_zeros(more, self.faces.shape[1]))),
+            images=torch.cat((self.images, images)),
+        )
+        return room._each(torch.clone)
+
+    def fill(self, other: Batch) -> None:
+        """Take the values of another batch of the same size, which has no more faces."""
+        count = len(other.faces)
+        for own, source in zip(self.parts(), other.parts(), strict=True):
+            own[: len(source)].copy_(source, non_blocking=True)
+        self.faces[count:].zero_()
+
+    def parts(self) -> list[Tensor]:
+        """All its tensors."""
+        parts = (self.pixels, self.undamaged, self.faces, self.images, self.known)
+        return [part for part in parts if part is not None]
 
     def _each(self, moved: Callable[[Tensor], Tensor]) -> Batch:
         undamaged = None if self.undamaged is None else moved(self.undamaged)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from faceblur_training.loop.anchor_matching import match
+from faceblur_training.loop.anchor_matching import Matches, match
 
 WING_WIDTH = 10.0
 WING_CURVE = 2.0
@@ -128,14 +128,16 @@ def detection_loss(
     if teacher is not None:
         mass_teacher = mass_teacher + sum(t[..., 4].sigmoid().sum() for t in teacher)
     for level, (raw, found) in enumerate(zip(maps, levels, strict=True)):
-        wanted, asked = _background(raw, level, grid, teacher, known)
-        if teacher is not None:
-            imitated = _imitate(raw, teacher[level], level, grid, gains)
+        rows = _rows(raw)
+        taught = None if teacher is None else _rows(teacher[level])
+        wanted, asked = _background(raw, level, grid, taught, known)
+        if taught is not None:
+            imitated = _imitate(rows, taught, raw.shape[:4], level, grid, gains)
             for name, value in imitated.items():
                 parts[name] = parts[name] + value / mass_teacher
         if len(faces):
-            where = (found.image, found.anchor, found.y, found.x)
-            chosen, weight = raw[where], weights[level]
+            places, weight = _places(found, raw.shape[:4]), weights[level]
+            chosen = rows.index_select(0, places)
             boxes = grid.boxes(chosen, level, found.anchor, found.y, found.x)
             overlap = ciou(boxes, target_boxes[found.face])
             parts["box"] = parts["box"] + gains.box * (weight * (1 - overlap)).sum() / mass_labels
@@ -152,10 +154,9 @@ def detection_loss(
             )
             parts["lmk"] = parts["lmk"] + gains.landmarks * (weight * marks).sum() / mass_labels
             goal = weight * overlap.detach().clamp(0, 1).to(wanted.dtype)
-            flat = _flat_index(where, wanted)
-            wanted.view(-1).scatter_reduce_(0, flat, goal, "amax")
-            asked.view(-1).scatter_reduce_(0, flat, found.answers.to(asked.dtype), "amax")
-        bce = functional.binary_cross_entropy_with_logits(raw[..., 4], wanted, reduction="none")
+            wanted.scatter_reduce_(0, places, goal, "amax")
+            asked.scatter_reduce_(0, places, found.answers.to(asked.dtype), "amax")
+        bce = functional.binary_cross_entropy_with_logits(rows[:, 4], wanted, reduction="none")
         # The entropy of a soft target cannot be learned away; without it, zero is perfect.
         floor = _entropy(wanted)
         mass = mass_teacher if teacher is not None else mass_labels
@@ -163,33 +164,50 @@ def detection_loss(
     return parts
 
 
+def _rows(raw: Tensor) -> Tensor:
+    """(B, A, ny, nx, 16) → (B·ny·nx·A, 16), without a copy where channels lie last in memory.
+
+    Rows are picked with one index: on a GPU the gradient of several is sorted first.
+    """
+    return raw.permute(0, 2, 3, 1, 4).reshape(-1, raw.shape[-1])
+
+
+def _places(found: Matches, shape: Sequence[int]) -> Tensor:
+    """(M,) rows of the anchors of a level of shape (B, A, ny, nx) that answer for faces."""
+    _, anchors, height, width = shape
+    return ((found.image * height + found.y) * width + found.x) * anchors + found.anchor
+
+
 def _background(
-    raw: Tensor, level: int, grid: Grid, teacher: Sequence[Tensor] | None, known: Tensor | None
+    raw: Tensor, level: int, grid: Grid, teacher: Tensor | None, known: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Objectness wanted before faces are put in, and where it is asked for at all."""
-    shape = raw.shape[:4]
+    """Objectness wanted of each row before faces are put in, and where it is asked for at all."""
+    batch, anchors, height, width = raw.shape[:4]
+    everywhere = torch.ones(batch * height * width * anchors, device=raw.device)
     if teacher is not None:
-        return teacher[level][..., 4].sigmoid().contiguous(), torch.ones(shape, device=raw.device)
-    wanted = torch.zeros(shape, device=raw.device)
+        return teacher[:, 4].sigmoid(), everywhere
+    wanted = torch.zeros_like(everywhere)
     if known is None:
-        return wanted, torch.ones(shape, device=raw.device)
+        return wanted, everywhere
     step = grid.strides[level] // 8
-    asked = known[:, None, ::step, ::step].float().expand(shape).clone()
-    return wanted, asked
+    cells = known[:, ::step, ::step, None].float()
+    return wanted, cells.expand(batch, height, width, anchors).flatten()
 
 
 def _imitate(
-    raw: Tensor, teacher: Tensor, level: int, grid: Grid, gains: Gains
+    rows: Tensor, teacher: Tensor, shape: Sequence[int], level: int, grid: Grid, gains: Gains
 ) -> dict[str, Tensor]:
     """Sums over the anchors where a teacher sees something, weighted by its objectness."""
-    belief = teacher[..., 4].sigmoid().flatten()
+    _, anchors, height, width = shape
+    belief = teacher[:, 4].sigmoid()
     # As many in every step: to count those that count, a GPU would have to be waited for.
     most = min(len(belief), max(FEWEST_IMITATED, len(belief) // IMITATED_OF))
     weight, spots = belief.topk(most, sorted=False)
     weight = weight * (weight > 0.02)
-    where = torch.unravel_index(spots, teacher.shape[:4])
-    mine, his = raw[where], teacher[where]
-    boxes = [grid.boxes(values, level, where[1], where[2], where[3]) for values in (mine, his)]
+    cell, anchor = spots // anchors, spots % anchors
+    x, y = cell % width, cell // width % height
+    mine, his = rows.index_select(0, spots), teacher.index_select(0, spots)
+    boxes = [grid.boxes(values, level, anchor, y, x) for values in (mine, his)]
     geometry = functional.smooth_l1_loss(mine[:, :4], his[:, :4], reduction="none", beta=0.5)
     marks = functional.smooth_l1_loss(mine[:, 5:15], his[:, 5:15], reduction="none", beta=0.05)
     goal = his[:, 15].sigmoid()
@@ -220,10 +238,3 @@ def _landmark_loss(
 
 def _entropy(chance: Tensor) -> Tensor:
     return -(torch.xlogy(chance, chance) + torch.xlogy(1 - chance, 1 - chance))
-
-
-def _flat_index(where: Sequence[Tensor], grid: Tensor) -> Tensor:
-    index = torch.zeros_like(where[0])
-    for part, size in zip(where, grid.shape, strict=True):
-        index = index * size + part
-    return index

@@ -41,6 +41,19 @@ class MuonAdamW(torch.optim.Optimizer):
             {"params": others, "muon": False, "decay": 0.0},
         ]
         super().__init__([g for g in groups if g["params"]], {"lr": rate})
+        device = next(model.parameters()).device
+        self._rate, self._first, self._second = (torch.zeros((), device=device) for _ in range(3))
+        self.dial(rate, 0)
+
+    def dial(self, rate: float, step: int) -> None:
+        """Set the learning rate of the next step, and say which it is, counted from 0.
+
+        Apart from `step`, which a GPU may play from a record: what changes from step to step lies
+        in tensors.
+        """
+        self._rate.fill_(rate)
+        self._first.fill_(1 / (1 - 0.9 ** (step + 1)))
+        self._second.fill_(1 / (1 - 0.99 ** (step + 1)))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -54,8 +67,9 @@ class MuonAdamW(torch.optim.Optimizer):
             gradients = [p.grad for p in moved]
             move = self._muon if group["muon"] else self._adam
             steps = move(gradients, [self.state[p] for p in moved])
-            torch._foreach_mul_(moved, 1 - group["lr"] * group["decay"])
-            torch._foreach_add_(moved, steps, alpha=-group["lr"])
+            torch._foreach_mul_(steps, self._rate)
+            torch._foreach_mul_(moved, 1 - self._rate * group["decay"])
+            torch._foreach_sub_(moved, steps)
 
     def _muon(self, gradients: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor]:
         momenta = _state(states, "momentum", gradients)
@@ -76,14 +90,11 @@ class MuonAdamW(torch.optim.Optimizer):
     def _adam(self, gradients: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor]:
         first = _state(states, "first", gradients)
         second = _state(states, "second", gradients)
-        for state in states:
-            state["steps"] = state.get("steps", 0) + 1
-        counts = [state["steps"] for state in states]
         torch._foreach_lerp_(first, gradients, 0.1)
         torch._foreach_lerp_(second, torch._foreach_mul(gradients, gradients), 0.01)
-        spread = torch._foreach_div(second, [1 - 0.99**count for count in counts])
-        spread = torch._foreach_add(torch._foreach_sqrt(spread), 1e-8)
-        means = torch._foreach_div(first, [1 - 0.9**count for count in counts])
+        spread = torch._foreach_sqrt(torch._foreach_mul(second, self._second))
+        torch._foreach_add_(spread, 1e-8)
+        means = torch._foreach_mul(first, self._first)
         return list(torch._foreach_div(means, spread))
 
 

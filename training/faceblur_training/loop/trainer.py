@@ -21,6 +21,7 @@ from faceblur_training.loop.distillation import Hints, stage_ends
 from faceblur_training.loop.ema import WeightAverage
 from faceblur_training.loop.losses import Grid, detection_loss
 from faceblur_training.loop.optimizer import MuonAdamW, clip_gradients
+from faceblur_training.loop.recording import RecordedSteps, uploaded
 from faceblur_training.loop.replicas import Losses, Replicas
 from faceblur_training.loop.settings import Settings
 
@@ -83,16 +84,20 @@ class Trainer:
         self._replicas = Replicas(self.model, slices)
         if on_cpu:
             torch.set_num_threads(1 if slices > 1 else torch.get_num_threads())
+        hinted = settings.hint_gain > 0 or settings.forced_steps > 0
         self._hints = [
-            Hints(replica, teacher.to(self.device), stage_ends(replica))
+            Hints(replica, teacher.to(self.device), stage_ends(replica) if hinted else ())
             for replica in self._replicas.models
             if teacher is not None
         ]
         for network in (*self._replicas.models, *(hints.teacher for hints in self._hints)):
             tune(network)
             if settings.compile:
-                network.compile()
+                network.compile(dynamic=False)
         _share(self._replicas)
+        self._recorded = None
+        if not on_cpu:
+            self._recorded = RecordedSteps(self._whole, records=settings.record and not self.scaled)
         self._grid = Grid(self.model.anchors, tuple(self.model.strides))
 
     def one_step(self, *, seconds: float = 0.0) -> Losses:
@@ -105,19 +110,36 @@ class Trainer:
         """
         settings = self.settings
         rate = settings.schedule.at(self.step, seconds)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        parts = self._replicas.run(self._slice)
-        self._scaler.unscale_(self._optimiser)
-        norm = clip_gradients(self.model.parameters(), settings.clip)
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
-        self.average.update(self.model, self.step)
+        self._optimiser.dial(rate, self.step)
+        self.average.dial(self.step)
+        if self._recorded is None:
+            values = self._update(self._replicas.run(self._slice))
+        else:
+            began = time.perf_counter()
+            batch = self._batch(0)
+            loading = time.perf_counter() - began
+            forced = self.step < settings.forced_steps
+            values = {**self._recorded.run(batch, forced), "loading": loading}
         self.step += 1
         self.samples += settings.batch
-        values = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
         self.loading_s += float(values["loading"])
-        return values | {"rate": rate, "norm": norm}
+        return values | {"rate": rate}
+
+    def _whole(self, batch: Batch) -> Losses:
+        """All of a step on a GPU, which may play it from a record: it must not read any tensor."""
+        return self._update(
+            self._replicas.run(lambda index, model: self._learn(batch, index, model))
+        )
+
+    def _update(self, parts: list[Losses]) -> Losses:
+        """Move the weights by the gradients, and give the mean losses of the slices."""
+        self._scaler.unscale_(self._optimiser)
+        norm = clip_gradients(self.model.parameters(), self.settings.clip)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self.average.update(self.model)
+        values = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
+        return values | {"norm": norm}
 
     @property
     def scaled(self) -> bool:
@@ -145,10 +167,6 @@ class Trainer:
                 own[name].copy_(value)
         self.average.model.load_state_dict(average)
         self._optimiser.load_state_dict(state["optimizer"])
-        for own_state in self._optimiser.state.values():
-            if "steps" in own_state:
-                # A tensor in checkpoints of older versions.
-                own_state["steps"] = int(own_state["steps"])
         self._replicas.spread_buffers()
         if state.get("scaler"):
             # Without one the run came from a device that scales no gradients.
@@ -165,15 +183,20 @@ class Trainer:
             # Rendering takes a tenth of the time of a step: its own thread does it best.
             return self._batches.get(self.step, index)
         if self._coming is None:
-            self._coming = self._batches.ahead(self.step, workers=usable_cores())
-        return next(self._coming).to(self.device)
+            ahead = self._batches.ahead(self.step, workers=usable_cores())
+            self._coming = uploaded(ahead, self.device)
+        return next(self._coming)
 
     def _slice(self, index: int, replica: YOLOv5Face) -> Losses:
         """Render a slice of the batch, and leave its gradients in the replica."""
-        settings = self.settings
         began = time.perf_counter()
         batch = self._batch(index)
         loading = time.perf_counter() - began
+        return {**self._learn(batch, index, replica), "loading": loading}
+
+    def _learn(self, batch: Batch, index: int, replica: YOLOv5Face) -> Losses:
+        """Leave the gradients of a batch, or a slice of one, in a replica."""
+        settings = self.settings
         pixels = _network_input(batch.pixels)
         undamaged = pixels if batch.undamaged is None else _network_input(batch.undamaged)
         hints = self._hints[index] if self._hints else None
@@ -191,8 +214,8 @@ class Trainer:
             teacher=taught,
             known=batch.known,
         )
-        hint = hints.collect() if hints and settings.hint_gain else None
-        if hint is not None:
+        hint = hints.collect() if hints else None
+        if hint is not None and settings.hint_gain:
             parts["hint"] = settings.hint_gain * hint
         total = torch.stack(list(parts.values())).sum()
         share = len(pixels) / settings.batch
@@ -200,7 +223,6 @@ class Trainer:
         return {
             **{name: value.detach() for name, value in parts.items()},
             "loss": total.detach(),
-            "loading": loading,
         }
 
 
