@@ -57,7 +57,7 @@ class RecordedSteps:
         self._runs: Counter[Hashable] = Counter()
         self._records: dict[Hashable, _Record] = {}
         # What was prepared on the default stream could not be recorded on another.
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, batch: Batch, kind: Hashable) -> Losses:
@@ -110,7 +110,7 @@ def _play(record: _Record, batch: Batch) -> Losses:
 
 def uploaded(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches on a GPU, each on its way while the step before it runs."""
-    copies = torch.cuda.Stream(device)
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     before: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.cuda.stream(copies):
