@@ -60,7 +60,7 @@ class Scope:
     """
 
     batches: tuple[int, ...] = (1, 8, 32)
-    concurrency: tuple[int, ...] = (1, 8, 32, 128)
+    concurrency: tuple[int, ...] = (1, 8, 32, 64)
     together: tuple[tuple[int, int], ...] = ((4, 16), (8, 16))
     rates: tuple[float, ...] = (15.0, 30.0)
     window_ms: int = 400

@@ -274,6 +274,7 @@ libraries=$(find "$machine"/nvidia -type d -name lib 2>/dev/null | tr '\\n' ':')
 cat > "$target/environment" <<END
 export PATH="$target/python/bin:\\$PATH"
 export LD_LIBRARY_PATH="$target/python/lib:$libraries\\${LD_LIBRARY_PATH:-}"
+export CUDA_MODULE_LOADING=LAZY
 unset PYTHONHOME PYTHONPATH
 END
 """

@@ -167,7 +167,7 @@ class _Plan:
             yield self._serving(cpu_device(), names[0], "fp32")
             for count in (2, 4, 16):
                 yield self._serving(
-                    self._devices[0], names[0], "fp16", instances=count, concurrency=(32, 128),
+                    self._devices[0], names[0], "fp16", instances=count, concurrency=(32, 64),
                     rates=(),
                 )  # fmt: skip
 
