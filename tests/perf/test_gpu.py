@@ -17,11 +17,12 @@ from benchmarks.analyzer.compare import Run, side_by_side
 from benchmarks.analyzer.points import Case, Point
 from benchmarks.analyzer.tool import AnalyzerError
 from benchmarks.gpu import agreement, bench, fatbin
-from benchmarks.gpu.command import gpu
+from benchmarks.gpu.command import _Plan, gpu
 from benchmarks.gpu.devices import Device, cpu_device
 from benchmarks.gpu.load import reading
 from benchmarks.gpu.networks import lay_out
 from benchmarks.gpu.watch import watching
+from faceblur.detection.gpu.devices import Gpu
 from faceblur.detections import Detections
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
@@ -153,6 +154,24 @@ def test_a_run_out_of_time_says_what_it_left_out(tmp_path: Path) -> None:
     assert "left out, the time was over" in (tmp_path / "a.md").read_text()
 
 
+def test_what_matters_most_comes_first(tmp_path: Path) -> None:
+    device = Device("cuda", Gpu(0, "NVIDIA L4", "580", 24 << 30))
+    plan = _Plan(SimpleNamespace(scope=bench.Scope()), [device], tmp_path, 3, short=False)  # type: ignore[arg-type]
+    names = [step.name for step in plan.steps(["fast", "s"])]
+    assert names[:3] == [
+        "CUDA against the CPU, fast",
+        "CUDA against the CPU, s",
+        "CUDA without a server, fast fp16",
+    ]
+    served = [name for name in names if "behind Triton" in name]
+    assert served[:3] == [
+        "CUDA behind Triton, fast fp16, 3 instances",
+        "CUDA behind Triton, fast fp32, 3 instances",
+        "CUDA behind Triton, s fp16, 3 instances",
+    ]
+    assert "CPU behind Triton, fast fp32, 3 instances" in served
+
+
 def test_a_gpu_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho '50, 1000, 100.5, 1980'\necho '[N/A], 1, 2, 3'\n"
@@ -164,8 +183,12 @@ def test_a_gpu_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             if len(watch.samples) == 2:
                 break
             time.sleep(0.01)
-    assert watch.summary()["gpu_memory_mib"] == 1000
     assert watch.summary()["gpu_utilisation_percent"] == 60
+    watch.begin()
+    assert watch.summary() == {}
+    watch.samples.append((80, 1500, 100, 1980))
+    assert watch.summary()["gpu_memory_mib"] == 500
+    assert watch.summary()["gpu_utilisation_percent"] == 80
 
 
 def container(*entries: tuple[int, bytes]) -> bytes:

@@ -24,6 +24,7 @@ from benchmarks.gpu.watch import watching
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
+from faceblur.errors import ServerStartError
 from harness import family
 
 TOPOLOGY: Final = TOPOLOGIES["ensemble"]
@@ -126,9 +127,7 @@ class Bench:
         network: Network,
         *,
         instances: int,
-        concurrency: Sequence[int] | None = None,
-        together: Sequence[tuple[int, int]] | None = None,
-        rates: Sequence[float] | None = None,
+        scope: Scope | None = None,
     ) -> None:
         """A network behind Triton: throughput and latency, then cameras.
 
@@ -136,18 +135,16 @@ class Bench:
             device: What runs it.
             network: The network.
             instances: Of it, at the same time.
-            concurrency: In place of the scope's; likewise the others.
-            together: See `concurrency`.
-            rates: See `concurrency`.
+            scope: In place of the usual one.
         """
-        scope = self.scope
+        scope = scope or self.scope
         with self._server(device, network, instances) as served:
             best = 0.0
-            for load in scope.concurrency if concurrency is None else concurrency:
+            for load in scope.concurrency:
                 best = max(best, served.throughput(concurrency=load))
-            for batch, load in scope.together if together is None else together:
+            for batch, load in scope.together:
                 served.throughput(concurrency=load, batch=batch)
-            for fps in () if not best else scope.rates if rates is None else rates:
+            for fps in scope.rates if best else ():
                 served.hold_cameras(fps, most=best / fps)
 
     @contextmanager
@@ -165,15 +162,14 @@ class Bench:
                 closed=(),  # perf_analyzer has no token
                 start_timeout_s=120,
             )
+            watch = stack.enter_context(watching(device.gpu.index))
             server = stack.enter_context(TritonServer(options))
             ready_s = time.perf_counter() - begin
-            watch = stack.enter_context(watching(device.gpu.index))
+            watch.begin()
             if server.options.choice != choice:
-                self.results.notes.append(
-                    f"{network.name} {network.precision}: {device.name} was asked for, and "
-                    f"{server.options.choice.where} ran."
+                raise ServerStartError(
+                    f"{device.name} was asked for, and {server.options.choice.where} ran"
                 )
-                return
             if self._inputs is None:
                 self._inputs = write_inputs(
                     self.folder / "inputs.json",

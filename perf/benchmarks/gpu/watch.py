@@ -20,14 +20,24 @@ class Watch:
     """Samples of a GPU, as they come: `FIELDS` in %, MiB, W, MHz."""
 
     samples: list[tuple[float, ...]] = field(default_factory=list)
+    _begun: int = 0
+
+    def begin(self) -> None:
+        """What is to be watched is there, and its work begins."""
+        self._begun = len(self.samples)
 
     def summary(self) -> dict[str, float]:
-        """The highest memory, and medians of the rest; empty without a GPU."""
-        if not self.samples:
+        """The most memory beyond that of the first sample, and medians of the rest since `begin`.
+
+        Empty without a GPU.
+        """
+        working = self.samples[self._begun :]
+        if not working:
             return {}
-        columns = dict(zip(FIELDS, zip(*self.samples, strict=True), strict=True))
+        columns = dict(zip(FIELDS, zip(*working, strict=True), strict=True))
+        before = self.samples[0][FIELDS.index("memory.used")]
         return {
-            "gpu_memory_mib": max(columns["memory.used"]),
+            "gpu_memory_mib": max(columns["memory.used"]) - before,
             "gpu_utilisation_percent": statistics.median(columns["utilization.gpu"]),
             "gpu_power_w": statistics.median(columns["power.draw"]),
             "gpu_clock_mhz": statistics.median(columns["clocks.sm"]),
