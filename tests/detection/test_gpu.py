@@ -354,6 +354,26 @@ def test_doctor_names_each_gpu_and_what_it_runs(
     assert "[gpu]" in second.advice
 
 
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("", "the process that tried it died"),
+        ("warning\nCUDA error 999\n", "CUDA error 999"),
+        (
+            "Failed to load a.so with error: libcublas.so.13: cannot open shared object file: No\n"
+            "CPU would run",
+            "libcublas.so.13: cannot open shared object file; run: pip install",
+        ),
+        (
+            "x with error: libcuda.so.1: cannot open shared object file: No\nCPU would run",
+            "libcuda.so.1: cannot open shared object file; install NVIDIA's driver",
+        ),
+    ],
+)
+def test_a_failed_trial_is_told_in_one_sentence(stderr: str, reason: str) -> None:
+    assert use._reason(stderr).startswith(reason)
+
+
 def test_a_measurement_says_batch_and_instances() -> None:
     assert probe.chosen_batch({1: 300.0, 2: 500.0, 4: 560.0, 8: 600.0}) == 4
     assert probe.chosen_batch({1: 600.0, 2: 500.0}) == 1

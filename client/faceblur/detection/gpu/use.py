@@ -270,7 +270,11 @@ def _reason(stderr: str) -> str:
     missing = re.search(r"with error: ([^\n:]+: cannot open shared object file)", stderr)
     lines = [line for line in stderr.splitlines() if line.strip()]
     last = lines[-1] if lines else "the process that tried it died"
-    return f"{missing[1]}; run: {install_line('gpu')}" if missing else last[:400]
+    if not missing:
+        return last[:400]
+    driver = missing[1].startswith("libcuda.")
+    advice = "install NVIDIA's driver" if driver else f"run: {install_line('gpu')}"
+    return f"{missing[1]}; {advice}"
 
 
 def _version(distribution: str) -> str | None:
