@@ -142,8 +142,10 @@ class TrackSummary:
         frames: Frames that it is in, those where it was filled in among them.
         largest_height: Of its box where it was found, pixels; 0 if it was filled in throughout.
         best_frame: Index of the frame in which its box is largest at a good score.
-        certain: Spans, first and last time in seconds, in which nobody else can have been taken
-            for it: there it may be left unmasked.
+        steady: Spans, first and last time in seconds, in which it was found, and well, away from
+            its ends. Somebody else may have been close.
+        certain: The same without the times in which somebody was: nobody else can have been taken
+            for it.
     """
 
     id: int
@@ -152,6 +154,7 @@ class TrackSummary:
     frames: int
     largest_height: float
     best_frame: int
+    steady: tuple[tuple[float, float], ...] = ()
     certain: tuple[tuple[float, float], ...] = ()
 
 
@@ -166,7 +169,9 @@ class MediaDetections:
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
         notes: What somebody should look at in the result.
-        tracks: Of a video, the tracks that its faces name, by their ids.
+        tracks: Of a video, the tracks that its masked faces name, by their ids.
+        kept: Ids of the tracks that somebody wants to be seen.
+        unmasked: Where there are any, what was left unmasked because of them, frame by frame.
 
     Example:
         >>> report = faceblur.blur("photo.jpg", "safe.jpg")
@@ -181,6 +186,8 @@ class MediaDetections:
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tracks: list[TrackSummary] = field(default_factory=list)
+    kept: frozenset[int] = frozenset()
+    unmasked: list[FrameDetections] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""

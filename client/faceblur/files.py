@@ -49,7 +49,7 @@ _swept: set[Path] = set()
 
 @contextmanager
 def atomic_path(
-    final: Path, *, before_commit: Callable[[Path], None] | None = None
+    final: Path, *, before_commit: Callable[[Path], None] | None = None, mode: int = 0o666
 ) -> Iterator[Path]:
     """Give a temporary path to write to, and move the file into place when the block is done.
 
@@ -63,6 +63,7 @@ def atomic_path(
         final: The name the file gets when it is complete.
         before_commit: Called with the temporary path when the file is complete and on the disk.
             What it raises is passed on, and the file does not get its name.
+        mode: Who may read and write it, from the beginning; less what the umask takes away.
 
     Yields:
         The path to write to.
@@ -74,7 +75,7 @@ def atomic_path(
     """
     final = Path(final)
     try:
-        temporary, claimed = _reserve(final)
+        temporary, claimed = _reserve(final, mode)
     except OSError as error:
         raise OutputError(_sentence(final, error)) from error
     try:
@@ -143,7 +144,7 @@ def check_place(final: Path) -> None:
         raise OutputError(f"cannot write {final}: {final.parent} is not a folder")
 
 
-def _reserve(final: Path) -> tuple[Path, int | None]:
+def _reserve(final: Path, mode: int) -> tuple[Path, int | None]:
     """Make a temporary file, and claim it as long as the descriptor is open."""
     check_place(final)
     while True:
@@ -155,7 +156,7 @@ def _reserve(final: Path) -> tuple[Path, int | None]:
             stem = stem[:-1]
         temporary = final.with_name(f".{stem}{mark}")
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
             continue
         is_ours = claim(fd)

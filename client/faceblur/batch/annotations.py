@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
+from faceblur.batch.kept import TrackChoice
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import (
     TIME_DIGITS,
@@ -40,6 +41,7 @@ from faceblur.schema import (
     named,
     to_json,
 )
+from faceblur.tracking.naming import Certainty
 
 VERSION: Final = 2
 """Of the format, as it is written. Version 1 had no tracks."""
@@ -103,6 +105,7 @@ class _Frame(_Part):
 @dataclass(frozen=True)
 class _Track(_Part):
     id: int
+    steady: tuple[tuple[float, float], ...] = ()
     certain: tuple[tuple[float, float], ...] = ()
 
 
@@ -136,7 +139,12 @@ class _Content(_Part):
 
 
 class MediaAnnotations:
-    """What a JSON file says of one image or video."""
+    """What a JSON file says of one image or video.
+
+    Attributes:
+        log: The faces of its frames.
+        certainty: For each track, the spans in which it is surely one face.
+    """
 
     def __init__(self, media: _Media, where: str) -> None:
         """Check and take in all frames.
@@ -147,10 +155,12 @@ class MediaAnnotations:
         self.where = where
         self.path = media.path
         self.sha256 = media.sha256 or ""
-        self.tracks = media.tracks
         self.corrections = media.corrections
+        self.certainty = {
+            track.id: Certainty(track.steady, track.certain) for track in media.tracks
+        }
         self._size = media.width, media.height
-        self._log = FrameDetectionsLog()
+        self.log = FrameDetectionsLog()
         self._indices: list[int] = []
         mistakes: list[Mistake] = []
         for i, frame in enumerate(media.frames):
@@ -191,7 +201,7 @@ class MediaAnnotations:
                 f"frame {index} at {float(pts_s):.3f} s is not in {self.where}: nobody has "
                 'checked it; list it, with "faces": [] if there are none'
             )
-        frame = self._log[at]
+        frame = self.log[at]
         if abs(Fraction(frame.pts_s) - Fraction(pts_s)) > _SAME_TIME_S:
             raise InputError(
                 f"frame {index} is at {float(frame.pts_s):.6f} s in {self.where}, but at "
@@ -201,7 +211,7 @@ class MediaAnnotations:
 
     def times(self, start_s: Fraction) -> FrameTimes:
         """The frames by their times, in a video that starts at a time of its clock, seconds."""
-        return FrameTimes(self._indices, [Fraction(each.pts_s) - start_s for each in self._log])
+        return FrameTimes(self._indices, [Fraction(each.pts_s) - start_s for each in self.log])
 
     def removed(self, times: FrameTimes) -> dict[int, tuple[tuple[float, float], ...]]:
         """Tracks that corrections remove, and the spans, first and last time, where they do.
@@ -211,7 +221,7 @@ class MediaAnnotations:
         Raises:
             InputError: A correction means no track, or more than one.
         """
-        certain = {track.id: track.certain for track in self.tracks}
+        certain = {track: spans.certain for track, spans in self.certainty.items()}
         found = {}
         for number, each in enumerate(self.corrections, start=1):
             if each.remove is None:
@@ -228,7 +238,7 @@ class MediaAnnotations:
 
     def kept(self, removed: Mapping[int, Sequence[tuple[float, float]]]) -> list[str]:
         """Say how many faces of removed tracks stay masked, since they may be somebody else's."""
-        times, frames, _, tracks = self._log.columns()
+        times, frames, _, tracks = self.log.columns()
         notes = []
         for track, spans in removed.items():
             of_track = times[frames[tracks == track]]
@@ -248,7 +258,7 @@ class MediaAnnotations:
         assert removal.at is not None
         assert removal.box is not None
         index = times.index(removal.at.seconds, f"the face that {name} removes")
-        faces = self._log[bisect_left(self._indices, index)].detections
+        faces = self.log[bisect_left(self._indices, index)].detections
         try:
             return removed_track(faces.boxes.tolist(), faces.tracks.tolist(), removal.box)
         except InputError as error:
@@ -275,7 +285,7 @@ class MediaAnnotations:
         faces = Detections.from_rows(rows, [face.track for face in frame.faces])
         self._indices.append(frame.index)
         pts_s = Fraction(round(frame.pts_s * 10**TIME_DIGITS), 10**TIME_DIGITS)
-        self._log.append(pts_s, faces)
+        self.log.append(pts_s, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +294,7 @@ class AnnotationFile:
 
     Attributes:
         policy: The policy it was made with, as in JSON; some settings may be missing.
+        choice: Whom of those listed to leave unmasked; None for nobody.
     """
 
     path: Path
@@ -291,6 +302,7 @@ class AnnotationFile:
     model: ModelInfo | None
     policy: dict[str, Any]
     _media: Sequence[_Media]
+    choice: TrackChoice | None = None
 
     @classmethod
     def read(cls, path: Path) -> AnnotationFile:

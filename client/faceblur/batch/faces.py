@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
 
 from faceblur import tracking
-from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.following import correct
+from faceblur.batch.annotations import AnnotationFile, MediaAnnotations
+from faceblur.batch.following import Corrected, correct
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
     DetectionStage,
     frame_bytes,
+    luma_of,
     thumbnail,
 )
 from faceblur.batch.video_threads import DecodedFrame, Looks
@@ -28,17 +32,29 @@ from faceblur.errors import InputError
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
 from faceblur.tracking import naming
+from faceblur.tracking.encounters import BoolArray
+from faceblur.tracking.keeping import unmasked
+from faceblur.tracking.likeness import LikenessCheck
 from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 from faceblur.video.frames import SourceFrame, VideoProperties
 
 logger = logging.getLogger(__name__)
 
 
+_NOBODY: Final = Detections.empty()
+
+
 class FrameFaces(NamedTuple):
-    """A frame and its faces, in its pixels."""
+    """A frame and its faces, in its pixels.
+
+    Attributes:
+        faces: Those that are masked, unless the policy leaves them alone.
+        unmasked: Those that are left unmasked because of their track.
+    """
 
     frame: SourceFrame
     faces: Detections
+    unmasked: Detections = _NOBODY
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +67,14 @@ class VideoFaces:
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
         notes: What somebody should look at, for people.
+        kept: Tracks that may be left unmasked.
     """
 
     look: Callable[[SourceFrame], Looks | None] | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
     notes: Sequence[str] = ()
+    kept: frozenset[int] = frozenset()
 
 
 class FindFaces(Protocol):
@@ -115,8 +133,17 @@ class DetectedFaces:
             deadline_s=options.deadline_s,
         )
 
+        likeness = LikenessCheck()
+
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
-            return self._fill_gaps(stage.check(frames, in_flight=self._in_flight), properties)
+            checked = stage.check(frames, in_flight=self._in_flight)
+            for frame, faces in self._fill_gaps(checked, properties):
+                pixels, white = luma_of(frame.image)
+                same = likeness.follow(faces, pixels, float(frame.pts_s), white=white)
+                yield FrameFaces(frame, same)
+
+        def name_tracks(log: FrameDetectionsLog) -> list[TrackSummary]:
+            return naming.name_tracks(log, likeness.doubts)
 
         make_input = ModelInputMaker(properties, letterbox, plan.parts)
         rotation = Rotation(len(plan.parts))
@@ -128,17 +155,17 @@ class DetectedFaces:
             turns = rotation.take(float(frame.pts_s)) if cover else range(len(plan.parts))
             return Looks(make_input.looks(frame.image, turns), turns)
 
-        return VideoFaces(look, find, naming.name_tracks)
+        return VideoFaces(look, find, name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties
-    ) -> Iterator[FrameFaces]:
+    ) -> Iterator[tuple[SourceFrame, Detections]]:
         policy = self._policy
         if policy.cover is None:
             # Without a cover the detector was asked about every frame.
-            return (FrameFaces(frame, found) for frame, found in checked if found is not None)
+            return ((frame, found) for frame, found in checked if found is not None)
         size = frame_bytes(properties.width, properties.height, properties.pixel_format)
-        tracked = tracking.fill_gaps(
+        return tracking.fill_gaps(
             checked,
             options=policy.cover.within(size),
             threshold=policy.detection.threshold,
@@ -146,7 +173,6 @@ class DetectedFaces:
             thumbnail=lambda frame: thumbnail(frame.image),
             starts_scene=lambda frame: frame.starts_scene,
         )
-        return (FrameFaces(frame, faces) for frame, faces in tracked)
 
 
 class RecordedFaces:
@@ -158,6 +184,11 @@ class RecordedFaces:
     def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
         """Give the recorded faces of every page."""
         recorded = self._annotations.media(image.path)
+        if self._annotations.choice is not None:
+            raise InputError(
+                f"{image.path} is an image, and --{self._annotations.choice.effect} is for tracks "
+                "of a video; delete whom to show from the list of faces instead"
+            )
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
         if recorded.corrections:
@@ -172,15 +203,40 @@ class RecordedFaces:
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
         corrected = correct(source, recorded)
+        kept, left = self._kept(recorded, corrected)
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             count = 0
             for item in frames:
                 frame = item.frame
                 faces = recorded.faces(frame.index, frame.pts_s)
-                yield FrameFaces(frame, corrected.apply(frame.index, frame.pts_s, faces))
+                faces = corrected.apply(frame.index, frame.pts_s, faces)
+                if left is None:
+                    yield FrameFaces(frame, faces)
+                else:
+                    # Every frame is listed, in order: so its index is its place.
+                    shown = left[frame.index]
+                    yield FrameFaces(frame, faces.select(~shown), faces.select(shown))
                 count += 1
             recorded.check_end(count)
 
-        certain = {track.id: track.certain for track in recorded.tracks}
-        return VideoFaces(None, find, lambda log: naming.summarise(log, certain), corrected.notes)
+        def name_tracks(log: FrameDetectionsLog) -> list[TrackSummary]:
+            return naming.summarise(log, recorded.certainty)
+
+        return VideoFaces(None, find, name_tracks, notes=corrected.notes, kept=kept)
+
+    def _kept(
+        self, recorded: MediaAnnotations, corrected: Corrected
+    ) -> tuple[frozenset[int], list[BoolArray] | None]:
+        """The tracks that may be left unmasked, and which faces of each frame are."""
+        choice = self._annotations.choice
+        if choice is None:
+            return frozenset(), None
+        log = FrameDetectionsLog()
+        for frame in recorded.log:
+            pts_s = Fraction(frame.pts_s)
+            log.append(pts_s, corrected.apply(frame.index, pts_s, frame.detections))
+        *_, tracks = recorded.log.columns()
+        kept = choice.kept(frozenset(np.unique(tracks[tracks > 0]).tolist()), recorded.where)
+        steady = {track: spans.steady for track, spans in recorded.certainty.items()}
+        return kept, unmasked(log, kept=kept, steady=steady)

@@ -186,8 +186,9 @@ class Record:
             ended=datetime.now(timezone.utc),
             tools=audit_facts.tools(records.finder.tools),
             platform=audit_facts.system(),
+            tracks=audit_facts.track_tallies(report),
         )
-        records.audit.append(manifest, report.frames)
+        records.audit.append(manifest, report.frames, report.unmasked)
 
     def note(self) -> None:
         """Note that the result has appeared."""

@@ -198,6 +198,8 @@ class _Batch:
             info = DetectorInfo(model=model, kind="boxes", tools={})
             for values in settings.values():
                 values["boxes"] = {"sha256": finder.sha256}
+                if finder.choice is not None:
+                    values["boxes"] |= finder.choice.to_json()
         else:
             shared = SharedDetector(finder.detector, in_flight=finder.in_flight, stop=self.stop)
 

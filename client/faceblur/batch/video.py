@@ -10,7 +10,7 @@ from typing import NamedTuple
 from faceblur.batch.faces import FindFaces, FrameFaces
 from faceblur.batch.jobs import OnComplete, completion
 from faceblur.batch.video_threads import VideoJob
-from faceblur.detections import FrameDetectionsLog, MediaDetections
+from faceblur.detections import FrameDetections, FrameDetectionsLog, MediaDetections
 from faceblur.files import atomic_path
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -74,7 +74,7 @@ def mask_video(
         faces_of = find_faces.in_video(source, video.properties)
         selection = Selection(policy, width, height)
         log = FrameDetectionsLog()
-        report = MediaDetections(source, width, height, log)
+        report = MediaDetections(source, width, height, log, kept=faces_of.kept)
         with (
             atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
             VideoSink(temporary, video, options) as sink,
@@ -83,12 +83,15 @@ def mask_video(
             report.left_out.extend(sink.left_out)
             report.notes.extend(faces_of.notes)
             found = faces_of.find(job.frames())
-            for (frame, faces), shown in _with_times(found, policy, start_s=video.start_s):
+            for item, shown in _with_times(found, policy, start_s=video.start_s):
+                frame, faces, unmasked = item
                 choice = selection.choose(faces, shown)
                 if len(choice.faces) or choice.areas:
                     masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
                 job.write(frame)
                 log.append(frame.pts_s, choice.faces)
+                if faces_of.kept:
+                    report.unmasked.append(FrameDetections(frame.index, frame.pts_s, unmasked))
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
             report.tracks.extend(faces_of.name_tracks(log))

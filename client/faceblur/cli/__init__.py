@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "camera",
     "check",
     "doctor",
+    "people",
     "run",
     "serve",
     "status",

@@ -17,10 +17,11 @@ import click
 from faceblur.batch.annotations import AnnotationFile, write_findings
 from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
+from faceblur.batch.kept import TrackChoice
 from faceblur.batch.memory import default_workers
 from faceblur.batch.runner import Outcome, RunOptions, run
 from faceblur.batch.video import Progress
-from faceblur.cli.boxes import policy_of
+from faceblur.cli.boxes import choose_tracks, keep_options, policy_of
 from faceblur.cli.options import (
     FilePath,
     bundle,
@@ -136,6 +137,7 @@ run_options = bundle(
     metavar="FILE",
     help="Find nothing; mask what this file lists, as --json writes it. See docs/masks.md.",
 )
+@keep_options
 @policy_options
 @choice_options
 @session_options
@@ -147,6 +149,7 @@ def blur(
     output: str | None,
     json_file: Path | None,
     boxes: Path | None,
+    choice: TrackChoice | None,
     policy: Policy,
     session: SessionOptions,
     options: RunOptions,
@@ -165,6 +168,8 @@ def blur(
     )
     jobs = found.jobs
     replay = None if boxes is None else AnnotationFile.read(boxes)
+    if choice is not None:
+        replay = choose_tracks(replay, choice, jobs)
     if replay is not None:
         policy = policy_of(replay, policy)
         if json_file is not None and json_file.resolve() == replay.path.resolve():

@@ -1,13 +1,18 @@
-"""The policy of a replay: that of the JSON file, and what the command line says beside it."""
+"""A JSON file of faces on the command line: its policy, and which of its tracks are to be seen."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, Final
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.cli.options import given
+from faceblur.batch.jobs import Job
+from faceblur.batch.kept import TrackChoice
+from faceblur.cli.options import bundle, given, option
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
+from faceblur.redaction import printable
 from faceblur.schema import from_json, to_json
 
 _FINDING: Final = (
@@ -25,6 +30,52 @@ _MASK: Final = {
     "colour": "colour",
 }
 """Options of the mask, and what they are called in JSON."""
+
+
+def _choice(keep_visible: str | None, only: str | None) -> TrackChoice | None:
+    if keep_visible is not None and only is not None:
+        raise InputError("give --keep-visible or --only, not both: each says all there is to say")
+    if keep_visible is not None:
+        return TrackChoice.parse("keep-visible", keep_visible)
+    return None if only is None else TrackChoice.parse("only", only)
+
+
+keep_options = bundle(
+    "choice",
+    _choice,
+    option(
+        "--keep-visible",
+        metavar="TRACKS",
+        help="With --boxes: leave these tracks unmasked, such as 3,7, wherever it is certain that "
+        "they are not somebody else. See docs/people.md.",
+    ),
+    option(
+        "--only",
+        metavar="TRACKS",
+        help="With --boxes: mask these tracks, and all that is not certain to be another.",
+    ),
+)
+"""--keep-visible and --only, as a `TrackChoice` or None."""
+
+
+def choose_tracks(
+    replay: AnnotationFile | None, choice: TrackChoice, jobs: Sequence[Job]
+) -> AnnotationFile:
+    """Put the choice of some tracks into a JSON file of faces.
+
+    Raises:
+        InputError: There is no such file, or it is not for one video alone.
+    """
+    option = f"--{choice.effect}"
+    if replay is None:
+        clip = printable(jobs[0].source)
+        raise InputError(
+            f"{option} takes tracks of a JSON file: make one with `faceblur people {clip} -o "
+            f"people.html`, look at that page, and add --boxes people.json"
+        )
+    if len(jobs) > 1:
+        raise InputError(f"{option} is for one video, as each has tracks of its own; name one")
+    return dataclasses.replace(replay, choice=choice)
 
 
 def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:

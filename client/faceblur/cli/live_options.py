@@ -15,8 +15,10 @@ from faceblur.cli.options import (
     session_options_with,
     zone_options,
 )
+from faceblur.errors import InputError
 from faceblur.live.options import MAX_LOOKAHEAD, OnFailure
 from faceblur.live.sources.options import HardwareDecoding
+from faceblur.masks.policy import Policy
 
 LIVE_DEADLINE_S = 1.0
 
@@ -24,9 +26,24 @@ live_session_options = session_options_with(LIVE_DEADLINE_S)
 """As `session_options`; frames that take longer than a second come too late."""
 
 
+def _without_tracks(policy: Policy, keep_visible: str | None, only: str | None) -> Policy:
+    for name, value in (("--keep-visible", keep_visible), ("--only", only)):
+        if value is not None:
+            raise InputError(
+                f"{name} is for files, not for live cameras: nobody can have looked at who comes "
+                "by; record it, then use faceblur people and faceblur blur"
+            )
+    return policy
+
+
+_files_only = bundle(
+    "policy", _without_tracks, option("--keep-visible", hidden=True), option("--only", hidden=True)
+)
+
+
 def live_policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """As `policy_options`, with zones and the smallest face."""
-    return policy_options(zone_options(command))
+    return policy_options(zone_options(_files_only(command)))
 
 
 def _live(

@@ -125,6 +125,25 @@ TILES_OPTION = option(
     help="Detect in parts of large images and frames too, to find small faces; fine takes longer.",
 )
 
+
+def _detection(threshold: float, size: int, tiles: Tiles) -> DetectionOptions:
+    return DetectionOptions(threshold=threshold, size=size, tiles=tiles)
+
+
+detection_options = bundle("detection", _detection, threshold_option(), SIZE_OPTION, TILES_OPTION)
+"""--threshold, --size and --tiles, as `DetectionOptions`."""
+
+verified_options = bundle(
+    "detection",
+    _detection,
+    threshold_option(
+        "Lowest score that counts as a face; down to half of it regions are doubtful."
+    ),
+    SIZE_OPTION,
+    TILES_OPTION,
+)
+"""The same for `faceblur verify`."""
+
 DETECT_EVERY_OPTION = option(
     "--detect-every",
     type=click.IntRange(1, 30),

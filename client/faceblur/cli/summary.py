@@ -12,8 +12,10 @@ from faceblur.batch.runner import Outcome, RunOptions
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
+from faceblur.proof.audit.facts import track_tallies
 from faceblur.redaction import printable
 
+_MOST_TRACKS: Final = 5
 _TITLES: Final = ("file", "faces", "frames", "seconds", "outcome")
 
 
@@ -57,10 +59,27 @@ def _summary(
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
     text += f" ({_source_of_faces(finder)})"
+    text += "".join(_kept(o.report) for o in outcomes if o.report is not None and o.report.kept)
     text += _left_out([o.report for o in outcomes if o.report is not None])
     text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
     failed = len(outcomes) - len(masked) - len(skipped)
     return text + (f"; {_count(failed, 'file')} failed" if failed else "")
+
+
+def _kept(report: MediaDetections) -> str:
+    """Of each track that somebody wants to see, how much of it is."""
+    tallies = [tally for tally in track_tallies(report) if tally.id in report.kept]
+    named = tallies if len(tallies) <= _MOST_TRACKS else []
+    texts = [f"track {t.id} unmasked in {t.unmasked} of {t.masked + t.unmasked}" for t in named]
+    shown, masked = (
+        sum(counts) for counts in zip(*((t.unmasked, t.masked) for t in tallies), strict=True)
+    )
+    if not named:
+        texts = [f"{len(tallies)} tracks unmasked in {shown} of {shown + masked}"]
+    text = f"; {', '.join(texts)} frames"
+    if masked:
+        text += f", masked in {masked} where somebody else was close or it may be another face"
+    return text
 
 
 def _left_out(reports: Sequence[MediaDetections]) -> str:

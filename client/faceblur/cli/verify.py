@@ -12,13 +12,10 @@ from typing import Any, Final
 import click
 
 from faceblur.cli.options import (
-    SIZE_OPTION,
-    TILES_OPTION,
     FilePath,
-    bundle,
     logging_options,
     session_options,
-    threshold_option,
+    verified_options,
 )
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
@@ -32,17 +29,6 @@ from faceblur.proof.verify.sheet import check_sheet, write_sheet
 from faceblur.proof.verify.verification import verify as run_verify
 
 ERROR: Final = 2
-
-
-detection_options = bundle(
-    "detection",
-    lambda threshold, size, tiles: DetectionOptions(threshold=threshold, size=size, tiles=tiles),
-    threshold_option(
-        "Lowest score that counts as a face; down to half of it regions are doubtful."
-    ),
-    SIZE_OPTION,
-    TILES_OPTION,
-)
 
 
 def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,7 +59,7 @@ def _exits_with_2(command: Callable[..., None]) -> Callable[..., None]:
     help="Write crops of the leaks to this file. It shows faces: keep it safe.",
 )
 @click.option("--json", "json_file", type=FilePath, help="Write all that was found to this file.")
-@detection_options
+@verified_options
 @click.option("--strict", is_flag=True, help="Count doubtful regions as leaks.")
 @session_options
 @logging_options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import PurePath
@@ -15,7 +16,7 @@ import numpy as np
 import PIL
 
 from faceblur.detections import MediaDetections
-from faceblur.proof.audit.manifest import FrameTally
+from faceblur.proof.audit.manifest import FrameTally, TrackTally
 
 
 def tools(detector: Mapping[str, str]) -> dict[str, str]:
@@ -33,6 +34,19 @@ def tally(report: MediaDetections) -> FrameTally:
     counts = [len(frame.detections) for frame in report.frames]
     return FrameTally(
         checked=len(counts), with_faces=sum(count > 0 for count in counts), faces=sum(counts)
+    )
+
+
+def track_tallies(report: MediaDetections) -> tuple[TrackTally, ...]:
+    """Count in how many frames each track was masked, and in how many left unmasked."""
+    masked, unmasked = (
+        Counter(track for frame in frames for track in set(frame.detections.tracks.tolist()))
+        for frames in (report.frames, report.unmasked)
+    )
+    return tuple(
+        TrackTally(id=track, masked=masked[track], unmasked=unmasked[track])
+        for track in sorted(masked.keys() | unmasked.keys())
+        if track
     )
 
 

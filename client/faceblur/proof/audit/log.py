@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,8 +72,18 @@ class AuditLog:
         """
         return (source, output, settings, model) in self._covered
 
-    def append(self, manifest: Manifest, frames: Iterable[FrameDetections]) -> Entry:
+    def append(
+        self,
+        manifest: Manifest,
+        frames: Iterable[FrameDetections],
+        unmasked: Iterable[FrameDetections] = (),
+    ) -> Entry:
         """Add a manifest; when this returns it is on the disk.
+
+        Args:
+            manifest: The facts.
+            frames: What was masked.
+            unmasked: What was left unmasked because of its track: in each frame, or nothing.
 
         Raises:
             AuditError: Somebody else has broken the chain meanwhile.
@@ -82,7 +93,7 @@ class AuditLog:
             with self._exclusive():
                 head = self._head()
                 self._finish_pending(head)
-                entry = self._write(head, manifest, frames)
+                entry = self._write(head, manifest, frames, unmasked)
                 self._covered.add(_key_of(manifest))
                 return entry
         except OSError as error:
@@ -126,11 +137,17 @@ class AuditLog:
                 "than the head counts; begin a new one in another folder"
             )
 
-    def _write(self, head: Head, manifest: Manifest, frames: Iterable[FrameDetections]) -> Entry:
+    def _write(
+        self,
+        head: Head,
+        manifest: Manifest,
+        frames: Iterable[FrameDetections],
+        unmasked: Iterable[FrameDetections],
+    ) -> Entry:
         number, digest = head.entries + 1, hashlib.sha256()
         pending, final = self.folder / PENDING, entry_path(self.folder, number)
         with pending.open("wb") as file:
-            for line in _lines(number, head.sha256, manifest, frames):
+            for line in _lines(number, head.sha256, manifest, frames, unmasked):
                 digest.update(line)
                 file.write(line)
             file.flush()
@@ -185,16 +202,23 @@ def _head_text(entries: int, sha256: str, key: bytes | None) -> str:
 
 
 def _lines(
-    number: int, previous: str, manifest: Manifest, frames: Iterable[FrameDetections]
+    number: int,
+    previous: str,
+    manifest: Manifest,
+    frames: Iterable[FrameDetections],
+    unmasked: Iterable[FrameDetections],
 ) -> Iterator[bytes]:
     facts = {"format": FORMAT, "entry": number, "previous": previous}
     yield _line(facts | manifest.to_json())
-    for frame in frames:
-        boxes = [
-            [round(float(value), PIXEL_DIGITS) for value in box] for box in frame.detections.boxes
-        ]
+    for frame, shown in zip_longest(frames, unmasked):
+        boxes = _boxes(frame)
         pts_s = round(float(frame.pts_s), TIME_DIGITS)
-        yield _line({"pts_s": pts_s, "faces": len(boxes), "boxes": boxes})
+        line = {"pts_s": pts_s, "faces": len(boxes), "boxes": boxes}
+        yield _line(line if shown is None else {**line, "unmasked": _boxes(shown)})
+
+
+def _boxes(frame: FrameDetections) -> list[list[float]]:
+    return [[round(float(value), PIXEL_DIGITS) for value in box] for box in frame.detections.boxes]
 
 
 def _line(fields: Mapping[str, Any]) -> bytes:

@@ -92,6 +92,21 @@ class FrameTally:
     held: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrackTally:
+    """What happened to one track of a video; no image of it, and nothing to recognise it by.
+
+    Attributes:
+        id: As the JSON file of faces names it.
+        masked: Frames in which it was masked.
+        unmasked: Frames in which it was left unmasked, because somebody chose so.
+    """
+
+    id: int
+    masked: int
+    unmasked: int
+
+
 @dataclass(frozen=True, eq=False)
 class AuditedFrame:
     """One frame, or one page of an image.
@@ -101,11 +116,13 @@ class AuditedFrame:
         pts_s: When it is shown, seconds; 0 for a still image.
         boxes: (N, 4) float32, x1 y1 x2 y2 of what was masked, in pixels of the upright frame,
             before the mask's expansion.
+        unmasked: (M, 4) float32, likewise, of faces that were left unmasked because of their track.
     """
 
     index: int
     pts_s: float
     boxes: npt.NDArray[np.float32]
+    unmasked: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +140,7 @@ class Manifest:
         settings_sha256: Of the canonical JSON of `settings`.
         tools: Versions by name.
         platform: System and processor.
+        tracks: Of a video, by their ids; none in audits of before there were any.
     """
 
     started: datetime
@@ -139,6 +157,7 @@ class Manifest:
     frames: FrameTally
     tools: Mapping[str, str]
     platform: str
+    tracks: tuple[TrackTally, ...] = ()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Manifest:

@@ -57,8 +57,11 @@ class Entry:
             with path.open(encoding="utf-8") as lines:
                 for index, line in enumerate(islice(lines, 1, None)):
                     frame = json.loads(line)
-                    boxes = np.array(frame["boxes"], np.float32).reshape(-1, 4)
-                    yield AuditedFrame(index, float(frame["pts_s"]), boxes)
+                    boxes, unmasked = (
+                        np.array(each, np.float32).reshape(-1, 4)
+                        for each in (frame["boxes"], frame.get("unmasked", []))
+                    )
+                    yield AuditedFrame(index, float(frame["pts_s"]), boxes, unmasked)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AuditError(
                 f"the frames of {self.path} cannot be read: {_reason(error)}"

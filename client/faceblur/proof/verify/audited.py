@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import ROW_WIDTH, Detections
+from faceblur.detections import ROW_WIDTH, Detections, box_iou
 from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
@@ -28,6 +28,9 @@ _NEARLY: Final = 0.9
 
 _TOLERANCE_S: Final = 0.002
 """Audits give times to 1 µs, containers to 1 ms at worst."""
+
+_SAME_IOU: Final = 0.5
+"""Of a face that is seen, and one that the audit names."""
 
 _NOTHING: Final = np.zeros((0, 4), np.float32)
 
@@ -52,6 +55,7 @@ class AuditedOutput:
         self.mode: MaskMode = settings.get("mask", {}).get("mode", MaskStyle().mode)
         self._offset_s: float | None = None
         self._next: AuditedFrame | None = None
+        self._unmasked = _NOTHING
 
     @classmethod
     def of(cls, folder: Path, output: Path, source: Path | None) -> AuditedOutput:
@@ -94,10 +98,12 @@ class AuditedOutput:
             # Pages of a document have no times.
             frame, self._next = self._next, next(self._frames, None)
             return _NOTHING if frame is None else frame.boxes
+        self._unmasked = _NOTHING
         while self._next is not None and self._next.pts_s < wanted_s - _TOLERANCE_S:
             self._next = next(self._frames, None)
         if self._next is None or self._next.pts_s > wanted_s + _TOLERANCE_S:
             return _NOTHING
+        self._unmasked = self._next.unmasked
         return self._next.boxes
 
     def hides(self, shown: TimeSpan | None) -> bool:
@@ -105,7 +111,12 @@ class AuditedOutput:
         return shown is not None and any(time.overlaps(shown) for time in self._hidden)
 
     def left_alone(self, box: Box, shown: TimeSpan | None) -> bool:
-        """Whether the policy says that a face there and then is not masked."""
+        """Whether it says that a face there and then is not masked: by the policy, or its track.
+
+        Tracks are those of the time that `masked` was last asked about.
+        """
+        if box_iou(box, self._unmasked).max(initial=0) >= _SAME_IOU:
+            return True
         row = np.zeros((2, ROW_WIDTH), np.float32)
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
         row[0, :4] = box

@@ -1,0 +1,170 @@
+"""Who is in a video: its tracks, and of each the view by which somebody may know who it is.
+
+The views are unmasked faces. They are held in memory alone, until they are on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from faceblur.batch.faces import FindFaces
+from faceblur.batch.video import Progress
+from faceblur.batch.video_threads import DecodedFrame, Looks
+from faceblur.detections import Float64Array, FrameDetectionsLog, MediaDetections, TrackSummary
+from faceblur.errors import OutputError
+from faceblur.image.pixels import BgrImage
+from faceblur.masks.policy import Policy
+from faceblur.masks.selection import Selection
+from faceblur.tracking.keeping import alone
+from faceblur.video.frames import SourceFrame
+from faceblur.video.source import VideoSource
+
+VIEW_PX: Final = 220
+"""Longest side of a view."""
+
+_TRIED: Final = 6
+"""Views of a track that are compared."""
+_NEARLY: Final = 0.85
+"""Of the largest height: a view so large is as good."""
+_AROUND: Final = 0.45
+"""What a view shows around the box on each side, in its sizes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One track, as a page shows it.
+
+    Attributes:
+        unmasked_s: How long it could be left unmasked, if nobody else were, seconds.
+        view: A JPEG; None where it is certain nowhere, so that it is always masked.
+        view_s: Time of the view, seconds.
+    """
+
+    track: TrackSummary
+    unmasked_s: float = 0.0
+    view: bytes | None = None
+    view_s: float = 0.0
+
+
+def find_people(
+    source: Path,
+    find_faces: FindFaces,
+    policy: Policy,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> MediaDetections:
+    """Find the faces of a video and name their tracks, without masking any.
+
+    Raises:
+        InputError: The video cannot be read to its end, or the listed faces are not of it.
+        ServerError: A frame could not be checked for faces.
+    """
+    with VideoSource(source) as video:
+        width, height = video.properties.width, video.properties.height
+        faces_of = find_faces.in_video(source, video.properties)
+        selection = Selection(policy, width, height)
+        log = FrameDetectionsLog()
+        for frame, faces, _ in faces_of.find(_decoded(video, faces_of.look)):
+            log.append(frame.pts_s, selection.choose(faces).faces)
+            if on_progress is not None:
+                on_progress(Progress(len(log), video.frame_count))
+    tracks = faces_of.name_tracks(log)
+    return MediaDetections(source, width, height, log, tracks=tracks)
+
+
+def look_at(report: MediaDetections, log: FrameDetectionsLog) -> list[Person]:
+    """Read a video once more, and take the best view of each track.
+
+    Args:
+        report: What was found in it.
+        log: Its frames.
+
+    Raises:
+        InputError: The video cannot be read to its end.
+    """
+    steady = {track.id: track.steady for track in report.tracks}
+    heights: dict[int, list[tuple[int, float]]] = {}
+    boxes: dict[tuple[int, int], Float64Array] = {}
+    for frame, clear in zip(log, alone(log, steady=steady), strict=True):
+        for i in np.flatnonzero(clear).tolist():
+            track, box = int(frame.detections.tracks[i]), frame.detections.boxes[i]
+            heights.setdefault(track, []).append((frame.index, float(box[3] - box[1])))
+            boxes[frame.index, track] = box.astype(np.float64)
+    wanted: dict[int, list[int]] = {}
+    for track, seen in heights.items():
+        for index in _spread(seen):
+            wanted.setdefault(index, []).append(track)
+    best: dict[int, tuple[float, BgrImage, float]] = {}
+    with VideoSource(report.path) as video:
+        for item in video.read():
+            if not isinstance(item, SourceFrame) or item.index not in wanted:
+                continue
+            picture = np.asarray(item.image.to_ndarray(format="bgr24"), np.uint8)
+            for track in wanted[item.index]:
+                box = boxes[item.index, track]
+                sharp = _sharpness(_part(picture, box, around=0.0))
+                if track not in best or sharp > best[track][0]:
+                    best[track] = sharp, _fitted(_part(picture, box)), float(item.pts_s)
+    rate_s = _interval_s(log)
+    return [
+        Person(track, len(heights[track.id]) * rate_s, _jpeg(best[track.id][1]), best[track.id][2])
+        if track.id in best
+        else Person(track)
+        for track in report.tracks
+    ]
+
+
+def _decoded(
+    video: VideoSource, look: Callable[[SourceFrame], Looks | None] | None
+) -> Iterator[DecodedFrame]:
+    for item in video.read():
+        if isinstance(item, SourceFrame):
+            yield DecodedFrame(item, None if look is None else look(item))
+
+
+def _spread(seen: list[tuple[int, float]]) -> list[int]:
+    """Some frames in which a track is about as large as ever, far from each other."""
+    largest = max(height for _, height in seen)
+    large = [index for index, height in seen if height >= _NEARLY * largest]
+    places = np.unique(np.linspace(0, len(large) - 1, _TRIED).round().astype(int))
+    return [large[place] for place in places.tolist()]
+
+
+def _part(picture: BgrImage, box: Float64Array, *, around: float = _AROUND) -> BgrImage:
+    margin = (box[2:] - box[:2]) * around
+    low = np.clip(np.floor(box[:2] - margin), 0, None).astype(int)
+    high = np.ceil(box[2:] + margin).astype(int)
+    return picture[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
+
+
+def _sharpness(part: BgrImage) -> float:
+    """How much detail there is, at one size for all."""
+    small = cv2.resize(part, (64, 64), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def _fitted(part: BgrImage) -> BgrImage:
+    scale = VIEW_PX / max(part.shape[:2])
+    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(part, size, interpolation=how), np.uint8)
+
+
+def _jpeg(view: BgrImage) -> bytes:
+    done, data = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not done:
+        raise OutputError("a view of a face cannot be encoded")
+    return bytes(data)
+
+
+def _interval_s(log: FrameDetectionsLog) -> float:
+    if len(log) < 2:
+        return 0.0
+    return float(log[-1].pts_s - log[0].pts_s) / (len(log) - 1)

@@ -1,0 +1,295 @@
+"""Choosing people: the page that shows them, and what is left unmasked of those who were chosen."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks.coverage.clips import read_clip
+from benchmarks.coverage.score import MARK, is_marked
+from benchmarks.people.scenes import SCENES, Shown, frames, people, write_scene
+from faceblur.batch.annotations import AnnotationFile
+from faceblur.cli import main
+from faceblur.detections import Detections, FrameDetectionsLog
+from faceblur.tracking import keeping, naming
+
+ROOT = Path(__file__).resolve().parents[2]
+COLOUR = "".join(f"{value:02x}" for value in MARK)
+SOLID = ("--mask", "solid", "--colour", COLOUR, "--encoder", "ffv1")
+
+
+def run(*arguments: str | Path) -> Result:
+    line = list(map(str, arguments))
+    return CliRunner().invoke(main, line, prog_name="faceblur", catch_exceptions=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A clip of two people who cross, its page, its list, and what each frame shows of them."""
+
+    clip: Path
+    page: Path
+    listed: Path
+    truth: list[tuple[Shown, Shown]]
+    said: str
+
+    def media(self) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(self.listed.read_text())["media"][0]
+        return entry
+
+
+@pytest.fixture(scope="module")
+def made(bundled_server: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("people")
+    clip, page = folder / "clip.mp4", folder / "people.html"
+    scene = next(scene for scene in SCENES if scene.name == "cross, in front")
+    pair = people(ROOT / "docs" / "images" / "before.jpg")
+    drawn = list(frames(scene, pair, rate=12, seed=1))
+    write_scene(clip, [picture for picture, _ in drawn], rate=12)
+    result = run("people", clip, "-o", page, "--server", bundled_server)
+    assert result.exit_code == 0, result.output
+    truth = [shown for _, shown in drawn]
+    return Made(clip, page, page.with_suffix(".json"), truth, result.stdout)
+
+
+def whose(made: Made, track: int) -> set[int]:
+    """Which of the two a track shows wherever it may be left unmasked: 0, 1 or both."""
+    annotations = AnnotationFile.read(made.listed).media(made.clip)
+    steady = {name: spans.steady for name, spans in annotations.certainty.items()}
+    shown = keeping.unmasked(annotations.log, kept={track}, steady=steady)
+    found = set()
+    for frame, faces, truth in zip(annotations.log, shown, made.truth, strict=True):
+        for box in frame.detections.boxes[faces]:
+            middle = (box[:2] + box[2:]) / 2
+            away = [np.hypot(*(middle - (p.box[:2] + p.box[2:]) / 2)) for p in truth]
+            found.add(int(np.argmin(away)))
+    return found
+
+
+def test_no_track_is_of_two_people_and_nobody_else_shows(made: Made, tmp_path: Path) -> None:
+    tracks = {track["id"]: whose(made, track["id"]) for track in made.media()["tracks"]}
+    assert all(len(people) <= 1 for people in tracks.values()), tracks
+    first = [track for track, people in tracks.items() if people == {0}]
+    # Before and after they crossed.
+    assert len(first) >= 2
+    output = tmp_path / "out.mkv"
+    chosen = ",".join(map(str, first))
+    audit = tmp_path / "audit"
+    result = run(
+        "blur", made.clip, "-o", output, "--boxes", made.listed, "--keep-visible", chosen, *SOLID,
+        "--audit", audit,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    seen = 0
+    for picture, (kept, other) in zip(read_clip(output), made.truth, strict=True):
+        marked = is_marked(picture)
+        if other.counts:
+            assert marked[other.face].mean() >= 0.9
+        seen += kept.counts and bool(marked[kept.face].mean() < 0.1)
+    assert seen >= 0.25 * len(made.truth)
+    # It says how often somebody who was chosen was masked all the same, and so does the audit.
+    said = re.search(r"track \d+ unmasked in (\d+) of (\d+)", result.stdout)
+    assert said is not None
+    assert "where somebody else was close" in result.stdout
+    first_line, *lines = (audit / "00000001.jsonl").read_text().splitlines()
+    manifest = json.loads(first_line)
+    tallies = {tally["id"]: tally for tally in manifest["tracks"]}
+    assert tallies[first[0]]["unmasked"] == int(said[1])
+    assert tallies[first[0]]["masked"] == int(said[2]) - int(said[1])
+    assert sum(len(json.loads(line)["unmasked"]) for line in lines) == sum(
+        tally["unmasked"] for tally in tallies.values()
+    )
+    assert manifest["settings"]["boxes"]["keep_visible"] == first
+    assert len(first_line) < 10_000
+
+
+def test_only_masks_those_and_whoever_may_be_them(made: Made, tmp_path: Path) -> None:
+    second = [track["id"] for track in made.media()["tracks"] if whose(made, track["id"]) != {0}]
+    output = tmp_path / "out.mkv"
+    chosen = ",".join(map(str, second))
+    result = run("blur", made.clip, "-o", output, "--boxes", made.listed, "--only", chosen, *SOLID)
+    assert result.exit_code == 0, result.output
+    shown = 0
+    for picture, (kept, other) in zip(read_clip(output), made.truth, strict=True):
+        marked = is_marked(picture)
+        assert not other.counts or marked[other.face].mean() >= 0.9
+        shown += kept.counts and bool(marked[kept.face].mean() < 0.1)
+    assert shown >= 0.25 * len(made.truth)
+
+
+def test_verify_takes_those_who_were_kept_for_spared(
+    made: Made, bundled_server: str, tmp_path: Path
+) -> None:
+    first = [t["id"] for t in made.media()["tracks"] if whose(made, t["id"]) == {0}]
+    output, audit = tmp_path / "out.mkv", tmp_path / "audit"
+    chosen = ",".join(map(str, first))
+    options = ("--keep-visible", chosen, "--mask", "solid", "--audit", audit)
+    assert run("blur", made.clip, "-o", output, "--boxes", made.listed, *options).exit_code == 0
+    checked = ("verify", output, "--source", made.clip, "--server", bundled_server)
+    assert run(*checked).exit_code == 1
+    result = run(*checked, "--audit", audit)
+    assert result.exit_code == 0, result.output
+
+
+def test_the_page_shows_each_track_and_is_nobody_elses(made: Made) -> None:
+    text = made.page.read_text()
+    assert stat.S_IMODE(made.page.stat().st_mode) == 0o600
+    # Nothing is fetched, and nothing else was written.
+    assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import|https?:|fetch\(""", text)
+    assert "default-src 'none'" in text
+    assert {path.name for path in made.page.parent.iterdir()} == {
+        "clip.mp4", "people.html", "people.json",
+    }  # fmt: skip
+    assert "shows unmasked faces" in text
+    assert "delete it" in made.said
+    cards = re.findall(r'alt="track (\d+)" src="data:image/jpeg;base64,([^"]+)"', text)
+    certain = {track["id"] for track in made.media()["tracks"] if track["certain"]}
+    assert cards
+    assert {int(track) for track, _ in cards} <= certain
+    for _, data in cards:
+        view = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert max(view.shape[:2]) > 100
+
+
+def test_a_page_of_a_list_finds_nothing_anew(made: Made, tmp_path: Path) -> None:
+    page = tmp_path / "again.html"
+    result = run("people", made.clip, "-o", page, "--boxes", made.listed, "--server", "nowhere:1")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
+    views = [re.findall('base64,([^"]+)', path.read_text()) for path in (page, made.page)]
+    assert views[0] == views[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--keep-visible", "1"), "make one with `faceblur people .*clip.mp4 -o people.html`"),
+        (("--boxes", "LIST", "--keep-visible", "1", "--only", "2"), "not both"),
+        (("--boxes", "LIST", "--keep-visible", "x"), "is no list of tracks"),
+        (("--boxes", "LIST", "--keep-visible", "7-3"), "no track or range of tracks"),
+        (("--boxes", "LIST", "--only", "999"), "has no track 999: it has 1 to"),
+        (("--boxes", "OLD", "--only", "1"), "has no tracks for --only: make it again"),
+    ],
+)
+def test_a_choice_that_cannot_be_followed_is_refused(
+    made: Made, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    content = json.loads(made.listed.read_text())
+    content["version"] = 1
+    del content["media"][0]["tracks"]
+    for frame in content["media"][0]["frames"]:
+        for face in frame["faces"]:
+            del face["track"]
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(content))
+    names = {"LIST": str(made.listed), "OLD": str(old)}
+    output = tmp_path / "out.mkv"
+    result = run("blur", made.clip, "-o", output, *(names.get(o, o) for o in options))
+    text = " ".join(result.stderr.split())
+    assert (result.exit_code, text.count("faceblur:")) == (3, 1), text
+    assert re.search(reason, text), text
+    assert not output.exists()
+
+
+def test_images_and_cameras_have_no_people_to_choose(made: Made, tmp_path: Path) -> None:
+    photo = ROOT / "docs" / "images" / "before.jpg"
+    page = tmp_path / "page.html"
+    result = run("people", photo, "-o", page)
+    assert (result.exit_code, "is an image, and people are followed" in result.stderr) == (3, True)
+    result = run("people", "rtsp://camera/1", "-o", page)
+    assert (result.exit_code, "faceblur camera" in result.stderr) == (3, True)
+    result = run("camera", "testpattern", "--to", "mjpeg:0", "--keep-visible", "1")
+    assert (result.exit_code, "is for files, not for live cameras" in result.stderr) == (3, True)
+    assert not page.exists()
+
+
+# Who may be taken for whom
+
+
+def logged(
+    paths: list[Callable[[int], tuple[float, float]]], count: int = 60
+) -> FrameDetectionsLog:
+    """Faces of 40 × 50 pixels at 25 frames a second, each on a path; NaN where it is not found."""
+    log = FrameDetectionsLog()
+    for i in range(count):
+        rows, tracks = [], []
+        for track, path in enumerate(paths, start=1):
+            x, y = path(i)
+            if np.isfinite(x):
+                rows.append([x, y, x + 40, y + 50, 0.9, *[x + 20, y + 25] * 5])
+                tracks.append(track)
+        log.append(Fraction(i, 25), Detections.from_rows(rows, tracks))
+    return log
+
+
+def kept(log: FrameDetectionsLog, *ids: int) -> list[list[int]]:
+    """Frames in which each face is left unmasked, by the tracks that were given at first."""
+    summaries = naming.name_tracks(log)
+    steady = {track.id: track.steady for track in summaries}
+    shown = keeping.unmasked(log, kept=set(ids), steady=steady)
+    return [
+        [frame.index for frame, faces in zip(log, shown, strict=True) if name in
+         frame.detections.tracks[faces].tolist()]
+        for name in ids
+    ]  # fmt: skip
+
+
+def test_a_face_by_itself_is_left_unmasked_but_at_its_ends() -> None:
+    (frames,) = kept(logged([lambda i: (100, 100)]), 1)
+    assert frames == list(range(3, 57))
+
+
+def test_a_face_that_comes_near_ends_the_track_for_good() -> None:
+    paths = [lambda i: (100.0, 100.0), lambda i: (500.0 - 16 * min(i, 60 - i), 100.0)]
+    log = logged(paths)
+    before, after = kept(log, 1, 3)
+    assert 5 < max(before) < 15
+    assert 45 < min(after) < 55
+    assert max(frame.detections.tracks.max() for frame in log) == 4
+
+
+def test_those_who_are_both_kept_may_meet_but_not_with_a_third() -> None:
+    together = [lambda i: (100.0, 100.0), lambda i: (160.0, 100.0)]
+    assert kept(logged(together), 1) == [[]]
+    assert all(len(frames) > 50 for frames in kept(logged(together), 1, 2))
+    # Whoever is close to somebody who is close to a third may be the third.
+    three = [*together, lambda i: (220.0, 100.0)]
+    assert kept(logged(three), 1, 2) == [[], []]
+    assert all(len(frames) > 50 for frames in kept(logged(three), 1, 2, 3))
+
+
+def test_a_gap_and_a_leap_begin_another_track() -> None:
+    nan = float("nan")
+    gap = logged([lambda i: (nan if 20 <= i < 30 else 100.0, 100.0)])
+    assert kept(gap, 1)[0][-1] < 20
+    leap = logged([lambda i: (100.0 if i < 30 else 190.0, 100.0)])
+    assert kept(leap, 1)[0][-1] < 30
+    for log in (gap, leap):
+        assert max(frame.detections.tracks.max(initial=0) for frame in log) == 2
+
+
+def test_what_was_filled_in_or_is_of_no_track_is_masked() -> None:
+    log = logged([lambda i: (100.0, 100.0)])
+    rows = log.columns()[2].copy()
+    rows[30, 4] = 0
+    other = FrameDetectionsLog()
+    for i, row in enumerate(rows):
+        drawn = np.concatenate([row[None], row[None] + 60 * (i == 10)])[: 1 + (i == 10)]
+        other.append(Fraction(i, 25), Detections.from_rows(drawn, [1, 0][: len(drawn)]))
+    shown = keeping.unmasked(other, kept={1}, steady={1: ((0.0, 99.0),)})
+    masked = [i for i, faces in enumerate(shown) if not faces[0]]
+    assert masked == [*range(4, 17), 30]
+    assert not shown[10][1]
+    assert not any(faces.any() for faces in keeping.unmasked(other, kept={1}, steady={}))
