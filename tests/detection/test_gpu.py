@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 
-from faceblur.cli import doctor
+from faceblur.cli import doctor, main
 from faceblur.detection import models, runtimes
 from faceblur.detection.gpu import devices, precision, probe, use
 from faceblur.detection.gpu.devices import Gpu
@@ -372,6 +373,21 @@ def test_doctor_names_each_gpu_and_what_it_runs(
 )
 def test_a_failed_trial_is_told_in_one_sentence(stderr: str, reason: str) -> None:
     assert use._reason(stderr).startswith(reason)
+
+
+@pytest.mark.parametrize("numbers", ["first", "0,0", "-1", ""])
+def test_gpus_are_named_by_numbers(numbers: str) -> None:
+    result = CliRunner().invoke(main, ["serve", "--gpu", numbers])
+    assert result.exit_code == 3
+    assert "give numbers of GPUs, such as 0 or 0,1" in str(result.stderr)
+
+
+def test_memory_of_a_gpu_is_bounded(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use, "_tried", lambda *_: replace(ANSWER, instances=8))
+    for gib, instances, each in ((80, 8, 4), (16, 8, 1), (4, 2, 1)):
+        gpu = replace(GPUS[0], memory_bytes=gib << 30)
+        found = use.find_use(FAST, [gpu], ["cuda"], cores=8)
+        assert (found.instances, found.memory_bytes >> 30) == (instances, each)
 
 
 def test_a_measurement_says_batch_and_instances() -> None:

@@ -110,11 +110,16 @@ def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[C
 
 
 def _versions() -> Iterator[str]:
+    missing = set()
     for name in PACKAGES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"
         except importlib.metadata.PackageNotFoundError:
-            yield f"{name} missing"
+            missing.add(name)
+    # Two builds of one thing, of which one is enough.
+    builds = {"onnxruntime", "onnxruntime-gpu"}
+    missing -= {"onnxruntime-gpu"} if builds <= missing else builds
+    yield from (f"{name} missing" for name in PACKAGES if name in missing)
 
 
 def _embedded() -> Check:

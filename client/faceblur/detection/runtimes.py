@@ -75,7 +75,11 @@ class Choice:
     @property
     def packages(self) -> tuple[str, ...]:
         """The distributions whose versions say what ran."""
-        return (self.runtime,) if self.use is None else self.use.packages
+        if self.use is not None:
+            return self.use.packages
+        # The build for GPUs runs on a CPU too.
+        builds = ("onnxruntime", "onnxruntime-gpu")
+        return builds if self.runtime == "onnxruntime" else (self.runtime,)
 
 
 CPU_CHOICE: Final = Choice("onnxruntime")

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from faceblur.detection.gpu.devices import Gpu
 from faceblur.detection.gpu.precision import Precision, chosen_precision
-from faceblur.detection.gpu.probe import Answer, Question
+from faceblur.detection.gpu.probe import MIN_INSTANCES, Answer, Question
 from faceblur.detection.models import cache_folder
 from faceblur.errors import OutputError, install_line
 from faceblur.files import atomic_path, file_sha256
@@ -171,7 +171,9 @@ def _use(onnx: Path, gpus: tuple[Gpu, ...], runtime: GpuRuntime, cores: int) -> 
     if answer.provider != plan.provider:
         raise GpuUnusableError(f"{answer.provider} ran in place of {plan.provider}")
     settings = {f: getattr(plan, f) for f in ("runtime", "provider", "onnx", "precision", "gpus")}
-    return GpuUse(**settings, instances=answer.instances, batch=answer.batch, engines=engines)
+    fitting = min(gpu.memory_bytes for gpu in gpus) // (2 * LEAST_MEMORY)
+    instances = min(answer.instances, max(MIN_INSTANCES, fitting))
+    return GpuUse(**settings, instances=instances, batch=answer.batch, engines=engines)
 
 
 def _check_packages() -> None:
