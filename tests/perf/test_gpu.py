@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from benchmarks.analyzer.compare import Run, side_by_side
 from benchmarks.analyzer.points import Case, Point
 from benchmarks.analyzer.tool import AnalyzerError
-from benchmarks.gpu import agreement, bench, fatbin
+from benchmarks.gpu import agreement, bench, fatbin, pytorch
 from benchmarks.gpu.command import _Plan, gpu
 from benchmarks.gpu.devices import Device, cpu_device
 from benchmarks.gpu.load import reading
@@ -170,6 +170,15 @@ def test_what_matters_most_comes_first(tmp_path: Path) -> None:
         "CUDA behind Triton, s fp16, 3 instances",
     ]
     assert "CPU behind Triton, fast fp32, 3 instances" in served
+
+
+def test_pytorch_runs_the_same_network(tmp_path: Path) -> None:
+    network = lay_out("fast", ("fp32",), tmp_path)["fp32"]
+    found = list(pytorch.measure(network, batches=(1, 2), shape=(64, 64), seconds=0, device="cpu"))
+    assert [(raw.network, raw.batch, raw.images_per_s > 0) for raw in found] == [
+        ("fast", 1, True),
+        ("fast", 2, True),
+    ]
 
 
 def test_a_gpu_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

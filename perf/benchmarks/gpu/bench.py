@@ -16,6 +16,7 @@ from benchmarks.analyzer.frames import Canvas, write_inputs
 from benchmarks.analyzer.points import Case, Meter, Point, open_client
 from benchmarks.analyzer.server import TOPOLOGIES
 from benchmarks.analyzer.tool import AnalyzerError, Load, Reading
+from benchmarks.gpu import pytorch
 from benchmarks.gpu.agreement import compare
 from benchmarks.gpu.devices import Device
 from benchmarks.gpu.networks import Network
@@ -120,6 +121,16 @@ class Bench:
                     ms=round(statistics.median(taken) * 1e3, 3),
                 )
             )
+
+    def run_in_pytorch(self, network: Network) -> None:
+        """The same in PyTorch, for what the GPU could do."""
+        height, width = self.canvases[0].shape[:2]
+        self.results.raw += pytorch.measure(
+            network,
+            batches=self.scope.batches,
+            shape=(height, width),
+            seconds=self.scope.raw_s,
+        )
 
     def serve(
         self,

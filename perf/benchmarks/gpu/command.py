@@ -168,6 +168,8 @@ class _Plan:
         if self._devices[0].runtime in ("cuda", "tensorrt"):
             yield self._alone(cpu_device(), names[0], "fp32")
             yield self._serving(cpu_device(), names[0], "fp32", few=True)
+            for name in names:
+                yield self._in_pytorch(name)
             for count in (4, 16):
                 yield self._serving(self._devices[0], names[0], "fp16", instances=count, few=True)
 
@@ -195,6 +197,12 @@ class _Plan:
             1 if self._short else 8,
             lambda: self._bench.run_alone(device, self._network(name, precision)),
         )
+
+    def _in_pytorch(self, name: str) -> Step:
+        def work() -> None:
+            self._bench.run_in_pytorch(self._network(name, "fp16"))
+
+        return Step(f"PyTorch, {name} fp16", 6, work)
 
     def _serving(
         self,
