@@ -361,6 +361,8 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(
         (["photo.jpg", "--audio", "drop", "--audio", "mute 1-2"], 3, "sound is dropped"),
         (["photo.jpg", "--audio", "mute", "1-2"], 3, "a still image has no times"),
         (["photo.jpg", "--threshold", "2"], 2, "threshold"),
+        (["photo.jpg", "--moving"], 3, "leave out --moving"),
+        (["photo.jpg", "--moving-hold", "9"], 3, "give --moving too"),
         (["photo.jpg", "--json", "nowhere/found.json"], 4, "nowhere"),
     ],
 )

@@ -19,6 +19,7 @@ from faceblur.live.scheduler import CheckedFrame
 from faceblur.live.sinks.sink import Sink
 from faceblur.masks.policy import Policy
 from faceblur.masks.zones import Zone
+from faceblur.moving.options import MovingOptions
 
 FORMAT = FrameFormat(width=96, height=64)
 NOISE = np.random.default_rng(7).integers(0, 256, FORMAT.size_bytes, dtype=np.uint8)
@@ -37,6 +38,7 @@ class Stream:
             **settings,
         )
         self.presenter = Presenter(options)
+        self.picture = NOISE
         self.held = 0
         self.interval_s = 0.1
         self._time_s = 50.0
@@ -46,7 +48,7 @@ class Stream:
         self.held += 1
         frame = RawFrame(
             FORMAT,
-            NOISE.copy(),
+            self.picture.copy(),
             arrived_s=self._time_s,
             time_s=self._time_s,
             on_release=self._released,
@@ -214,3 +216,36 @@ def test_all_memory_goes_back_to_the_source(settings: dict[str, object]) -> None
 
 def _rest(stream: Stream) -> Iterator[SafeFrame]:
     yield from stream.presenter.finish()
+
+
+def test_what_moves_is_masked_and_everything_until_the_view_is_learnt() -> None:
+    still = Stream(policy=Policy(moving=MovingOptions(mode="mask", hold_s=1.0)))
+    assert still.presenter.view == "learning 0%"
+    first = [_shows(frame) for _ in range(10) for frame in still.show()]
+    assert max(first) < 0.1
+    assert still.presenter.view.startswith("learning")
+    *_, last = [_shows(frame) for _ in range(14) for frame in still.show()]
+    assert last == 1.0
+    assert still.presenter.view == "learnt"
+    still.picture = NOISE.copy()
+    x1, y1, x2, y2 = map(int, FACE)
+    still.picture[: 96 * 64].reshape(64, 96)[y1:y2, x1:x2] = 10
+    (frame,) = still.show()
+    luma = frame.samples[: 96 * 64].reshape(64, 96)
+    assert (luma[y1:y2, x1:x2] != 10).all()
+    assert 0.5 < _shows(frame) < 0.95
+    assert still.presenter.held == 0
+
+
+def test_a_frame_that_cannot_be_compared_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(policy=Policy(moving=MovingOptions(mode="mask", hold_s=1.0)))
+    monkeypatch.setattr("faceblur.live.presenter.MovingMask", None)
+    (frame,) = stream.show()
+    assert frame.is_placeholder
+    assert stream.presenter.held == 1
+
+
+def test_without_moving_nothing_is_compared() -> None:
+    stream = Stream()
+    assert stream.presenter.view == ""
+    assert [_shows(frame) for frame in stream.show()] == [1.0]

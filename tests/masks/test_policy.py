@@ -24,6 +24,7 @@ from faceblur.masks.selection import Selection
 from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
+from faceblur.moving.options import MovingOptions
 from faceblur.schema import from_json, to_json
 from faceblur.times import TimeSpan
 from faceblur.tracking import TrackingOptions
@@ -45,6 +46,15 @@ OTHER_SETTINGS: dict[str, list[Any]] = {
     "min_face": [12],
     "zones": [(Zone.parse("always", "0,0 9,0 9,9"),), (Zone.parse("never", "0,0 9,0 9,9"),)],
     "spans": [(Span("hide", TimeSpan.parse("1-2")),), (Span("spare", TimeSpan.parse("1-2")),)],
+    "moving": [
+        MovingOptions(mode="mask"),
+        MovingOptions(hold_s=90),
+        MovingOptions(face_hold_s=90),
+        MovingOptions(contrast=20),
+        MovingOptions(smallest=0.01),
+        MovingOptions(margin=0.1),
+        MovingOptions(shadows="leave"),
+    ],
     "cover": [None, TrackingOptions(hold_s=1), TrackingOptions(track_threshold=0.05)],
 }
 

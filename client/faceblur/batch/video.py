@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceblur.batch.faces import FindFaces, FrameFaces
+from faceblur.batch.fixed_view import FixedView
 from faceblur.batch.jobs import OnComplete, completion
 from faceblur.batch.video_threads import VideoJob
 from faceblur.detections import FrameDetections, FrameDetectionsLog, MediaDetections
@@ -69,6 +70,12 @@ def mask_video(
     """
     container_for(output)
     masker = Masker(policy.mask)
+
+    def tell() -> None:
+        if on_progress is not None:
+            on_progress(Progress(0, None))
+
+    view = FixedView.learn(source, policy.moving, tell) if policy.moving.is_on else None
     with VideoSource(source) as video:
         width, height = video.properties.width, video.properties.height
         faces_of = find_faces.in_video(source, video.properties)
@@ -85,7 +92,8 @@ def mask_video(
             found = faces_of.find(job.frames())
             for item, shown in _with_times(found, policy, start_s=video.start_s):
                 frame, faces, unmasked = item
-                choice = selection.choose(faces, shown)
+                moving = None if view is None else view.find(frame, faces)
+                choice = selection.choose(faces, shown, moving=moving)
                 if len(choice.faces) or choice.areas:
                     masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
                 job.write(frame)
@@ -95,6 +103,8 @@ def mask_video(
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
             report.tracks.extend(faces_of.name_tracks(log))
+        if view is not None:
+            view.tell(source, len(log))
         return report
 
 

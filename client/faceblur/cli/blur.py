@@ -215,6 +215,8 @@ def _finder(
 
 def _check_times(policy: Policy, jobs: Sequence[Job], options: RunOptions) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
+    if policy.moving.is_on and all(job.kind == "image" for job in jobs):
+        raise InputError("an image shows nothing that moves: leave out --moving")
     is_timed = policy.is_timed or options.video.muted
     if is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
         raise InputError(

@@ -95,6 +95,8 @@ def policy_of(replay: AnnotationFile, policy: Policy) -> Policy:
             raise InputError(f"--boxes runs no face detection; leave out {option}")
     merged: dict[str, Any] = dict(replay.policy)
     own = to_json(policy)
+    if "moving" in chosen:
+        merged["moving"] = own["moving"]
     if "min_face" in chosen:
         merged["min_face"] = own["min_face"]
     for name in ("zones", "spans"):

@@ -44,6 +44,15 @@ def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -
     click.echo(f"{file}: {number} camera{'s' * (number != 1)}, no mistakes{but}")
     for warning in config.warnings:
         click.echo(guard.scrub(warning))
+    for camera in config.cameras:
+        if camera.policy.moving.is_on:
+            learn_s = camera.policy.moving.hold_s
+            click.echo(
+                guard.scrub(
+                    f"{camera.name}: what moves is masked; the whole frame is, for the first "
+                    f"{learn_s:g} s and after each jump of the view or of the light"
+                )
+            )
     if not probes:
         return
     width = max(map(len, ("server", *(camera.name for camera in config.cameras))))

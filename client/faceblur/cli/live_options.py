@@ -10,6 +10,7 @@ import click
 from faceblur.cli.options import (
     DETECT_EVERY_OPTION,
     bundle,
+    moving_options,
     option,
     policy_options,
     session_options_with,
@@ -42,8 +43,8 @@ _files_only = bundle(
 
 
 def live_policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `policy_options`, with zones and the smallest face."""
-    return policy_options(zone_options(_files_only(command)))
+    """As `policy_options`, with zones, the smallest face and what moves."""
+    return policy_options(zone_options(moving_options(_files_only(command))))
 
 
 def _live(

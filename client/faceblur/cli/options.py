@@ -30,6 +30,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.spans import Effect, Span
 from faceblur.masks.style import MaskMode, MaskShape, MaskStyle
 from faceblur.masks.zones import Kind, Zone
+from faceblur.moving.options import MAX_HOLD_S, MovingOptions
 from faceblur.times import TimeSpan
 from faceblur.tracking import TrackingOptions
 
@@ -227,6 +228,33 @@ zone_options = bundle(
 """Zones and the smallest face, put into the policy; after `policy_options`."""
 
 
+def _with_moving(policy: Policy, moving: bool, moving_hold: float) -> Policy:
+    if not moving and "moving_hold" in given():
+        raise InputError("--moving-hold is for what moves; give --moving too")
+    options = MovingOptions(mode="mask" if moving else "off", hold_s=moving_hold)
+    return dataclasses.replace(policy, moving=options)
+
+
+moving_options = bundle(
+    "policy",
+    _with_moving,
+    option(
+        "--moving",
+        is_flag=True,
+        help="In videos and cameras with a fixed view, mask whatever moves, too: people from "
+        "above, from behind, hooded. Everything is masked until the view is learnt.",
+    ),
+    option(
+        "--moving-hold",
+        type=click.FloatRange(0.5, MAX_HOLD_S),
+        metavar="SECONDS",
+        default=MovingOptions().hold_s,
+        help="What stands still is masked for so long; so long a camera's view is learnt.",
+    ),
+)
+"""What moves, put into the policy; after `policy_options`."""
+
+
 def _timed(policy: Policy, hide: tuple[str, ...], spare: tuple[str, ...]) -> Policy:
     texts: dict[Effect, tuple[str, ...]] = {"hide": hide, "spare": spare}
     spans = (Span(effect, TimeSpan.parse(text)) for effect in texts for text in texts[effect])
@@ -297,7 +325,7 @@ _cover_options = bundle(
 
 def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--min-face, zones, time spans and the cover, put into the policy; after `policy_options`."""
-    return zone_options(_span_options(_cover_options(command)))
+    return zone_options(moving_options(_span_options(_cover_options(command))))
 
 
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> TLS | None:

@@ -10,8 +10,8 @@ import click
 from faceblur.cli.sound import with_spans
 
 SECTIONS: Final = {
-    "What to mask": "--threshold --size --tiles --min-face --always --never --hide --spare --boxes "
-    "--keep-visible --only",
+    "What to mask": "--threshold --size --tiles --min-face --always --never --moving --moving-hold "
+    "--hide --spare --boxes --keep-visible --only",
     "How it looks": "--mask --shape --expand --feather --colour --mask-image",
     "Video": "--audio --cover --cover-before --cover-after --cover-gap --detect-every --fps "
     "--lookahead --on-failure --hardware-decoding --interval --encoder --keep-subtitles",

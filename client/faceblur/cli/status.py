@@ -68,10 +68,10 @@ def _fetch(address: str) -> dict[str, Any]:
 
 
 _TITLES: Final = (
-    "camera", "state", "size", "fps", "in", "out", "masked", "faces", "dropped", "held",
+    "camera", "state", "size", "view", "fps", "in", "out", "masked", "faces", "dropped", "held",
     "p50 ms", "p99 ms", "sinks", "last error",
 )  # fmt: skip
-_LEFT: Final = {"camera", "state", "size", "sinks", "last error"}
+_LEFT: Final = {"camera", "state", "size", "view", "sinks", "last error"}
 
 
 def overview(status: Mapping[str, Any], *, width: int = 160) -> str:
@@ -97,6 +97,7 @@ def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
         camera["name"],
         camera["state"],
         f"{camera['width']}x{camera['height']}" if camera["width"] else "-",
+        camera.get("view") or "-",
         f"{camera['fps']:.1f}",
         str(camera["frames_in"]),
         str(camera["frames_out"]),

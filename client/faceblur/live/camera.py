@@ -136,6 +136,7 @@ class Camera:
             frames_out=count.frames_checked + count.frames_placeholder,
             faces=count.faces,
             reconnects=0 if source is None else max(0, source.opened - 1),
+            view=self._presenter.view,
             delay=count.delay.stats(),
             sinks=tuple(sink.stats() for sink in self._sinks),
             last_error=self._status.error,

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.parts import CloseUps
+from faceblur.image.pixels import Plane
 from faceblur.live.audio import AudioPacket
 from faceblur.live.frame_format import Bytes, FrameFormat
 from faceblur.masks.masker import Masker
@@ -68,6 +69,15 @@ class RawFrame:
             raise RuntimeError("this frame was used already")
         self._samples = None
         return samples
+
+    def planes(self) -> tuple[Plane, ...]:
+        """Its Y, U and V, to be looked at before it is taken."""
+        if self._samples is None:
+            raise RuntimeError("this frame was used already")
+        width, height = self.format.width, self.format.height
+        light, colour = np.split(self._samples[: self.format.size_bytes], [width * height])
+        blue, red = colour.reshape(2, height // 2, width // 2)
+        return Plane(light.reshape(height, width)), Plane(blue, 2, 2), Plane(red, 2, 2)
 
     def hold(self) -> None:
         """Keep its memory until one more `release`."""

@@ -14,6 +14,8 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.scheduler import CheckedFrame
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Selection
+from faceblur.moving.mover import MovingMask
+from faceblur.moving.sight import Bitmap
 from faceblur.tracking.live import LiveCover
 from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
 
@@ -66,6 +68,7 @@ class Presenter:
         self._window: list[_Held] = []
         self._format = _DEFAULT_FORMAT
         self._selection: Selection | None = None
+        self._moving: MovingMask | None = None
         self._clock_s = float("-inf")
         self._last: SafeFrame | None = None
         self._last_frame: RawFrame | None = None
@@ -79,6 +82,16 @@ class Presenter:
         return self._options.cover.min_score(self._options.policy.detection.threshold)
 
     @property
+    def view(self) -> str:
+        """What is known of a view of which what moves is masked; empty if it is not asked for."""
+        if not self._options.policy.moving.is_on:
+            return ""
+        moving = self._moving
+        if moving is None or moving.whole:
+            return f"learning {0 if moving is None else moving.known_share:.0%}"
+        return "learnt"
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of what comes out, pixels."""
         return self._format.width, self._format.height
@@ -89,7 +102,7 @@ class Presenter:
         if frame.format != self._format:
             yield from self.restart()
             self._format = frame.format
-            self._selection = None
+            self._selection = self._moving = None
         self._clock_s = max(self._clock_s + 1e-3, frame.time_s)
         if verdict.faces is not None and self._options.detect_every > 1:
             self._watch_gaps()
@@ -136,7 +149,8 @@ class Presenter:
         try:
             if self._selection is None:
                 self._selection = Selection(self._options.policy, *self.size)
-            safe = mask(frame, self._selection.choose(faces), self._masker)
+            choice = self._selection.choose(faces, moving=self._find_moving(held, frame, faces))
+            safe = mask(frame, choice, self._masker)
         except Exception:
             # Whatever it is, half a mask is none.
             logger.exception("camera %s: a frame could not be masked", self._options.name)
@@ -146,6 +160,15 @@ class Presenter:
         if self._options.on_failure == "hold":
             self._keep(safe, frame)
         return safe
+
+    def _find_moving(self, held: _Held, frame: RawFrame, faces: Detections) -> Bitmap | None:
+        options = self._options.policy.moving
+        if not options.is_on:
+            return None
+        if self._moving is None:
+            self._moving = MovingMask(*self.size, options)
+        sight = self._moving.size.look(frame.planes())
+        return self._moving.find(sight, time_s=held.time_s, faces=faces.boxes)
 
     def _keep(self, safe: SafeFrame, frame: RawFrame) -> None:
         """Keep the latest masked frame, to show it again."""

@@ -102,6 +102,8 @@ class CameraStats:
         frames_out: All that was handed to the sinks: checked ones and placeholders.
         faces: Masks drawn, over all frames.
         reconnects: How often the source was reopened.
+        view: Where what moves is masked: "learnt", or "learning" while the whole frame is masked,
+            and how much of the background is known; empty elsewhere.
         delay: Glass to glass: from a frame's arrival at the source to its hand-over, masked, to
             the sinks. Placeholders do not count.
         last_error: Why frames were last not checked or did not come, without credentials; empty
@@ -124,6 +126,7 @@ class CameraStats:
     frames_out: int = 0
     faces: int = 0
     reconnects: int = 0
+    view: str = ""
     delay: DelayStats
     sinks: tuple[SinkStats, ...] = ()
     last_error: str

@@ -23,7 +23,6 @@ import numpy as np
 
 from faceblur.detections import Detections
 from faceblur.image.pixels import Array, BgrImage, flatten, to_uint8
-from faceblur.masks.areas import Area
 from faceblur.masks.regions import Region, plan_regions, steps
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import Surface
@@ -46,7 +45,7 @@ class Masker:
         if self.style.mode == "image" and self.style.overlay is not None:
             self._overlays = _overlays(self.style.overlay.pixels, self.style.color)
 
-    def apply(self, surface: Surface, detections: Detections, areas: Sequence[Area] = ()) -> None:
+    def apply(self, surface: Surface, detections: Detections, areas: Sequence[Region] = ()) -> None:
         """Cover all detections and areas on a surface, in place.
 
         A face at the border is covered as far as it is in the image, with cells as large as
@@ -56,7 +55,8 @@ class Masker:
         Args:
             surface: What to draw on.
             detections: Faces in pixels of the surface.
-            areas: What is covered wholly, laid over images of the surface's size.
+            areas: What is covered wholly: areas and silhouettes, laid over images of the
+                surface's size.
 
         Raises:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
@@ -77,7 +77,7 @@ class Masker:
         self._draw(surface, areas, reads=False)
         for area in areas:
             rows, columns = slice(area.y0, area.y1), slice(area.x0, area.x1)
-            surface.make_opaque(rows, columns, area.pixels)
+            surface.make_opaque(rows, columns, area.cover(surface.planes[0]))
 
     def _draw(self, surface: Surface, regions: Sequence[Region], *, reads: bool) -> None:
         if not regions:

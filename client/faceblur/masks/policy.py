@@ -11,6 +11,7 @@ from faceblur.errors import InputError
 from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
+from faceblur.moving.options import MovingOptions
 from faceblur.tracking import TrackingOptions
 
 
@@ -27,6 +28,7 @@ class Policy:
         spans: Parts of a video that are hidden, or in which faces are left alone.
         cover: How far masks reach, in videos, beyond the frames in which a face was found; None
             to mask single frames alone.
+        moving: Whether what moves is masked too, in videos and cameras whose view is fixed.
 
     Raises:
         InputError: A setting is out of its range.
@@ -39,6 +41,7 @@ class Policy:
     zones: tuple[Zone, ...] = ()
     spans: tuple[Span, ...] = ()
     cover: TrackingOptions | None = field(default_factory=TrackingOptions)
+    moving: MovingOptions = field(default_factory=MovingOptions)
 
     def __post_init__(self) -> None:
         """Check the range."""

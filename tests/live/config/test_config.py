@@ -72,6 +72,10 @@ def one(camera: str, **environment: str) -> CameraOptions:
         (f"mask: {{mode: image, image: {__file__}}}", "mask.image: "),
         ("mask: {fether: 1}", "mask.fether: no such setting; did you mean feather?"),
         ("mask: [veil]", "mask: must hold the settings of the mask, each as name: value"),
+        ("moving: maks", "moving: must be off or mask, not 'maks'"),
+        ("moving: {hold_s: 0}", "moving.hold_s: hold_s of what moves cannot be 0: use 0.5 to"),
+        ("moving: {hold: 9}", "moving.hold: no such setting; did you mean hold_s?"),
+        ("moving: [mask]", "moving: must hold the settings of what moves"),
         ("cover: {hold: 2}", "cover.hold: no such setting; did you mean hold_s?"),
         ("cover: {hold_s: -1}", "cover.hold_s: hold_s cannot be -1 seconds: use 0 to 60"),
         ("zones: [{kind: always, corners: '0,0 1,1 2,2'}]", "zones[0]: the corners of the zone"),
@@ -314,16 +318,19 @@ def test_defaults_hold_unless_a_camera_says_otherwise() -> None:
         "  lookahead: 3\n"
         "  mask: {mode: blur, cells: 4}\n"
         "  cover: {hold_s: 2}\n"
+        "  moving: {hold_s: 120}\n"
         "  source: {stall_timeout_s: 9, rtsp_transport: udp, loop: true, size: 320x240}\n"
         "  zones: [{kind: always, corners: '0,0 9,0 9,9'}]\n"
         "  sinks: ['rtsp://localhost:8554/${camera}']\n"
         "cameras:\n"
-        "  front door: {source: 'rtsp://host/x', threshold: 0.1, mask: solid}\n"
+        "  front door: {source: 'rtsp://host/x', threshold: 0.1, mask: solid, moving: mask}\n"
         "  pattern: {source: 'testpattern:?size=64x48', zones: [], mask: {cells: 2}, "
         "sinks: [window]}\n"
     )
     door, pattern = config.cameras
     assert (door.policy.detection.threshold, pattern.policy.detection.threshold) == (0.1, 0.4)
+    assert (door.policy.moving.mode, door.policy.moving.hold_s) == ("mask", 120)
+    assert not pattern.policy.moving.is_on
     assert (door.lookahead, door.cover.hold_s) == (3, 2)
     assert (door.policy.mask.mode, door.policy.mask.cells) == ("solid", 4)
     assert (pattern.policy.mask.mode, pattern.policy.mask.cells) == ("blur", 2)

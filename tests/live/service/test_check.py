@@ -48,6 +48,15 @@ def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
     assert not recordings.exists()
 
 
+def test_what_a_camera_masks_that_moves_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(CAMERAS.format(sink="'null'") + "    moving: {mode: mask, hold_s: 90}\n")
+    done = check(file, "--no-probe")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith("door: what moves is masked; the whole frame is")
+    assert "for the first 90 s" in done.stdout
+
+
 def test_what_is_hardly_meant_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text(CAMERAS.format(sink="'null'") + "    threshold: 0.99\n    deadline_s: 0.01\n")

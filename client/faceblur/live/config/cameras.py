@@ -19,6 +19,7 @@ from faceblur.live.sources.options import SourceOptions, parse_source
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
+from faceblur.moving.options import MovingOptions
 from faceblur.redaction import holds_secret
 from faceblur.schema import shown
 from faceblur.tracking import TrackingOptions
@@ -43,6 +44,7 @@ POLICY_KEYS: Final = (
 """Settings of `Policy` that a camera has."""
 
 MASK_KEYS: Final = _names(MaskStyle)
+_MOVING: Final = _names(MovingOptions)
 
 _OWN: Final = _names(CameraOptions, "name", "source", "sinks", "policy", "cover")
 # Set beside it, for the camera itself.
@@ -66,13 +68,14 @@ _SINK_KINDS: Final = {
 SECTIONS: Final = {
     "camera": ("source", "sinks", *POLICY_KEYS, "cover", *_OWN),
     "mask": MASK_KEYS,
+    "moving": _MOVING,
     "cover": _COVER,
     "source": ("url", *_SOURCE),
     "sink": ("to", *_SINK),
 }
 """Every setting of a camera, by section."""
 
-_MERGED: Final = ("source", "mask", "cover")
+_MERGED: Final = ("source", "mask", "moving", "cover")
 _STAND_IN: Final = SourceOptions(kind="testpattern", url="testpattern")
 
 
@@ -221,6 +224,9 @@ class CameraReader:
         if "mask" in given:
             made["mask"] = [self._mask(given["mask"])]
             given["mask"] = replace(given["mask"], value=made["mask"][0])
+        if "moving" in given:
+            made["moving"] = [self._moving(given["moving"])]
+            given["moving"] = replace(given["moving"], value=made["moving"][0])
         if "zones" in given:
             entries = self._problems.entries(given["zones"], "zones")
             made["zones"] = [self._zone(each) for each in entries]
@@ -241,6 +247,11 @@ class CameraReader:
             section["image"] = replace(image, value=Path(image.value))
         return self._problems.build(MaskStyle, section, at)
 
+    def _moving(self, at: Located) -> MovingOptions | None:
+        section = self._problems.members(_long("moving", at), "the settings of what moves")
+        section = self._problems.known(section, _MOVING)
+        return self._problems.build(MovingOptions, section, at)
+
     def _zone(self, at: Located) -> Zone | None:
         section = self._problems.members(at, "kind and corners")
         hints = {"time": _NOT_LIVE["spans"]}
@@ -257,7 +268,7 @@ class CameraReader:
 
 def _long(name: str, at: Located) -> Located:
     """The long form of a section that may be written as one text."""
-    main = {"source": "url", "sinks": "to", "mask": "mode"}.get(name)
+    main = {"source": "url", "sinks": "to", "mask": "mode", "moving": "mode"}.get(name)
     if main is None or at.value is None or isinstance(at.value, dict | list):
         return at
     return replace(at, value={main: at})

@@ -1,0 +1,1 @@
+"""How much of people a fixed view masks, and of what is nobody."""

@@ -1,0 +1,254 @@
+"""How much of people is masked before a fixed view, and of what is nobody."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import av
+import click
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from benchmarks.moving.clips import EMPTY_S, RATE, SCENES, frames
+from benchmarks.moving.labels import CLIPS, LabelledClip
+from benchmarks.moving.score import Bitmap, Score
+from faceblur.image.pixels import Plane
+from faceblur.moving.learning import Samples, background_of
+from faceblur.moving.mover import MovingMask
+from faceblur.moving.options import MovingOptions
+from faceblur.moving.sight import Sight, SightSize
+from faceblur.video.surface import VideoSurface
+from harness import command_line, machine_card
+
+LIVE_HOLD_S: Final = 12.0
+"""Of the made clips seen as by a camera: shorter than they are empty at first."""
+NOBODY: Final = np.zeros((0, 4), np.float32)
+TIMED_FRAMES: Final = 120
+WARM_UP: Final = 20
+HISTORY: Final = 500
+
+
+class Look(NamedTuple):
+    """A frame as a way of masking gets it, and who is there; None where nobody says."""
+
+    sight: Sight
+    time_s: float
+    people: Bitmap | None
+
+
+class Way(Protocol):
+    """A way of masking."""
+
+    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+        """What is masked of the next frame, at any size."""
+
+
+class Ours:
+    """What the program does."""
+
+    def __init__(self, size: tuple[int, int], options: MovingOptions) -> None:
+        self.moving = MovingMask(*size, options)
+
+    def learn(self, looks: Iterable[Look]) -> None:
+        """As of a file: from the whole of it."""
+        samples = Samples()
+        for look in looks:
+            if samples.wants_next():
+                samples.add(look.sight)
+        learnt = background_of(samples.sights, self.moving.size)
+        if learnt is not None:
+            self.moving.set(*learnt)
+
+    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+        """What is masked."""
+        return self.moving.find(look.sight, time_s=look.time_s, faces=NOBODY)
+
+
+class Subtractor:
+    """OpenCV's, and the margin around what it finds that is ours too."""
+
+    def __init__(self, size: SightSize, name: str, options: MovingOptions) -> None:
+        makers = {
+            "MOG2": lambda: cv2.createBackgroundSubtractorMOG2(HISTORY, 16, False),
+            "KNN": lambda: cv2.createBackgroundSubtractorKNN(HISTORY, 400, False),
+        }
+        self._size = size
+        self._subtractor = makers[name]()
+        reach = 2 * round(options.margin * max(size.width, size.height)) + 1
+        self._margin = np.ones((reach, reach), np.uint8)
+
+    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+        """What is masked."""
+        planes = look.sight.reshape(3, self._size.height, self._size.width)
+        found = cv2.medianBlur(self._subtractor.apply(cv2.merge(list(planes))), 5)
+        return np.asarray(cv2.dilate(found, self._margin), np.uint8)
+
+
+@click.command()
+@click.option(
+    "--media",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with ceiling_view.mp4 and hall_entrance.mp4.",
+)
+@click.option("--speed/--no-speed", default=True, help="Measure the time of a frame.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
+def moving(*, media: Path | None, speed: bool, output: Path) -> None:
+    """Share of people and of nobody that is masked before a fixed view, and the time it takes."""
+    report = {"command": command_line(sys.argv), **machine_card(), "options": asdict(_options())}
+    report["made"] = [row for scene in SCENES for row in _made(scene.name)]
+    report["clips"] = [
+        _real(media / f"{name}.mp4", clip)
+        for name, clip in CLIPS.items()
+        if media is not None and (media / f"{name}.mp4").is_file()
+    ]
+    report["ms_per_720p_frame"] = _times() if speed else {}
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "moving.json").write_text(json.dumps(report, indent=1) + "\n")
+    (output / "moving.md").write_text(_page(report))
+    click.echo((output / "moving.md").read_text())
+
+
+def _options(hold_s: float | None = None) -> MovingOptions:
+    given = {} if hold_s is None else {"hold_s": hold_s}
+    return MovingOptions(mode="mask", **given)
+
+
+def _made(name: str) -> Iterator[dict[str, object]]:
+    scene = next(scene for scene in SCENES if scene.name == name)
+    shots = list(frames(scene))
+    height, width = shots[0].people.shape
+    size = SightSize.of(width, height)
+    looks = [
+        Look(size.look(_planes(shot.picture)), index / RATE, shot.people)
+        for index, shot in enumerate(shots)
+    ]
+    counted = looks[round((EMPTY_S - 1) * RATE) :]
+    camera = Ours((width, height), _options(LIVE_HOLD_S))
+    file = Ours((width, height), _options())
+    file.learn(looks)
+    ways: dict[str, Way] = {
+        "camera": camera,
+        "file": file,
+        "OpenCV MOG2": Subtractor(size, "MOG2", _options()),
+    }
+    for way, find in ways.items():
+        score = Score()
+        for index, look in enumerate(looks):
+            masked = _enlarged(find(look), width, height)
+            if look.people is not None and index >= len(looks) - len(counted):
+                score.add(index, look.people, masked)
+        yield {"scene": name, "way": way, **score.row()}
+
+
+def _real(path: Path, clip: LabelledClip) -> dict[str, object]:
+    looks = list(_looks(path, clip))
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        width, height = video.width, video.height
+    way = Ours((width, height), _options())
+    way.learn(looks)
+    score, whole = Score(), 0
+    for index, look in enumerate(looks):
+        masked = _enlarged(way(look), width, height)
+        whole += way.moving.whole
+        if look.people is not None:
+            score.add(index, look.people, masked)
+    return {"clip": path.stem, "of": len(looks), "whole": whole, **score.row()}
+
+
+def _looks(path: Path, clip: LabelledClip) -> Iterator[Look]:
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            size = SightSize.of(frame.width, frame.height)
+            people = None
+            if index in clip.people:
+                drawn = np.zeros((frame.height, frame.width), np.uint8)
+                corners = [place.split(",") for place in clip.people[index].split()]
+                cv2.fillPoly(drawn, [np.array(corners, np.int32)], (255,))
+                people = drawn > 0
+            elif any(first <= index <= last for first, last in clip.empty):
+                people = np.zeros((frame.height, frame.width), np.bool_)
+            yield Look(size.look(VideoSurface(frame).planes), float(frame.time or 0), people)
+
+
+def _planes(picture: npt.NDArray[np.uint8]) -> Sequence[Plane]:
+    return [Plane(plane) for plane in cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV))]
+
+
+def _enlarged(bitmap: npt.NDArray[np.uint8], width: int, height: int) -> Bitmap:
+    """As the mask is drawn."""
+    stretched = cv2.resize(bitmap, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(stretched > 0)
+
+
+def _times() -> dict[str, float]:
+    """Median CPU time of all threads for a frame of 1280 x 720, reduction included."""
+    size = SightSize.of(1280, 720)
+    ours = Ours((1280, 720), _options(2.0))
+    ways = {
+        "faceblur": ours,
+        "OpenCV MOG2": Subtractor(size, "MOG2", _options()),
+        "OpenCV KNN": Subtractor(size, "KNN", _options()),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    reformatter = VideoReformatter()
+    scene = SCENES[0]
+    start_s = EMPTY_S - WARM_UP / RATE
+    for index, shot in enumerate(frames(scene)):
+        if index / RATE < start_s:
+            continue
+        frame = av.VideoFrame.from_ndarray(shot.picture, "bgr24")
+        planes = VideoSurface(reformatter.reformat(frame, 1280, 720, "yuv420p")).planes
+        for name, way in ways.items():
+            began = time.process_time()
+            way(Look(size.look(planes), index / RATE, None))
+            spent[name].append(time.process_time() - began)
+        if len(spent["faceblur"]) == TIMED_FRAMES + WARM_UP:
+            break
+    return {name: 1e3 * statistics.median(times[WARM_UP:]) for name, times in spent.items()}
+
+
+def _page(report: dict[str, object]) -> str:
+    made, clips, times = report["made"], report["clips"], report["ms_per_720p_frame"]
+    lines = [
+        "# What moves before a fixed view",
+        "",
+        f"`{report['command']}`",
+        "",
+        "Shares of pixels, exact silhouettes. *still masked*: of all that is nobody.",
+        "",
+        "| scene | way | people masked | worst frame | frames < 0.9 | still masked "
+        "| empty frames |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {row['scene']} | {row['way']} | {_cells(row)} |" for row in made),  # type: ignore[attr-defined]
+    ]
+    if clips:
+        lines += [
+            "",
+            "Real clips, people outlined by hand in some frames, others empty.",
+            "",
+            "| clip | labelled | people masked | worst frame | frames < 0.9 | still masked "
+            "| empty frames |",
+            "|---|---|---|---|---|---|---|",
+            *(f"| {row['clip']} | {row['frames']} | {_cells(row)} |" for row in clips),  # type: ignore[attr-defined]
+        ]
+    if times:
+        lines += ["", "| a 720p frame, all threads | CPU ms |", "|---|---|"]
+        lines += [f"| {name} | {value:.2f} |" for name, value in times.items()]  # type: ignore[attr-defined]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: dict[str, float]) -> str:
+    values = (row["people_masked"], row["worst_frame"])
+    shares = " | ".join(f"{value:.4f}" for value in values)
+    rest = " | ".join(f"{row[name]:.3f}" for name in ("still_masked", "empty_masked"))
+    return f"{shares} | {row['frames_uncovered']} of {row['frames']} | {rest}"

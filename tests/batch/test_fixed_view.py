@@ -1,0 +1,124 @@
+"""What moves in a file is masked from its first frame on, or nothing comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import Recording, decoded, luma, record
+
+from faceblur.batch.faces import FrameFaces, VideoFaces
+from faceblur.batch.fixed_view import FixedView
+from faceblur.batch.video import mask_video
+from faceblur.detections import Detections
+from faceblur.masks.policy import Policy
+from faceblur.masks.style import MaskStyle
+from faceblur.moving.options import MovingOptions
+from faceblur.video.options import VideoOptions
+
+POLICY = Policy(mask=MaskStyle(mode="solid"), moving=MovingOptions(mode="mask"))
+LOSSLESS = VideoOptions(encoder="ffv1")
+FRAMES = 24
+
+
+class NoFaces:
+    """Finds no face in anything."""
+
+    def in_image(self, image: object) -> object:
+        raise NotImplementedError
+
+    def in_video(self, source: Path, properties: object) -> VideoFaces:
+        return VideoFaces(
+            look=None,
+            find=lambda items: (FrameFaces(item.frame, Detections.empty()) for item in items),
+            name_tracks=lambda _: [],
+        )
+
+
+def walk(path: Path, *, pan: int = 0) -> list[tuple[slice, slice]]:
+    """Somebody who is there from the first frame and walks through; where, in each frame."""
+    rng = np.random.default_rng(5)
+    room = np.repeat(np.repeat(rng.integers(60, 200, (9, 24)), 20, 0), 20, 1).astype(np.uint8)
+    places = [(slice(60, 150), slice(10 + 9 * i, 34 + 9 * i)) for i in range(FRAMES)]
+    pictures = []
+    for index, place in enumerate(places):
+        picture = np.repeat(np.roll(room, pan * index, 1)[:, :320, None], 3, 2).copy()
+        picture[place] = (15, 20, 230)
+        pictures.append(picture)
+    record(path, pictures, Recording(encoder="ffv1", options={}))
+    return places
+
+
+def mask(source: Path, output: Path, policy: Policy = POLICY) -> None:
+    mask_video(source, output, find_faces=NoFaces(), policy=policy, options=LOSSLESS)  # type: ignore[arg-type]
+
+
+def test_who_has_no_face_is_masked_from_the_first_frame_on_and_the_rest_stays(
+    tmp_path: Path,
+) -> None:
+    source, output = tmp_path / "walk.mkv", tmp_path / "out.mkv"
+    places = walk(source)
+    mask(source, output)
+    before, after = luma(source), luma(output)
+    assert len(after) == FRAMES
+    for old, new, place in zip(before, after, places, strict=True):
+        assert (new[place] == 16).all()
+        assert (old == new).mean() > 0.75
+    mask(source, tmp_path / "faces.mkv", dataclasses.replace(POLICY, moving=MovingOptions()))
+    assert (luma(tmp_path / "faces.mkv")[0] == before[0]).all()
+
+
+def test_a_view_that_moves_is_masked_wholly_and_said_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, output = tmp_path / "pan.mkv", tmp_path / "out.mkv"
+    walk(source, pan=9)
+    with caplog.at_level(logging.WARNING):
+        mask(source, output)
+    assert all((frame == 16).all() for frame in luma(output))
+    assert "24 of 24 frames are masked wholly" in caplog.text
+
+
+def test_a_file_of_which_nothing_was_learnt_is_masked_wholly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "walk.mkv", tmp_path / "out.mkv"
+    walk(source)
+    monkeypatch.setattr("faceblur.batch.fixed_view.background_of", lambda *_: None)
+    mask(source, output)
+    assert all((frame == 16).all() for frame in luma(output))
+
+
+def test_a_run_that_is_stopped_while_it_learns_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "walk.mkv", tmp_path / "out.mkv"
+    walk(source)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mask_video(
+            source,
+            output,
+            find_faces=NoFaces(),  # type: ignore[arg-type]
+            policy=POLICY,
+            on_progress=stop,
+            options=LOSSLESS,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.mkv"]
+
+
+def test_deep_and_grey_videos_have_a_background_too(tmp_path: Path) -> None:
+    source = tmp_path / "deep.mkv"
+    rng = np.random.default_rng(5)
+    pictures = [rng.integers(60, 70, (90, 160, 3)).astype(np.uint8) for _ in range(12)]
+    for pixel_format in ("yuv420p10le", "gray"):
+        record(source, pictures, Recording(encoder="ffv1", options={}, pixel_format=pixel_format))
+        view = FixedView.learn(source, POLICY.moving, lambda: None)
+        assert view._moving.known_share > 0.95
+        assert len(decoded(source)) == 12
