@@ -23,7 +23,8 @@ from benchmarks.people.scenes import SCENES, Shown, frames, people, write_scene
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.cli import main
 from faceblur.detections import Detections, FrameDetectionsLog
-from faceblur.tracking import keeping, naming
+from faceblur.tracking import encounters, keeping, likeness, naming
+from faceblur.tracking.likeness import LikenessCheck
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOUR = "".join(f"{value:02x}" for value in MARK)
@@ -293,3 +294,58 @@ def test_what_was_filled_in_or_is_of_no_track_is_masked() -> None:
     assert masked == [*range(4, 17), 30]
     assert not shown[10][1]
     assert not any(faces.any() for faces in keeping.unmasked(other, kept={1}, steady={}))
+
+
+def test_without_encounters_a_track_would_go_on_with_whoever_comes_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the distance between faces guards: where none counts, one track has both sides."""
+    monkeypatch.setattr(encounters, "_REACH", 0.0)
+    monkeypatch.setattr(encounters, "_REACH_PER_S", 0.0)
+    paths = [lambda i: (100.0, 100.0), lambda i: (500.0 - 16 * min(i, 60 - i), 100.0)]
+    (frames,) = kept(logged(paths), 1)
+    assert min(frames) < 15
+    assert max(frames) > 45
+
+
+@pytest.mark.parametrize("span", [1, 12])
+def test_a_face_that_is_replaced_in_its_place_begins_another_track(
+    monkeypatch: pytest.MonkeyPatch, span: int
+) -> None:
+    """At once, as behind a cut, and dissolved over half a second."""
+    pair = [
+        cv2.resize(cv2.cvtColor(person.picture, cv2.COLOR_BGR2GRAY), (128, 128))
+        for person in people(ROOT / "docs" / "images" / "before.jpg")
+    ]
+    faces = Detections.from_rows([[30, 20, 80, 80, 1, *[55, 50] * 5]], [1])
+
+    def numbers() -> list[int]:
+        check = LikenessCheck()
+        found = []
+        for i in range(60):
+            share = min(1.0, max(0.0, (i - 30) / span))
+            luma = np.rint(pair[0] * (1 - share) + pair[1] * share).astype(np.uint8)
+            found.append(int(check.follow(faces, luma, i / 25).tracks[0]))
+        if len(set(found)) > 1:
+            # Doubt reaches back to before the other one could be seen.
+            assert min(doubt.start_s for doubt in check.doubts) <= 31 / 25
+        return found
+
+    found = numbers()
+    assert len(set(found[:30])) == 1
+    assert set(found[:30]).isdisjoint(found[-10:])
+    monkeypatch.setattr(likeness, "_ALIKE", -1.0)
+    assert len(set(numbers())) == 1
+
+
+def test_a_real_speaker_is_seen_nearly_throughout(
+    shared: Path, bundled_server: str, tmp_path: Path
+) -> None:
+    source, page = shared / "media" / "asl_school.mkv", tmp_path / "people.html"
+    result = run("people", source, "-o", page, "--server", bundled_server)
+    assert result.exit_code == 0, result.output
+    listed, output = page.with_suffix(".json"), tmp_path / "out.mkv"
+    result = run("blur", source, "-o", output, "--boxes", listed, "--keep-visible", "1", *SOLID)
+    said = re.search(r"track 1 unmasked in (\d+) of (\d+)", result.stdout)
+    assert said is not None, result.output
+    assert int(said[1]) >= 0.8 * int(said[2]) >= 50
