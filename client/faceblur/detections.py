@@ -187,7 +187,7 @@ class MediaDetections:
     notes: list[str] = field(default_factory=list)
     tracks: list[TrackSummary] = field(default_factory=list)
     kept: frozenset[int] = frozenset()
-    unmasked: list[FrameDetections] = field(default_factory=list)
+    unmasked: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""

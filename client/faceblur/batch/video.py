@@ -11,7 +11,7 @@ from faceblur.batch.faces import FindFaces, FrameFaces
 from faceblur.batch.fixed_view import FixedView
 from faceblur.batch.jobs import OnComplete, completion
 from faceblur.batch.video_threads import VideoJob
-from faceblur.detections import FrameDetections, FrameDetectionsLog, MediaDetections
+from faceblur.detections import FrameDetectionsLog, MediaDetections
 from faceblur.files import atomic_path
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -99,7 +99,7 @@ def mask_video(
                 job.write(frame)
                 log.append(frame.pts_s, choice.faces)
                 if faces_of.kept:
-                    report.unmasked.append(FrameDetections(frame.index, frame.pts_s, unmasked))
+                    report.unmasked.append(frame.pts_s, unmasked)
                 if on_progress is not None:
                     on_progress(Progress(len(log), video.frame_count))
             report.tracks.extend(faces_of.name_tracks(log))
