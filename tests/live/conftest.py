@@ -43,6 +43,7 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
         options: dict[str, object] = {
             "policy": Policy(detection=DetectionOptions(size=320)),
             "deadline_s": 5.0,
+            "lookahead": 0,
             **settings,
         }
         camera = Camera(

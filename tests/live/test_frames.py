@@ -35,7 +35,7 @@ class Stream:
             name="door",
             source=parse_source("testpattern"),
             sinks=(parse_sink("null"),),
-            **settings,
+            **{"lookahead": 0, **settings},
         )
         self.presenter = Presenter(options)
         self.picture = NOISE

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from doubles import OneByOne
 
-from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker
+from benchmarks.coverage.bench import Bench, Clip
+from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker, Picture, write_clip
 from benchmarks.coverage.command import _faces
 from benchmarks.coverage.labels import agree
+from benchmarks.coverage.passers import WALKS, PasserMaker, cut_out
 from benchmarks.coverage.score import MARK, Face, Mask, Score, Scorer
+from faceblur.detection.detector import ModelInfo
+from faceblur.detections import Detections
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (60, 80)
@@ -64,6 +72,51 @@ def test_pseudo_labels_need_passes_that_agree() -> None:
     assert agree(passes, at_least=4) == pytest.approx(boxes[:1])
     assert len(agree(passes, at_least=5)) == 0
     assert len(agree(passes, at_least=1)) == 2
+
+
+def test_every_way_to_mask_a_video_is_scored(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(60, 200, (1, *SIZE, 3), np.uint8).repeat(6, 0)
+    for i, picture in enumerate(pictures):
+        picture[:8, 8 * i :] = 200
+    write_clip(tmp_path / "clip.mp4", iter(pictures))
+    face = [Face(shape(30), shape(30))]
+    found = Bench(Sighted(), None, tmp_path).run([Clip("x", tmp_path / "clip.mp4", [face] * 6)])
+    assert {way: score.leaked for way, score in found["x"].items()}.items() >= {
+        "each frame alone": 2,
+        "cover": 0,
+        "live, lookahead 0": 2,
+        "live, lookahead 5": 0,
+    }.items()
+
+
+class Sighted(OneByOne):
+    """Finds a face as large as the frame, but not in the first two frames."""
+
+    model = ModelInfo("sighted", "")
+    seen = 0
+
+    def submit_one(self, model_input: Picture, *, min_score: float) -> Future[Detections]:
+        self.seen += 1
+        future: Future[Detections] = Future()
+        row = [[0, 0, model_input.shape[1], model_input.shape[0], 0.9, *[30.0] * 10]]
+        future.set_result(Detections.from_rows(row) if self.seen > 2 else Detections.empty())
+        return future
+
+    def close(self) -> None: ...
+
+
+def test_who_walks_and_turns_is_where_the_truth_says(tmp_path: Path) -> None:
+    photograph = np.full((200, 200, 3), (90, 120, 160), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), photograph)
+    (tmp_path / "labels.txt").write_text("a.png\n1\n70 60 60 80 face\n")
+    (person,) = cut_out(tmp_path, 5)
+    for walk in WALKS:
+        drawn = list(PasserMaker().frames(walk, person, height=64, fps=5, seed=3))
+        counted = [sight.counts for _, sight in drawn]
+        assert any(now > before for before, now in pairwise(counted))
+        for picture, sight in drawn:
+            if sight.counts:
+                assert _is_skin(picture[sight.visible].mean(0))
 
 
 @pytest.mark.parametrize("name", ["pan", "cuts", "occlusion"])

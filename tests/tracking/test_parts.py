@@ -77,7 +77,7 @@ def in_file(answers: list[Detections]) -> list[Detections]:
 def live(answers: list[Detections]) -> list[Detections]:
     cover: LiveCover[int] = LiveCover(LIVE_OPTIONS, threshold=THRESHOLD)
     shown = (cover.push(i, found, time_s=i / RATE) for i, found in enumerate(answers))
-    return [due[1] for due in shown if due is not None]
+    return [masked for due in shown for _, masked in due]
 
 
 def hidden(masked: list[Detections], way: Way) -> list[bool]:

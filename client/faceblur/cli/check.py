@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from faceblur.cli.options import FilePath, option
 from faceblur.cli.run import log_options
 from faceblur.live.config.config import load_config
+from faceblur.live.options import CameraOptions
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.probe import DEADLINE_S, ProbeResult, probe
 
@@ -53,6 +55,8 @@ def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -
                     f"{learn_s:g} s and after each jump of the view or of the light"
                 )
             )
+    for line in _delays(config.cameras):
+        click.echo(guard.scrub(line))
     if not probes:
         return
     width = max(map(len, ("server", *(camera.name for camera in config.cameras))))
@@ -62,6 +66,26 @@ def check(*, file: Path, probes: bool, deadline_s: float, guard: SecretFilter) -
         click.echo(guard.scrub(_line(finding, width)))
     if bad := [finding for finding in findings if not finding.good]:
         sys.exit(6 if all(finding.part == "server" for finding in bad) else 3)
+
+
+def _delays(cameras: Sequence[CameraOptions]) -> Iterator[str]:
+    """What cameras do about the first moment of a face, and what it costs in time."""
+    names: dict[str, list[str]] = {}
+    for camera in cameras:
+        names.setdefault(_delay(camera), []).append(camera.name)
+    for text, group in names.items():
+        yield f"{', '.join(group)}: {text}"
+
+
+def _delay(camera: CameraOptions) -> str:
+    if not camera.lookahead:
+        return "no look-ahead, so whoever comes into sight shows until they are first detected"
+    fps = camera.fps or camera.source.fps
+    if camera.source.kind == "snapshot":
+        fps = 1 / camera.source.interval_s
+    most = f"{camera.cover.ahead_s:g} s at most"
+    seconds = f"{camera.lookahead_s(fps):.2g} s at {fps:.3g} fps" if fps else most
+    return f"look-ahead of {camera.lookahead} frames, a delay of {seconds}"
 
 
 def _line(finding: ProbeResult, width: int) -> str:

@@ -17,7 +17,7 @@ from faceblur.cli.options import (
     zone_options,
 )
 from faceblur.errors import InputError
-from faceblur.live.options import MAX_LOOKAHEAD, OnFailure
+from faceblur.live.options import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, OnFailure
 from faceblur.live.sources.options import HardwareDecoding
 from faceblur.masks.policy import Policy
 
@@ -76,9 +76,10 @@ live_options = bundle(
     option(
         "--lookahead",
         type=click.IntRange(0, MAX_LOOKAHEAD),
-        default=0,
+        default=DEFAULT_LOOKAHEAD,
         metavar="N",
-        help="Show everything N frames later, and mask faces already before they are first found.",
+        help="Show everything N frames later (a second at most), and mask faces already before "
+        "they are first found.",
     ),
     option(
         "--on-failure",

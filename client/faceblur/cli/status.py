@@ -69,7 +69,7 @@ def _fetch(address: str) -> dict[str, Any]:
 
 _TITLES: Final = (
     "camera", "state", "size", "view", "fps", "in", "out", "masked", "faces", "dropped", "held",
-    "p50 ms", "p99 ms", "sinks", "last error",
+    "p50 ms", "p99 ms", "ahead ms", "sinks", "last error",
 )  # fmt: skip
 _LEFT: Final = {"camera", "state", "size", "view", "sinks", "last error"}
 
@@ -107,6 +107,7 @@ def _row(camera: Mapping[str, Any]) -> tuple[str, ...]:
         str(camera["frames_held"]),
         _milliseconds(delay["p50_s"]),
         _milliseconds(delay["p99_s"]),
+        _milliseconds(camera.get("lookahead_s")),
         f"{running}/{len(sinks)}",
         " ".join(next((error for error in errors if error), "").split()),
     )

@@ -120,13 +120,15 @@ class Camera:
         """Counters and state at this moment; from any thread, at any time."""
         count, source = self._counters, self._source
         width, height = self._presenter.size if count.frames_in else (0, 0)
+        fps = count.fps()
         return CameraStats(
             name=self.options.name,
             state=self.state,
             source=self.options.source.label,
             width=width,
             height=height,
-            fps=count.fps(),
+            fps=fps,
+            lookahead_s=self.options.lookahead_s(fps) if fps else 0.0,
             frames_in=count.frames_in,
             frames_checked=count.frames_checked,
             frames_masked=count.frames_masked,

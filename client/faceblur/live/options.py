@@ -17,6 +17,8 @@ OnFailure = Literal["placeholder", "hold"]
 Audio = Literal["drop", "keep"]
 
 MAX_LOOKAHEAD = 30
+DEFAULT_LOOKAHEAD = 5
+"""Frames. `perf/run moment` measures what shows with fewer and with more."""
 MAX_DETECT_EVERY = 30
 
 
@@ -34,7 +36,7 @@ class CameraOptions:
         detect_every: The detector is asked about every so many frames; faces are followed
             between them.
         lookahead: Frames by which the output lags behind, so that faces are masked also in the
-            frames before they were first found.
+            frames before they were first found; see `lookahead_s`.
         deadline_s: Seconds from a frame's arrival to the detector's answer. A frame without an
             answer by then is not shown.
         cover: How long faces stay masked that the detector lost. `detect_every` and the
@@ -52,12 +54,17 @@ class CameraOptions:
     policy: Policy = field(default_factory=Policy)
     fps: float | None = None
     detect_every: int = 1
-    lookahead: int = 0
+    lookahead: int = DEFAULT_LOOKAHEAD
     deadline_s: float = 1.0
     cover: TrackingOptions = LIVE_OPTIONS
     on_failure: OnFailure = "placeholder"
     audio: Audio = "drop"
     hardware_decoding: HardwareDecoding = "off"
+
+    def lookahead_s(self, fps: float) -> float:
+        """What the look-ahead adds to the delay of each frame at so many frames a second."""
+        frames = max(int(self.cover.ahead_s * fps + 1e-3), self.detect_every - 1)
+        return min(self.lookahead, frames) / fps
 
     def __post_init__(self) -> None:
         """Check the ranges; an `InputError` says which setting is invalid."""

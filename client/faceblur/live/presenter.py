@@ -112,8 +112,7 @@ class Presenter:
             held.void()
             self.held += 1
         self._window.append(held)
-        due = self._cover.push(held, verdict.faces, time_s=self._clock_s)
-        if due is not None:
+        for due in self._cover.push(held, verdict.faces, time_s=self._clock_s):
             yield self._present(*due)
 
     def restart(self) -> Iterator[SafeFrame]:

@@ -92,6 +92,8 @@ class CameraStats:
         source: Without credentials.
         width: Of the frames, pixels; 0 before the first, as is `height`.
         fps: Frames per second that came in over the last seconds.
+        lookahead_s: Of the delay, what the look-ahead costs at that rate, seconds; 0 before it is
+            known.
         frames_in: Frames that the source delivered (after its fps cap).
         frames_checked: Frames that were checked, masked where faces are, and handed to the sinks.
         frames_masked: Of these, how many have at least one face masked.
@@ -117,6 +119,7 @@ class CameraStats:
     width: int = 0
     height: int = 0
     fps: float = 0.0
+    lookahead_s: float = 0.0
     frames_in: int = 0
     frames_checked: int = 0
     frames_masked: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from faceblur.detections import FloatArray, box_iou
 
@@ -12,10 +13,10 @@ _REACH: Final = 0.8
 """Distance of centres that is always bridged, in sizes of the face."""
 _REACH_PER_S: Final = 2.0
 """What is added for each second since the face was seen."""
-_LEAP_PER_S: Final = 25.0
+_LEAP_PER_S: Final = 45.0
 """Speed of a face, or of a camera, that is swept round; sizes of the face per second."""
 _MAX_LEAP: Final = 6.0
-_LEAP_S: Final = 0.35
+SWEPT_S: Final = 0.35
 """Time that may be leapt over, or twice the time between detections where that is longer."""
 _MAX_RATIO: Final = 2.0
 """Sizes further apart than this are not of the same face."""
@@ -34,8 +35,16 @@ def leap(elapsed_s: FloatArray, *, rhythm_s: float) -> FloatArray:
         elapsed_s: (T,) time since each face was seen.
         rhythm_s: Time between detections.
     """
-    limit_s = max(_LEAP_S, 2 * rhythm_s + 1e-3)
+    limit_s = max(SWEPT_S, 2 * rhythm_s + 1e-3)
     return np.where(elapsed_s <= limit_s, _leap(elapsed_s), 0).astype(np.float32)
+
+
+def swept(box: FloatArray, found: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which boxes (N, 4) a face may be in that was swept away; it was in `box` (4,), xyxy."""
+    size = np.sqrt(max(1e-6, float((box[2] - box[0]) * (box[3] - box[1]))))
+    apart = (found[:, :2] + found[:, 2:] - box[:2] - box[2:]) / 2
+    near: npt.NDArray[np.bool_] = np.hypot(apart[:, 0], apart[:, 1]) <= _MAX_LEAP * size
+    return near
 
 
 def ways(before: FloatArray, after: FloatArray, elapsed_s: float) -> list[tuple[int, int]]:

@@ -64,6 +64,11 @@ class TrackingOptions:
         if self.max_frames < 1:
             raise InputError(f"cannot hold back {self.max_frames} frames: use 1 or more")
 
+    @property
+    def ahead_s(self) -> float:
+        """How far ahead of a frame its masks may depend on what is found, seconds."""
+        return max(self.gap_s, self.lead_s)
+
     def min_score(self, threshold: float) -> float:
         """The score to ask the detector for, when `threshold` is what counts as a face."""
         wanted = self.track_threshold

@@ -24,7 +24,7 @@ _EVIDENCE_COUNT: Final = 6
 """Detections at an end of a track that tell how sure it is there."""
 _PATIENCE_TURNS: Final = 2.2
 """What parts of a frame show is waited for until it has been missed once."""
-_SURE: Final = 1.0
+SURE: Final = 1.0
 """Evidence for a face that is searched for far away."""
 _FOLLOWED: Final = 3
 """Sightings after which a pace is known that the next one can be told by."""
@@ -195,7 +195,7 @@ class Tracker:
         expected = last + np.stack([t.pace for t in self.live]) * elapsed_s[:, None]
         near = affinities(expected, boxes, stroll(elapsed_s))
         sure = np.array(
-            [t.evidence(end=True) >= _SURE or t.frames[-1] == skipped for t in self.live]
+            [t.evidence(end=True) >= SURE or t.frames[-1] == skipped for t in self.live]
         )
         free = np.ones(near.shape, np.bool_)
         for fit, allowed in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,14 +10,15 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from faceblur.detection.parts import PERIOD_S, PartDetections
 from faceblur.detections import Detections, FloatArray
 from faceblur.tracking import motion
-from faceblur.tracking.association import ways
+from faceblur.tracking.association import SWEPT_S, swept, ways
 from faceblur.tracking.options import TrackingOptions
 from faceblur.tracking.scene_cuts import CutDetector
-from faceblur.tracking.tracker import Track, Tracker
+from faceblur.tracking.tracker import SURE, Track, Tracker
 
 Frame = TypeVar("Frame")
 
@@ -79,15 +81,21 @@ class Window(Generic[Frame]):
         self._next = 0
         self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
+        self._last_detected_s = -math.inf
 
     def __len__(self) -> int:
         """Frames that are held back."""
         return len(self._slots)
 
     @property
+    def oldest_s(self) -> float:
+        """Time of the oldest frame held back; there must be one."""
+        return self._slots[0].time_s
+
+    @property
     def span_s(self) -> float:
-        """Time between the oldest frame held back and the newest, seconds."""
-        return self._slots[-1].time_s - self._slots[0].time_s if self._slots else 0.0
+        """Time between the oldest frame held back and the newest checked one, seconds."""
+        return self._last_detected_s - self.oldest_s if self._slots else 0.0
 
     def push(
         self,
@@ -115,7 +123,7 @@ class Window(Generic[Frame]):
         self._next += 1
         tracks: list[Track] = []
         if found is not None:
-            self._last_detected = number
+            self._last_detected, self._last_detected_s = number, time_s
             if isinstance(found, PartDetections):
                 self._looks.append(_Look(number, time_s, found.looked))
             tracks = self._tracker.update(number, time_s, found)
@@ -135,8 +143,11 @@ class Window(Generic[Frame]):
     def pop(self) -> tuple[Frame, Detections]:
         """Give back the oldest frame, and all that is to be masked in it, each with its track."""
         slot = self._slots.popleft()
-        seen = slot.found.select(np.array([t.confirmed for t in slot.tracks], np.bool_))
-        numbers = [t.number for t in slot.tracks if t.confirmed]
+        counts = self._counts(slot)
+        seen = slot.found.select(counts)
+        # What is found faintly may be anybody: it is of no track.
+        taken = (track for track, count in zip(slot.tracks, counts, strict=True) if count)
+        numbers = [track.number if track.confirmed else 0 for track in taken]
         here = set(map(id, slot.tracks))
         following = next((s.number for s in self._slots if s.last_detected == s.number), None)
         filled = [
@@ -156,6 +167,34 @@ class Window(Generic[Frame]):
         self._forget(slot)
         rows = np.concatenate([seen.rows(), *(row[None] for row, _ in filled)])
         return slot.frame, Detections.from_rows(rows, [*numbers, *(of for _, of in filled)])
+
+    def _counts(self, slot: _Slot[Frame]) -> npt.NDArray[np.bool_]:
+        """Which detections of a frame are masked where they were found.
+
+        A face in motion blur is found faintly, in the wrong size, and far from where it was. So
+        something faint counts while a sure face nearby has just been lost, or is about to be found.
+        """
+        counts = np.array([t.confirmed for t in slot.tracks], np.bool_)
+        if counts.all():
+            return counts
+        for track in self._tracks:
+            if not track.confirmed or track.scene != slot.scene:
+                continue
+            # Known on one side alone: between two sightings it is masked anyway.
+            end = track.times[-1] < slot.time_s
+            at = -1 if end else 0
+            if not end and track.times[0] <= slot.time_s:
+                continue
+            elapsed_s = abs(slot.time_s - track.times[at])
+            if elapsed_s > SWEPT_S or track.evidence(end=end) < SURE:
+                continue
+            near = swept(track.rows[at][:4], slot.found.boxes)
+            for i, other in enumerate(slot.tracks):
+                begun_s = other.times[0 if end else -1]
+                # What was there before it was lost is something else.
+                is_new = begun_s > track.times[at] if end else begun_s < track.times[at]
+                counts[i] |= near[i] and is_new
+        return counts
 
     def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
         """The whole of a face that was found too small; None if it was not.
@@ -311,12 +350,11 @@ def fill_gaps(
         starts_scene: Whether a frame is known to begin another scene.
     """
     window: Window[Frame] = Window(options, threshold=threshold)
-    ahead_s = max(options.gap_s, options.lead_s)
     for frame, found in checked:
         small = None if thumbnail is None else thumbnail(frame)
         cut = starts_scene is not None and starts_scene(frame)
         window.push(frame, found, time_s=time_s(frame), thumbnail=small, starts_scene=cut)
-        while len(window) >= options.max_frames or window.span_s > ahead_s:
+        while len(window) >= options.max_frames or window.span_s > options.ahead_s:
             yield window.pop()
     while len(window):
         yield window.pop()

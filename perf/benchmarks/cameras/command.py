@@ -208,6 +208,7 @@ def _options(name: str, clip: Path, recordings: Path) -> CameraOptions:
         source=SourceOptions(kind="file", url=str(clip), loop=True, open_timeout_s=60.0),
         sinks=(parse_sink(f"segments:{recordings / name}?segment=3600"),),
         deadline_s=DEADLINE_S,
+        lookahead=0,
     )
 
 

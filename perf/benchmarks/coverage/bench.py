@@ -22,7 +22,7 @@ from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
 from faceblur.batch.video_detection import thumbnail
 from faceblur.detection.detector import Detector
-from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
 from faceblur.masks.masker import Masker
@@ -110,14 +110,16 @@ class Bench:
 
     def _file(self, cover: TrackingOptions | None) -> Mask:
         """As `faceblur blur` does."""
-        policy = Policy(mask=_STYLE, cover=cover)
+        policy = Policy(
+            mask=_STYLE, cover=cover, detection=DetectionOptions(deadline_s=_DEADLINE_S)
+        )
 
         def mask(source: Path) -> Iterator[Picture]:
             output = self._folder / "masked.mkv"
             mask_video(
                 source,
                 output,
-                find_faces=DetectedFaces(self._detector, policy, deadline_s=_DEADLINE_S),
+                find_faces=DetectedFaces(self._detector, policy),
                 policy=policy,
                 options=VideoOptions(encoder="ffv1"),
             )
@@ -140,8 +142,7 @@ class Bench:
 
             for frame, faces in self._found(path):
                 small = thumbnail(frame.image)
-                due = live.push(frame, faces, time_s=float(frame.pts_s), thumbnail=small)
-                if due is not None:
+                for due in live.push(frame, faces, time_s=float(frame.pts_s), thumbnail=small):
                     yield masked(*due)
             for frame, faces in live.flush():
                 yield masked(frame, faces)

@@ -23,7 +23,6 @@ from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 from harness import command_line, machine_card
@@ -35,7 +34,7 @@ HELD_OUT: int = 2
 @click.command()
 @click.argument("real", nargs=-1, metavar="[CLIP[@SECONDS]]...")
 @click.option("--portrait", type=click.Path(path_type=Path), default="docs/images/before.jpg")
-@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--model", default=models.automatic_model("video"), show_default=True)
 @click.option("--judge", "judges", multiple=True, help="Another model for the pseudo-labels.")
 @click.option("--deface", type=click.Path(path_type=Path, exists=True), help="Its executable.")
 @click.option("--scenario", "chosen", multiple=True, help="Only this one.")

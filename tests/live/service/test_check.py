@@ -12,6 +12,8 @@ from pathlib import Path
 import av
 import pytest
 
+from faceblur.live.options import DEFAULT_LOOKAHEAD
+
 CAMERAS = "cameras:\n  door:\n    source: testpattern:?size=320x240&fps=5\n    sinks: [{sink}]\n"
 
 
@@ -44,7 +46,9 @@ def test_without_probes_nothing_is_touched(tmp_path: Path) -> None:
     file, recordings = tmp_path / "cameras.yaml", tmp_path / "recordings"
     file.write_text(CAMERAS.format(sink=f"segments:{recordings}"))
     done = check(file, "--no-probe")
-    assert (done.returncode, done.stdout) == (0, f"{file}: 1 camera, no mistakes\n")
+    head, ahead = done.stdout.splitlines()
+    assert (done.returncode, head) == (0, f"{file}: 1 camera, no mistakes")
+    assert ahead == f"door: look-ahead of {DEFAULT_LOOKAHEAD} frames, a delay of 1 s at 5 fps"
     assert not recordings.exists()
 
 
@@ -59,10 +63,14 @@ def test_what_a_camera_masks_that_moves_is_told(tmp_path: Path) -> None:
 
 def test_what_is_hardly_meant_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
-    file.write_text(CAMERAS.format(sink="'null'") + "    threshold: 0.99\n    deadline_s: 0.01\n")
+    file.write_text(
+        CAMERAS.format(sink="'null'") + "    threshold: 0.99\n    deadline_s: 0.01\n"
+        "    lookahead: 0\n"
+    )
     done = check(file, "--no-probe")
-    head, *lines = done.stdout.splitlines()
+    head, *lines, ahead = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
+    assert ahead.startswith("door: no look-ahead, so whoever comes into sight shows until")
     assert head == f"{file}: 1 camera, no mistakes, 2 warnings:"
     assert [line.split(": ")[:3] for line in lines] == [
         ["cameras.yaml:5", 'camera "door"', "threshold"],
@@ -110,8 +118,9 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
     done = check(file, "--deadline", "3", PASSWORD="s3cret/word")
     assert time.monotonic() - started < 60
     assert done.returncode == 3, done.stderr
-    head, *lines = done.stdout.splitlines()
+    head, ahead, *lines = done.stdout.splitlines()
     assert head == f"{file}: 3 cameras, no mistakes"
+    assert ahead.startswith("clip, gone, silent: look-ahead of ")
     expected = [
         ("ok ", "server", "a known face was found by the "),
         (

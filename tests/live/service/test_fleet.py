@@ -89,6 +89,7 @@ def stats(name: str, *, state: CameraState = "running", error: str = "") -> Came
                      delay=meter.stats(), last_error="")  # fmt: skip
     return CameraStats(
         name=name, state=state, source="rtsp://***@host/x", width=640, height=360, fps=14.96,
+        lookahead_s=0.33,
         frames_in=12, frames_checked=9, frames_masked=5, frames_dropped=1, frames_held=2,
         frames_placeholder=2, frames_out=11, faces=7, reconnects=3, delay=meter.stats(),
         sinks=(sink,), last_error=error, state_since_s=4.0,
@@ -301,6 +302,7 @@ def test_the_table_shows_errors_of_what_does_not_run_alone() -> None:
     assert "1 of 2 cameras running · up 1 h 2 min · bundled model, server x:1" in text
     assert "no route" in text
     assert "long ago" not in text
+    assert " 330 " in text.splitlines()[2]
     assert max(map(len, overview(_status(*cameras).to_json(), width=40).splitlines())) <= 40
 
 

@@ -175,8 +175,8 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
         fps = min(fps or 240, 1 / camera.source.interval_s)
     if fps is None:
         return
-    if camera.lookahead / fps > _LONG_DELAY_S:
-        delay = f"{camera.lookahead / fps:.3g} s of delay"
+    if camera.lookahead_s(fps) > _LONG_DELAY_S:
+        delay = f"{camera.lookahead_s(fps):.3g} s of delay"
         text = f"{camera.lookahead} frames at {fps:g} fps are {delay}; use fewer"
         yield Advice(("lookahead",), text)
     look_s = camera.detect_every / fps
