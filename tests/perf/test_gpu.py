@@ -156,18 +156,19 @@ def test_a_run_out_of_time_says_what_it_left_out(tmp_path: Path) -> None:
 
 def test_what_matters_most_comes_first(tmp_path: Path) -> None:
     device = Device("cuda", Gpu(0, "NVIDIA L4", "580", 24 << 30))
-    plan = _Plan(SimpleNamespace(scope=bench.Scope()), [device], tmp_path, 3, short=False)  # type: ignore[arg-type]
+    some = SimpleNamespace(scope=bench.Scope())
+    plan = _Plan(some, [device], tmp_path, ("fp16", "fp32"), 3, short=False)  # type: ignore[arg-type]
     names = [step.name for step in plan.steps(["fast", "s"])]
     assert names[:3] == [
         "CUDA against the CPU, fast",
         "CUDA against the CPU, s",
-        "CUDA without a server, fast fp16",
+        "CUDA behind Triton, fast fp16, 3 instances",
     ]
     served = [name for name in names if "behind Triton" in name]
     assert served[:3] == [
         "CUDA behind Triton, fast fp16, 3 instances",
-        "CUDA behind Triton, fast fp32, 3 instances",
         "CUDA behind Triton, s fp16, 3 instances",
+        "CUDA behind Triton, fast fp32, 3 instances",
     ]
     assert "CPU behind Triton, fast fp32, 3 instances" in served
 

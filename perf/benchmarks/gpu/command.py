@@ -55,6 +55,15 @@ PACKAGES: Final = ("onnxruntime-gpu", "onnxruntime", "nvidia-cudnn-cu13", "nvidi
     show_default=True,
     help="bundled, fast, a size of YOLOv5-face, or an FP32 ONNX file.",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS,
+    show_default=True,
+    help="What a GPU computes with; the first one is measured most.",
+)
 @click.option("--seconds", type=click.FloatRange(min=1), default=420.0, show_default=True)
 @click.option("--instances", type=click.IntRange(2, 64), help="Of the network on a server.")
 @click.option(
@@ -72,6 +81,7 @@ def gpu(
     sources: tuple[Path, ...],
     runtimes: tuple[str, ...],
     names: tuple[str, ...],
+    precisions: tuple[Precision, ...],
     seconds: float,
     instances: int | None,
     choice: str,
@@ -97,7 +107,7 @@ def gpu(
             results.card |= {"load generator": generator.version()}
             scope = SHORT if short else Scope()
             bench = Bench(results, generator, scope, pictures, others, folder)
-            plan = _Plan(bench, devices, folder, instances, short=short)
+            plan = _Plan(bench, devices, folder, precisions, instances, short=short)
             try:
                 _carry_out(plan.steps(names), budget, results)
             finally:
@@ -138,12 +148,13 @@ class _Plan:
     """The steps of a run, what matters most first."""
 
     def __init__(
-        self, bench: Bench, devices: Sequence[Device], folder: Path, instances: int | None, *,
-        short: bool,
+        self, bench: Bench, devices: Sequence[Device], folder: Path,
+        precisions: Sequence[Precision], instances: int | None, *, short: bool,
     ) -> None:  # fmt: skip
         self._bench = bench
         self._devices = devices
         self._folder = folder
+        self._precisions = precisions
         self._instances = instances
         self._short = short
         self._laid_out: dict[str, dict[Precision, Network]] = {}
@@ -151,27 +162,29 @@ class _Plan:
     def steps(self, names: Sequence[str]) -> Iterator[Step]:
         """All of them."""
         for device in self._devices:
-            precisions = PRECISIONS[: 2 if self._short else 3]
+            precisions = self._precisions[: 2 if self._short else 3]
             if device.runtime == "cpu":
                 precisions = ("fp32",)
             for name in names:
                 if device.runtime != "cpu":
                     yield self._judging(device, name, precisions)
+            yield self._serving(device, names[0], precisions[0])
+            for name in names[1:]:
+                yield self._serving(device, name, precisions[0], few=True)
+            if len(precisions) > 1 and not self._short:
+                yield self._serving(device, names[0], precisions[1], few=True)
             for name in names:
                 for precision in precisions if name == names[0] else precisions[:2]:
                     yield self._alone(device, name, precision)
-            yield self._serving(device, names[0], precisions[0])
-            if len(precisions) > 1 and not self._short:
-                yield self._serving(device, names[0], "fp32", few=True)
-            for name in names[1:]:
-                yield self._serving(device, name, precisions[0], few=True)
         if self._devices[0].runtime in ("cuda", "tensorrt"):
-            yield self._alone(cpu_device(), names[0], "fp32")
             yield self._serving(cpu_device(), names[0], "fp32", few=True)
+            yield self._alone(cpu_device(), names[0], "fp32")
             for name in names:
                 yield self._in_pytorch(name)
             for count in (4, 16):
-                yield self._serving(self._devices[0], names[0], "fp16", instances=count, few=True)
+                yield self._serving(
+                    self._devices[0], names[0], self._precisions[0], instances=count, few=True
+                )
 
     def _network(self, name: str, precision: Precision) -> Network:
         if name not in self._laid_out:
