@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from click.testing import CliRunner, Result
 from media import FACE, Recording, decoded, record
 
 from faceblur.cli import main
+from faceblur.detection.detect import detect
+from faceblur.detection.options import DetectionOptions
+from faceblur.detection.session import DetectionSession
 from faceblur.detections import box_iou
 from faceblur.tracking.follower import Follower
 
@@ -245,3 +249,18 @@ def test_nothing_is_followed_where_there_is_nothing_to_see() -> None:
     follower = Follower(flat, np.array([100.0, 50, 140, 100]))
     assert not follower.step(np.random.default_rng(0).integers(0, 255, flat.shape, np.uint8))
     assert follower.box.tolist() == [100, 50, 140, 100]
+
+
+def test_a_real_face_is_followed_as_the_detector_finds_it(
+    shared: Path, session: DetectionSession
+) -> None:
+    with av.open(str(shared / "media" / "single_face.mp4")) as container:
+        decoding = islice(container.decode(video=0), 40)
+        frames = [frame.to_ndarray(format="bgr24") for frame in decoding]
+    options = DetectionOptions()
+    follower = Follower(frames[0][..., 1], detect(session.detector, frames[0], options).boxes[0])
+    for index, frame in enumerate(frames[1:], start=1):
+        assert follower.step(np.ascontiguousarray(frame[..., 1])), index
+        if index % 13 == 0:
+            found = detect(session.detector, frame, options).boxes[:1]
+            assert box_iou(found, [follower.box])[0, 0] > 0.6

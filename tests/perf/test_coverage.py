@@ -14,7 +14,7 @@ from doubles import OneByOne
 
 from benchmarks.coverage.bench import Bench, Clip
 from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker, Picture, write_clip
-from benchmarks.coverage.command import _faces
+from benchmarks.coverage.command import faces_of
 from benchmarks.coverage.labels import agree
 from benchmarks.coverage.passers import WALKS, PasserMaker, cut_out
 from benchmarks.coverage.score import MARK, Face, Mask, Score, Scorer
@@ -132,7 +132,7 @@ def test_the_truth_is_where_the_face_was_drawn(name: str) -> None:
         if truth.counts and truth.height > 30 and truth.visible.sum() > 0.95 * truth.area:
             assert _is_skin(picture[truth.visible].mean(0))
             assert not _is_skin(picture[~truth.ellipse].mean(0))
-    appearances = {face.appearance for faces in _faces([t for _, t in drawn]) for face in faces}
+    appearances = {face.appearance for faces in faces_of([t for _, t in drawn]) for face in faces}
     assert len(appearances) >= (1 if name == "occlusion" else 2)
 
 

@@ -107,10 +107,10 @@ def _exact(
             path = folder / "drawn.mp4"
             drawn = list(maker.frames(scenario, count=frames, seed=seed))
             write_clip(path, (picture for picture, _ in drawn))
-            yield Clip(scenario.name, path, list(_faces([truth for _, truth in drawn])))
+            yield Clip(scenario.name, path, list(faces_of([truth for _, truth in drawn])))
 
 
-def _faces(truths: list[Truth]) -> Iterator[list[Face]]:
+def faces_of(truths: list[Truth]) -> Iterator[list[Face]]:
     """The face of each frame; it appears again behind a cut, and when it comes back."""
     appearance = 0
     last: Truth | None = None
