@@ -42,7 +42,9 @@ from faceblur.files import file_sha256
 CPU = "CPUExecutionProvider"
 FAST = shipped_onnx("fast")
 GPUS = (Gpu(0, "Test GPU", "580.1", 16 << 30), Gpu(1, "Test GPU", "580.1", 16 << 30))
-ANSWER = Answer(provider=CPU, batch=4, instances=2, images_per_s={"4": 1.0}, decoding_s=0.001)
+ANSWER = Answer(
+    provider=CPU, batch=4, full_from=3, instances=2, images_per_s={"4": 1.0}, decoding_s=0.001
+)
 
 
 @pytest.fixture
@@ -393,6 +395,9 @@ def test_memory_of_a_gpu_is_bounded(stand_in: None, monkeypatch: pytest.MonkeyPa
 def test_a_measurement_says_batch_and_instances() -> None:
     assert probe.chosen_batch({1: 300.0, 2: 500.0, 4: 560.0, 8: 600.0}) == 4
     assert probe.chosen_batch({1: 600.0, 2: 500.0}) == 1
+    assert probe.chosen_fill({1: 277.0, 8: 1672.0}, 8) == 2
+    assert probe.chosen_fill({1: 300.0, 8: 600.0}, 8) == 4
+    assert probe.chosen_fill({1: 300.0}, 1) == 2
     # One decodes while three others compute; no more than cores, and two at least.
     assert probe.chosen_instances(0.0005, 0.0015, 16) == 4
     assert probe.chosen_instances(0.0005, 0.0015, 3) == 3

@@ -33,7 +33,7 @@ SIDE: Final = 64
 MEMORY_BYTES: Final = 2 << 30
 """What one network may take of the GPU's memory where nobody says how much."""
 
-KEPT_SHAPES: Final = 8
+KEPT_SHAPES: Final = 12
 """Shapes of input whose memory on the GPU is kept: tiles of a few sizes, in a few batches."""
 
 _LIBRARIES: Final = (
@@ -197,6 +197,8 @@ def import_runtime() -> Any:
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     import onnxruntime
 
+    # It warns of each network that CUDA is not loaded in a newer way.
+    onnxruntime.set_default_logger_severity(3)
     for library in _libraries():
         with contextlib.suppress(OSError):  # what it was needed for says so better
             ctypes.CDLL(str(library))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ class TritonPythonModel:
         how = {key: value["string_value"] for key, value in parameters.items()}
         found = GPU.match(instance)
         self._batch = int(how["gpu_batch"])
+        self._full_from = int(how["gpu_full_from"])
         self._session = open_network(
             path,
             provider=how["gpu_provider"],
@@ -160,13 +162,29 @@ class TritonPythonModel:
     def _run(self, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """The raw outputs for all images (B, H, W, 3)."""
         if self._batch > 1:
-            steps = range(0, len(images), self._batch)
-            runs = [self._session.run(RAW, {"images": images[i : i + self._batch]}) for i in steps]
+            runs = list(self._gpu_runs(images))
         else:
             is_large = images[0, :, :, 0].size > GIVE_BACK_ABOVE
             options = self._giving_back if is_large else None
             runs = [self._session.run(RAW, {"images": image[None]}, options) for image in images]
         return runs[0] if len(runs) == 1 else [np.concatenate(r) for r in zip(*runs, strict=True)]
+
+    def _gpu_runs(self, images: npt.NDArray[np.uint8]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        """The raw outputs, run singly or in full batches, filled up with black.
+
+        At each new shape cuDNN looks for its algorithms, for seconds: two sizes of batch are two
+        shapes, which the warm-up has seen.
+        """
+        fits = images[0].nbytes * self._batch <= REQUEST_BYTES
+        for start in range(0, len(images), self._batch):
+            part = images[start : start + self._batch]
+            if fits and len(part) >= self._full_from:
+                full = np.zeros((self._batch, *part.shape[1:]), np.uint8)
+                full[: len(part)] = part
+                run = self._session.run(RAW, {"images": full})
+                yield [each[: len(part)] for each in run]
+            else:
+                yield from (self._session.run(RAW, {"images": image[None]}) for image in part)
 
     def _results(
         self, request: Any, raw: list[npt.NDArray[np.float32]]

@@ -51,6 +51,7 @@ class Answer:
     Attributes:
         provider: What really ran the convolutions.
         batch: Images in one run.
+        full_from: Images that are worth a full batch: so many alone take longer.
         instances: Networks at the same time that keep the GPU busy.
         images_per_s: Of one network, by batch.
         decoding_s: CPU time of one image after the network.
@@ -58,6 +59,7 @@ class Answer:
 
     provider: str
     batch: int
+    full_from: int
     instances: int
     images_per_s: dict[str, float]
     decoding_s: float
@@ -90,6 +92,7 @@ def measure(question: Question) -> Answer:
     return Answer(
         provider=network.provider,
         batch=batch,
+        full_from=chosen_fill(rates, batch),
         instances=chosen_instances(1 / rates[batch], decoding_s, question.cores),
         images_per_s={str(key): round(value, 1) for key, value in rates.items()},
         decoding_s=decoding_s,
@@ -99,6 +102,11 @@ def measure(question: Question) -> Answer:
 def chosen_batch(rates: dict[int, float]) -> int:
     """The smallest batch that is about as fast as the best, by images a second of each."""
     return min(batch for batch, rate in rates.items() if rate >= ENOUGH * max(rates.values()))
+
+
+def chosen_fill(rates: dict[int, float], batch: int) -> int:
+    """How many images take longer one by one than a full batch does, two at least."""
+    return max(2, min(batch, math.ceil(batch / rates[batch] * rates[1])))
 
 
 def chosen_instances(gpu_s: float, cpu_s: float, cores: int) -> int:

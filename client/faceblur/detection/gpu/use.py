@@ -47,7 +47,7 @@ _TENSORRT: Final = "libnvinfer.so.10"
 LEAST_MEMORY: Final = 1 << 30
 MOST_MEMORY: Final = 4 << 30
 _TIMEOUT_S: Final[dict[GpuRuntime, float]] = {"cuda": 180, "tensorrt": 1800}
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the measurement: an older one is made again."""
 
 
@@ -67,6 +67,7 @@ class GpuUse:
         gpus: Where.
         instances: Networks on each.
         batch: Images in one run, at most.
+        full_from: Images that are worth a full batch.
         engines: Folder of what TensorRT builds.
     """
 
@@ -78,6 +79,7 @@ class GpuUse:
     instances: int
     batch: int
     engines: Path | None
+    full_from: int = 2
 
     @property
     def memory_bytes(self) -> int:
@@ -173,7 +175,13 @@ def _use(onnx: Path, gpus: tuple[Gpu, ...], runtime: GpuRuntime, cores: int) -> 
     settings = {f: getattr(plan, f) for f in ("runtime", "provider", "onnx", "precision", "gpus")}
     fitting = min(gpu.memory_bytes for gpu in gpus) // (2 * LEAST_MEMORY)
     instances = min(answer.instances, max(MIN_INSTANCES, fitting))
-    return GpuUse(**settings, instances=instances, batch=answer.batch, engines=engines)
+    return GpuUse(
+        **settings,
+        instances=instances,
+        batch=answer.batch,
+        full_from=answer.full_from,
+        engines=engines,
+    )
 
 
 def _check_packages() -> None:

@@ -207,7 +207,8 @@ def _use_gpus(config: Any, use: GpuUse) -> None:
     if use.batch > 1:
         batching.max_queue_delay_microseconds = QUEUE_DELAY_US
     config.max_batch_size = max(use.batch, config.max_batch_size)
-    for key, value in use.network(0).items():
+    settings = use.network(0) | {"full_from": use.full_from}
+    for key, value in settings.items():
         if key != "device":
             config.parameters[f"gpu_{key}"].string_value = "" if value is None else str(value)
     if use.batch > 1:
