@@ -221,6 +221,8 @@ def test_one_keyframe_removes_a_false_mask_for_its_whole_track(clip: Path) -> No
         ({"keyframes": [{"at": 7, "box": [1, 2, 3, 4]}]}, "but the video lasts from 0:00 to 0:02"),
         ({"keyframes": [{"at": 1, "box": [3, 2, 1, 4]}]}, "the box ends before it starts"),
         ({"keyframes": [{"at": 1, "box": [1, 2, 3, 4], "folow": True}]}, "did you mean follow?"),
+        ({"keyframes": [{"at": 1, "box": [0.1, 0.2, 0.3, 0.4]}]}, "in pixels of the upright frame"),
+        ({"keyframes": [{"at": 1, "box": [900, 2, 980, 90]}]}, "no box touches the upright frame"),
         (
             {"keyframes": [{"at": at, "box": [1, 2, 3, 4]} for at in (1, 0.5)]},
             "put them in order of time, each once",
@@ -242,6 +244,36 @@ def test_an_unclear_correction_is_one_sentence(
     assert result.exit_code == 3
     assert len(result.stderr.strip().splitlines()) == 1
     assert reason in result.stderr
+
+
+@pytest.mark.parametrize("place", ["media", "outside", "frame"])
+def test_corrections_that_nothing_would_read_are_refused(clip: Path, place: str) -> None:
+    boxes = listing(clip, [])
+    content = json.loads(boxes.read_text())
+    entry = content["media"][0]
+    corrections = [{"keyframes": [keyframe(5, follow=True)]}]
+    where, key = {
+        "media": (entry, "corections"),
+        "outside": (content, "corrections"),
+        "frame": (entry["frames"][3], "Keyframes"),
+    }[place]
+    # What else somebody notes does no harm.
+    entry["comment"] = entry["frames"][3]["checked by"] = "me"
+    boxes.write_text(json.dumps(content))
+    assert mask(clip, boxes)[0].exit_code == 0
+    where[key] = corrections
+    boxes.write_text(json.dumps(content))
+    result, _ = mask(clip, boxes)
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (3, 1)
+    assert f"has '{key}' " in result.stderr
+    assert "beside its " in result.stderr
+
+
+def test_a_track_that_is_listed_twice_is_refused(clip: Path) -> None:
+    tracks = [{"id": 7, "certain": [[0, 1]]}, {"id": 7, "certain": [[0, 2]]}]
+    boxes = listing(clip, [{"remove": {"track": 7}}], tracks=tracks)
+    result, _ = mask(clip, boxes)
+    assert (result.exit_code, "several tracks with one id" in result.stderr) == (3, True)
 
 
 def test_nothing_is_followed_where_there_is_nothing_to_see() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.score import MARK, is_marked
 from benchmarks.people.scenes import SCENES, Shown, frames, people, write_scene
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.people import Person
+from faceblur.batch.people_page import write_page
 from faceblur.cli import main
-from faceblur.detections import Detections, FrameDetectionsLog
+from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
 from faceblur.tracking import encounters, keeping, likeness, naming
 from faceblur.tracking.likeness import LikenessCheck
 
@@ -162,6 +164,14 @@ def test_the_page_shows_each_track_and_is_nobody_elses(made: Made) -> None:
     for _, data in cards:
         view = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         assert max(view.shape[:2]) > 100
+
+
+def test_a_page_names_thousands_of_short_tracks_in_few_words(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    short = TrackSummary(id=1, first_s=0, last_s=1, frames=9, largest_height=20, best_frame=0)
+    people = [Person(replace(short, id=i)) for i in (1, 2, 3, 7, *range(20, 3000))]
+    write_page(page, people, source=Path("clip.mp4"), listed=Path("list.json"))
+    assert "always masked: 1-3, 7, 20-2999.</p>" in page.read_text()
 
 
 def test_a_page_of_a_list_finds_nothing_anew(made: Made, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -60,9 +61,17 @@ _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
 _MAX_TRACK: Final = 2**31 - 1
 
+_KEYS: Final = {"version", "model", "policy", "media", "path", "sha256", "width", "height"} | {
+    *("tracks", "frames", "index", "pts_s", "faces")
+}
+"""Of the whole, of a file and of a frame."""
+
+_MEANT: Final = ("corrections", "correction", "keyframes", "keyframe", "remove", "removals")
+"""Keys that change what is masked, or nearly: silently ignored, a face would show."""
+
 
 class _Part:
-    """A part of the file; what is not known in it does no harm."""
+    """A part of the file; what is not known in it does no harm, unless it is in `_MEANT`."""
 
     more_allowed: ClassVar = True
 
@@ -159,6 +168,8 @@ class MediaAnnotations:
         self.certainty = {
             track.id: Certainty(track.steady, track.certain) for track in media.tracks
         }
+        if len(self.certainty) < len(media.tracks):
+            raise InputError(f"{where} has several tracks with one id; leave the one that counts")
         self._size = media.width, media.height
         self.log = FrameDetectionsLog()
         self._indices: list[int] = []
@@ -172,7 +183,7 @@ class MediaAnnotations:
             raise MistakesError(mistakes, where)
         for number, each in enumerate(self.corrections, start=1):
             try:
-                each.check()
+                each.check(*self._size)
             except InputError as error:
                 raise InputError(f"correction {number} of {where} {error}") from error
 
@@ -333,6 +344,7 @@ class AnnotationFile:
                 f"{path} has version {version} of the format, not 1 or 2; make it again with "
                 "--json of this version of faceblur"
             )
+        _refuse_ignored(value, path)
         content = from_json(value, _Content, str(path))
         model = None if content.model is None else ModelInfo(**asdict(content.model))
         return cls(path, sha256, model, content.policy, content.media)
@@ -366,6 +378,36 @@ class AnnotationFile:
             f"{self.path} says nothing of {source}; give a file it was made from, or detect "
             "without --boxes"
         )
+
+
+def _refuse_ignored(value: object, path: Path) -> None:
+    """Refuse what somebody wrote to change what is masked, and what would change nothing.
+
+    Raises:
+        InputError: The key of corrections is misspelt, or they stand where nobody reads them.
+    """
+    content = named(value)
+    _refuse_keys(content, path, "outside of media")
+    media = content.get("media")
+    for entry in media if isinstance(media, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        _refuse_keys(entry, path, "in media", known="corrections")
+        frames = entry.get("frames")
+        for i, frame in enumerate(frames if isinstance(frames, list) else []):
+            if isinstance(frame, dict):
+                _refuse_keys(frame, path, f"in frames[{i}]")
+
+
+def _refuse_keys(part: dict[str, Any], path: Path, where: str, known: str = "") -> None:
+    for name in part:
+        if name in _KEYS or name == known:
+            continue
+        if get_close_matches(name.lower(), _MEANT, n=1, cutoff=0.7):
+            raise InputError(
+                f"{path} has {name!r} {where}, which nothing reads: corrections are a list "
+                '"corrections" in the entry of the video, beside its "frames"'
+            )
 
 
 def _same_path(recorded: str, source: Path) -> bool:

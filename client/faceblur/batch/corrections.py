@@ -17,6 +17,8 @@ Box = tuple[float, float, float, float]
 
 _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
+_SMALLEST: Final = 2
+"""Pixels: boxes given as shares of the frame are smaller, and would mask next to nothing."""
 _EXAMPLE: Final = "seconds such as 62.5, or 1:02.5"
 
 
@@ -93,8 +95,8 @@ class Correction:
     until: Moment | None = None
     remove: Removal | None = None
 
-    def check(self) -> None:
-        """Check that it says one thing, in order.
+    def check(self, width: int, height: int) -> None:
+        """Check that it says one thing, in order, of a video of this size, pixels.
 
         Raises:
             InputError: It says several, or none; what follows the name of the correction.
@@ -111,6 +113,18 @@ class Correction:
                     f"has a keyframe at {after.at} after the one at {before.at}; put them in order "
                     "of time, each once"
                 )
+        boxes = [each.box for each in self.keyframes]
+        if any(min(x1 - x0, y1 - y0) < _SMALLEST for x0, y0, x1, y1 in boxes):
+            raise InputError(
+                f"has a box of less than {_SMALLEST} pixels: give left, top, right and bottom in "
+                f"pixels of the upright frame of {width}×{height}"
+            )
+        if boxes and not any(
+            x0 < width and y0 < height and x1 > 0 and y1 > 0 for x0, y0, x1, y1 in boxes
+        ):
+            raise InputError(
+                f"masks nothing: no box touches the upright frame of {width}×{height} pixels"
+            )
         if self.until is not None and (not self.keyframes or self.until <= self.keyframes[-1].at):
             raise InputError("ends before its last keyframe; until must be later")
 
@@ -137,9 +151,10 @@ class FrameTimes:
         last = self._times[-1] if self._times else Fraction(0)
         lasts = self._times[-1] - self._times[-2] if len(self._times) > 1 else Fraction(1)
         if at < 0 or seconds >= last + max(lasts, Fraction(1, 100)):
+            first = self._times[0] if self._times else Fraction(0)
             raise InputError(
                 f"{what} is at {clock(seconds)}, but the video lasts from "
-                f"{clock(self._times[0]) if self._times else '0:00'} to {clock(last + lasts)}"
+                f"{clock(round(first, 3))} to {clock(round(last + lasts, 3))}"
             )
         return self._indices[at]
 

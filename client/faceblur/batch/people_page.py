@@ -6,6 +6,7 @@ import base64
 import shlex
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -57,10 +58,10 @@ def write_page(path: Path, people: Sequence[Person], *, source: Path, listed: Pa
 def _page(people: Sequence[Person], *, source: Path, listed: Path, name: str) -> str:
     shown = [person for person in people if person.view is not None]
     cards = "\n".join(map(_card, shown)) or "<p>No face is certain anywhere: all are masked.</p>"
-    rest = [str(person.track.id) for person in people if person.view is None]
+    rest = [person.track.id for person in people if person.view is None]
     others = (
         f"<p>{len(rest)} more tracks are too short, too faint or too close to others to be told "
-        f"apart. They are always masked: {', '.join(rest)}.</p>"
+        f"apart. They are always masked: {_ranges(rest)}.</p>"
         if rest
         else ""
     )
@@ -105,6 +106,15 @@ def _card(person: Person) -> str:
 <span>certain for {person.unmasked_s:.1f} s, up to {track.largest_height:.0f} pixels high</span>
 <span>seen here at {_clock(person.view_s)}</span>
 </label>"""
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers in few words, as --only takes them: thousands would fill the page."""
+    texts = []
+    for _, run in groupby(enumerate(numbers), lambda item: item[1] - item[0]):
+        first, *_, last = [number for _, number in run] * 2
+        texts.append(str(first) if first == last else f"{first}-{last}")
+    return ", ".join(texts)
 
 
 def _clock(time_s: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import threading
 import time
 import urllib.error
@@ -174,6 +175,16 @@ def test_a_camera_whose_loop_hangs_is_seen(opened: Opened) -> None:
     metrics = exporter(lambda: status)().decode()
     assert 'faceblur_camera_state{camera="a",state="hung"} 1.0' in metrics
     assert 'faceblur_camera_state{camera="b",state="hung"} 0.0' in metrics
+
+
+def test_metrics_tell_whether_a_view_is_learnt(opened: Opened) -> None:
+    fleet = Fleet(Detector(), open_camera=opened)
+    fleet.apply([camera("a"), camera("b"), camera("c")])
+    first, second, third = fleet.stats()
+    views = [replace(first, view="learning 12%"), replace(second, view="learnt"), third]
+    metrics = exporter(lambda: _status(*views))().decode()
+    found = re.findall(r'^faceblur_camera_view_learnt\{camera="(.)"\} (\d)', metrics, re.MULTILINE)
+    assert found == [("a", "0"), ("b", "1")]
 
 
 def test_it_has_ended_when_all_cameras_have(opened: Opened) -> None:

@@ -35,7 +35,10 @@ Subject = Literal["service", "camera", "sink"]
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of each subject; "states" is a gauge for each state, of which one is 1."""
+    """One metric of each subject; "states" is a gauge for each state, of which one is 1.
+
+    Subjects of which the value is None have none.
+    """
 
     name: str
     kind: Kind
@@ -85,6 +88,9 @@ METRICS: Final = (
               lambda status, camera: status.restarts.get(camera.name, 0)),
     MetricRow("faceblur_camera_fps", "gauge", "camera",
               "frames per second that come in", _of("fps")),
+    MetricRow("faceblur_camera_view_learnt", "gauge", "camera",
+              "with `moving: mask`: 1 while the view is known, 0 while all of it is masked",
+              lambda _, camera: camera.view == "learnt" if camera.view else None),
     MetricRow("faceblur_camera_delay_seconds", "histogram", "camera",
               "from a frame's arrival to its hand-over, masked, to the sinks", _of("delay")),
     MetricRow("faceblur_sink_state", "states", "sink",
@@ -163,7 +169,7 @@ def _family(row: MetricRow, status: ServiceStatus) -> Metric:
         value = row.value(status, stats)
         if isinstance(value, DelayStats):
             family.add_metric(values, buckets=_buckets(value), sum_value=value.sum_s)
-        else:
+        elif value is not None:
             family.add_metric(values, float(value))
     return cast(Metric, family)
 
