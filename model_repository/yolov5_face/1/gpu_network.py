@@ -2,6 +2,8 @@
 
 ONNX Runtime goes on with the CPU where a GPU fails, and says so on stderr at most. Here it is an
 error, and what really ran the convolutions is read from a profile of the first run.
+
+All in one file, for the package loads it by its path as well.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import ctypes
 import importlib.util
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -28,13 +31,22 @@ TENSORRT: Final = "TensorrtExecutionProvider"
 OUTPUTS: Final = {"candidates": (3000, 16), "priors": (3000, 5)}
 
 SIDE: Final = 64
-"""Of the image of the first run: a multiple of every stride."""
+"""Of the smallest image: a multiple of every stride."""
+
+FIRST: Final = (1, 384, 640, 3)
+"""Shape of the first run: most videos and cameras are 16:9."""
 
 MEMORY_BYTES: Final = 2 << 30
 """What one network may take of the GPU's memory where nobody says how much."""
 
 KEPT_SHAPES: Final = 12
-"""Shapes of input whose memory on the GPU is kept: tiles of a few sizes, in a few batches."""
+"""Shapes of input that are kept ready: five canonical ones and a tile, in two sizes of batch."""
+
+SESSION_BYTES: Final = 64 << 20
+"""Of the GPU's memory that a session is taken to need for itself."""
+
+PIXEL_BYTES: Final = 160
+"""The same for each pixel of its input: about twice what activations of the small networks take."""
 
 _LIBRARIES: Final = (
     "libcudart.so.*",
@@ -52,7 +64,12 @@ _LIBRARIES: Final = (
 
 
 class GpuNetwork:
-    """Runs one batch at a time, on a stream of its own.
+    """Runs one batch at a time.
+
+    ONNX Runtime's CUDA provider remembers of each convolution the plan for the last shape alone,
+    and builds all plans anew, for a third of a second, whenever it meets another. So each shape has
+    a session to itself, opened when it is first met; those used last are kept. TensorRT has one
+    session for all.
 
     Args:
         path: The ONNX file.
@@ -61,7 +78,8 @@ class GpuNetwork:
         device: Index of the GPU.
         precision: "fp32", "tf32" (convolutions round their operands to ten bits) or "fp16", which
             is that of the file.
-        memory_bytes: What it may take of the GPU's memory.
+        memory_bytes: What it may take of the GPU's memory: a bound for each session, and what
+            those that are kept are reckoned to take together.
         batch: Images in one run, at most: TensorRT builds for it.
         max_side: Pixels of the longest side of an image: likewise.
         engines: Folder for what TensorRT builds.
@@ -87,40 +105,29 @@ class GpuNetwork:
         max_side: int = 2048,
         engines: Path | None = None,
     ) -> None:
-        self._device = device
-        self._kind = "cpu" if provider == CPU else "cuda"
+        self._provider = provider
+        self._path = str(path)
+        self._place = "cpu" if provider == CPU else "cuda", device
+        self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
-        self._memory: dict[tuple[int, ...], tuple[Any, Any, list[Any]]] = {}
+        self._ready: dict[tuple[int, ...], _Bound] = {}
+        self._common: Any = None
         self._runtime = import_runtime()
         if provider not in self._runtime.get_available_providers():
             raise RuntimeError(f"this build of ONNX Runtime has no {provider}")
+        self._providers = _providers(
+            provider,
+            device=device,
+            precision=precision,
+            memory_bytes=memory_bytes,
+            shapes=((1, SIDE), (batch, max_side)),
+            engines=engines,
+        )
         with tempfile.TemporaryDirectory(prefix="faceblur-") as folder:
-            options = self._runtime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            options.log_severity_level = 3
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder, "first"))
-            self._session = self._runtime.InferenceSession(
-                str(path),
-                options,
-                providers=_providers(
-                    provider,
-                    device=device,
-                    precision=precision,
-                    memory_bytes=memory_bytes,
-                    shapes=((1, SIDE), (batch, max_side)),
-                    engines=engines,
-                ),
-                enable_fallback=0,
-            )
-            self._session.disable_fallback()
-            if (have := self._session.get_providers())[0] != provider:
-                raise RuntimeError(
-                    f"{provider} does not load here, and {have[0]} would run in its place"
-                )
-            first = self._run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
-            profile = json.loads(Path(self._session.end_profiling()).read_text())
+            session = self._session(profile=Path(folder, "first"))
+            bound = _Bound(self._runtime, session, FIRST, self._place)
+            first = bound.run(np.zeros(FIRST, np.uint8))
+            profile = json.loads(Path(session.end_profiling()).read_text())
         ran = convolution_providers(profile)
         if ran != {provider}:
             raise RuntimeError(
@@ -131,43 +138,99 @@ class GpuNetwork:
             raise RuntimeError(f"the scores of {provider} are not finite")
         self.provider = provider
         self.elsewhere = operations_elsewhere(profile, provider)
+        self._ready[FIRST] = bound
+        if provider == TENSORRT:
+            self._common = session
 
     def run(
         self, outputs: Sequence[str], inputs: dict[str, Any], _options: object = None
     ) -> list[Any]:
         """The outputs named, for one batch; as `onnxruntime.InferenceSession.run`."""
+        images = np.ascontiguousarray(inputs["images"])
         with self._lock:
-            found = dict(zip(OUTPUTS, self._run(inputs["images"]), strict=True))
+            found = dict(zip(OUTPUTS, self._bound(images.shape).run(images), strict=True))
         return [found[name] for name in outputs]
 
-    def _run(self, images: Any) -> list[Any]:
-        images = np.ascontiguousarray(images)
-        binding, given, results = self._bound(images.shape)
-        given.update_inplace(images)
-        self._session.run_with_iobinding(binding)
-        found = [result.numpy() for result in results]
-        # On a CPU these are views of memory that the next run writes into.
-        return [each.copy() for each in found] if self._kind == "cpu" else found
+    def _bound(self, shape: tuple[int, ...]) -> _Bound:
+        """A session that has met this shape and no other."""
+        if shape in self._ready:
+            self._ready[shape] = self._ready.pop(shape)
+            return self._ready[shape]
+        while self._ready and not self._has_room(shape):
+            self._ready.pop(next(iter(self._ready))).release()
+        try:
+            opened = self._open(shape)
+        except Exception:  # what else is kept may have left it too little memory
+            if not self._ready:
+                raise
+            opened = None
+        if opened is None:
+            while self._ready:
+                self._ready.popitem()[1].release()
+            opened = self._open(shape)
+        self._ready[shape] = opened
+        return opened
 
-    def _bound(self, shape: tuple[int, ...]) -> tuple[Any, Any, list[Any]]:
-        """Memory on the GPU for images of a shape and for what is found in them."""
-        if shape in self._memory:
-            self._memory[shape] = self._memory.pop(shape)
-            return self._memory[shape]
-        while len(self._memory) >= KEPT_SHAPES:
-            del self._memory[next(iter(self._memory))]
-        allocate = self._runtime.OrtValue.ortvalue_from_shape_and_type
-        given = allocate(shape, np.uint8, self._kind, self._device)
-        results = [
-            allocate((shape[0], *rest), np.float32, self._kind, self._device)
-            for rest in OUTPUTS.values()
+    def _has_room(self, shape: tuple[int, ...]) -> bool:
+        shapes = [*self._ready, shape]
+        pixels = sum(math.prod(each[:3]) for each in shapes)
+        reckoned = SESSION_BYTES * len(shapes) + PIXEL_BYTES * pixels
+        return len(shapes) <= KEPT_SHAPES and reckoned <= self._memory_bytes
+
+    def _open(self, shape: tuple[int, ...]) -> _Bound:
+        """A session that has built all plans for a shape."""
+        bound = _Bound(self._runtime, self._common or self._session(), shape, self._place)
+        bound.run(np.zeros(shape, np.uint8))
+        return bound
+
+    def _session(self, *, profile: Path | None = None) -> Any:
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        session = self._runtime.InferenceSession(
+            self._path, options, providers=self._providers, enable_fallback=0
+        )
+        session.disable_fallback()
+        if (have := session.get_providers())[0] != self._provider:
+            raise RuntimeError(
+                f"{self._provider} does not load here, and {have[0]} would run in its place"
+            )
+        return session
+
+
+class _Bound:
+    """A session with memory on the GPU for images of one shape and for what is found in them."""
+
+    def __init__(
+        self, runtime: Any, session: Any, shape: tuple[int, ...], place: tuple[str, int]
+    ) -> None:
+        allocate = runtime.OrtValue.ortvalue_from_shape_and_type
+        self._is_view = place[0] == "cpu"
+        self._session = session
+        self._given = allocate(shape, np.uint8, *place)
+        self._results = [
+            allocate((shape[0], *rest), np.float32, *place) for rest in OUTPUTS.values()
         ]
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input("images", given)
-        for name, result in zip(OUTPUTS, results, strict=True):
-            binding.bind_ortvalue_output(name, result)
-        self._memory[shape] = binding, given, results
-        return self._memory[shape]
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input("images", self._given)
+        for name, result in zip(OUTPUTS, self._results, strict=True):
+            self._binding.bind_ortvalue_output(name, result)
+
+    def run(self, images: Any) -> list[Any]:
+        """What is found in images of its shape."""
+        self._given.update_inplace(images)
+        self._session.run_with_iobinding(self._binding)
+        found = [result.numpy() for result in self._results]
+        # On a CPU these are views of memory that the next run writes into.
+        return [each.copy() for each in found] if self._is_view else found
+
+    def release(self) -> None:
+        """Give the memory back: what refers to the session before the session itself."""
+        del self._binding, self._results, self._given, self._session
 
 
 def open_network(path: Path, *, engines: str | Path | None = None, **how: Any) -> GpuNetwork:

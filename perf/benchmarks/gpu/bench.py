@@ -168,8 +168,7 @@ class Bench:
                 model=network.info,
                 instances=instances,
                 choice=choice,
-                jpeg=False,
-                warm_up=False,
+                jpeg=False,  # what is measured begins when each instance has met every shape
                 closed=(),  # perf_analyzer has no token
                 start_timeout_s=120,
             )

@@ -26,7 +26,8 @@ ENOUGH: Final = 0.9
 """Of the best throughput: a smaller batch with that much waits for fewer frames."""
 
 MIN_INSTANCES: Final = 2
-MAX_INSTANCES: Final = 8
+MAX_INSTANCES: Final = 4
+"""Each takes memory for every shape."""
 _WARM_UP: Final = 3
 _MEASURED_S: Final = 0.2
 

@@ -46,8 +46,10 @@ _TENSORRT: Final = "libnvinfer.so.10"
 
 LEAST_MEMORY: Final = 1 << 30
 MOST_MEMORY: Final = 4 << 30
+WANTED_MEMORY: Final = 3 << 30
+"""For each network: every canonical shape, alone and in a full batch, is kept ready in so much."""
 _TIMEOUT_S: Final[dict[GpuRuntime, float]] = {"cuda": 180, "tensorrt": 1800}
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Of the measurement: an older one is made again."""
 
 
@@ -173,7 +175,7 @@ def _use(onnx: Path, gpus: tuple[Gpu, ...], runtime: GpuRuntime, cores: int) -> 
     if answer.provider != plan.provider:
         raise GpuUnusableError(f"{answer.provider} ran in place of {plan.provider}")
     settings = {f: getattr(plan, f) for f in ("runtime", "provider", "onnx", "precision", "gpus")}
-    fitting = min(gpu.memory_bytes for gpu in gpus) // (2 * LEAST_MEMORY)
+    fitting = min(gpu.memory_bytes for gpu in gpus) // (2 * WANTED_MEMORY)
     instances = min(answer.instances, max(MIN_INSTANCES, fitting))
     return GpuUse(
         **settings,
