@@ -50,7 +50,12 @@ class Cuda:
     @contextmanager
     def graph(self, graph: Graph, **_options):
         if self.refuses:
-            raise RuntimeError(self.refuses)
+            try:
+                raise RuntimeError(self.refuses)
+            finally:  # as CUDA's own: what ended a record is followed by that it was ended
+                raise RuntimeError("operation failed due to a previous error during capture")
+        # Each kernel has met the sizes that it is recorded with.
+        assert self.work.seen[-1] == recording.FACES_PER_SAMPLE * 2
         self.captures += 1
         graph.learned = self.work.state()
         yield
@@ -76,8 +81,10 @@ class Work:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.losses: dict[str, Tensor] = {}
+        self.seen: list[int] = []
 
     def __call__(self, batch):
+        self.seen.append(len(batch.faces))
         self.losses = self.trainer._whole(batch)
         return self.losses
 

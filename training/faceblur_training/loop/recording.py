@@ -76,13 +76,18 @@ class RecordedSteps:
     def _run(self, batch: Batch, kind: Hashable) -> Losses:
         room = FACES_PER_SAMPLE * len(batch.pixels)
         fits = len(batch.faces) <= room
-        if self._records_any and fits and self._runs[kind] >= RUNS_BEFORE:
+        if not (self._records_any and fits):
+            return self._work(batch)
+        if self._runs[kind] >= RUNS_BEFORE:
             if kind not in self._records:
                 self._record(batch.padded(room), kind)
             if kind in self._records:
                 return _play(self._records[kind], batch)
+            return self._work(batch)
         self._runs[kind] += 1
-        return self._work(batch)
+        # As it will be recorded: a kernel that meets its size for the first time in a record may
+        # load, compile or measure, which ends the record.
+        return self._work(batch.padded(room))
 
     def _record(self, batch: Batch, kind: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()
@@ -95,10 +100,17 @@ class RecordedSteps:
                 values = torch.stack([torch.as_tensor(value) for value in losses.values()])
         except RuntimeError as error:
             self._records_any = False
-            reason = str(error).splitlines()[0]
+            reason = (str(_first(error)).splitlines() or [repr(_first(error))])[0]
             log.warning("steps cannot be recorded on this GPU (%s); they run as they are", reason)
             return
         self._records[kind] = _Record(graph, batch, tuple(losses), values)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong in a record: ending it raises an error of its own, which hides that."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _play(record: _Record, batch: Batch) -> Losses:

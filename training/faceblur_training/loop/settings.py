@@ -29,8 +29,8 @@ class Settings:
         clip: Largest norm of the gradient.
         slices: Threads on a CPU, each with a part of the batch.
         compile: Let `torch.compile` fuse the networks: for long runs on a GPU, minutes to start.
-        record: On a GPU, record each kind of step once and play it again: the same, several times
-            as fast.
+        record: On a GPU, record each kind of step once and play it again, which saves the starting
+            of its kernels. It has not worked on a GPU yet.
         half: Mixed precision (bfloat16 on a CPU).
         average: Part of the averaged weights kept per step.
         momentum: Part of the statistics of normalisations that a step replaces.
@@ -50,7 +50,7 @@ class Settings:
     clip: float = 10.0
     slices: int = 2
     compile: bool = False
-    record: bool = True
+    record: bool = False
     half: bool = True
     average: float = 0.998
     momentum: float = 0.03
