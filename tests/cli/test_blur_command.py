@@ -93,7 +93,7 @@ def test_everything_found_is_in_the_json(run: Run, photo: Path, tmp_path: Path) 
     assert run(photo, "--json", findings_file, "--threshold", "0.4").exit_code == 0
     findings = json.loads(findings_file.read_text())
     assert set(findings) == {"version", "model", "policy", "media"}
-    assert findings["version"] == 1
+    assert findings["version"] == 2
     assert findings["policy"] == to_json(Policy(detection=DetectionOptions(threshold=0.4)))
     assert set(findings["model"]) == {"name", "sha256", "threshold", "size"}
     assert findings["model"]["threshold"] == 0.4
