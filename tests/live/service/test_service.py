@@ -226,7 +226,7 @@ def test_the_status_is_a_table_and_json(service: RunningService) -> None:
 
     head, titles, *rows = run("--once").splitlines()
     assert head.startswith("3 of 4 cameras running")
-    assert titles.split()[:4] == ["camera", "state", "size", "fps"]
+    assert titles.split()[:5] == ["camera", "state", "size", "view", "fps"]
     assert [row.split()[0] for row in rows] == ["door", "yard", "cash", "gate"]
     assert rows[0].split()[1:3] == ["running", "320x240"]
     assert "offline" in rows[2]
