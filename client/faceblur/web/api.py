@@ -1,0 +1,259 @@
+"""The addresses of the page and of what lies beneath it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from faceblur.web.access import CSRF_HEADER, Access, Guard
+from faceblur.web.detectors import Detectors
+from faceblur.web.jobs import WebJob
+from faceblur.web.options import WebOptions
+from faceblur.web.previews import TYPES, archive, picture_of
+from faceblur.web.store import FullError, JobStore
+from faceblur.web.uploads import UploadError, receive
+
+logger = logging.getLogger(__name__)
+
+STATIC: Final = Path(__file__).with_name("static")
+_POLL_S: Final = 0.15
+_HEARTBEAT_S: Final = 15.0
+_LONE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+"""A result runs nothing, whatever is in it."""
+
+
+class Api:
+    """Answers requests.
+
+    Attributes:
+        app: As ASGI wants it.
+        stopping: Set when the server ends, so that pages that listen let go.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        detectors: Detectors,
+        options: WebOptions,
+        *,
+        access: Access,
+        hosts: frozenset[str],
+    ) -> None:
+        self._store = store
+        self._detectors = detectors
+        self._options = options
+        self._access = access
+        self.stopping = False
+        routes = [
+            Route("/", self.page),
+            Route("/api/session", self.session),
+            Route("/api/events", self.events),
+            Route("/api/jobs", self.list_jobs, methods=["GET"]),
+            Route("/api/jobs", self.create, methods=["POST"]),
+            Route("/api/jobs", self.delete_all, methods=["DELETE"]),
+            Route("/api/results.zip", self.results),
+            Route("/api/jobs/{id}", self.show, methods=["GET"]),
+            Route("/api/jobs/{id}", self.delete, methods=["DELETE"]),
+            Route("/api/jobs/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/api/jobs/{id}/preview", self.preview),
+            Route("/api/jobs/{id}/result", self.result),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        guard = Middleware(Guard, access=access, hosts=hosts)
+        self.app = Starlette(routes=routes, middleware=[guard])
+
+    async def page(self, request: Request) -> Response:
+        """The page, for whoever has its token, or has had it."""
+        response = FileResponse(STATIC / "index.html")
+        if self._access.session_of(request) is not None:
+            return response
+        # Some browsers load an address before anybody has asked for it.
+        early = "prefetch" in request.headers.get("sec-purpose", "")
+        given = request.query_params.get("token", "")
+        session = None if early else self._access.redeem(given)
+        if session is None:
+            return PlainTextResponse(
+                "This address has been used, or is not the one that faceblur web has printed. "
+                "Go back to the tab that is open, or start faceblur web again.\n",
+                status_code=403,
+            )
+        response.set_cookie(
+            self._access.cookie, session, httponly=True, samesite="strict", path="/"
+        )
+        return response
+
+    async def session(self, request: Request) -> Response:
+        """What the page has to know before it begins."""
+        limits = self._options.limits
+        return JSONResponse(
+            {
+                "csrf": self._access.csrf(_owner(request)),
+                "csrf_header": CSRF_HEADER,
+                "max_bytes": limits.file_bytes,
+                "max_jobs": limits.jobs,
+                "keep_minutes": round(self._options.keep_s / 60),
+            }
+        )
+
+    async def events(self, request: Request) -> Response:
+        """All files whenever something changes, as server-sent events."""
+        return StreamingResponse(
+            self._changes(request, _owner(request)), media_type="text/event-stream"
+        )
+
+    async def list_jobs(self, request: Request) -> Response:
+        """All files."""
+        return JSONResponse(self._state(_owner(request)))
+
+    async def create(self, request: Request) -> Response:
+        """Take a file: its bytes are the body, its name is in the query."""
+        owner = _owner(request)
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal():
+            return _error(411, "say how long the file is: send Content-Length")
+        try:
+            job = self._store.begin(owner, unquote(request.query_params.get("name", "")))
+        except FullError:
+            return _error(429, "there are too many files: save and delete some first")
+        except OSError as error:
+            return _error(507, f"it cannot be stored: {error.strerror}")
+        try:
+            await receive(job, request.stream(), int(length), self._options.limits)
+            submitted = self._store.submit(job)
+        except UploadError as error:
+            self._store.delete(job)
+            return _error(error.code, str(error))
+        except ClientDisconnect:
+            self._store.delete(job)
+            return _error(400, "it was broken off")
+        except BaseException:
+            # The server ends, or something is wrong.
+            self._store.delete(job)
+            raise
+        if not submitted:
+            self._store.delete(job)
+            return _error(410, "it was deleted")
+        return JSONResponse(job.to_json(), 201, {"Location": f"/api/jobs/{job.id}"})
+
+    async def delete_all(self, request: Request) -> Response:
+        """Delete every file."""
+        for job in self._store.of(_owner(request)):
+            await asyncio.to_thread(self._store.delete, job)
+        return Response(status_code=204)
+
+    async def show(self, request: Request) -> Response:
+        """One file."""
+        job = self._job(request)
+        return _missing() if job is None else JSONResponse(job.to_json())
+
+    async def delete(self, request: Request) -> Response:
+        """Break one file off and delete it."""
+        job = self._job(request)
+        if job is None:
+            return _missing()
+        await asyncio.to_thread(self._store.delete, job)
+        return Response(status_code=204)
+
+    async def cancel(self, request: Request) -> Response:
+        """Break one file off."""
+        job = self._job(request)
+        if job is None:
+            return _missing()
+        self._store.cancel(job)
+        return JSONResponse(job.to_json(), 202)
+
+    async def preview(self, request: Request) -> Response:
+        """The masked file, to look at."""
+        job = self._job(request)
+        if job is None or job.output is None or job.state != "done":
+            return _missing()
+        kind = TYPES.get(job.output.suffix.lower())
+        if kind is not None:
+            return FileResponse(job.output, media_type=kind, headers=_LONE)
+        if job.kind == "image":
+            picture = await asyncio.to_thread(picture_of, job.output)
+            if picture is not None:
+                return Response(picture, media_type="image/jpeg", headers=_LONE)
+        return _error(415, "a browser cannot show this: save it to look at it")
+
+    async def result(self, request: Request) -> Response:
+        """The masked file, to keep."""
+        job = self._job(request)
+        if job is None or job.output is None or job.state != "done":
+            return _missing()
+        return FileResponse(
+            job.output,
+            filename=job.result_name,
+            media_type="application/octet-stream",
+            headers=_LONE,
+        )
+
+    async def results(self, request: Request) -> Response:
+        """All masked files in which the check found nothing, as a zip file."""
+        clean = [
+            job
+            for job in self._store.of(_owner(request))
+            if job.state == "done" and job.verdict is not None and job.verdict.result == "clean"
+        ]
+        if not clean:
+            return _missing()
+        disposition = 'attachment; filename="masked.zip"'
+        return StreamingResponse(
+            archive(clean),
+            media_type="application/zip",
+            headers={**_LONE, "Content-Disposition": disposition},
+        )
+
+    def _job(self, request: Request) -> WebJob | None:
+        return self._store.find(_owner(request), request.path_params["id"])
+
+    def _state(self, owner: str) -> dict[str, Any]:
+        detector = {"health": self._detectors.health, "trouble": self._detectors.trouble}
+        return {"jobs": self._store.to_json(owner), "detector": detector}
+
+    async def _changes(self, request: Request, owner: str) -> AsyncIterator[str]:
+        told, silent_s = "", 0.0
+        self._store.page_opened(owner)
+        try:
+            while not self.stopping and not await request.is_disconnected():
+                state = json.dumps(self._state(owner))
+                if state != told:
+                    told, silent_s = state, 0.0
+                    yield f"data: {state}\n\n"
+                elif silent_s > _HEARTBEAT_S:
+                    silent_s = 0.0
+                    yield ": still here\n\n"
+                await asyncio.sleep(_POLL_S)
+                silent_s += _POLL_S
+        finally:
+            self._store.page_closed(owner)
+
+
+def _owner(request: Request) -> str:
+    return str(request.state.owner)
+
+
+def _error(code: int, sentence: str) -> Response:
+    return JSONResponse({"error": sentence}, status_code=code)
+
+
+def _missing() -> Response:
+    return _error(404, "there is no such file, or it is not finished, or it was deleted")

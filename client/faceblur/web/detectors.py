@@ -1,0 +1,95 @@
+"""The detectors of the page: the same that the command takes for a photo and for a video."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final, Literal
+
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.errors import FaceblurError, ServerError
+from faceblur.video.kinds import Kind
+
+logger = logging.getLogger(__name__)
+
+Health = Literal["starting", "ready", "lost"]
+_POLL_S: Final = 0.2
+
+
+class Detectors:
+    """Opens a detector when it is first needed, and waits for one that failed.
+
+    Safe to use from threads; a context manager.
+
+    Attributes:
+        trouble: Why nothing can be masked at present; None while it can.
+    """
+
+    def __init__(self, options: SessionOptions, *, size: int) -> None:
+        self._options = options
+        self._size = size
+        self._sessions: dict[Kind, DetectionSession] = {}
+        self._locks: dict[Kind, threading.Lock] = {
+            "image": threading.Lock(),
+            "video": threading.Lock(),
+        }
+        self._broken: set[Kind] = set()
+        self._is_ready = False
+        self.trouble: str | None = None
+
+    @property
+    def health(self) -> Health:
+        """Whether faces can be found."""
+        if self.trouble is not None:
+            return "lost"
+        return "ready" if self._is_ready else "starting"
+
+    def session(self, kind: Kind, *, stop: threading.Event) -> DetectionSession:
+        """The detector for a file, once it works.
+
+        Raises:
+            FaceblurError: There is none.
+        """
+        kind = self._kind(kind)
+        with self._locks[kind]:
+            try:
+                session = self._open(kind, stop)
+            except FaceblurError as error:
+                self.trouble = str(error)
+                raise
+            self._broken.discard(kind)
+            self._is_ready, self.trouble = True, None
+            return session
+
+    def failed(self, kind: Kind, error: ServerError) -> None:
+        """Note that a detector did not answer: it is tried again before the next file."""
+        self._broken.add(self._kind(kind))
+        self.trouble = str(error)
+
+    def close(self) -> None:
+        """Close all that was opened."""
+        for kind, lock in self._locks.items():
+            with lock:
+                session = self._sessions.pop(kind, None)
+                if session is not None:
+                    session.close()
+
+    def __enter__(self) -> Detectors:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _kind(self, kind: Kind) -> Kind:
+        """What was named serves both."""
+        named = self._options.server is not None or self._options.model is not None
+        return "image" if named else kind
+
+    def _open(self, kind: Kind, stop: threading.Event) -> DetectionSession:
+        session = self._sessions.get(kind)
+        if session is None:
+            session = open_session(self._options, size=self._size, media=kind)
+            self._sessions[kind] = session
+        elif kind in self._broken and not session.recovered(stop=stop):
+            raise ServerError(self.trouble or "the detector does not answer")
+        return session

@@ -1,0 +1,61 @@
+"""How the page is served, and what one visitor may ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from faceblur.detection.session import SessionOptions
+from faceblur.errors import InputError
+from faceblur.masks.policy import Policy
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one visitor may ask for.
+
+    Attributes:
+        file_bytes: Size of one file.
+        pixels: Of one image or frame.
+        jobs: Files that are there at the same time, finished ones included.
+        spare_bytes: What must stay free on the disk.
+    """
+
+    file_bytes: int = 8 << 30
+    pixels: int = 200_000_000
+    jobs: int = 200
+    spare_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOptions:
+    """How the page is served.
+
+    Attributes:
+        port: 0 for a free one.
+        keep_s: Seconds after which a file that is finished is deleted.
+        leave_s: Seconds after which everything is deleted when no page is open any more.
+        workers: Files that are masked at the same time.
+
+    Raises:
+        InputError: The host is not this machine: without encryption nobody else may connect.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    session: SessionOptions = field(default_factory=SessionOptions)
+    limits: Limits = field(default_factory=Limits)
+    host: str = "127.0.0.1"
+    port: int = 0
+    keep_s: float = 1800.0
+    leave_s: float = 60.0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the host."""
+        if self.host not in LOOPBACK:
+            raise InputError(
+                f"the page shows unmasked faces and is not encrypted, so it cannot listen at "
+                f"{self.host}: leave out --host; from another machine, use ssh -L to this one"
+            )

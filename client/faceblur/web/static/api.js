@@ -1,0 +1,34 @@
+// What the page asks of the server.
+
+let session = null;
+
+export async function begin() {
+  const answer = await fetch("/api/session");
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  session = await answer.json();
+  return session;
+}
+
+function change(path, method, options = {}) {
+  return fetch(path, { method, headers: { [session.csrf_header]: session.csrf }, ...options });
+}
+
+// Returns the job, or throws an Error whose message is for the user.
+export async function upload(file, signal) {
+  const path = `/api/jobs?name=${encodeURIComponent(file.name)}`;
+  const answer = await change(path, "POST", { body: file, signal });
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(said.error ?? `status ${answer.status}`);
+  return said;
+}
+
+export const cancel = (id) => change(`/api/jobs/${id}/cancel`, "POST");
+export const remove = (id) => change(`/api/jobs/${id}`, "DELETE");
+export const removeAll = () => change("/api/jobs", "DELETE");
+
+// Calls back with the whole state whenever it changes; the browser connects again by itself.
+export function listen(onState, onLost) {
+  const events = new EventSource("/api/events");
+  events.onmessage = (event) => onState(JSON.parse(event.data));
+  events.onerror = () => begin().catch(onLost);
+}

@@ -1,0 +1,179 @@
+// The page: takes files, copies two at a time to the server, and shows what becomes of each.
+
+import * as api from "./api.js";
+import { Card } from "./card.js";
+import { texts } from "./texts.js";
+
+const AT_ONCE = 2;
+
+const find = (id) => document.getElementById(id);
+const cards = new Map(); // by id
+const local = new Map(); // id → job: files that the server does not have (yet, or at all)
+const originals = new Map(); // id → File
+const queue = [];
+let copying = 0;
+let limits = { max_bytes: Infinity };
+let known = [];
+let counter = 0;
+
+function start() {
+  for (const node of document.querySelectorAll("[data-text]")) {
+    node.textContent = texts[node.dataset.text];
+  }
+  // The token has done its work, and need not stay in the address.
+  history.replaceState(null, "", "/");
+  find("files").addEventListener("change", (event) => {
+    add([...event.target.files]);
+    event.target.value = "";
+  });
+  find("delete-all").addEventListener("click", () => {
+    for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
+    api.removeAll();
+    show();
+  });
+  takeDrops(find("drop"));
+  api.begin().then((session) => {
+    limits = session;
+    find("keep").textContent = texts.keep(session.keep_minutes);
+    api.listen(onState, onLost);
+  }, onLost);
+}
+
+function takeDrops(zone) {
+  const stop = (event) => {
+    event.preventDefault();
+    zone.classList.toggle("over", event.type === "dragover");
+  };
+  for (const type of ["dragover", "dragleave"]) document.addEventListener(type, stop);
+  document.addEventListener("drop", (event) => {
+    stop(event);
+    for (const item of event.dataTransfer.items) {
+      const entry = item.webkitGetAsEntry?.();
+      if (entry?.isDirectory) refuse(entry.name, texts.folder);
+      else if (item.kind === "file") add([item.getAsFile()]);
+    }
+  });
+}
+
+function localJob(name, state, error = null) {
+  const id = `local-${(counter += 1)}`;
+  const job = { id, name, state, error, kind: "image", progress: null, left_s: null };
+  local.set(id, job);
+  return job;
+}
+
+function refuse(name, reason) {
+  localJob(name, "failed", reason);
+  show();
+}
+
+function add(files) {
+  for (const file of files) {
+    if (file.size === 0) refuse(file.name, texts.empty);
+    else if (file.size > limits.max_bytes) refuse(file.name, texts.tooLarge(limits.max_bytes / 1e9));
+    else {
+      const job = localJob(file.name, "queued");
+      job.abort = () => local.delete(job.id);
+      queue.push({ job, file });
+    }
+  }
+  show();
+  copyNext();
+}
+
+async function copyNext() {
+  if (copying >= AT_ONCE || queue.length === 0) return;
+  const { job, file } = queue.shift();
+  if (!local.has(job.id)) {
+    copyNext();
+    return;
+  }
+  copying += 1;
+  const controller = new AbortController();
+  job.abort = () => controller.abort();
+  update(job, { state: "uploading" });
+  try {
+    const taken = await api.upload(file, controller.signal);
+    originals.set(taken.id, file);
+    local.delete(job.id);
+    if (!known.some((each) => each.id === taken.id)) known.push(taken);
+  } catch (error) {
+    const reason = error instanceof TypeError ? texts.broken : error.message;
+    if (controller.signal.aborted) local.delete(job.id);
+    else update(job, { state: "failed", error: reason, abort: null });
+  }
+  copying -= 1;
+  show();
+  copyNext();
+}
+
+function update(job, changes) {
+  const changed = Object.assign({}, job, changes);
+  // Whoever holds the job aborts through it.
+  Object.assign(job, changes);
+  local.set(job.id, changed);
+  show();
+}
+
+function onState(state) {
+  known = state.jobs.filter((job) => job.state !== "uploading");
+  const { health, trouble } = state.detector;
+  notice(health === "lost" ? texts.lost(trouble) : health === "starting" ? texts.starting : "", health);
+  show();
+}
+
+function onLost() {
+  notice(texts.gone, "lost");
+}
+
+function notice(text, health) {
+  const node = find("trouble");
+  if (node.textContent !== text) node.textContent = text;
+  node.hidden = text === "";
+  node.dataset.health = health;
+}
+
+function show() {
+  const jobs = [...known, ...local.values()];
+  const present = new Set(jobs.map((job) => job.id));
+  for (const [id, card] of cards) {
+    if (!present.has(id)) {
+      card.close();
+      cards.delete(id);
+      originals.delete(id);
+    }
+  }
+  for (const job of jobs) {
+    const card = cards.get(job.id);
+    if (card === undefined) insert(job);
+    else say(card.update(job));
+  }
+  const clean = jobs.filter((job) => job.verdict?.result === "clean").length;
+  find("save-all").hidden = clean < 2;
+  find("save-all").textContent = texts.saveAll(clean);
+  find("delete-all").hidden = find("list-title").hidden = jobs.length === 0;
+}
+
+function insert(job) {
+  const isLocal = local.has(job.id);
+  const card = new Card(job, {
+    original: originals.get(job.id),
+    onCancel: () => (isLocal ? dropLocal(job.id) : api.cancel(job.id)),
+    onRemove: () => (isLocal ? dropLocal(job.id) : api.remove(job.id)),
+  });
+  cards.set(job.id, card);
+  find("cards").append(card.node);
+}
+
+function dropLocal(id) {
+  const job = local.get(id);
+  if (job?.abort) job.abort();
+  else local.delete(id);
+  show();
+}
+
+function say(words) {
+  if (words) find("said").textContent = words;
+}
+
+start();

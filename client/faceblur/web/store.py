@@ -1,0 +1,139 @@
+"""The files of all visitors: who may see which, how many there may be, and when they go."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from faceblur.web.fair_queue import FairQueue
+from faceblur.web.folder import remove
+from faceblur.web.jobs import FINAL, WebJob, shown_name
+from faceblur.web.options import WebOptions
+
+_ID_BYTES: Final = 16
+
+
+class FullError(Exception):
+    """There are as many files as one visitor may have."""
+
+
+class JobStore:
+    """Keeps the files; safe to use from threads.
+
+    Attributes:
+        version: Grows with every change that a page may show.
+        queue: Where files wait for their turn.
+    """
+
+    def __init__(self, folder: Path, options: WebOptions, queue: FairQueue) -> None:
+        self._folder = folder
+        self._options = options
+        self._jobs: dict[str, WebJob] = {}
+        self._pages: dict[str, int] = {}
+        self._left_s: dict[str, float] = {}
+        self._lock = threading.RLock()
+        self.queue = queue
+        self.version = 0
+
+    def changed(self) -> None:
+        """Note that something about a file has changed."""
+        with self._lock:
+            self.version += 1
+
+    def begin(self, owner: str, name: str) -> WebJob:
+        """Make room for a file that is about to come.
+
+        Raises:
+            FullError: There are too many.
+            OSError: Its folder cannot be made.
+        """
+        with self._lock:
+            if len(self.of(owner)) >= self._options.limits.jobs:
+                raise FullError
+            number = secrets.token_urlsafe(_ID_BYTES)
+            folder = self._folder / number
+            folder.mkdir(mode=0o700)
+            job = WebJob(id=number, owner=owner, name=shown_name(name), folder=folder)
+            self._jobs[number] = job
+            self.changed()
+            return job
+
+    def submit(self, job: WebJob) -> bool:
+        """Let a file that has come wait for its turn; False if it was deleted meanwhile."""
+        with self._lock:
+            if job.stop.is_set():
+                return False
+            job.state = "waiting"
+            self.queue.put(job)
+            self.changed()
+            return True
+
+    def of(self, owner: str) -> list[WebJob]:
+        """The files of a visitor, the first one first."""
+        with self._lock:
+            return [job for job in self._jobs.values() if job.owner == owner]
+
+    def find(self, owner: str, number: str) -> WebJob | None:
+        """A file, if it is this visitor's."""
+        job = self._jobs.get(number)
+        return job if job is not None and job.owner == owner else None
+
+    def delete(self, job: WebJob) -> None:
+        """Break a file off and delete what there is of it.
+
+        Whoever works on it stops at the next frame, and then deletes what it has written.
+        """
+        with self._lock:
+            self._jobs.pop(job.id, None)
+            job.stop.set()
+            if job.state in FINAL or job.state == "uploading":
+                remove(job.folder)
+            self.changed()
+
+    def cancel(self, job: WebJob) -> None:
+        """Break a file off, and keep its card."""
+        with self._lock:
+            job.stop.set()
+            self.changed()
+
+    def page_opened(self, owner: str) -> None:
+        """A page of a visitor is shown."""
+        with self._lock:
+            self._pages[owner] = self._pages.get(owner, 0) + 1
+            self._left_s.pop(owner, None)
+
+    def page_closed(self, owner: str) -> None:
+        """A page of a visitor is gone; when it was the last one, so will be the files."""
+        with self._lock:
+            self._pages[owner] -= 1
+            if not self._pages[owner]:
+                self._left_s[owner] = time.monotonic()
+
+    def sweep(self) -> None:
+        """Delete what has been kept long enough, and what nobody looks at any more."""
+        now_s = time.monotonic()
+        with self._lock:
+            gone = {
+                owner
+                for owner, left_s in self._left_s.items()
+                if now_s - left_s > self._options.leave_s
+            }
+            for job in list(self._jobs.values()):
+                old = job.ended_s is not None and now_s - job.ended_s > self._options.keep_s
+                if old or job.owner in gone:
+                    self.delete(job)
+            for owner in gone:
+                del self._left_s[owner]
+
+    def close(self) -> None:
+        """Break everything off."""
+        with self._lock:
+            for job in list(self._jobs.values()):
+                self.delete(job)
+
+    def to_json(self, owner: str) -> list[dict[str, Any]]:
+        """The files of a visitor, for the page."""
+        return [job.to_json() for job in self.of(owner)]

@@ -1,0 +1,124 @@
+"""An upload: streamed to the disk within limits, and looked at before it counts as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import av
+
+from faceblur.errors import FaceblurError, InputError
+from faceblur.image.decoding import naming_errors, open_image
+from faceblur.image.formats import readable_suffixes
+from faceblur.video.containers import CONTAINERS
+from faceblur.video.kinds import VIDEO_SUFFIXES, Kind, found_kind
+from faceblur.web.jobs import WebJob
+from faceblur.web.options import Limits
+
+SILENCE_S: Final = 60.0
+"""A sender that is silent for so long has gone."""
+
+
+class UploadError(FaceblurError):
+    """An upload that is not taken.
+
+    Args:
+        code: The HTTP status that says so.
+    """
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+async def receive(job: WebJob, stream: AsyncIterator[bytes], length: int, limits: Limits) -> None:
+    """Write an upload to its folder and find out what it is; sets `source` and `kind`.
+
+    Args:
+        job: Its folder exists.
+        stream: The bytes as they come.
+        length: How many are announced.
+        limits: What is taken.
+
+    Raises:
+        UploadError: It is too large, was cut off, or is neither an image nor a video.
+    """
+    _check_room(job, length, limits)
+    path = job.folder / f"source{_suffix(job.name)}"
+    job.source = path
+    received = 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            chunks = aiter(stream)
+            while True:
+                try:
+                    chunk = await asyncio.wait_for(anext(chunks), SILENCE_S)
+                except StopAsyncIteration:
+                    break
+                received += len(chunk)
+                if received > length or job.stop.is_set():
+                    raise UploadError(413 if received > length else 410, "it was broken off")
+                await asyncio.to_thread(file.write, chunk)
+    except asyncio.TimeoutError:
+        raise UploadError(408, "nothing came for a minute: try again") from None
+    except OSError as error:
+        raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
+    if received != length:
+        raise UploadError(400, "it did not come whole: try again")
+    job.kind = await asyncio.to_thread(_kind, path, job.name, limits)
+
+
+def _check_room(job: WebJob, length: int, limits: Limits) -> None:
+    if length == 0:
+        raise UploadError(400, "the file is empty")
+    if length > limits.file_bytes:
+        raise UploadError(
+            413, f"it has more than {limits.file_bytes / 1e9:.1f} GB: use faceblur blur"
+        )
+    # The result takes about as much again.
+    if shutil.disk_usage(job.folder).free < 2 * length + limits.spare_bytes:
+        raise UploadError(507, "the disk is nearly full: free some space")
+
+
+def _suffix(name: str) -> str:
+    """The suffix, if it is one of those that mean something here."""
+    suffix = PurePosixPath(name).suffix.lower()
+    known = readable_suffixes() | VIDEO_SUFFIXES | CONTAINERS.keys()
+    return suffix if suffix in known else ""
+
+
+def _kind(path: Path, name: str, limits: Limits) -> Kind:
+    kind = found_kind(path)
+    if kind is None or kind == "unreadable":
+        what = "cannot be read here" if kind else "is neither a photo nor a video"
+        raise UploadError(415, f"{name} {what}")
+    try:
+        pixels = _image_pixels(path) if kind == "image" else _video_pixels(path)
+    except InputError as error:
+        raise UploadError(415, str(error).replace(str(path), name)) from error
+    if pixels > limits.pixels:
+        raise UploadError(
+            413,
+            f"{name} has more than {limits.pixels // 1_000_000} million pixels: use faceblur blur",
+        )
+    return kind
+
+
+def _image_pixels(path: Path) -> int:
+    with naming_errors(path), open_image(path) as image:
+        return 0 if image is None else image.width * image.height
+
+
+def _video_pixels(path: Path) -> int:
+    try:
+        with av.open(
+            str(path), container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        ) as container:
+            return max((s.width * s.height for s in container.streams.video), default=0)
+    except (av.error.FFmpegError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is no video that can be read: it may be damaged") from error
