@@ -75,6 +75,8 @@ class Workers:
         except FaceblurError as error:
             logger.error("%s", error)
         self._on_change()
+        # A server is ended with the thread that has started it.
+        self._stop.wait()
 
     def _work(self) -> None:
         while (job := self._queue.take()) is not None:
