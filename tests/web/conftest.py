@@ -1,0 +1,51 @@
+"""`faceblur web` on the shared detector, and Debian's Chromium in front of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from web_page import Served, served
+
+from faceblur.detection.session import DetectionSession
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser that was installed already."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def start(session: DetectionSession, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start a server of the page, with options, on the shared detector or another one."""
+    assert session.server is not None
+    shared = session.server.address
+    with ExitStack() as running:
+
+        def begin(*arguments: str, server: str | None = None) -> Served:
+            uploads = tmp_path / "uploads"
+            uploads.mkdir(exist_ok=True)
+            return running.enter_context(served(uploads, "--server", server or shared, *arguments))
+
+        yield begin
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window of its own."""
+    context = browser.new_context(accept_downloads=True)
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    yield opened
+    context.close()

@@ -1,0 +1,205 @@
+"""The page in a real browser, on real files, through a real server."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from click.testing import CliRunner
+from media import Recording, decoded, moving_face_video, probe
+from playwright.sync_api import Page
+from web_page import Served
+
+from faceblur.cli import main
+from faceblur.detection.session import DetectionSession
+from faceblur.web.folder import PREFIX
+
+Start = Callable[..., Served]
+ROOT = Path(__file__).resolve().parents[2]
+FINISHED = "#cards li[data-state=done], #cards li[data-state=failed]"
+
+
+def _blurred(source: Path, session: DetectionSession) -> Path:
+    """What the command makes of a file."""
+    assert session.server is not None
+    output = source.with_name(f"command{source.suffix}")
+    line = ["blur", str(source), "-o", str(output), "--server", session.server.address]
+    assert CliRunner().invoke(main, line).exit_code == 0
+    return output
+
+
+def _files(uploads: Path) -> list[str]:
+    return [path.name for path in uploads.glob(f"{PREFIX}-*/*/*")]
+
+
+def test_files_are_covered_checked_and_saved(
+    start: Start, page: Page, session: DetectionSession, tmp_path: Path
+) -> None:
+    photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "a <b>.jpg"))
+    clip = tmp_path / "clip.mp4"
+    moving_face_video(clip, frames=20, width=640, height=360, recording=Recording(sounds=("eng",)))
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:3000])
+    note = tmp_path / "note.txt"
+    note.write_text("no photo")
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    site = start()
+    page.goto(site.address)
+    assert "token" not in page.url
+    page.set_input_files("#files", [photo, clip, broken, note])
+    page.locator(FINISHED).nth(3).wait_for(timeout=60_000)
+    cards = {card.query_selector("h3").inner_text(): card for card in page.query_selector_all("li")}
+    assert "face covered" in cards["clip.mp4"].inner_text()
+    assert "Checked: no face shows." in cards["a <b>.jpg"].inner_text()
+    assert "Not done, and nothing was saved" in cards["broken.jpg"].inner_text()
+    assert "neither a photo nor a video" in cards["note.txt"].inner_text()
+    assert str(tmp_path) not in page.inner_text("body")
+    # What is left is masked.
+    assert sorted(_files(site.uploads)) == ["masked.jpg", "masked.mp4"]
+    for source in (photo, clip):
+        save = cards[source.name].query_selector("a.go")
+        with page.expect_download() as download:
+            save.click()
+        saved = tmp_path / f"saved{source.suffix}"
+        download.value.save_as(saved)
+        assert download.value.suggested_filename.endswith(f"_blurred{source.suffix}")
+        expected = _blurred(source, session)
+        if source is photo:
+            assert np.array_equal(cv2.imread(str(saved)), cv2.imread(str(expected)))
+        else:
+            pairs = zip(decoded(saved), decoded(expected), strict=True)
+            assert all(np.array_equal(one, other) for one, other in pairs)
+            kinds = [stream["codec_type"] for stream in probe(saved)["streams"]]
+            assert kinds == ["video", "audio"]
+    with page.expect_download() as download:
+        page.click("#save-all")
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as whole:
+        assert whole.testzip() is None
+        assert len(whole.namelist()) == 2
+    assert all(url.startswith((site.base, f"blob:{site.base}")) for url in asked)
+    # The browser itself tells of the one that was refused.
+    assert [text for text in said if "status of 415" not in text] == []
+    page.reload()
+    page.wait_for_selector("li[data-state=done]")
+    page.click("#delete-all")
+    page.wait_for_selector("li", state="detached")
+    assert _files(site.uploads) == []
+
+
+def test_a_file_is_cancelled_and_nothing_of_it_stays(
+    start: Start, page: Page, tmp_path: Path
+) -> None:
+    clip = tmp_path / "long.mp4"
+    moving_face_video(clip, frames=400, width=320, height=180)
+    site = start()
+    page.goto(site.address)
+    page.set_input_files("#files", clip)
+    page.wait_for_selector("li[data-state=masking]")
+    page.click("text=Cancel")
+    page.wait_for_selector("li[data-state=failed]")
+    assert "Cancelled. Nothing was saved." in page.inner_text("li")
+    assert page.locator("li a:visible").count() == 0
+    page.wait_for_timeout(300)
+    assert _files(site.uploads) == []
+
+
+def test_without_a_detector_the_page_says_so_and_offers_nothing(start: Start, page: Page) -> None:
+    site = start(server="127.0.0.1:9")
+    page.goto(site.address)
+    page.wait_for_selector(".notice[data-health=lost]")
+    page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
+    page.wait_for_selector("li[data-state=failed]")
+    assert page.locator("li a:visible").count() == 0
+    assert _files(site.uploads) == []
+
+
+def _ask(base: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=10)
+    connection.request(method, path, body=body, headers=headers)
+    code = connection.getresponse().status
+    connection.close()
+    return code
+
+
+def test_only_the_page_itself_may_ask(start: Start, page: Page) -> None:
+    site = start()
+    assert _ask(site.base, "GET", "/", {}) == 403
+    assert _ask(site.base, "GET", "/?token=guess", {}) == 403
+    assert _ask(site.base, "GET", "/api/jobs", {}) == 401
+    opened = page.goto(site.address)
+    assert opened is not None
+    headers = opened.all_headers()
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    (cookie,) = page.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    # The token has worked once.
+    assert _ask(site.base, "GET", site.address.removeprefix(site.base), {}) == 403
+    csrf = page.evaluate("async () => (await (await fetch('/api/session')).json()).csrf")
+    right = {
+        "Cookie": f"{cookie['name']}={cookie['value']}",
+        "X-CSRF-Token": csrf,
+        "Origin": site.base,
+        "Sec-Fetch-Site": "same-origin",
+    }
+    photo = (ROOT / "docs" / "images" / "before.jpg").read_bytes()
+
+    def send(**changed: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in changed.items()}
+        return _ask(site.base, "POST", "/api/jobs?name=..%2F..%2Fa.jpg", right | named, photo)
+
+    assert send(X_CSRF_Token="wrong") == 403
+    assert send(Origin="http://evil.example") == 403
+    assert send(Origin="null") == 403
+    assert send(Host="evil.example") == 421
+    assert send(Sec_Fetch_Site="cross-site") == 403
+    assert send(Sec_Fetch_Site="same-site") == 403
+    assert send(Cookie="") == 401
+    # None of them came in, and the same request from the page does.
+    assert page.locator("li").count() == 0
+    assert send() == 201
+    page.wait_for_selector("li[data-state=done]")
+    assert page.inner_text("li h3") == "a.jpg"
+    (folder,) = site.uploads.glob(f"{PREFIX}-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in folder.rglob("*.*")) == ["masked.jpg"]
+
+
+def test_uploads_go_with_the_program_or_at_the_next_start(
+    start: Start,
+    page: Page,
+) -> None:
+    site = start()
+    page.goto(site.address)
+    page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
+    page.wait_for_selector("li[data-state=done]")
+    assert _files(site.uploads) == ["masked.jpg"]
+    os.kill(site.process.pid, signal.SIGKILL)
+    site.process.wait()
+    page.wait_for_selector("text=faceblur has ended")
+    assert _files(site.uploads) == ["masked.jpg"]
+    again = start()
+    assert _files(site.uploads) == []
+    page.goto(again.address)
+    again.process.terminate()
+    again.process.wait(timeout=20)
+    assert list(site.uploads.glob(f"{PREFIX}-*")) == []
+
+
+def test_it_listens_to_nobody_else() -> None:
+    refused = CliRunner().invoke(main, ["web", "--host", "0.0.0.0"])
+    assert refused.exit_code == 3
+    assert "is not encrypted" in refused.output
