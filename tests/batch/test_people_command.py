@@ -192,6 +192,9 @@ def test_a_page_of_a_list_finds_nothing_anew(made: Made, tmp_path: Path) -> None
         (("--boxes", "LIST", "--keep-visible", "7-3"), "no track or range of tracks"),
         (("--boxes", "LIST", "--only", "999"), "has no track 999: it has 1 to"),
         (("--boxes", "OLD", "--only", "1"), "has no tracks for --only: make it again"),
+        (("--boxes", "min_face", "--only", "1"), "lists only some of the faces"),
+        (("--boxes", "zones", "--keep-visible", "1"), "lists only some of the faces"),
+        (("--boxes", "spans", "--keep-visible", "1"), "lists only some of the faces"),
     ],
 )
 def test_a_choice_that_cannot_be_followed_is_refused(
@@ -206,6 +209,16 @@ def test_a_choice_that_cannot_be_followed_is_refused(
     old = tmp_path / "old.json"
     old.write_text(json.dumps(content))
     names = {"LIST": str(made.listed), "OLD": str(old)}
+    corners = [[0, 0], [1, 0], [1, 1]]
+    for name, value in {
+        "min_face": 20,
+        "zones": [{"kind": "never", "corners": corners, "time": None}],
+        "spans": [{"effect": "spare", "start_s": 0, "end_s": 1}],
+    }.items():
+        partial = json.loads(made.listed.read_text())
+        partial["policy"][name] = value
+        (tmp_path / name).write_text(json.dumps(partial))
+        names[name] = str(tmp_path / name)
     output = tmp_path / "out.mkv"
     result = run("blur", made.clip, "-o", output, *(names.get(o, o) for o in options))
     text = " ".join(result.stderr.split())

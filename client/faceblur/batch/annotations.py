@@ -349,6 +349,16 @@ class AnnotationFile:
         model = None if content.model is None else ModelInfo(**asdict(content.model))
         return cls(path, sha256, model, content.policy, content.media)
 
+    def leaves_faces_out(self) -> bool:
+        """Whether faces that were found are missing from it, since nothing masked them.
+
+        Raises:
+            InputError: The policy in it is none.
+        """
+        policy = from_json(self.policy, Policy, f"the policy of {self.path}")
+        spares = any(span.effect == "spare" for span in policy.spans)
+        return spares or policy.min_face > 0 or any(zone.kind == "never" for zone in policy.zones)
+
     def media(self, source: Path) -> MediaAnnotations:
         """Find what the file says of an image or a video: by its content, else by its name.
 

@@ -232,6 +232,11 @@ class RecordedFaces:
         choice = self._annotations.choice
         if choice is None:
             return frozenset(), None
+        if self._annotations.leaves_faces_out():
+            raise InputError(
+                f"{recorded.where} lists only some of the faces, so nobody can tell who met whom: "
+                "make it with faceblur people, or without --never, --spare and --min-face"
+            )
         log = FrameDetectionsLog()
         for frame in recorded.log:
             pts_s = Fraction(frame.pts_s)
