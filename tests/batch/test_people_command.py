@@ -227,6 +227,42 @@ def test_a_choice_that_cannot_be_followed_is_refused(
     assert not output.exists()
 
 
+def test_tracks_are_told_apart_only_for_who_wants_them(
+    made: Made, bundled_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    follow = LikenessCheck.follow
+
+    def watched(*arguments: Any, **how: Any) -> Detections:
+        seen.append(arguments)
+        return follow(*arguments, **how)
+
+    monkeypatch.setattr(LikenessCheck, "follow", watched)
+    line = ("blur", made.clip, "-o", tmp_path / "out.mkv", "--server", bundled_server)
+    assert run(*line).exit_code == 0
+    assert not seen
+    assert run(*line, "--json", tmp_path / "found.json").exit_code == 0
+    assert len(seen) == len(made.truth)
+    assert json.loads((tmp_path / "found.json").read_text())["media"][0]["tracks"]
+
+
+def test_a_list_with_corrections_is_not_replaced(made: Made, tmp_path: Path) -> None:
+    listed = tmp_path / "people.json"
+    content = json.loads(made.listed.read_text())
+    content["media"][0]["corrections"] = [{"remove": 1}]
+    listed.write_text(json.dumps(content))
+    before = listed.read_bytes()
+    for command in (
+        ("people", made.clip, "-o", tmp_path / "people.html", "--in-process"),
+        ("blur", made.clip, "-o", tmp_path / "out.mkv", "--json", listed, "--in-process"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 3
+        assert "has corrections, which would be lost" in " ".join(result.stderr.split())
+    assert listed.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [listed]
+
+
 def test_images_and_cameras_have_no_people_to_choose(made: Made, tmp_path: Path) -> None:
     photo = ROOT / "docs" / "images" / "before.jpg"
     page = tmp_path / "page.html"

@@ -213,11 +213,13 @@ def test_parts_of_the_sound_are_muted(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
     record(folder / "talk.mov", pattern(25), Recording(sounds=["eng"], sound_encoder="pcm_s16le"))
-    spans = ["--audio", "mute", "0:00.2-0:00.4", "--audio=beep", "0.5-0.6,0.9-"]
+    spans = ["--audio", "mute", "0:00.2-0:00.4", "--audio=beep", "0.5-0.6,0.9-,1:00-1:10"]
     result = run(*spans, folder / "talk.mov", "-o", tmp_path / "out.mov")
     assert result.exit_code == 0, result.output
     for what in ("0:00.2-0:00.4 muted", "0:00.5-0:00.6 beeped over", "0:00.9- beeped over"):
         assert f"; sound of {what}" in result.stdout
+    assert "1:00" not in result.stdout
+    assert "no sound at 1:00-1:10" in result.stderr
     with av.open(str(tmp_path / "out.mov")) as played:
         sound = np.concatenate([frame.to_ndarray()[0] for frame in played.decode(audio=0)])
     silent = sound.reshape(-1, 480).any(axis=1)

@@ -30,7 +30,7 @@ from faceblur.detections import (
     MediaDetections,
 )
 from faceblur.errors import InputError
-from faceblur.files import file_sha256, write_json
+from faceblur.files import check_place, file_sha256, write_json
 from faceblur.masks.policy import Policy
 from faceblur.schema import (
     FormError,
@@ -422,6 +422,27 @@ def _refuse_keys(part: dict[str, Any], path: Path, where: str, known: str = "") 
 
 def _same_path(recorded: str, source: Path) -> bool:
     return Path(recorded).resolve() == source.resolve()
+
+
+def check_list_place(path: Path) -> None:
+    """Find out whether a list may be written there, before there is any work to lose.
+
+    Raises:
+        InputError: One is there that somebody has put corrections into.
+        OutputError: It cannot be written.
+    """
+    check_place(path)
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    media = value.get("media") if isinstance(value, dict) else None
+    for entry in media if isinstance(media, list) else []:
+        if isinstance(entry, dict) and entry.get("corrections"):
+            raise InputError(
+                f"{path} has corrections, which would be lost: use it with --boxes {path}, or name "
+                "another file"
+            )
 
 
 def write_findings(

@@ -102,12 +102,22 @@ class DetectedFaces:
     Args:
         policy: What counts as a face, and how far faces reach beyond the frames they were found in.
         in_flight: Frames of one video that the detector is given at once.
+        names_tracks: Whether the faces of a video are wanted by tracks, which are compared with
+            what they looked like before.
     """
 
-    def __init__(self, detector: Detector, policy: Policy, *, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        policy: Policy,
+        *,
+        in_flight: int = IN_FLIGHT,
+        names_tracks: bool = True,
+    ) -> None:
         self._detector = detector
         self._policy = policy
         self._in_flight = in_flight
+        self._names_tracks = names_tracks
 
     def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
         """Detect the faces of every page."""
@@ -138,12 +148,13 @@ class DetectedFaces:
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:
             checked = stage.check(frames, in_flight=self._in_flight)
             for frame, faces in self._fill_gaps(checked, properties):
-                pixels, white = luma_of(frame.image)
-                same = likeness.follow(faces, pixels, float(frame.pts_s), white=white)
-                yield FrameFaces(frame, same)
+                if self._names_tracks:
+                    pixels, white = luma_of(frame.image)
+                    faces = likeness.follow(faces, pixels, float(frame.pts_s), white=white)
+                yield FrameFaces(frame, faces)
 
         def name_tracks(log: FrameDetectionsLog) -> list[TrackSummary]:
-            return naming.name_tracks(log, likeness.doubts)
+            return naming.name_tracks(log, likeness.doubts) if self._names_tracks else []
 
         make_input = ModelInputMaker(properties, letterbox, plan.parts)
         rotation = Rotation(len(plan.parts))

@@ -46,6 +46,7 @@ class RunOptions:
         workers: Files that are masked at the same time, at most.
         again: Mask files too whose results are finished.
         audit: Where the manifest of each result goes; None for nowhere.
+        names_tracks: Whether reports say which track of a video a face is of; see `DetectedFaces`.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -54,6 +55,7 @@ class RunOptions:
     workers: int = 1
     again: bool = False
     audit: AuditLog | None = None
+    names_tracks: bool = True
 
     def settings(self) -> dict[Kind, dict[str, Any]]:
         """All that decides what is masked and how it is written, in values that JSON has."""
@@ -207,7 +209,9 @@ class _Batch:
                 with shared.paused():
                     return finder.recovered(stop=self.stop)
 
-            self._find_faces = DetectedFaces(shared, options.policy)
+            self._find_faces = DetectedFaces(
+                shared, options.policy, names_tracks=options.names_tracks
+            )
             self._recover = recover
             info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
         self.records = Records(jobs, finder=info, settings=settings, audit=options.audit)

@@ -82,27 +82,27 @@ def mask_video(
         selection = Selection(policy, width, height)
         log = FrameDetectionsLog()
         report = MediaDetections(source, width, height, log, kept=faces_of.kept)
-        with (
-            atomic_path(output, before_commit=completion(on_complete, report)) as temporary,
-            VideoSink(temporary, video, options) as sink,
-            VideoJob(video, sink, faces_of.look) as job,
-        ):
+        report.notes.extend(faces_of.notes)
+        with atomic_path(output, before_commit=completion(on_complete, report)) as temporary:
+            with (
+                VideoSink(temporary, video, options) as sink,
+                VideoJob(video, sink, faces_of.look) as job,
+            ):
+                found = faces_of.find(job.frames())
+                for item, shown in _with_times(found, policy, start_s=video.start_s):
+                    frame, faces, unmasked = item
+                    moving = None if view is None else view.find(frame, faces)
+                    choice = selection.choose(faces, shown, moving=moving)
+                    if len(choice.faces) or choice.areas:
+                        masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
+                    job.write(frame)
+                    log.append(frame.pts_s, choice.faces)
+                    if faces_of.kept:
+                        report.unmasked.append(frame.pts_s, unmasked)
+                    if on_progress is not None:
+                        on_progress(Progress(len(log), video.frame_count))
+                report.tracks.extend(faces_of.name_tracks(log))
             report.left_out.extend(sink.left_out)
-            report.notes.extend(faces_of.notes)
-            found = faces_of.find(job.frames())
-            for item, shown in _with_times(found, policy, start_s=video.start_s):
-                frame, faces, unmasked = item
-                moving = None if view is None else view.find(frame, faces)
-                choice = selection.choose(faces, shown, moving=moving)
-                if len(choice.faces) or choice.areas:
-                    masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
-                job.write(frame)
-                log.append(frame.pts_s, choice.faces)
-                if faces_of.kept:
-                    report.unmasked.append(frame.pts_s, unmasked)
-                if on_progress is not None:
-                    on_progress(Progress(len(log), video.frame_count))
-            report.tracks.extend(faces_of.name_tracks(log))
         if view is not None:
             view.tell(source, len(log))
         return report

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from faceblur.batch.annotations import AnnotationFile, write_findings
+from faceblur.batch.annotations import AnnotationFile, check_list_place, write_findings
 from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
 from faceblur.batch.kept import TrackChoice
@@ -37,7 +37,6 @@ from faceblur.cli.sound import SoundOption, sound_of
 from faceblur.cli.summary import show
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError, InputError
-from faceblur.files import check_place
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
@@ -175,13 +174,14 @@ def blur(
         if json_file is not None and json_file.resolve() == replay.path.resolve():
             raise InputError(f"--json would replace {replay.path}; name another file")
     if json_file is not None:
-        check_place(json_file)
+        check_list_place(json_file)
     _check_times(policy, jobs, options)
     detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
         policy=dataclasses.replace(policy, detection=detection),
         again=options.again or json_file is not None,
+        names_tracks=json_file is not None or options.audit is not None,
     )
     with _finder(session, detection.size, jobs, replay) as opened:
         started = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from faceblur.batch.annotations import AnnotationFile, write_findings
+from faceblur.batch.annotations import AnnotationFile, check_list_place, write_findings
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
 from faceblur.batch.jobs import survey
 from faceblur.batch.people import find_people, look_at
@@ -74,8 +74,9 @@ def people(
     if page.suffix.lower() not in _SUFFIXES:
         raise InputError(f"the page is HTML: name {page.name} with .html")
     listed = page.with_suffix(".json") if boxes is None else boxes
-    for target in (page, listed):
-        check_place(target)
+    check_place(page)
+    if boxes is None:
+        check_list_place(listed)
     policy = Policy(detection=dataclasses.replace(detection, deadline_s=session.deadline_s))
     line = ProgressLine(shown=not quiet, files=1)
 

@@ -88,10 +88,10 @@ def _left_out(reports: Sequence[MediaDetections]) -> str:
     if len(reports) == 1:
         return "".join(f"; {what}" for what in (*reports[0].left_out, *reports[0].notes))
     noted = sum(bool(report.notes) for report in reports)
-    look = f"; look at {_count(noted, 'file')}, see the warnings" if noted else ""
-    return (
-        look + f"; sound or subtitles left out of {_count(len(lacking), 'file')}" if lacking else ""
-    )
+    text = f"; look at {_count(noted, 'file')}, see the warnings" if noted else ""
+    if lacking:
+        text += f"; sound or subtitles left out of {_count(len(lacking), 'file')}"
+    return text
 
 
 def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:

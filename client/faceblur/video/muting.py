@@ -68,6 +68,13 @@ class Muting:
         return bool(self._spans)
 
     @property
+    def told(self) -> Sequence[str]:
+        """What was replaced so far, for people."""
+        done = {"mute": "muted", "beep": "beeped over"}
+        met = [span for span in self._spans if span in self._met]
+        return [f"sound of {span.time} {done[span.effect]}" for span in met]
+
+    @property
     def unmet(self) -> Sequence[SoundSpan]:
         """Those in which there was no sound so far."""
         return [span for span in self._spans if span not in self._met]

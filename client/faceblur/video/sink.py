@@ -70,8 +70,8 @@ class VideoSink:
 
     @property
     def left_out(self) -> Sequence[str]:
-        """What of the source's subtitles is not in it, and why; for the summary."""
-        return self._plan.survey.left_out
+        """What of the source is not in it, and why; whole once it is finished."""
+        return [*self._plan.survey.left_out, *self._plan.muting.told]
 
     def write(self, frame: SourceFrame) -> None:
         """Encode the next frame.

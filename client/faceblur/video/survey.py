@@ -98,9 +98,6 @@ def survey(source: VideoSource, options: VideoOptions) -> Survey:
         what, why = "closed captions", "they cannot be read as text"
         logger.warning("leaving out %s: %s; --keep-subtitles keeps them", what, why)
         left_out.append(f"{what} left out, {why}")
-    for span in options.muted if audio else ():
-        done = "muted" if span.effect == "mute" else "beeped over"
-        left_out.append(f"sound of {span.time} {done}")
     if options.muted and not audio:
         logger.warning("%s has no sound: there is nothing to mute", source.path)
     spoken = {index: found for index, found in texts.items() if found.is_speech}

@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -130,7 +129,7 @@ class Api:
         if not length.isdecimal():
             return _error(411, "say how long the file is: send Content-Length")
         try:
-            job = self._store.begin(owner, unquote(request.query_params.get("name", "")))
+            job = self._store.begin(owner, request.query_params.get("name", ""))
         except FullError:
             return _error(429, "there are too many files: save and delete some first")
         except OSError as error:
