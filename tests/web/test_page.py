@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from click.testing import CliRunner
 from media import Recording, decoded, moving_face_video, probe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from web_page import Served
 
 from faceblur.cli import main
@@ -113,6 +113,19 @@ def test_a_file_is_cancelled_and_nothing_of_it_stays(
     assert page.locator("li a:visible").count() == 0
     page.wait_for_timeout(300)
     assert _files(site.uploads) == []
+
+
+def test_a_file_that_is_dropped_at_once_waits_for_the_page(start: Start, page: Page) -> None:
+    site = start()
+    held: list[Route] = []
+    page.route("**/api/session", lambda route: held.append(route))
+    page.goto(site.address)
+    page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
+    page.wait_for_selector("li[data-state=uploading]")
+    page.wait_for_timeout(100)
+    assert page.locator("li[data-state=failed]").count() == 0
+    held[0].continue_()
+    page.wait_for_selector("li[data-state=done]")
 
 
 def test_without_a_detector_the_page_says_so_and_offers_nothing(start: Start, page: Page) -> None:

@@ -1,16 +1,21 @@
 // What the page asks of the server.
 
-let session = null;
+let session = null; // a promise: a file may be dropped before the answer is there
 
-export async function begin() {
-  const answer = await fetch("/api/session");
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
-  session = await answer.json();
+export function begin() {
+  session = ask();
   return session;
 }
 
-function change(path, method, options = {}) {
-  return fetch(path, { method, headers: { [session.csrf_header]: session.csrf }, ...options });
+async function ask() {
+  const answer = await fetch("/api/session");
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return answer.json();
+}
+
+async function change(path, method, options = {}) {
+  const { csrf, csrf_header } = await session;
+  return fetch(path, { method, headers: { [csrf_header]: csrf }, ...options });
 }
 
 // Returns the job, or throws an Error whose message is for the user.
