@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
-from faceblur.batch.kept import TrackChoice
+from faceblur.batch.track_choice import TrackChoice
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import (
     TIME_DIGITS,

@@ -17,9 +17,9 @@ import click
 from faceblur.batch.annotations import AnnotationFile, check_list_place, write_findings
 from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
-from faceblur.batch.kept import TrackChoice
 from faceblur.batch.memory import default_workers
 from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.cli.boxes import choose_tracks, keep_options, policy_of
 from faceblur.cli.options import (

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.jobs import Job
-from faceblur.batch.kept import TrackChoice
+from faceblur.batch.track_choice import TrackChoice
 from faceblur.cli.options import bundle, given, option
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy

@@ -11,7 +11,7 @@ from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
 from benchmarks.people.scenes import Person, Scene, Shown, frames, write_scene
 from faceblur.batch.annotations import AnnotationFile, write_findings
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
-from faceblur.batch.kept import TrackChoice
+from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import mask_video
 from faceblur.detection.detector import Detector
 from faceblur.detections import FrameDetectionsLog, MediaDetections, TrackSummary, box_overlap
