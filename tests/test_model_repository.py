@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +17,13 @@ from tritonclient.utils import triton_to_np_dtype
 from faceblur.detection import models
 from faceblur.detection.letterbox import canonical_shapes
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL, FAST_MODEL, SHIPPED, model_repository
+from faceblur.detection.repository import (
+    BUNDLED_MODEL,
+    FAST_MODEL,
+    SHIPPED,
+    model_repository,
+    shipped_onnx,
+)
 
 REPOSITORY = model_repository()
 CONFIGS = sorted([*REPOSITORY.glob("*/config.pbtxt"), *REPOSITORY.glob("*/configs/*.pbtxt")])
@@ -230,6 +237,21 @@ def test_the_configurations_name_the_bundled_model() -> None:
         assert values["model_name"] == model.name
         assert values["model_sha256"] == model.sha256
         assert values["stride"] == str(model.stride)
+
+
+def test_a_shipped_model_is_known_without_opening_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened = [models.read_model_info(shipped_onnx(name), name=name) for name in SHIPPED]
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "read_model_info", lambda *_, **__: pytest.fail("it was opened"))
+        assert [models.find(name)[1] for name in SHIPPED] == opened
+    # Of another file the record is not believed.
+    record = tmp_path / "shipped.json"
+    record.write_text(json.dumps({name: {"sha256": "0" * 64, "stride": 64} for name in SHIPPED}))
+    for wrong in (record, tmp_path / "missing.json", Path(__file__)):
+        monkeypatch.setattr(models, "shipped_record", lambda wrong=wrong: wrong)
+        assert [models.find(name)[1] for name in SHIPPED] == opened
 
 
 def test_the_fast_model_lies_beside_the_bundled_one() -> None:

@@ -33,7 +33,9 @@ from faceblur_export.tensorrt.plan import (
 
 DETECTOR: Final = "yolov5_face"
 MODEL_NAME: Final = "model.onnx"
-LEFT_OUT: Final = ("*.onnx", "*.plan", "*.plan.json", "*.gate.json", "__pycache__")
+LEFT_OUT: Final = (
+    "*.onnx", "*.plan", "*.plan.json", "*.gate.json", "shipped.json", "__pycache__"
+)  # fmt: skip
 """What a copy of the repository does not take along."""
 
 

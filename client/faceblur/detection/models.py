@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
 import os
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,8 +16,8 @@ from faceblur.detection.repository import (
     BUNDLED_MODEL,
     FAST_MODEL,
     SHIPPED,
-    bundled_parameters,
     shipped_onnx,
+    shipped_record,
 )
 from faceblur.errors import ModelError, install_line
 from faceblur.files import file_sha256
@@ -78,11 +80,13 @@ def find(name: str) -> tuple[Path, ModelInfo]:
 
 
 def _shipped(name: str) -> tuple[Path, ModelInfo]:
-    path, said = shipped_onnx(name), bundled_parameters()
-    sha256 = file_sha256(path, refusal=ModelError)
-    # Of the very file that it speaks of the repository is believed: opening that takes longer.
-    if said.get("model_sha256") == sha256 and said.get("stride", "").isdigit():
-        return path, ModelInfo(name, sha256, int(said["stride"]))
+    path = shipped_onnx(name)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads(shipped_record().read_text(encoding="utf-8"))[name]
+        sha256 = file_sha256(path, refusal=ModelError)
+        # Of the very file that it speaks of the record is believed: opening that takes longer.
+        if said["sha256"] == sha256:
+            return path, ModelInfo(name, sha256, int(said["stride"]))
     return path, read_model_info(path, name=name)
 
 

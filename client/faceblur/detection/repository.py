@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -49,10 +48,9 @@ def shipped_onnx(name: str = BUNDLED_MODEL) -> Path:
     return path
 
 
-def bundled_parameters() -> dict[str, str]:
-    """What the repository says of the model that it serves: its hash, stride and so on."""
-    path = model_repository() / "yolov5_face" / "configs" / "embedded.pbtxt"
-    return dict(re.findall(r'key: "(\w+)" value { string_value: "([^"]*)" }', path.read_text()))
+def shipped_record() -> Path:
+    """The file that says of each of `SHIPPED` which `sha256` and `stride` it has."""
+    return model_repository() / "yolov5_face" / "1" / "shipped.json"
 
 
 def load_code(model: str, name: str) -> ModuleType:

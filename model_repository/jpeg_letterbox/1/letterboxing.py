@@ -141,9 +141,13 @@ def stretched(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def paste(image: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) -> Any:
     """A model input (*shape, 3) uint8 with a resized image (h, w, 3) on grey."""
-    model_input = np.full((*shape, 3), PAD_VALUE, np.uint8)
     height, width = image.shape[:2]
-    model_input[top : top + height, left : left + width] = image
+    bottom, right = top + height, left + width
+    # Grey only where it stays: most images fill all but a narrow border.
+    model_input = np.empty((*shape, 3), np.uint8)
+    model_input[:top] = model_input[bottom:] = PAD_VALUE
+    model_input[top:bottom, :left] = model_input[top:bottom, right:] = PAD_VALUE
+    model_input[top:bottom, left:right] = image
     return model_input
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from faceblur.detection import repository
 from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
+from faceblur.files import file_sha256
 from faceblur_training.cli.train import main
 from faceblur_training.loop import release
 
@@ -47,5 +49,8 @@ def test_scores_are_shifted_and_only_the_served_model_is_named(checkout: Path) -
     assert configs.read_text() == named
     plain, shifted = (_objectness(version / name) for name in ("model.onnx", "fast.onnx"))
     np.testing.assert_allclose(shifted, plain - 0.5, atol=1e-5)
+    record = json.loads((version / "shipped.json").read_text())
+    for name, file in (("bundled", "model.onnx"), ("fast", "fast.onnx")):
+        assert record[name] == {"sha256": file_sha256(version / file), "stride": 32}
     # It can be trained on from.
     assert (checkout / "fast.pt").stat().st_size > 1_000_000

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from faceblur.detection.repository import BUNDLED_MODEL, SHIPPED, model_repository
+from faceblur.detection.repository import (
+    BUNDLED_MODEL,
+    SHIPPED,
+    model_repository,
+    shipped_record,
+)
 from faceblur.files import atomic_path
 from faceblur_export.onnx import export_onnx
 from faceblur_export.weights.checkpoint import load_model
@@ -47,6 +53,11 @@ def release(checkpoint: Path, *, name: str = BUNDLED_MODEL, shift: float = 0.0) 
     checkpointing.save(weights, variant=content["variant"], model=state, training={})
     detector = model_repository() / "yolov5_face"
     exported = export_onnx(weights, detector / "1" / SHIPPED[name], name=name)
+    record = detector / "1" / shipped_record().name
+    said = json.loads(record.read_text(encoding="utf-8"))
+    said[name] = {"sha256": exported.sha256, "stride": exported.stride}
+    with atomic_path(record) as temporary:
+        temporary.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     if name != BUNDLED_MODEL:
         return exported.sha256
     values = {"model_name": name, "model_sha256": exported.sha256}

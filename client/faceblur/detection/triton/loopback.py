@@ -6,10 +6,12 @@ import contextlib
 import ipaddress
 import os
 import re
-import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from urllib.request import Request
 
 NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _LISTENS: Final = "0A"
@@ -64,8 +66,11 @@ def stranger_at(port: int) -> int | None:
     return None
 
 
-def open_url(request: urllib.request.Request, *, timeout_s: float) -> Any:
+def open_url(request: Request, *, timeout_s: float) -> Any:
     """Like `urllib.request.urlopen`, but never through a proxy to this machine."""
+    # Imported where it is needed: it takes longer than most of faceblur.
+    import urllib.request
+
     if is_loopback(urlsplit(request.full_url).hostname or ""):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return opener.open(request, timeout=timeout_s)
@@ -74,7 +79,11 @@ def open_url(request: urllib.request.Request, *, timeout_s: float) -> Any:
 
 def proxy_for(host: str) -> str:
     """The variable that sends gRPC to a host through a proxy; empty when none does."""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
+    if is_loopback(host):
+        return ""
+    from urllib.request import proxy_bypass
+
+    if proxy_bypass(host):
         return ""
     set_ = (name for name in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(name))
     return next(set_, "")
