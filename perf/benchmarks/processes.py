@@ -9,8 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from faceblur.live.process.child import WORKER
+from faceblur.live.sinks import worker as sink_worker
+from faceblur.live.sources import worker as source_worker
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+_WORKERS: Final = {source_worker.__name__: "source", sink_worker.__name__: "sink"}
+_SERVER: Final = ("tritonserver", "triton_python_backend_stub")
+"""The server's program and its children's."""
 
 
 def tree(root: int | None = None) -> Iterator[int]:
@@ -27,17 +35,21 @@ def tree(root: int | None = None) -> Iterator[int]:
 
 
 def role(pid: int) -> str:
-    """What a process does for a camera."""
-    with suppress(OSError):
+    """What a process does: camera, source, sink or server.
+
+    Raises:
+        LookupError: It is a worker of the cameras, but none that is known here.
+    """
+    try:
         line = Path("/proc", str(pid), "cmdline").read_bytes().decode("utf-8", "replace")
-        for mark, name in (
-            ("source_worker", "source"),
-            ("sink_worker", "sink"),
-            ("triton", "server"),
-        ):
-            if mark in line:
+    except OSError:
+        return "camera"
+    if WORKER in line:
+        for module, name in _WORKERS.items():
+            if f"from {module} import" in line:
                 return name
-    return "camera"
+        raise LookupError(f"nobody knows what this worker does: {line!r}")
+    return "server" if Path(line.split("\0")[0]).name in _SERVER else "camera"
 
 
 def cpu_s() -> dict[str, float]:
