@@ -28,7 +28,7 @@ from faceblur_export.evaluation.matching import MatchedFaces, match_images, read
 from faceblur_export.onnx_graph.calibration import FRAMES, Calibration, read_calibration
 from faceblur_export.onnx_graph.int8 import OPTIONS, left_single
 from faceblur_training.data.holdout import held_out, is_held_out
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,13 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:
     command = command_line(sys.argv)
     document = {"command": command, "card": card, "ways": [asdict(row) for row in rows]}
     (output / "calibration.json").write_text(json.dumps(document, indent=1) + "\n")
-    lines = ["| ranges are | frames | AP50 | change (95 %) |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {row.way} | {row.frames} | {row.ap50:.3f} "
-        f"| {row.change:+.3f} ({row.low:+.3f} to {row.high:+.3f}) |"
+    cells = [
+        (
+            row.way,
+            row.frames,
+            f"{row.ap50:.3f}",
+            f"{row.change:+.3f} ({row.low:+.3f} to {row.high:+.3f})",
+        )
         for row in rows
     ]
     parts = [
@@ -172,7 +175,7 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:
         "The same layers of the same model in INT8, with ranges taken in several ways, "
         "compared with FP32 on the labelled training images that are held out. Ranges come from "
         "other images of that folder.",
-        "\n".join(lines),
+        markdown("ranges are | frames | AP50 | change (95 %)", cells),
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]
     text = "\n\n".join(parts) + "\n"

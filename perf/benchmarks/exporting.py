@@ -24,7 +24,7 @@ from faceblur_export.onnx_graph.builder import FLOAT, OPSET, UINT8, OnnxBuilder
 from faceblur_export.onnx_graph.layers import add_network
 from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.loop.release import checkpoint_named
-from harness import Contender, command_line, interleave, machine_card, summarise
+from harness import Contender, command_line, interleave, machine_card, markdown, summarise
 
 SHAPES = ((1, 384, 640), (3, 96, 160), (2, 640, 384))
 """Batch, height and width at which both are held against PyTorch; the first is timed."""
@@ -184,14 +184,13 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Exported]) -> N
     command = command_line(sys.argv)
     document = {"command": command, "card": card, "ways": [asdict(row) for row in rows]}
     (output / "exporting.json").write_text(json.dumps(document, indent=1) + "\n")
-    lines = [
-        "| exported by | seconds | MB | nodes | same bytes again | difference | images/s | ratio |",
-        "|---|---:|---:|---:|---|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.way} | {row.export_s:.2f} | {row.file_bytes / 1e6:.2f} | {row.nodes} "
-        f"| {'yes' if row.same_bytes else 'no'} | {row.largest_difference:.1e} "
-        f"| {row.images_per_s:.1f} | {row.speed_ratio:.2f} |"
+    head = "exported by | seconds | MB | nodes | same bytes again | difference | images/s | ratio"
+    cells = [
+        (
+            *(row.way, f"{row.export_s:.2f}", f"{row.file_bytes / 1e6:.2f}", row.nodes),
+            *("yes" if row.same_bytes else "no", f"{row.largest_difference:.1e}"),
+            *(f"{row.images_per_s:.1f}", f"{row.speed_ratio:.2f}"),
+        )
         for row in rows
     ]
     shapes = ", ".join("×".join(map(str, shape)) for shape in SHAPES)
@@ -201,7 +200,7 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Exported]) -> N
         "The same network, images in and head maps out, as an ONNX file made in two ways. The "
         f"difference is the largest from PyTorch at {shapes} (batch, height, width); images per "
         "second are ONNX Runtime's on one thread, in turn, at the first of them.",
-        "\n".join(lines),
+        markdown(head, cells, left=(0, 4)),
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]
     text = "\n\n".join(parts) + "\n"

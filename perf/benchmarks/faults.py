@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 from rig.clips import FPS
 from rig.faults import FAULTS
 from rig.judge import LIKENESS, SCORE, Judge
@@ -38,8 +38,8 @@ INTRODUCTION: Final = (
     "recovery."
 )
 HEAD: Final = (
-    "| fault | times | frames a viewer received | of them with an unmasked face "
-    "| placeholders | seconds to masked | seconds to recovery |\n|---|" + "---:|" * 6
+    "fault | times | frames a viewer received | of them with an unmasked face | placeholders "
+    "| seconds to masked | seconds to recovery"
 )
 NOTES: Final = (
     "Seconds are medians, with the longest in brackets. To masked: from the fault to the first "
@@ -102,17 +102,15 @@ def page(document: Mapping[str, Any]) -> str:
     names = list(dict.fromkeys(each["fault"] for each in trials))
     rows = [_row(name, [each for each in trials if each["fault"] == name]) for name in names]
     rows.append(_row("**all faults**", trials))
-    rows.append(
-        f"| control: the detector is made blind | {control['times']} | {control['pictures']} "
-        f"| {control['faces']} | {control['withheld']} | never | - |"
-    )
+    counts = (control[key] for key in ("times", "pictures", "faces", "withheld"))
+    rows.append(("control: the detector is made blind", *counts, "never", "-"))
     parts = [
         "# What a viewer sees when something fails",
         INTRODUCTION,
         "```\nperf/run faults --repeat 10\n```",
         "runs it, writes this page, and exits with 1 if a single such frame was received. "
         f"This page: `{document['command']}`.",
-        "\n".join([HEAD, *rows]),
+        markdown(HEAD, rows),
         *(note.format_map(document) for note in NOTES),
         "\n".join(f"- {key}: {value}" for key, value in document["card"].items()),
     ]
@@ -156,8 +154,8 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _row(name: str, trials: Sequence[Mapping[str, Any]]) -> str:
+def _row(name: str, trials: Sequence[Mapping[str, Any]]) -> tuple[object, ...]:
     counts = [sum(each[key] for each in trials) for key in ("pictures", "faces", "withheld")]
     times = [[each[key] for each in trials] for key in ("masked_after_s", "recovered_after_s")]
     seconds = [f"{statistics.median(each):.1f} ({max(each):.1f})" for each in times]
-    return f"| {' | '.join(map(str, [name, len(trials), *counts, *seconds]))} |"
+    return (name, len(trials), *counts, *seconds)

@@ -26,7 +26,16 @@ from faceblur_export.gate.record import GateRecord
 from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.calibration import Calibration, read_calibration
 from faceblur_export.onnx_graph.int8 import left_single
-from harness import Contender, Row, command_line, interleave, machine_card, summarise, table
+from harness import (
+    Contender,
+    Row,
+    command_line,
+    interleave,
+    machine_card,
+    markdown,
+    summarise,
+    table,
+)
 
 FRAMES: Final = 16
 Canvas = npt.NDArray[np.uint8]
@@ -159,17 +168,13 @@ def _page(
     command: str, rows: Sequence[Row], judged: dict[str, GateRecord], card: dict[str, object]
 ) -> str:
     some = next(iter(judged.values()))
-    lines = [
-        "| against FP32 | " + " | ".join(loss.figure for loss in some.losses) + " | gate |",
-        "|---|" + "---:|" * len(some.losses) + "---|",
-        "| FP32 itself | " + " | ".join(f"{loss.reference:.3f}" for loss in some.losses) + " | |",
-    ]
+    head = " | ".join(("against FP32", *(loss.figure for loss in some.losses), "gate"))
+    changes = [("FP32 itself", *(f"{loss.reference:.3f}" for loss in some.losses), "")]
     for name, record in judged.items():
         cells = [
             f"{loss.change:+.3f} ({loss.low:+.3f} to {loss.high:+.3f})" for loss in record.losses
         ]
-        state = "passed" if record.passed else "refused"
-        lines.append(f"| {name} | {' | '.join(cells)} | {state} |")
+        changes.append((name, *cells, "passed" if record.passed else "refused"))
     faces = ", ".join(f"{loss.faces} ({loss.figure})" for loss in some.losses)
     parts = [
         "# precision",
@@ -178,7 +183,7 @@ def _page(
         table(rows, unit="images"),
         f"What the accuracy gate found on the {some.pictures} labelled images of `{some.data}` "
         "(changes with paired 95 % bootstrap intervals):",
-        "\n".join(lines),
+        markdown(head, changes, left=(0, len(some.losses) + 1)),
         f"Faces: {faces}.",
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]

@@ -22,7 +22,7 @@ from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.tiling import plan_views
 from faceblur.detections import Detections, box_iou
 from faceblur_export.data.formats import LabelledImage, read_folder
-from harness import machine_card
+from harness import machine_card, markdown
 
 HEIGHTS: Final = (12, 16, 24, 32, 48, 96, 10_000)
 MIN_IOU: Final = 0.4
@@ -148,25 +148,23 @@ def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]
     (output / "tiles.json").write_text(json.dumps(document, indent=1) + "\n")
     lows = (0, *HEIGHTS[:-1])
     columns = [f"{a}-{b} px" for a, b in zip(lows, HEIGHTS[:-1], strict=False)]
-    head = " | ".join([*columns, f"{HEIGHTS[-2]}+ px"])
+    heights = " | ".join([*columns, f"{HEIGHTS[-2]}+ px"])
+    head = f"`--tiles` | views | CPU seconds | {heights} | boxes without a label"
     parts = [
         "# Small faces in large images",
         "Labelled images pasted side by side at full size. Recall by the height of a face in the "
         "large image (labelled faces in brackets), IoU 0.4. CPU seconds are for one large image.",
     ]
     for name, tallies in tables.items():
-        lines = [
-            f"| `--tiles` | views | CPU seconds | {head} | boxes without a label |",
-            "|---|---:|---:|" + "---:|" * len(HEIGHTS) + "---:|",
-        ]
+        rows = []
         for tally in tallies:
             cells = [
                 f"{found / faces:.2f} ({faces})" if faces else "-"
                 for found, faces in zip(tally.found, tally.faces, strict=True)
             ]
-            start = f"{tally.tiles} | {tally.views} | {tally.cpu_s / tally.canvases:.2f}"
-            lines.append(f"| {start} | {' | '.join(cells)} | {tally.extra} |")
-        parts.append(f"## {name}\n\n" + "\n".join(lines))
+            start = (tally.tiles, tally.views, f"{tally.cpu_s / tally.canvases:.2f}")
+            rows.append((*start, *cells, tally.extra))
+        parts.append(f"## {name}\n\n" + markdown(head, rows))
     parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
     parts.append("Reproduce: `perf/run tiles DATA/eval/masks DATA/eval/wider`")
     (output / "tiles.md").write_text("\n\n".join(parts) + "\n")

@@ -28,7 +28,7 @@ from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.proof.verify.judging import judge_alone, judge_beside
-from harness import machine_card
+from harness import machine_card, markdown
 
 Picture = npt.NDArray[np.uint8]
 Encode = Callable[[list[Picture]], list[Picture]]
@@ -229,10 +229,9 @@ def _write(
 def _table(counts: dict[tuple[str, str, int], Count], value: str) -> str:
     lows = (0, *HEIGHTS[:-1])
     names = [f"{a}-{b} px" for a, b in zip(lows, HEIGHTS[:-1], strict=False)]
-    lines = [f"| mask | encoded | {' | '.join([*names, f'{HEIGHTS[-2]}+ px'])} |"]
-    lines.append("|---|---|" + "---:|" * len(HEIGHTS))
+    rows = []
     for mask, way in dict.fromkeys(key[:2] for key in counts):
         cells = [counts.get((mask, way, height), Count()) for height in HEIGHTS]
-        texts = [f"{getattr(c, value)}/{c.faces}" for c in cells]
-        lines.append(f"| {mask} | {way} | {' | '.join(texts)} |")
-    return "\n".join(lines)
+        rows.append((mask, way, *(f"{getattr(c, value)}/{c.faces}" for c in cells)))
+    head = " | ".join(("mask", "encoded", *names, f"{HEIGHTS[-2]}+ px"))
+    return markdown(head, rows, left=(0, 1))

@@ -13,6 +13,7 @@ import click
 from benchmarks.analyzer.points import Case, Point, medians
 from benchmarks.analyzer.report import KIND
 from faceblur.errors import FaceblurError, InputError
+from harness import markdown
 
 KINDS: Final = (KIND, "gpu")
 """What the files of both benchmarks call themselves."""
@@ -112,12 +113,11 @@ def side_by_side(first: Run, second: Run, *, across_machines: bool = False) -> s
     if apart:
         lines += ["**Different machines: a ratio reflects them too.**", ""]
     lines += _facts(first, second, keys=(*MACHINE, *OTHER))
-    lines += [
-        "| network | topology | transport | input | images a request | in flight | A frames/s "
-        "| B frames/s | B/A | p50 B/A | p99 B/A | CPU ms/frame B/A |",
-        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [_row(one, other) for one, other in both]
+    head = (
+        "network | topology | transport | input | images a request | in flight | A frames/s "
+        "| B frames/s | B/A | p50 B/A | p99 B/A | CPU ms/frame B/A"
+    )
+    lines.append(markdown(head, [_row(*pair) for pair in both], left=(0, 1, 2, 3)))
     met = {_key(one.case) for one, _ in both}
     for name, points in (("A", theirs), ("B", ours)):
         if missing := {_key(point.case) for point in points} - met:
@@ -157,7 +157,7 @@ def _what(case: Case) -> str:
     return " ".join(word for word in (case.model, case.precision, case.runtime) if word)
 
 
-def _row(one: Point, other: Point) -> str:
+def _row(one: Point, other: Point) -> tuple[object, ...]:
     case = one.case
     load = f"{case.cameras} cameras" if case.cameras else str(case.concurrency)
     cpu = "–"
@@ -165,9 +165,8 @@ def _row(one: Point, other: Point) -> str:
         cpu = f"{other.cpu_ms / one.cpu_ms:.2f}"
     names = dict.fromkeys((_what(case), _what(other.case)))
     return (
-        f"| {' → '.join(names)} | {case.topology} | {case.transport} | {case.shape} "
-        f"| {case.batch} | {load} "
-        f"| {one.frames_per_s:.1f} | {other.frames_per_s:.1f} "
-        f"| {other.frames_per_s / one.frames_per_s:.2f} | {other.p50_ms / one.p50_ms:.2f} "
-        f"| {other.p99_ms / one.p99_ms:.2f} | {cpu} |"
+        *(" → ".join(names), case.topology, case.transport, case.shape, case.batch, load),
+        *(f"{one.frames_per_s:.1f}", f"{other.frames_per_s:.1f}"),
+        f"{other.frames_per_s / one.frames_per_s:.2f}",
+        *(f"{other.p50_ms / one.p50_ms:.2f}", f"{other.p99_ms / one.p99_ms:.2f}", cpu),
     )

@@ -107,22 +107,24 @@ def _pictures(number: int) -> str:
 
 
 def _knees(curves: dict[Case, list[Point]]) -> str:
-    lines = [
-        "| model | input | topology | transport | images a request | best frames/s | of in "
-        "process | knee | p50 ms | p99 ms | p99/p50 | CPU ms/frame |",
-        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    head = (
+        "model | input | topology | transport | images a request | best frames/s | of in process "
+        "| knee | p50 ms | p99 ms | p99/p50 | CPU ms/frame"
+    )
+    rows = []
     for case, each in curves.items():
         local = curves.get(Case(model=case.model, shape=case.shape, topology=IN_PROCESS))
         ratio = f"{best(each) / best(local):.3f}" if local else "–"
         point = knee(each)
-        lines.append(
-            f"| {case.model} | {case.shape} | {case.topology} | {case.transport} | {case.batch} "
-            f"| {best(each):.1f} | {ratio} | {point.case.concurrency} | {point.p50_ms:.1f} "
-            f"| {point.p99_ms:.1f} | {point.p99_ms / point.p50_ms:.2f} "
-            f"| {_optional(point.cpu_ms)} |"
+        rows.append(
+            (
+                *(case.model, case.shape, case.topology, case.transport, case.batch),
+                *(f"{best(each):.1f}", ratio, point.case.concurrency),
+                *(f"{point.p50_ms:.1f}", f"{point.p99_ms:.1f}"),
+                *(f"{point.p99_ms / point.p50_ms:.2f}", _optional(point.cpu_ms)),
+            )
         )
-    return "\n".join(lines)
+    return markdown(head, rows, left=(0, 1, 2, 3))
 
 
 def _stages(curves: dict[Case, list[Point]]) -> str:

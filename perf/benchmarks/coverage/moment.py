@@ -44,7 +44,7 @@ from faceblur.tracking.live import LIVE_OPTIONS
 from faceblur.video.frames import SourceFrame
 from faceblur.video.source import VideoSource
 from faceblur.video.surface import VideoSurface
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 LOOKAHEADS: Final = (0, 3, 5, 8, 15)
 RATES: Final = (5, 10, 25)
@@ -315,12 +315,15 @@ def _plain(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:
 
 def _table(scores: Scores, fps: float) -> str:
     heads = [f"{n} ({n / fps:.2g} s)" for n in LOOKAHEADS]
-    lines = ["| | face-frames | " + " | ".join([*heads, FILE]) + " |"]
-    lines.append("|---|---:|" + "---:|" * (len(heads) + 1))
-    for name, row in scores.items():
-        cells = " | ".join(f"{s.per_1000:.1f} ({_first(s):.1f})" for s in row.values())
-        lines.append(f"| {name} | {next(iter(row.values())).face_frames} | {cells} |")
-    return "\n".join(lines)
+    rows = [
+        (
+            name,
+            next(iter(row.values())).face_frames,
+            *(f"{s.per_1000:.1f} ({_first(s):.1f})" for s in row.values()),
+        )
+        for name, row in scores.items()
+    ]
+    return markdown(" | ".join(("", "face-frames", *heads, FILE)), rows)
 
 
 def _first(score: Score) -> float:

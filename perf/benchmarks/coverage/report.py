@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.coverage.bench import ALONE, COVER, DEFACE, Scores
 from benchmarks.coverage.clips import MIN_HEIGHT, MIN_SHOWN
 from benchmarks.coverage.score import MIN_MASKED, Score
+from harness import markdown
 
 MIN_RATIO: Final = 10
 MAX_LONGEST: Final = 2
@@ -125,12 +126,11 @@ def _tables(scores: Scores) -> str:
     total = _total(scores)
     texts = []
     for title, show in _MEASURES:
-        lines = [f"| {title} | face-frames | " + " | ".join(total) + " |"]
-        lines.append("|---|---:|" + "---:|" * len(total))
-        for clip, row in (scores | {"**all**": total}).items():
-            cells = " | ".join(show(row[name]) for name in total)
-            lines.append(f"| {clip} | {row[ALONE].face_frames} | {cells} |")
-        texts.append("\n".join(lines))
+        rows = [
+            (clip, row[ALONE].face_frames, *(show(row[name]) for name in total))
+            for clip, row in (scores | {"**all**": total}).items()
+        ]
+        texts.append(markdown(" | ".join((title, "face-frames", *total)), rows))
     return "\n\n".join(texts)
 
 

@@ -27,7 +27,7 @@ from faceblur.moving.mover import MovingMask
 from faceblur.moving.options import MovingOptions
 from faceblur.moving.sight import Sight, SightSize
 from faceblur.video.surface import VideoSurface
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 LIVE_HOLD_S: Final = 12.0
 """Of the made clips seen as by a camera: shorter than they are empty at first."""
@@ -219,36 +219,34 @@ def _times() -> dict[str, float]:
 
 def _page(report: dict[str, object]) -> str:
     made, clips, times = report["made"], report["clips"], report["ms_per_720p_frame"]
-    lines = [
+    figures = "people masked | worst frame | frames < 0.9 | still masked | empty frames"
+    parts = [
         "# What moves before a fixed view",
-        "",
         f"`{report['command']}`",
-        "",
         "Shares of pixels, exact silhouettes. *still masked*: of all that is nobody.",
-        "",
-        "| scene | way | people masked | worst frame | frames < 0.9 | still masked "
-        "| empty frames |",
-        "|---|---|---|---|---|---|---|",
-        *(f"| {row['scene']} | {row['way']} | {_cells(row)} |" for row in made),  # type: ignore[attr-defined]
+        markdown(
+            f"scene | way | {figures}",
+            [(row["scene"], row["way"], *_cells(row)) for row in made],  # type: ignore[attr-defined]
+            left=(0, 1),
+        ),
     ]
     if clips:
-        lines += [
-            "",
+        parts += [
             "Real clips, people outlined by hand in some frames, others empty.",
-            "",
-            "| clip | labelled | people masked | worst frame | frames < 0.9 | still masked "
-            "| empty frames |",
-            "|---|---|---|---|---|---|---|",
-            *(f"| {row['clip']} | {row['frames']} | {_cells(row)} |" for row in clips),  # type: ignore[attr-defined]
+            markdown(
+                f"clip | labelled | {figures}",
+                [(row["clip"], row["frames"], *_cells(row)) for row in clips],  # type: ignore[attr-defined]
+            ),
         ]
     if times:
-        lines += ["", "| a 720p frame, all threads | CPU ms |", "|---|---|"]
-        lines += [f"| {name} | {value:.2f} |" for name, value in times.items()]  # type: ignore[attr-defined]
-    return "\n".join(lines) + "\n"
+        cells = [(name, f"{value:.2f}") for name, value in times.items()]  # type: ignore[attr-defined]
+        parts.append(markdown("a 720p frame, all threads | CPU ms", cells))
+    return "\n\n".join(parts) + "\n"
 
 
-def _cells(row: dict[str, float]) -> str:
-    values = (row["people_masked"], row["worst_frame"])
-    shares = " | ".join(f"{value:.4f}" for value in values)
-    rest = " | ".join(f"{row[name]:.3f}" for name in ("still_masked", "empty_masked"))
-    return f"{shares} | {row['frames_uncovered']} of {row['frames']} | {rest}"
+def _cells(row: dict[str, float]) -> tuple[str, ...]:
+    return (
+        *(f"{row[name]:.4f}" for name in ("people_masked", "worst_frame")),
+        f"{row['frames_uncovered']} of {row['frames']}",
+        *(f"{row[name]:.3f}" for name in ("still_masked", "empty_masked")),
+    )

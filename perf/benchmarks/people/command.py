@@ -17,7 +17,7 @@ from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.repository import FAST_MODEL
-from harness import command_line, machine_card
+from harness import command_line, machine_card, markdown
 
 
 @click.command(name="people")
@@ -101,22 +101,18 @@ def _report(document: dict[str, Any], rates: tuple[float, ...]) -> str:
         "how many those are with nobody kept visible.",
         "",
     ]
-    table = [
-        f"| scene | {heads} | others leaked | with nobody kept |",
-        "|---|" + "---:|" * (len(rates) + 2),
-    ]
+    rows: list[tuple[object, ...]] = []
     for name, row in document["scenes"].items():
-        shares = " | ".join(f"{row[f'{rate:g}']['share']:.2f}" for rate in rates)
+        shares = (f"{row[f'{rate:g}']['share']:.2f}" for rate in rates)
         leaked, before, others = (
             sum(figures[key] for figures in row.values())
             for key in ("leaked", "leaked_before", "others")
         )
-        table.append(f"| {name} | {shares} | {leaked} of {others} | {before} |")
+        rows.append((name, *shares, f"{leaked} of {others}", before))
     whole = document["all"]
-    table.append(
-        f"| **all** | {whole['share']:.2f} "
-        + "| " * len(rates[1:])
-        + f"| **{whole['leaked']} of {whole['others']}** | {whole['leaked_before']} |"
-    )
+    leaked = f"**{whole['leaked']} of {whole['others']}**"
+    empty = [""] * len(rates[1:])
+    rows.append(("**all**", f"{whole['share']:.2f}", *empty, leaked, whole["leaked_before"]))
+    table = markdown(f"scene | {heads} | others leaked | with nobody kept", rows)
     facts = [f"- {key}: {value}" for key, value in document["card"].items()]
-    return "\n\n".join(lines[:3]) + "\n\n" + "\n".join(table) + "\n\n" + "\n".join(facts) + "\n"
+    return "\n\n".join(lines[:3]) + "\n\n" + table + "\n\n" + "\n".join(facts) + "\n"

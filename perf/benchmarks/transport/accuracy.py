@@ -27,6 +27,7 @@ from faceblur_export.evaluation.matching import (
     match_image,
     read_labelled,
 )
+from harness import markdown
 
 Canvas = npt.NDArray[np.uint8]
 TIMEOUT_S: Final = 60.0
@@ -124,12 +125,13 @@ def accuracy_table(rows: Sequence[Accuracy]) -> str:
         f"recall {b['min']:g}-{b['max']:g} px" if b["max"] else f"recall {b['min']:g}+ px"
         for b in bins
     ]
-    lines = [
-        "| sent as | kB an input | AP50 | change (95 %) | precision | "
-        + " | ".join(f"{head} ({b['faces']})" for head, b in zip(heads, bins, strict=True))
-        + " |",
-        "|---|---:|---:|---:|---:|" + "---:|" * len(bins),
-    ]
+    head = " | ".join(
+        (
+            "sent as | kB an input | AP50 | change (95 %) | precision",
+            *(f"{head} ({b['faces']})" for head, b in zip(heads, bins, strict=True)),
+        )
+    )
+    lines = []
     for row in rows:
         change = "-"
         if row.change:
@@ -145,8 +147,8 @@ def accuracy_table(rows: Sequence[Accuracy]) -> str:
             f"{row.figures['precision']:.3f}",
             *(f"{recall:.3f}" for recall in recalls),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def _change(candidate: MatchedFaces, pixels: MatchedFaces) -> dict[str, Any]:

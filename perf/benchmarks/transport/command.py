@@ -310,14 +310,13 @@ def _choice_table(rows: Sequence[Chosen]) -> str:
 
 
 def _delay_table(rows: Sequence[Carried]) -> str:
-    lines = [
-        "| link | transport | kB a frame | Mbit/s | p50 ms | p99 ms | CPU ms a frame |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        cpu = "-" if row.cpu_ms is None else f"{row.cpu_ms:.1f}"
-        lines.append(
-            f"| {row.link} | {row.transport} | {row.kilobytes:.0f} | {row.mbit_per_s:.1f} "
-            f"| {row.p50_ms:.1f} | {row.p99_ms:.1f} | {cpu} |"
+    cells = [
+        (
+            *(row.link, row.transport, f"{row.kilobytes:.0f}", f"{row.mbit_per_s:.1f}"),
+            *(f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}"),
+            "-" if row.cpu_ms is None else f"{row.cpu_ms:.1f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    head = "link | transport | kB a frame | Mbit/s | p50 ms | p99 ms | CPU ms a frame"
+    return markdown(head, cells, left=(0, 1))

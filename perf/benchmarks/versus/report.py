@@ -14,6 +14,7 @@ from benchmarks.versus.clips import Format
 from benchmarks.versus.process import Usage
 from benchmarks.versus.programs import DEFAULT, EQUAL, IN_PROCESS, OURS
 from benchmarks.versus.score import BINS, MIN_JUDGED, Masked, bin_name, fewer, total
+from harness import markdown
 
 MIN_SPEED: Final = {DEFAULT: 5.0, EQUAL: 2.0}
 """Targets: how many times as fast ours is."""
@@ -179,35 +180,37 @@ def write_report(
 
 
 def _speed_table(result: Result) -> str:
-    lines = [
-        f"| {result.format.name}, {result.format.frames} frames | frames/s | start-up s "
+    head = (
+        f"{result.format.name}, {result.format.frames} frames | frames/s | start-up s "
         "| frames/s after it | CPU s | of it start-up | peak MB | ours is faster by "
-        "| lowest-highest |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name in result.names:
-        s = result.summary(name)
-        peak = "" if s.peak_mb is None else f"{s.peak_mb:.0f}"
-        lines.append(
-            f"| {name} | {s.frames_per_s:.1f} | {s.start_s:.1f} | {s.running_frames_per_s:.1f} "
-            f"| {s.cpu_s:.1f} | {s.start_cpu_s:.1f} | {peak} | {s.ratio:.2f} "
-            f"| {s.ratio_low:.2f}-{s.ratio_high:.2f} |"
+        "| lowest-highest"
+    )
+    rows = [
+        (
+            name,
+            *(f"{value:.1f}" for value in (s.frames_per_s, s.start_s, s.running_frames_per_s)),
+            *(f"{value:.1f}" for value in (s.cpu_s, s.start_cpu_s)),
+            "" if s.peak_mb is None else f"{s.peak_mb:.0f}",
+            f"{s.ratio:.2f}",
+            f"{s.ratio_low:.2f}-{s.ratio_high:.2f}",
         )
-    return "\n".join(lines)
+        for name, s in ((name, result.summary(name)) for name in result.names)
+    ]
+    return markdown(head, rows)
 
 
 def _face_table(masked: Mapping[str, Masked]) -> str:
-    lines = [
-        f"| height of the face | face-frames | {' | '.join(masked)} |",
-        f"|---|---:|{'---:|' * len(masked)}",
+    ways, first = masked.values(), next(iter(masked.values()))
+    rows: list[tuple[object, ...]] = [
+        (
+            bin_name(low, high),
+            first.faces[low],
+            *(_share(m.masked(low), m.faces[low]) for m in ways),
+        )
+        for low, high in BINS
     ]
-    first = next(iter(masked.values()))
-    for low, high in BINS:
-        cells = " | ".join(_share(m.masked(low), m.faces[low]) for m in masked.values())
-        lines.append(f"| {bin_name(low, high)} | {first.faces[low]} | {cells} |")
-    leaked = " | ".join(str(m.leaked.total()) for m in masked.values())
-    lines.append(f"| **leaked face-frames** | {first.faces.total()} | {leaked} |")
-    return "\n".join(lines)
+    rows.append(("**leaked face-frames**", first.faces.total(), *(m.leaked.total() for m in ways)))
+    return markdown(" | ".join(("height of the face", "face-frames", *masked)), rows)
 
 
 def _share(part: int, whole: int) -> str:
