@@ -171,7 +171,9 @@ class MediaDetections:
         notes: What somebody should look at in the result.
         tracks: Of a video, the tracks that its masked faces name, by their ids.
         kept: Ids of the tracks that somebody wants to be seen.
-        unmasked: Where there are any, what was left unmasked because of them, frame by frame.
+        unmasked: Where there are any, what was seen of them, frame by frame.
+        covered: What would have been seen of them, but for what else was masked there, likewise.
+        start_s: When the file's clock says that it starts, seconds.
 
     Example:
         >>> report = faceblur.blur("photo.jpg", "safe.jpg")
@@ -188,6 +190,8 @@ class MediaDetections:
     tracks: list[TrackSummary] = field(default_factory=list)
     kept: frozenset[int] = frozenset()
     unmasked: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())
+    covered: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())
+    start_s: Fraction = Fraction(0)
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""
@@ -195,6 +199,7 @@ class MediaDetections:
             "path": str(self.path),
             "width": self.width,
             "height": self.height,
+            **({"start_s": round(float(self.start_s), TIME_DIGITS)} if self.start_s else {}),
             "tracks": [asdict(track) for track in self.tracks],
             "frames": [frame.to_json() for frame in self.frames],
         }

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from faceblur.batch.people import Person
 from faceblur.batch.people_page import write_page
 from faceblur.cli import main
 from faceblur.detections import Detections, FrameDetectionsLog, TrackSummary
+from faceblur.times import parse_time
 from faceblur.tracking import encounters, keeping, likeness, naming
 from faceblur.tracking.likeness import LikenessCheck
 
@@ -132,6 +134,70 @@ def test_only_masks_those_and_whoever_may_be_them(made: Made, tmp_path: Path) ->
     assert shown >= 0.25 * len(made.truth)
 
 
+def test_whom_something_else_covers_does_not_count_as_seen(made: Made, tmp_path: Path) -> None:
+    first = [track["id"] for track in made.media()["tracks"] if whose(made, track["id"]) == {0}]
+    output, audit = tmp_path / "out.mkv", tmp_path / "audit"
+    chosen = ",".join(map(str, first))
+    result = run(
+        "blur", made.clip, "-o", output, "--boxes", made.listed, "--keep-visible", chosen, *SOLID,
+        "--audit", audit, "--always", "0,0 0.3,0 0.3,1 0,1", "--hide", "0:04-",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    first_line, *lines = (audit / "00000001.jsonl").read_text().splitlines()
+    boxes = [json.loads(line)["unmasked"] for line in lines]
+    seen = 0
+    for picture, shown in zip(read_clip(output), boxes, strict=True):
+        for left, top, right, bottom in np.array(shown, int).tolist():
+            assert is_marked(picture)[top:bottom, left:right].mean() < 0.9
+            seen += 1
+    tallies = {tally["id"]: tally for tally in json.loads(first_line)["tracks"]}
+    assert sum(tallies[track]["unmasked"] for track in first) == seen > 5
+    covered = re.search(r"covered in (\d+) by what else is masked there", result.stdout)
+    assert covered is not None, result.stdout
+    assert int(covered[1]) > 5
+    # Those frames count as masked: nothing is lost of a track.
+    frames = {track["id"]: track["frames"] for track in made.media()["tracks"]}
+    assert all(sum(tallies[t][k] for k in ("masked", "unmasked")) == frames[t] for t in first)
+
+
+def test_times_are_those_that_players_show(made: Made, bundled_server: str, tmp_path: Path) -> None:
+    """Of a file whose clock starts at an hour: the page, corrections and the summary agree."""
+    late, page, output = (tmp_path / name for name in ("late.ts", "late.html", "out.mkv"))
+    with av.open(str(made.clip)) as source, av.open(str(late), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts += int(3600 / packet.time_base)
+                packet.dts += int(3600 / packet.time_base)
+                packet.stream = copy
+                target.mux(packet)
+    assert run("people", late, "-o", page, "--server", bundled_server).exit_code == 0
+    cards = re.findall(
+        r"Track (\d+)</b>\s*<span>(\S+) to (\S+),.*?seen here at (\S+)</span>",
+        page.read_text(),
+        re.S,
+    )
+    assert cards
+    listed = page.with_suffix(".json")
+    content = json.loads(listed.read_text())
+    media = content["media"][0]
+    assert media["start_s"] >= 3600
+    for name, *clocks in cards:
+        first, last, seen = (parse_time(clock) for clock in clocks)
+        assert first is not None
+        assert last is not None
+        assert seen is not None
+        assert 0 <= first <= seen <= last <= 5
+        # The moment of the card, given back as that of a correction, is of this very track.
+        frame = min(media["frames"], key=lambda f: abs(f["pts_s"] - media["start_s"] - seen))
+        box = next(face["box"] for face in frame["faces"] if face.get("track") == int(name))
+        media["corrections"] = [{"remove": {"at": float(seen) + 0.01, "box": box}}]
+        listed.write_text(json.dumps(content))
+        result = run("blur", late, "-o", output, "--boxes", listed, *SOLID)
+        assert f"track {name} stays masked in" in result.stdout, result.output
+
+
 def test_verify_takes_those_who_were_kept_for_spared(
     made: Made, bundled_server: str, tmp_path: Path
 ) -> None:
@@ -169,7 +235,7 @@ def test_the_page_shows_each_track_and_is_nobody_elses(made: Made) -> None:
 def test_a_page_names_thousands_of_short_tracks_in_few_words(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     short = TrackSummary(id=1, first_s=0, last_s=1, frames=9, largest_height=20, best_frame=0)
-    people = [Person(replace(short, id=i)) for i in (1, 2, 3, 7, *range(20, 3000))]
+    people = [Person(replace(short, id=i), 0, 1) for i in (1, 2, 3, 7, *range(20, 3000))]
     write_page(page, people, source=Path("clip.mp4"), listed=Path("list.json"))
     assert "always masked: 1-3, 7, 20-2999.</p>" in page.read_text()
 

@@ -6,7 +6,7 @@ The views are unmasked faces. They are held in memory alone, until they are on t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +41,16 @@ class Person:
     """One track, as a page shows it.
 
     Attributes:
+        first_s: When it begins, seconds as players count them; so are `last_s` and `view_s`.
+        last_s: When it ends.
         unmasked_s: How long it could be left unmasked, if nobody else were, seconds.
         view: A JPEG; None where it is certain nowhere, so that it is always masked.
-        view_s: Time of the view, seconds.
+        view_s: Time of the view.
     """
 
     track: TrackSummary
+    first_s: float
+    last_s: float
     unmasked_s: float = 0.0
     view: bytes | None = None
     view_s: float = 0.0
@@ -74,8 +78,8 @@ def find_people(
             log.append(frame.pts_s, selection.choose(faces).faces)
             if on_progress is not None:
                 on_progress(Progress(len(log), video.frame_count))
-    tracks = faces_of.name_tracks(log)
-    return MediaDetections(source, width, height, log, tracks=tracks)
+        tracks = faces_of.name_tracks(log)
+        return MediaDetections(source, width, height, log, tracks=tracks, start_s=video.start_s)
 
 
 def look_at(report: MediaDetections, log: FrameDetectionsLog) -> list[Person]:
@@ -112,12 +116,16 @@ def look_at(report: MediaDetections, log: FrameDetectionsLog) -> list[Person]:
                 if track not in best or sharp > best[track][0]:
                     best[track] = sharp, _fitted(_part(picture, box)), float(item.pts_s)
     rate_s = _interval_s(log)
-    return [
-        Person(track, len(heights[track.id]) * rate_s, _jpeg(best[track.id][1]), best[track.id][2])
-        if track.id in best
-        else Person(track)
-        for track in report.tracks
-    ]
+    start_s = float(report.start_s)
+    people = []
+    for summary in report.tracks:
+        person = Person(summary, summary.first_s - start_s, summary.last_s - start_s)
+        if summary.id in best:
+            _, view, at_s = best[summary.id]
+            unmasked_s = len(heights[summary.id]) * rate_s
+            person = replace(person, unmasked_s=unmasked_s, view=_jpeg(view), view_s=at_s - start_s)
+        people.append(person)
+    return people
 
 
 def _decoded(

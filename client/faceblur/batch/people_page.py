@@ -102,7 +102,7 @@ def _card(person: Person) -> str:
     return f"""<label class="card">
 <img alt="track {track.id}" src="data:image/jpeg;base64,{image}">
 <b><input type="checkbox" value="{track.id}"> Track {track.id}</b>
-<span>{_clock(track.first_s)} to {_clock(track.last_s)}, {track.frames} frames</span>
+<span>{_clock(person.first_s)} to {_clock(person.last_s)}, {track.frames} frames</span>
 <span>certain for {person.unmasked_s:.1f} s, up to {track.largest_height:.0f} pixels high</span>
 <span>seen here at {_clock(person.view_s)}</span>
 </label>"""

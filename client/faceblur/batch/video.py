@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,9 @@ from faceblur.detections import FrameDetectionsLog, MediaDetections
 from faceblur.files import atomic_path
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
+from faceblur.masks.regions import Region
 from faceblur.masks.selection import Selection
+from faceblur.masks.visibility import visible
 from faceblur.times import TimeSpan
 from faceblur.video.containers import container_for
 from faceblur.video.options import VideoOptions
@@ -81,7 +83,9 @@ def mask_video(
         faces_of = find_faces.in_video(source, video.properties)
         selection = Selection(policy, width, height)
         log = FrameDetectionsLog()
-        report = MediaDetections(source, width, height, log, kept=faces_of.kept)
+        report = MediaDetections(
+            source, width, height, log, kept=faces_of.kept, start_s=video.start_s
+        )
         report.notes.extend(faces_of.notes)
         with atomic_path(output, before_commit=completion(on_complete, report)) as temporary:
             with (
@@ -93,12 +97,15 @@ def mask_video(
                     frame, faces, unmasked = item
                     moving = None if view is None else view.find(frame, faces)
                     choice = selection.choose(faces, shown, moving=moving)
+                    drawn: Sequence[Region] = ()
                     if len(choice.faces) or choice.areas:
-                        masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
+                        drawn = masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
                     job.write(frame)
                     log.append(frame.pts_s, choice.faces)
                     if faces_of.kept:
-                        report.unmasked.append(frame.pts_s, unmasked)
+                        seen = visible(unmasked, drawn, width, height)
+                        report.unmasked.append(frame.pts_s, unmasked.select(seen))
+                        report.covered.append(frame.pts_s, unmasked.select(~seen))
                     if on_progress is not None:
                         on_progress(Progress(len(log), video.frame_count))
                 report.tracks.extend(faces_of.name_tracks(log))

@@ -12,7 +12,7 @@ from faceblur.batch.runner import Outcome, RunOptions
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
-from faceblur.proof.audit.facts import track_tallies
+from faceblur.proof.audit.facts import frames_of_tracks, track_tallies
 from faceblur.redaction import printable
 
 _MOST_TRACKS: Final = 5
@@ -77,8 +77,12 @@ def _kept(report: MediaDetections) -> str:
     if not named:
         texts = [f"{len(tallies)} tracks unmasked in {shown} of {shown + masked}"]
     text = f"; {', '.join(texts)} frames"
-    if masked:
-        text += f", masked in {masked} where somebody else was close or it may be another face"
+    covered = sum(frames_of_tracks(report.covered)[tally.id] for tally in tallies)
+    if masked > covered:
+        text += f", masked in {masked - covered} where somebody else was close or it may be "
+        text += "another face"
+    if covered:
+        text += f", covered in {covered} by what else is masked there"
     return text
 
 

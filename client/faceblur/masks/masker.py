@@ -45,7 +45,9 @@ class Masker:
         if self.style.mode == "image" and self.style.overlay is not None:
             self._overlays = _overlays(self.style.overlay.pixels, self.style.color)
 
-    def apply(self, surface: Surface, detections: Detections, areas: Sequence[Region] = ()) -> None:
+    def apply(
+        self, surface: Surface, detections: Detections, areas: Sequence[Region] = ()
+    ) -> Sequence[Region]:
         """Cover all detections and areas on a surface, in place.
 
         A face at the border is covered as far as it is in the image, with cells as large as
@@ -57,6 +59,9 @@ class Masker:
             detections: Faces in pixels of the surface.
             areas: What is covered wholly: areas and silhouettes, laid over images of the
                 surface's size.
+
+        Returns:
+            All that was covered.
 
         Raises:
             InputError: A box is not finite or its corners are swapped. Nothing has been drawn.
@@ -78,6 +83,7 @@ class Masker:
         for area in areas:
             rows, columns = slice(area.y0, area.y1), slice(area.x0, area.x1)
             surface.make_opaque(rows, columns, area.cover(surface.planes[0]))
+        return [*faces, *areas]
 
     def _draw(self, surface: Surface, regions: Sequence[Region], *, reads: bool) -> None:
         if not regions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import PIL
 
-from faceblur.detections import MediaDetections
+from faceblur.detections import FrameDetections, MediaDetections
 from faceblur.proof.audit.manifest import FrameTally, TrackTally
 
 
@@ -38,16 +38,19 @@ def tally(report: MediaDetections) -> FrameTally:
 
 
 def track_tallies(report: MediaDetections) -> tuple[TrackTally, ...]:
-    """Count in how many frames each track was masked, and in how many left unmasked."""
-    masked, unmasked = (
-        Counter(track for frame in frames for track in set(frame.detections.tracks.tolist()))
-        for frames in (report.frames, report.unmasked)
-    )
+    """Count in how many frames each track was masked, and in how many it was seen."""
+    unmasked = frames_of_tracks(report.unmasked)
+    masked = frames_of_tracks(report.frames) + frames_of_tracks(report.covered)
     return tuple(
         TrackTally(id=track, masked=masked[track], unmasked=unmasked[track])
         for track in sorted(masked.keys() | unmasked.keys())
         if track
     )
+
+
+def frames_of_tracks(frames: Iterable[FrameDetections]) -> Counter[int]:
+    """In how many of some frames each track is."""
+    return Counter(track for frame in frames for track in set(frame.detections.tracks.tolist()))
 
 
 def without_folders(settings: Any) -> Any:

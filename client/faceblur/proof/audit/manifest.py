@@ -98,8 +98,8 @@ class TrackTally:
 
     Attributes:
         id: As the JSON file of faces names it.
-        masked: Frames in which it was masked.
-        unmasked: Frames in which it was left unmasked, because somebody chose so.
+        masked: Frames in which it was masked, or covered by what else is masked there.
+        unmasked: Frames in which it was seen, because somebody chose so.
     """
 
     id: int
@@ -116,7 +116,7 @@ class AuditedFrame:
         pts_s: When it is shown, seconds; 0 for a still image.
         boxes: (N, 4) float32, x1 y1 x2 y2 of what was masked, in pixels of the upright frame,
             before the mask's expansion.
-        unmasked: (M, 4) float32, likewise, of faces that were left unmasked because of their track.
+        unmasked: (M, 4) float32, likewise, of faces that were seen because of their track.
     """
 
     index: int
