@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from web_page import Served, served
+from web_page import Served, served, served_small
 
 from faceblur.detection.session import DetectionSession
 
@@ -42,10 +42,21 @@ def start(session: DetectionSession, tmp_path: Path) -> Iterator[Callable[..., S
 
 
 @pytest.fixture
+def small(session: DetectionSession, tmp_path: Path) -> Iterator[Served]:
+    """A server of the page that takes little."""
+    assert session.server is not None
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    with served_small(uploads, session.server.address) as site:
+        yield site
+
+
+@pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A window of its own."""
     context = browser.new_context(accept_downloads=True)
     opened = context.new_page()
-    opened.set_default_timeout(20_000)
+    # Waits end at once when there is something; a busy machine is slow.
+    opened.set_default_timeout(60_000)
     yield opened
     context.close()

@@ -15,7 +15,7 @@ import numpy as np
 from click.testing import CliRunner
 from media import Recording, decoded, moving_face_video, probe
 from playwright.sync_api import Page, Route
-from web_page import Served
+from web_page import FILES_SHOWN, Served, files_in
 
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
@@ -23,7 +23,6 @@ from faceblur.web.folder import PREFIX
 
 Start = Callable[..., Served]
 ROOT = Path(__file__).resolve().parents[2]
-FINISHED = "#cards li[data-state=done], #cards li[data-state=failed]"
 
 
 def _blurred(source: Path, session: DetectionSession) -> Path:
@@ -33,10 +32,6 @@ def _blurred(source: Path, session: DetectionSession) -> Path:
     line = ["blur", str(source), "-o", str(output), "--server", session.server.address]
     assert CliRunner().invoke(main, line).exit_code == 0
     return output
-
-
-def _files(uploads: Path) -> list[str]:
-    return [path.name for path in uploads.glob(f"{PREFIX}-*/*/*")]
 
 
 def test_files_are_covered_checked_and_saved(
@@ -58,15 +53,16 @@ def test_files_are_covered_checked_and_saved(
     page.goto(site.address)
     assert "token" not in page.url
     page.set_input_files("#files", [photo, clip, broken, note])
-    page.locator(FINISHED).nth(3).wait_for(timeout=60_000)
+    page.locator(FILES_SHOWN).nth(3).wait_for(timeout=60_000)
     cards = {card.query_selector("h3").inner_text(): card for card in page.query_selector_all("li")}
     assert "face covered" in cards["clip.mp4"].inner_text()
     assert "Checked: no face shows." in cards["a <b>.jpg"].inner_text()
     assert "Not done, and nothing was saved" in cards["broken.jpg"].inner_text()
     assert "neither a photo nor a video" in cards["note.txt"].inner_text()
     assert str(tmp_path) not in page.inner_text("body")
-    # What is left is masked.
-    assert sorted(_files(site.uploads)) == ["masked.jpg", "masked.mp4"]
+    # What is left is masked, but for the video, in which somebody can be chosen to stay visible.
+    left = ["found.json", "masked.jpg", "masked.mp4", "source.mp4"]
+    assert files_in(site.uploads) == left
     for source in (photo, clip):
         save = cards[source.name].query_selector("a.go")
         with page.expect_download() as download:
@@ -95,7 +91,7 @@ def test_files_are_covered_checked_and_saved(
     page.wait_for_selector("li[data-state=done]")
     page.click("#delete-all")
     page.wait_for_selector("li", state="detached")
-    assert _files(site.uploads) == []
+    assert files_in(site.uploads) == []
 
 
 def test_a_file_is_cancelled_and_nothing_of_it_stays(
@@ -112,7 +108,7 @@ def test_a_file_is_cancelled_and_nothing_of_it_stays(
     assert "Cancelled. Nothing was saved." in page.inner_text("li")
     assert page.locator("li a:visible").count() == 0
     page.wait_for_timeout(300)
-    assert _files(site.uploads) == []
+    assert files_in(site.uploads) == []
 
 
 def test_a_file_that_is_dropped_at_once_waits_for_the_page(start: Start, page: Page) -> None:
@@ -135,7 +131,7 @@ def test_without_a_detector_the_page_says_so_and_offers_nothing(start: Start, pa
     page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
     page.wait_for_selector("li[data-state=failed]")
     assert page.locator("li a:visible").count() == 0
-    assert _files(site.uploads) == []
+    assert files_in(site.uploads) == []
 
 
 def _ask(base: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
@@ -199,13 +195,13 @@ def test_uploads_go_with_the_program_or_at_the_next_start(
     page.goto(site.address)
     page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
     page.wait_for_selector("li[data-state=done]")
-    assert _files(site.uploads) == ["masked.jpg"]
+    assert files_in(site.uploads) == ["masked.jpg"]
     os.kill(site.process.pid, signal.SIGKILL)
     site.process.wait()
     page.wait_for_selector("text=faceblur has ended")
-    assert _files(site.uploads) == ["masked.jpg"]
+    assert files_in(site.uploads) == ["masked.jpg"]
     again = start()
-    assert _files(site.uploads) == []
+    assert files_in(site.uploads) == []
     page.goto(again.address)
     again.process.terminate()
     again.process.wait(timeout=20)

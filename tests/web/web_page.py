@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from playwright.sync_api import Page
+
+from faceblur.web.folder import PREFIX
+
 
 @dataclass(frozen=True)
 class Served:
@@ -27,10 +31,41 @@ class Served:
     uploads: Path
 
 
+FILES_SHOWN = "#cards li[data-state=done], #cards li[data-state=failed]"
+"""Cards of files that have come to their end."""
+
+_SMALL = """
+import sys
+from faceblur.detection.session import SessionOptions
+from faceblur.web.options import Limits, WebOptions
+from faceblur.web.server import serve
+limits = Limits(file_bytes=400_000, pixels=300_000, jobs=3)
+session = SessionOptions(server=sys.argv[1])
+options = WebOptions(session=session, limits=limits, leave_s=2.0)
+serve(options, on_listening=lambda address: print(address, flush=True))
+"""
+
+
 @contextmanager
 def served(uploads: Path, *arguments: str) -> Iterator[Served]:
     """Start the command, and end it as Ctrl-C does."""
     line = [sys.executable, "-m", "faceblur", "web", "--no-browser", "-q", *arguments]
+    with _running(uploads, line) as site:
+        yield site
+
+
+@contextmanager
+def served_small(uploads: Path, server: str) -> Iterator[Served]:
+    """Serve a page that takes little: files of 0.4 MB and 0.3 megapixels, three of them.
+
+    Files go two seconds after the last page was closed.
+    """
+    with _running(uploads, [sys.executable, "-c", _SMALL, server]) as site:
+        yield site
+
+
+@contextmanager
+def _running(uploads: Path, line: list[str]) -> Iterator[Served]:
     process = subprocess.Popen(
         line,
         env=os.environ | {"TMPDIR": str(uploads)},
@@ -47,3 +82,21 @@ def served(uploads: Path, *arguments: str) -> Iterator[Served]:
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=20)
+
+
+def files_in(uploads: Path) -> list[str]:
+    """Names of what lies in the private folder."""
+    return sorted(path.name for path in uploads.glob(f"{PREFIX}-*/*/*"))
+
+
+def asked(page: Page, method: str, path: str, body: str | None = None) -> int:
+    """Ask for something as the page does, and return the status."""
+    code: int = page.evaluate(
+        """async ([method, path, body]) => {
+          const { csrf, csrf_header } = await (await fetch("/api/session")).json();
+          const options = { method, body, headers: { [csrf_header]: csrf } };
+          return (await fetch(path, options)).status;
+        }""",
+        [method, path, body],
+    )
+    return code

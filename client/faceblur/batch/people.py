@@ -82,12 +82,18 @@ def find_people(
         return MediaDetections(source, width, height, log, tracks=tracks, start_s=video.start_s)
 
 
-def look_at(report: MediaDetections, log: FrameDetectionsLog) -> list[Person]:
+def look_at(
+    report: MediaDetections,
+    log: FrameDetectionsLog,
+    *,
+    on_frame: Callable[[], None] | None = None,
+) -> list[Person]:
     """Read a video once more, and take the best view of each track.
 
     Args:
         report: What was found in it.
         log: Its frames.
+        on_frame: Called for each; what it raises breaks this off.
 
     Raises:
         InputError: The video cannot be read to its end.
@@ -107,6 +113,8 @@ def look_at(report: MediaDetections, log: FrameDetectionsLog) -> list[Person]:
     best: dict[int, tuple[float, BgrImage, float]] = {}
     with VideoSource(report.path) as video:
         for item in video.read():
+            if on_frame is not None:
+                on_frame()
             if not isinstance(item, SourceFrame) or item.index not in wanted:
                 continue
             picture = np.asarray(item.image.to_ndarray(format="bgr24"), np.uint8)

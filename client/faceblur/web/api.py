@@ -22,7 +22,10 @@ from starlette.responses import (
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from faceblur.batch.shared_detector import StoppedError
 from faceblur.web.access import CSRF_HEADER, Access, Guard
+from faceblur.web.answers import LONE, job_of, missing, owner_of, refused
+from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
@@ -35,8 +38,6 @@ logger = logging.getLogger(__name__)
 STATIC: Final = Path(__file__).with_name("static")
 _POLL_S: Final = 0.15
 _HEARTBEAT_S: Final = 15.0
-_LONE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-"""A result runs nothing, whatever is in it."""
 
 
 class Api:
@@ -74,6 +75,7 @@ class Api:
             Route("/api/jobs/{id}/cancel", self.cancel, methods=["POST"]),
             Route("/api/jobs/{id}/preview", self.preview),
             Route("/api/jobs/{id}/result", self.result),
+            *choice_routes(store, check_going=self._check_going),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access, hosts=hosts)
@@ -104,7 +106,7 @@ class Api:
         limits = self._options.limits
         return JSONResponse(
             {
-                "csrf": self._access.csrf(_owner(request)),
+                "csrf": self._access.csrf(owner_of(request)),
                 "csrf_header": CSRF_HEADER,
                 "max_bytes": limits.file_bytes,
                 "max_jobs": limits.jobs,
@@ -115,59 +117,59 @@ class Api:
     async def events(self, request: Request) -> Response:
         """All files whenever something changes, as server-sent events."""
         return StreamingResponse(
-            self._changes(request, _owner(request)), media_type="text/event-stream"
+            self._changes(request, owner_of(request)), media_type="text/event-stream"
         )
 
     async def list_jobs(self, request: Request) -> Response:
         """All files."""
-        return JSONResponse(self._state(_owner(request)))
+        return JSONResponse(self._state(owner_of(request)))
 
     async def create(self, request: Request) -> Response:
         """Take a file: its bytes are the body, its name is in the query."""
-        owner = _owner(request)
+        owner = owner_of(request)
         length = request.headers.get("content-length", "")
         if not length.isdecimal():
-            return _error(411, "say how long the file is: send Content-Length")
+            return refused(411, "say how long the file is: send Content-Length")
         try:
             job = self._store.begin(owner, request.query_params.get("name", ""))
         except FullError:
-            return _error(429, "there are too many files: save and delete some first")
+            return refused(429, "there are too many files: save and delete some first")
         except OSError as error:
-            return _error(507, f"it cannot be stored: {error.strerror}")
+            return refused(507, f"it cannot be stored: {error.strerror}")
         try:
             await receive(job, request.stream(), int(length), self._options.limits)
             submitted = self._store.submit(job)
         except UploadError as error:
             self._store.delete(job)
-            return _error(error.code, str(error))
+            return refused(error.code, str(error))
         except ClientDisconnect:
             self._store.delete(job)
-            return _error(400, "it was broken off")
+            return refused(400, "it was broken off")
         except BaseException:
             # The server ends, or something is wrong.
             self._store.delete(job)
             raise
         if not submitted:
             self._store.delete(job)
-            return _error(410, "it was deleted")
+            return refused(410, "it was deleted")
         return JSONResponse(job.to_json(), 201, {"Location": f"/api/jobs/{job.id}"})
 
     async def delete_all(self, request: Request) -> Response:
         """Delete every file."""
-        for job in self._store.of(_owner(request)):
+        for job in self._store.of(owner_of(request)):
             await asyncio.to_thread(self._store.delete, job)
         return Response(status_code=204)
 
     async def show(self, request: Request) -> Response:
         """One file."""
         job = self._job(request)
-        return _missing() if job is None else JSONResponse(job.to_json())
+        return missing() if job is None else JSONResponse(job.to_json())
 
     async def delete(self, request: Request) -> Response:
         """Break one file off and delete it."""
         job = self._job(request)
         if job is None:
-            return _missing()
+            return missing()
         await asyncio.to_thread(self._store.delete, job)
         return Response(status_code=204)
 
@@ -175,54 +177,60 @@ class Api:
         """Break one file off."""
         job = self._job(request)
         if job is None:
-            return _missing()
+            return missing()
         self._store.cancel(job)
         return JSONResponse(job.to_json(), 202)
 
     async def preview(self, request: Request) -> Response:
         """The masked file, to look at."""
         job = self._job(request)
-        if job is None or job.output is None or job.state != "done":
-            return _missing()
-        kind = TYPES.get(job.output.suffix.lower())
+        result = None if job is None else job.result
+        if job is None or result is None:
+            return missing()
+        kind = TYPES.get(result.output.suffix.lower())
         if kind is not None:
-            return FileResponse(job.output, media_type=kind, headers=_LONE)
+            return FileResponse(result.output, media_type=kind, headers=LONE)
         if job.kind == "image":
-            picture = await asyncio.to_thread(picture_of, job.output)
+            picture = await asyncio.to_thread(picture_of, result.output)
             if picture is not None:
-                return Response(picture, media_type="image/jpeg", headers=_LONE)
-        return _error(415, "a browser cannot show this: save it to look at it")
+                return Response(picture, media_type="image/jpeg", headers=LONE)
+        return refused(415, "a browser cannot show this: save it to look at it")
 
     async def result(self, request: Request) -> Response:
         """The masked file, to keep."""
         job = self._job(request)
-        if job is None or job.output is None or job.state != "done":
-            return _missing()
+        result = None if job is None else job.result
+        if job is None or result is None:
+            return missing()
         return FileResponse(
-            job.output,
+            result.output,
             filename=job.result_name,
             media_type="application/octet-stream",
-            headers=_LONE,
+            headers=LONE,
         )
 
     async def results(self, request: Request) -> Response:
         """All masked files in which the check found nothing, as a zip file."""
         clean = [
             job
-            for job in self._store.of(_owner(request))
-            if job.state == "done" and job.verdict is not None and job.verdict.result == "clean"
+            for job in self._store.of(owner_of(request))
+            if job.result is not None and job.result.verdict.result == "clean"
         ]
         if not clean:
-            return _missing()
+            return missing()
         disposition = 'attachment; filename="masked.zip"'
         return StreamingResponse(
             archive(clean),
             media_type="application/zip",
-            headers={**_LONE, "Content-Disposition": disposition},
+            headers={**LONE, "Content-Disposition": disposition},
         )
 
     def _job(self, request: Request) -> WebJob | None:
-        return self._store.find(_owner(request), request.path_params["id"])
+        return job_of(self._store, request)
+
+    def _check_going(self) -> None:
+        if self.stopping:
+            raise StoppedError("the program ends")
 
     def _state(self, owner: str) -> dict[str, Any]:
         detector = {"health": self._detectors.health, "trouble": self._detectors.trouble}
@@ -244,15 +252,3 @@ class Api:
                 silent_s += _POLL_S
         finally:
             self._store.page_closed(owner)
-
-
-def _owner(request: Request) -> str:
-    return str(request.state.owner)
-
-
-def _error(code: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status_code=code)
-
-
-def _missing() -> Response:
-    return _error(404, "there is no such file, or it is not finished, or it was deleted")

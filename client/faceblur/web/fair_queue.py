@@ -38,6 +38,17 @@ class FairQueue:
                 self._changed.wait()
         return None
 
+    def withdraw(self, job: WebJob) -> bool:
+        """Take back a file that waits; False if it does not wait any more."""
+        with self._changed:
+            jobs = self._waiting.get(job.owner, deque())
+            if job not in jobs:
+                return False
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.owner]
+            return True
+
     def finished(self, job: WebJob) -> None:
         """Give back the place that a file took."""
         with self._changed:

@@ -9,15 +9,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from faceblur.batch.jobs import MARK
+from faceblur.batch.people import Person
 from faceblur.batch.shared_detector import StoppedError
-from faceblur.proof.verify.report import VerifyReport
+from faceblur.detections import MediaDetections
 from faceblur.video.kinds import Kind
+from faceblur.web.results import History, Result
 
 State = Literal["uploading", "waiting", "masking", "checking", "done", "failed"]
 FINAL: Final[frozenset[State]] = frozenset({"done", "failed"})
 
+CANCELLED: Final = "cancelled"
+"""Why there is no result, where its user wanted none."""
+
 _MOST_NAME: Final = 120
-_MOST_TIMES: Final = 5
 _MASKING_SHARE: Final = 0.5
 """Of all the work; the check asks the detector about as often."""
 
@@ -25,43 +29,17 @@ _EARLY: Final = 0.03
 """Before this share is done, nobody can say how long the rest takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the check of a result found.
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What was found in a video, for whoever chooses who stays visible.
 
     Attributes:
-        result: clean, leaks: a face may show, or unsure: it could not be told.
-        leaks: Places in which a face may show.
-        leak_times_s: When, the first of them.
-        problems: Why it could not be told, a sentence each.
+        report: With its tracks.
+        listed: The same as a file, as --json of the command writes it.
     """
 
-    result: Literal["clean", "leaks", "unsure"]
-    leaks: int = 0
-    leak_times_s: tuple[float, ...] = ()
-    problems: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, report: VerifyReport) -> Verdict:
-        """What a report says, for the page."""
-        results: tuple[Literal["clean"], Literal["leaks"], Literal["unsure"]]
-        results = "clean", "leaks", "unsure"
-        times = sorted({round(float(leak.time_s), 2) for leak in report.leaks})
-        return cls(
-            result=results[report.exit_code],
-            leaks=len(report.leaks),
-            leak_times_s=tuple(times[:_MOST_TIMES]),
-            problems=tuple(report.problems),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """For the page."""
-        return {
-            "result": self.result,
-            "leaks": self.leaks,
-            "leak_times_s": list(self.leak_times_s),
-            "problems": list(self.problems),
-        }
+    report: MediaDetections
+    listed: Path
 
 
 @dataclass(eq=False, kw_only=True)
@@ -72,11 +50,17 @@ class WebJob:
         id: Unguessable; names its folder.
         owner: The session that it belongs to.
         name: What its user calls it; never a path here.
-        stop: Set to break it off.
+        stop: Set to break off what is done with it.
+        deleted: Nobody wants it any more: whoever works on it deletes it.
         source: The upload, as long as it is needed.
-        output: The masked file, once it is whole and checked.
+        findings: What was found in a video, if somebody may choose from it.
+        people: Its tracks with a view of each, once somebody has asked; unmasked faces.
+        looking: Held while the views are made.
+        wanted: Tracks that are to stay visible in the result that is made or was made last.
+        results: What came out, whole and checked.
         fraction: Part of the present stage that is done; None if nobody knows.
-        faces: Covered faces: of a video, tracks.
+        error: Why there is no result.
+        notice: Why there is no other result than before.
         ended_s: When it came to its end, on the monotonic clock.
     """
 
@@ -87,20 +71,28 @@ class WebJob:
     stop: threading.Event = field(default_factory=threading.Event)
     kind: Kind = "image"
     state: State = "uploading"
+    deleted: bool = False
     source: Path | None = None
-    output: Path | None = None
+    findings: Findings | None = None
+    people: list[Person] | None = None
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    wanted: frozenset[int] = frozenset()
+    results: History = field(default_factory=History)
     fraction: float | None = 0.0
-    faces: int = 0
-    frames: int = 0
-    verdict: Verdict | None = None
     error: str | None = None
+    notice: str | None = None
     started_s: float | None = None
     ended_s: float | None = None
 
     @property
+    def result(self) -> Result | None:
+        """What may be looked at and saved now."""
+        return self.results.current if self.state == "done" else None
+
+    @property
     def result_name(self) -> str:
         """What the result is called when it is saved."""
-        suffix = self.output.suffix if self.output is not None else ""
+        suffix = self.result.output.suffix if self.result is not None else ""
         return f"{PurePosixPath(self.name).stem}{MARK}{suffix}"
 
     def progress(self) -> float | None:
@@ -126,17 +118,21 @@ class WebJob:
             StoppedError: It was cancelled.
         """
         if self.stop.is_set():
-            raise StoppedError("cancelled")
+            raise StoppedError(CANCELLED)
 
     def start(self) -> None:
         """Begin to be masked."""
         self.started_s = time.monotonic()
         self.state, self.fraction = "masking", 0.0
 
-    def fail(self, sentence: str) -> None:
-        """End without a result."""
-        self.error = sentence
-        self.end("failed")
+    def tell(self, done: int, total: int | None) -> None:
+        """Note how far the present stage is.
+
+        Raises:
+            StoppedError: It was cancelled.
+        """
+        self.check_going()
+        self.fraction = None if not total else done / total
 
     def end(self, state: State) -> None:
         """Come to an end."""
@@ -146,7 +142,7 @@ class WebJob:
     def to_json(self) -> dict[str, Any]:
         """What the page may know."""
         left_s = self.left_s()
-        progress = self.progress()
+        progress, result = self.progress(), self.result
         return {
             "id": self.id,
             "name": self.name,
@@ -154,11 +150,13 @@ class WebJob:
             "state": self.state,
             "progress": None if progress is None else round(progress, 3),
             "left_s": None if left_s is None else round(left_s, 1),
-            "faces": self.faces,
-            "frames": self.frames,
-            "verdict": None if self.verdict is None else self.verdict.to_json(),
             "error": self.error,
-            "result_name": self.result_name if self.state == "done" else None,
+            "notice": self.notice,
+            "result": None if result is None else result.to_json(),
+            "result_name": None if result is None else self.result_name,
+            "can_choose": result is not None and self.findings is not None,
+            "can_undo": result is not None and self.results.has_earlier,
+            "can_redo": result is not None and self.results.has_later,
         }
 
 

@@ -54,11 +54,14 @@ def archive(jobs: Sequence[WebJob]) -> Iterator[bytes]:
     taken: set[str] = set()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as whole:
         for job in jobs:
-            result = job.output
+            result = job.result
             if result is None:
                 continue
             name = _free_name(job.result_name, taken)
-            with result.open("rb") as source, whole.open(name, "w", force_zip64=True) as target:
+            with (
+                result.output.open("rb") as source,
+                whole.open(name, "w", force_zip64=True) as target,
+            ):
                 while chunk := source.read(_CHUNK_BYTES):
                     target.write(chunk)
                     yield pipe.take()

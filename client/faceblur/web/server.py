@@ -44,13 +44,7 @@ def serve(options: WebOptions, *, on_listening: Callable[[str], None]) -> None:
             api = Api(store, detectors, options, access=access, hosts=_hosts(port))
             server = _Server(api, f"http://{_name(options.host)}:{port}/?token={access.token}")
             server.on_listening = on_listening
-            workers = Workers(
-                queue,
-                detectors,
-                options.policy,
-                count=options.workers,
-                on_change=store.changed,
-            )
+            workers = Workers(store, detectors, options.policy, count=options.workers)
             ended = threading.Event()
             sweeper = threading.Thread(
                 target=_sweep, args=(store, ended), name="faceblur-web-sweep", daemon=True

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import threading
 import time
 from pathlib import Path
 from typing import Any, Final
 
+from faceblur.errors import InputError
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.folder import remove
-from faceblur.web.jobs import FINAL, WebJob, shown_name
+from faceblur.web.jobs import CANCELLED, FINAL, WebJob, shown_name
 from faceblur.web.options import WebOptions
 
 _ID_BYTES: Final = 16
@@ -64,12 +66,73 @@ class JobStore:
     def submit(self, job: WebJob) -> bool:
         """Let a file that has come wait for its turn; False if it was deleted meanwhile."""
         with self._lock:
-            if job.stop.is_set():
+            if job.deleted:
                 return False
             job.state = "waiting"
             self.queue.put(job)
             self.changed()
             return True
+
+    def keep_visible(self, job: WebJob, tracks: frozenset[int]) -> None:
+        """Let the result count in which these tracks stay visible, once it is made.
+
+        Raises:
+            InputError: Nobody can be chosen in this file, or not these.
+            FullError: The disk has no room for another result.
+        """
+        with self._lock:
+            if job.deleted or job.result is None or job.findings is None:
+                raise InputError("nobody can be chosen in this file now")
+            known = {track.id for track in job.findings.report.tracks}
+            if not tracks <= known:
+                raise InputError("this video has no such person")
+            job.notice = None
+            if job.result.kept == tracks:
+                return
+            made = job.results.find(tracks)
+            if made is not None:
+                job.results.add(made)
+            else:
+                size = job.result.output.stat().st_size
+                if shutil.disk_usage(job.folder).free < size + self._options.limits.spare_bytes:
+                    raise FullError
+                job.wanted, job.stop = tracks, threading.Event()
+                job.state, job.ended_s, job.started_s = "waiting", None, None
+                self.queue.put(job)
+            self.changed()
+
+    def step(self, job: WebJob, by: int) -> bool:
+        """Go back to an earlier result, or on to a later one; False if there is none."""
+        with self._lock:
+            if job.result is None or not job.results.step(by):
+                return False
+            job.notice = None
+            self.changed()
+            return True
+
+    def settle(self, job: WebJob, sentence: str | None) -> None:
+        """End what was done with a file, and keep what its user may still need.
+
+        A result stays, and so does the result before if there is no new one. The original stays
+        only where somebody can still be chosen from it.
+
+        Args:
+            job: Nobody works on it any more.
+            sentence: Why there is no new result; None if there is one.
+        """
+        with self._lock:
+            if job.deleted or job.results.current is None:
+                job.findings = job.people = job.source = None
+                remove(job.folder)
+                job.error = sentence or CANCELLED
+                job.end("failed")
+            else:
+                if job.findings is None and job.source is not None:
+                    job.source.unlink(missing_ok=True)
+                    job.source = None
+                job.notice = sentence
+                job.end("done")
+            self.changed()
 
     def of(self, owner: str) -> list[WebJob]:
         """The files of a visitor, the first one first."""
@@ -84,12 +147,13 @@ class JobStore:
     def delete(self, job: WebJob) -> None:
         """Break a file off and delete what there is of it.
 
-        Whoever works on it stops at the next frame, and then deletes what it has written.
+        Whoever works on it stops at the next frame, and then deletes it.
         """
         with self._lock:
             self._jobs.pop(job.id, None)
+            job.deleted = True
             job.stop.set()
-            if job.state in FINAL or job.state == "uploading":
+            if job.state in FINAL or job.state == "uploading" or self.queue.withdraw(job):
                 remove(job.folder)
             self.changed()
 
@@ -97,6 +161,8 @@ class JobStore:
         """Break a file off, and keep its card."""
         with self._lock:
             job.stop.set()
+            if self.queue.withdraw(job):
+                self.settle(job, CANCELLED)
             self.changed()
 
     def page_opened(self, owner: str) -> None:

@@ -77,12 +77,14 @@ def _check_room(job: WebJob, length: int, limits: Limits) -> None:
     if length == 0:
         raise UploadError(400, "the file is empty")
     if length > limits.file_bytes:
-        raise UploadError(
-            413, f"it has more than {limits.file_bytes / 1e9:.1f} GB: use faceblur blur"
-        )
+        raise UploadError(413, f"it has more than {_size(limits.file_bytes)}: use faceblur blur")
     # The result takes about as much again.
     if shutil.disk_usage(job.folder).free < 2 * length + limits.spare_bytes:
         raise UploadError(507, "the disk is nearly full: free some space")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _suffix(name: str) -> str:
@@ -104,7 +106,7 @@ def _kind(path: Path, name: str, limits: Limits) -> Kind:
     if pixels > limits.pixels:
         raise UploadError(
             413,
-            f"{name} has more than {limits.pixels // 1_000_000} million pixels: use faceblur blur",
+            f"{name} has more than {limits.pixels / 1e6:g} million pixels: use faceblur blur",
         )
     return kind
 

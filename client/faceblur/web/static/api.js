@@ -21,11 +21,23 @@ async function change(path, method, options = {}) {
 // Returns the job, or throws an Error whose message is for the user.
 export async function upload(file, signal) {
   const path = `/api/jobs?name=${encodeURIComponent(file.name)}`;
-  const answer = await change(path, "POST", { body: file, signal });
+  return told(change(path, "POST", { body: file, signal }));
+}
+
+// What the server answers, or an Error whose message is for the user.
+async function told(asked) {
+  const answer = await asked;
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(said.error ?? `status ${answer.status}`);
   return said;
 }
+
+export const people = (id) => told(fetch(`/api/jobs/${id}/people`));
+export const viewOf = (id, track) => `/api/jobs/${id}/people/${track}`;
+export const keep = (id, tracks) =>
+  told(change(`/api/jobs/${id}/keep`, "POST", { body: JSON.stringify({ tracks }) }));
+export const undo = (id) => told(change(`/api/jobs/${id}/undo`, "POST"));
+export const redo = (id) => told(change(`/api/jobs/${id}/redo`, "POST"));
 
 export const cancel = (id) => change(`/api/jobs/${id}/cancel`, "POST");
 export const remove = (id) => change(`/api/jobs/${id}`, "DELETE");

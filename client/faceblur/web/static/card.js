@@ -1,20 +1,16 @@
 // One file: what happens to it, what came out, and what can be done.
 
 import { Comparison } from "./comparison.js";
+import { button, element } from "./elements.js";
+import { People } from "./people.js";
 import { texts } from "./texts.js";
-
-function element(tag, className, properties = {}) {
-  const made = document.createElement(tag);
-  made.className = className;
-  return Object.assign(made, properties);
-}
 
 const ended = (job) => job.state === "done" || job.state === "failed";
 
 export class Card {
   // original: the user's own file, where this page still has it.
-  // onCancel and onRemove are called without arguments.
-  constructor(job, { original, onCancel, onRemove }) {
+  // on: { cancel, remove, undo, redo }, each called without arguments.
+  constructor(job, { original, on }) {
     this.original = original;
     this.node = element("li", "card");
     this.node.dataset.id = job.id;
@@ -25,17 +21,18 @@ export class Card {
     this.bar = element("progress", "progress", { max: 1 });
     this.bar.setAttribute("aria-label", texts.progress(job.name));
     this.verdict = element("p", "verdict");
+    this.notice = element("p", "notice");
     this.actions = element("div", "actions");
-    this.cancel = element("button", "button", { type: "button", textContent: texts.cancel });
-    this.cancel.setAttribute("aria-label", texts.cancelName(job.name));
-    this.cancel.addEventListener("click", onCancel);
-    this.remove = element("button", "button", { type: "button", textContent: texts.remove });
-    this.remove.setAttribute("aria-label", texts.removeName(job.name));
-    this.remove.addEventListener("click", onRemove);
     this.save = element("a", "button save");
     this.save.setAttribute("aria-label", texts.saveName(job.name));
-    this.actions.append(this.save, this.cancel, this.remove);
-    this.node.append(this.view, this.name, this.status, this.bar, this.verdict, this.actions);
+    this.choose = button(texts.choosePeople, texts.chooseName(job.name), () => this.#choose());
+    this.undo = button(texts.undo, texts.undoName(job.name), on.undo);
+    this.redo = button(texts.redo, texts.redoName(job.name), on.redo);
+    this.cancel = button(texts.cancel, texts.cancelName(job.name), on.cancel);
+    this.remove = button(texts.remove, texts.removeName(job.name), on.remove);
+    this.actions.append(this.save, this.choose, this.undo, this.redo, this.cancel, this.remove);
+    this.node.append(this.view, this.name, this.status, this.bar, this.verdict, this.notice);
+    this.node.append(this.actions);
     this.update(job);
   }
 
@@ -54,27 +51,41 @@ export class Card {
     }
     this.cancel.hidden = ended(job);
     this.remove.hidden = !ended(job);
-    this.save.hidden = !done;
-    this.verdict.hidden = !done;
-    if (!done || before?.state === "done") {
+    this.save.hidden = this.verdict.hidden = !done;
+    this.choose.hidden = !job.can_choose || this.people !== undefined;
+    this.undo.hidden = !job.can_undo;
+    this.redo.hidden = !job.can_redo;
+    this.notice.hidden = !done || !job.notice;
+    this.notice.textContent = job.notice ? texts.unchanged(job.notice) : "";
+    if (!job.can_choose) this.#chosen();
+    if (!done) {
+      this.node.dataset.verdict = "";
       return before && before.state !== job.state && job.state === "failed"
         ? texts.finished(job.name, this.#words())
         : null;
     }
-    const clean = job.verdict.result === "clean";
-    this.node.dataset.verdict = job.verdict.result;
-    this.verdict.textContent = texts.verdict(job.verdict, job.kind);
-    this.save.textContent = clean ? texts.save : texts.saveAnyway;
-    this.save.classList.toggle("go", clean);
-    this.save.href = `/api/jobs/${job.id}/result`;
-    this.save.download = job.result_name;
-    this.#show();
-    return texts.finished(job.name, `${this.#words()} ${this.verdict.textContent}`);
+    const isNew = before?.state !== "done" || before.result.version !== job.result.version;
+    return isNew ? this.#showResult(job) : null;
   }
 
   close() {
     this.comparison?.close();
     this.node.remove();
+  }
+
+  #showResult(job) {
+    const { verdict, version } = job.result;
+    const clean = verdict.result === "clean";
+    this.node.dataset.verdict = verdict.result;
+    this.verdict.textContent = texts.verdict(job);
+    this.save.textContent = clean ? texts.save : texts.saveAnyway;
+    this.save.classList.toggle("go", clean);
+    this.save.href = `/api/jobs/${job.id}/result`;
+    this.save.download = job.result_name;
+    if (this.shown !== version) this.#show(job.result);
+    this.shown = version;
+    const words = [this.#words(), this.verdict.textContent, this.notice.textContent];
+    return texts.finished(job.name, words.filter(Boolean).join(" "));
   }
 
   #words() {
@@ -85,11 +96,15 @@ export class Card {
     return left ? `${texts.states[job.state]}, ${left}` : texts.states[job.state];
   }
 
-  #show() {
+  #show({ version, seen_s }) {
     const { job } = this;
-    const address = `/api/jobs/${job.id}/preview`;
+    const address = `/api/jobs/${job.id}/preview?version=${version}`;
+    this.comparison?.close();
+    this.view.replaceChildren();
     if (job.kind === "video") {
-      const video = element("video", "", { controls: true, preload: "metadata", src: address });
+      // What was chosen shows at once.
+      const src = seen_s === null ? address : `${address}#t=${seen_s}`;
+      const video = element("video", "", { controls: true, preload: "metadata", src });
       video.setAttribute("aria-label", texts.maskedAlt(job.name));
       video.addEventListener("error", () => this.#cannotShow());
       this.view.append(video);
@@ -97,6 +112,22 @@ export class Card {
       const failed = () => this.#cannotShow();
       this.comparison = new Comparison(this.view, job.name, address, this.original, failed);
     }
+  }
+
+  #choose() {
+    this.people = new People(this.job, () => {
+      this.#chosen();
+      this.choose.hidden = !this.job.can_choose;
+      (this.choose.hidden ? this.cancel : this.choose).focus();
+    });
+    this.choose.hidden = true;
+    this.actions.before(this.people.node);
+    this.people.close.focus();
+  }
+
+  #chosen() {
+    this.people?.node.remove();
+    this.people = undefined;
   }
 
   #cannotShow() {

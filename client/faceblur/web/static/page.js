@@ -70,7 +70,7 @@ function refuse(name, reason) {
 function add(files) {
   for (const file of files) {
     if (file.size === 0) refuse(file.name, texts.empty);
-    else if (file.size > limits.max_bytes) refuse(file.name, texts.tooLarge(limits.max_bytes / 1e9));
+    else if (file.size > limits.max_bytes) refuse(file.name, texts.tooLarge(limits.max_bytes));
     else {
       const job = localJob(file.name, "queued");
       job.abort = () => local.delete(job.id);
@@ -148,7 +148,7 @@ function show() {
     if (card === undefined) insert(job);
     else say(card.update(job));
   }
-  const clean = jobs.filter((job) => job.verdict?.result === "clean").length;
+  const clean = jobs.filter((job) => job.result?.verdict.result === "clean").length;
   find("save-all").hidden = clean < 2;
   find("save-all").textContent = texts.saveAll(clean);
   find("delete-all").hidden = find("list-title").hidden = jobs.length === 0;
@@ -158,8 +158,13 @@ function insert(job) {
   const isLocal = local.has(job.id);
   const card = new Card(job, {
     original: originals.get(job.id),
-    onCancel: () => (isLocal ? dropLocal(job.id) : api.cancel(job.id)),
-    onRemove: () => (isLocal ? dropLocal(job.id) : api.remove(job.id)),
+    on: {
+      cancel: () => (isLocal ? dropLocal(job.id) : api.cancel(job.id)),
+      remove: () => (isLocal ? dropLocal(job.id) : api.remove(job.id)),
+      // The state that comes with the next event tells more than a refusal would.
+      undo: () => api.undo(job.id).catch(() => {}),
+      redo: () => api.redo(job.id).catch(() => {}),
+    },
   });
   cards.set(job.id, card);
   find("cards").append(card.node);

@@ -2,6 +2,21 @@
 
 const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
+const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+const clock = (time) => {
+  const seconds = (time % 60).toFixed(1).padStart(4, "0");
+  return `${Math.floor(time / 60)}:${seconds}`;
+};
+
+// Whoever was chosen is covered where it is not certain that it is them.
+const keptVisible = ({ kept, seen_frames, kept_frames }) => {
+  const people = `${plural(kept.length, "person stays", "people stay")} visible, as you chose.`;
+  const doubtful = kept_frames - seen_frames;
+  if (doubtful === 0) return people;
+  return `${people} In ${doubtful} of ${plural(kept_frames, "frame", "frames")} they are covered all the same, for it is not certain there that it is them.`;
+};
+
 export const texts = {
   promise: "Covers the faces in your photos and videos. Everything happens on this machine; nothing is sent anywhere.",
   dropTitle: "Drop photos or videos here",
@@ -12,6 +27,28 @@ export const texts = {
   caution: "No program finds every face. Look through the result before you share it; clothes, voices and places tell who somebody is, too.",
   cancel: "Cancel",
   remove: "Delete",
+  undo: "Undo",
+  redo: "Redo",
+  undoName: (name) => `Undo the last choice for ${name}`,
+  redoName: (name) => `Redo the choice for ${name}`,
+  choosePeople: "Choose who stays visible",
+  chooseName: (name) => `Choose who stays visible in ${name}`,
+  chooseTitle: "Who stays visible?",
+  looking: "Looking for the best view of everyone …",
+  chooseHint: (covered) => {
+    const others = covered ? ` ${plural(covered, "more face is", "more faces are")} too short, too faint or too close to others to be told apart: always covered.` : "";
+    return `Everyone is covered but those you tick. One person may have several cards, since faces are not recognised: tick all of them.${others}`;
+  },
+  nobody: "Nobody can be told apart with certainty, so everyone stays covered.",
+  notLooked: (reason) => `They cannot be shown: ${reason}.`,
+  notApplied: (reason) => `That was not done: ${reason}.`,
+  faceAlt: ({ track, view_s }) => `Face ${track}, as seen at ${clock(view_s)}`,
+  times: ({ first_s, last_s }) => `${clock(first_s)} to ${clock(last_s)}`,
+  isCovered: "Covered",
+  stays: "Stays visible",
+  apply: "Apply",
+  close: "Close",
+  unchanged: (reason) => (reason === "cancelled" ? "Cancelled. This is the result from before." : `That was not done: ${reason}. This is the result from before.`),
   compare: "Slide to see the original",
   maskedAlt: (name) => `${name}, with the faces covered`,
   originalAlt: (name) => `${name}, as it was`,
@@ -23,7 +60,7 @@ export const texts = {
   saveName: (name) => `Save the covered ${name}`,
   cancelName: (name) => `Cancel ${name}`,
   removeName: (name) => `Delete ${name} here`,
-  keep: (minutes) => `What you drop is kept in a private folder of this machine. The original is deleted there as soon as its result is checked, and the result ${plural(minutes, "minute", "minutes")} later, or a minute after you close this page.`,
+  keep: (minutes) => `What you drop is kept in a private folder of this machine: until its result is checked, or, if you can choose who stays visible in it, as long as the result. That is for ${plural(minutes, "minute", "minutes")}, or until a minute after you close this page.`,
 
   states: {
     queued: "Waiting to be copied",
@@ -40,19 +77,25 @@ export const texts = {
     return `about ${plural(Math.round(seconds / 60), "minute", "minutes")} left`;
   },
   covered: (job) => {
-    if (job.faces === 0) return "No face was found, so nothing is covered. Look whether that is right.";
-    const faces = `${plural(job.faces, "face", "faces")} covered`;
-    return job.kind === "video" ? `${faces} in ${plural(job.frames, "frame", "frames")}` : faces;
+    const { faces, frames, kept } = job.result;
+    if (faces === 0 && kept.length) return "Nobody else was found.";
+    if (faces === 0) return "No face was found, so nothing is covered. Look whether that is right.";
+    const covered = `${plural(faces, "face", "faces")} covered`;
+    return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
   },
-  verdict: (verdict, kind) => {
-    if (verdict.result === "clean") return "Checked: no face shows.";
+  verdict: ({ kind, result }) => {
+    const { verdict, kept } = result;
+    const other = kept.length ? "other " : "";
+    const chosen = kept.length ? `${keptVisible(result)} ` : "";
+    if (verdict.result === "clean") return `${chosen}Checked: no ${other}face shows.`;
     if (verdict.result === "leaks") {
       const places = plural(verdict.leaks, "place", "places");
       const times = verdict.leak_times_s.map((time) => `${time.toFixed(1)} s`).join(", ");
       const when = kind === "video" ? `, at ${times}` : "";
-      return `Careful: a face may still show in ${places}${when}. Look there before you save it.`;
+      const who = kept.length ? "another face" : "a face";
+      return `${chosen}Careful: ${who} may still show in ${places}${when}. Look there before you save it.`;
     }
-    return `It could not be checked completely. ${verdict.problems.join(" ")}`;
+    return `${chosen}It could not be checked completely. ${verdict.problems.join(" ")}`;
   },
   failed: (reason) => (reason === "cancelled" ? "Cancelled. Nothing was saved." : `Not done, and nothing was saved: ${reason}.`),
   finished: (name, words) => `${name}: ${words}`,
@@ -60,7 +103,7 @@ export const texts = {
   starting: "Getting ready to find faces …",
   lost: (reason) => `Faces cannot be found at present, so nothing can be covered, and nothing uncovered is offered. ${reason ?? ""}`,
   gone: "faceblur has ended, or this page is no longer its own. Start it again with: faceblur web",
-  tooLarge: (gigabytes) => `it has more than ${gigabytes.toFixed(1)} GB`,
+  tooLarge: (bytes) => `it has more than ${size(bytes)}`,
   empty: "the file is empty",
   folder: "a folder cannot be dropped here: open it and drop its files",
   broken: "it could not be copied: try again",

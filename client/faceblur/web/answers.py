@@ -1,0 +1,34 @@
+"""What the addresses have in common: whose request it is, and how it is refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from faceblur.web.jobs import WebJob
+from faceblur.web.store import JobStore
+
+LONE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+"""A result runs nothing, whatever is in it."""
+
+
+def owner_of(request: Request) -> str:
+    """The session that a request belongs to."""
+    return str(request.state.owner)
+
+
+def job_of(store: JobStore, request: Request) -> WebJob | None:
+    """The file that a request names, if it is this visitor's."""
+    return store.find(owner_of(request), request.path_params["id"])
+
+
+def refused(code: int, sentence: str) -> Response:
+    """A refusal, with the reason."""
+    return JSONResponse({"error": sentence}, status_code=code)
+
+
+def missing() -> Response:
+    """There is nothing."""
+    return refused(404, "there is no such file, or it is not finished, or it was deleted")

@@ -1,0 +1,154 @@
+"""One result of a file: masked with the code of the command, then checked.
+
+The first asks the detector; those after it mask what was found then, but for whom somebody chose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from faceblur.batch.annotations import AnnotationFile, write_findings
+from faceblur.batch.jobs import Job
+from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.track_choice import TrackChoice
+from faceblur.batch.video import Progress
+from faceblur.detection.session import DetectionSession
+from faceblur.detections import MediaDetections
+from faceblur.masks.policy import Policy
+from faceblur.proof.audit import facts
+from faceblur.proof.audit.log import AuditLog
+from faceblur.proof.audit.reader import environment_key
+from faceblur.proof.verify.audited import AuditedOutput
+from faceblur.proof.verify.verification import verify
+from faceblur.video.kinds import result_name
+from faceblur.web.folder import remove
+from faceblur.web.jobs import Findings, WebJob
+from faceblur.web.results import Result, Verdict
+
+
+def render(
+    job: WebJob, session: DetectionSession, policy: Policy, *, on_change: Callable[[], None]
+) -> Result:
+    """Mask a file as it is wanted, and check it.
+
+    Raises:
+        FaceblurError: That was not possible; there is no result then.
+        StoppedError: It was cancelled.
+    """
+    number = job.results.next_number()
+    plan = plan_of(job, number)
+    # What it says was left unmasked is what the check takes for meant.
+    audit = plan.output.with_name(f"audit-{number}")
+    try:
+        return _render(job, plan, session, policy, audit, on_change)
+    except BaseException:
+        plan.output.unlink(missing_ok=True)
+        raise
+    finally:
+        if audit.exists():
+            remove(audit)
+
+
+def plan_of(job: WebJob, number: int = 1) -> Job:
+    """A file as the command sees it; its names here are ours."""
+    assert job.source is not None
+    named = result_name(job.source, job.kind)
+    mark = "masked" if number == 1 else f"masked-{number}"
+    return Job(job.source, job.folder / f"{mark}{named[named.rindex('.') :]}", job.kind)
+
+
+def _render(
+    job: WebJob,
+    plan: Job,
+    session: DetectionSession,
+    policy: Policy,
+    audit: Path,
+    on_change: Callable[[], None],
+) -> Result:
+    chosen = job.findings is not None and bool(job.wanted)
+    finder: DetectionSession | AnnotationFile = session
+    if job.findings is not None:
+        choice = TrackChoice("keep-visible", job.wanted) if chosen else None
+        finder = dataclasses.replace(AnnotationFile.read(job.findings.listed), choice=choice)
+    log = AuditLog(audit, key=environment_key()) if chosen else None
+    job.start()
+
+    def on_masked(_: Job, progress: Progress) -> None:
+        job.tell(progress.done, progress.total)
+        on_change()
+
+    def on_checked(done: int, total: int | None) -> None:
+        job.tell(done, total)
+        on_change()
+
+    options = RunOptions(policy=policy, audit=log)
+    (outcome,) = run([plan], finder, options, on_progress=on_masked)
+    report = _report(outcome)
+    if job.findings is None:
+        job.findings = _findings(job, report, session, policy)
+    job.check_going()
+    job.state, job.fraction = "checking", 0.0
+    on_change()
+    verified = verify(
+        plan.output,
+        source=plan.source,
+        audit=AuditedOutput.of(audit, plan.output, plan.source) if chosen else None,
+        detector=session.detector,
+        how=policy.detection,
+        in_flight=session.in_flight,
+        on_progress=on_checked,
+    )
+    verdict = Verdict.of(verified)
+    tallies = [tally for tally in facts.track_tallies(report) if tally.id in report.kept]
+    covered = sum(track.id not in report.kept for track in report.tracks)
+    return Result(
+        number=job.results.count,
+        output=plan.output,
+        faces=covered if job.kind == "video" else outcome.faces,
+        frames=outcome.frames,
+        verdict=dataclasses.replace(
+            verdict, problems=tuple(renamed(text, job) for text in verdict.problems)
+        ),
+        kept=report.kept,
+        seen_frames=sum(tally.unmasked for tally in tallies),
+        kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
+        seen_s=_first_seen_s(report),
+    )
+
+
+def _first_seen_s(report: MediaDetections) -> float | None:
+    start_s = report.frames[0].pts_s if len(report.frames) else 0
+    times = (float(each.pts_s - start_s) for each in report.unmasked if len(each.detections))
+    first_s = next(times, None)
+    return None if first_s is None else round(first_s, 3)
+
+
+def renamed(text: str, job: WebJob) -> str:
+    """A sentence with the name that the user knows in place of a path of ours."""
+    if job.source is not None:
+        output = plan_of(job, max(1, job.results.count)).output
+        text = text.replace(str(output), "the result").replace(str(job.source), job.name)
+    return text.replace(str(job.folder), "the private folder")
+
+
+def _report(outcome: Outcome) -> MediaDetections:
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.report is not None
+    return outcome.report
+
+
+def _findings(
+    job: WebJob, report: MediaDetections, session: DetectionSession, policy: Policy
+) -> Findings | None:
+    """What was found in a video, if anybody can be chosen from it."""
+    if job.kind != "video" or not any(track.steady for track in report.tracks):
+        return None
+    listed = job.folder / "found.json"
+    write_findings(listed, session.model, policy, [report])
+    if AnnotationFile.read(listed).leaves_faces_out():
+        listed.unlink()
+        return None
+    return Findings(report, listed)
