@@ -23,7 +23,7 @@ from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
 from faceblur.batch.video_detection import frame_bytes
 from faceblur.batch.video_detection import thumbnail as frame_thumbnail
-from faceblur.cli.options import choice_options, policy_options
+from faceblur.cli.policy_options import choice_options, policy_options
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.options import DetectionOptions
 from faceblur.detections import Detections, FloatArray

@@ -1,150 +1,35 @@
 """Faces from a JSON file, as `faceblur blur --json` writes it, to be masked without detecting.
 
 A person may have edited it. So everything is checked against the image or video before anything
-is masked with it, and whatever is missing is an error: a frame without faces says so. The format is
-read and written in this one module, so that both change together.
+is masked with it, and whatever is missing is an error: a frame without faces says so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 
-from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
+from faceblur.batch.annotation_format import FramePart, MediaPart, read_content
+from faceblur.batch.corrections import FrameTimes, Removal, removed_track
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.detection.detector import ModelInfo
-from faceblur.detections import (
-    TIME_DIGITS,
-    Detections,
-    FrameDetectionsLog,
-    MediaDetections,
-)
+from faceblur.detections import TIME_DIGITS, Detections, FrameDetectionsLog
 from faceblur.errors import InputError
-from faceblur.files import check_place, file_sha256, write_json
+from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
-from faceblur.schema import (
-    FormError,
-    Mistake,
-    MistakesError,
-    build,
-    from_json,
-    located,
-    named,
-    to_json,
-)
+from faceblur.schema import FormError, Mistake, MistakesError, build, from_json, located, named
 from faceblur.tracking.naming import Certainty
-
-VERSION: Final = 2
-"""Of the format, as it is written. Version 1 had no tracks."""
-
-READ: Final = (1, 2)
-"""Versions that are read."""
-
 
 _SAME_TIME_S: Final = Fraction(1, 10**TIME_DIGITS)
 """Times are written to so many digits."""
 
-_DRAWN_SCORE: Final = 1.0
-"""Of a face without a score: somebody says that it is one."""
-
-_MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
-_MAX_TRACK: Final = 2**31 - 1
-
-_KEYS: Final = {"version", "model", "policy", "media", "path", "sha256", "width", "height"} | {
-    *("tracks", "frames", "index", "pts_s", "faces")
-}
-"""Of the whole, of a file and of a frame."""
-
-_MEANT: Final = ("corrections", "correction", "keyframes", "keyframe", "remove", "removals")
-"""Keys that change what is masked, or nearly: silently ignored, a face would show."""
-
-
-class _Part:
-    """A part of the file; what is not known in it does no harm, unless it is in `_MEANT`."""
-
-    more_allowed: ClassVar = True
-
-
-@dataclass(frozen=True)
-class _Face(_Part):
-    box: tuple[float, float, float, float]
-    score: float = _DRAWN_SCORE
-    landmarks: tuple[tuple[float, float], ...] | None = None
-    track: int = 0
-
-    def __post_init__(self) -> None:
-        x0, y0, x1, y1 = self.box
-        if x1 < x0 or y1 < y0:
-            raise InputError("the box ends before it starts; give left, top, right and bottom")
-        if not 0 <= self.score <= 1:
-            raise InputError(f"the score must be 0 to 1, not {self.score:g}")
-        points = self.landmarks or ()
-        if len(points) not in (0, 5):
-            raise InputError("the landmarks must be five points, or left out")
-        if max(map(abs, chain(self.box, *points))) > _MAX_PIXEL:
-            raise InputError("it lies beyond any image")
-        if not 0 <= self.track <= _MAX_TRACK:
-            raise InputError(f"the track must be a number from 1 on, not {self.track}")
-
-    def row(self) -> list[float]:
-        """The face as in `Detections.rows`."""
-        x0, y0, x1, y1 = self.box
-        points = self.landmarks or [((x0 + x1) / 2, (y0 + y1) / 2)] * 5
-        return [*self.box, self.score, *chain(*points)]
-
-
-@dataclass(frozen=True)
-class _Frame(_Part):
-    index: int
-    pts_s: float
-    faces: tuple[_Face, ...]
-
-
-@dataclass(frozen=True)
-class _Track(_Part):
-    id: int
-    steady: tuple[tuple[float, float], ...] = ()
-    certain: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Media(_Part):
-    path: str
-    width: int
-    height: int
-    frames: tuple[Any, ...]
-    sha256: str | None = None
-    tracks: tuple[_Track, ...] = ()
-    corrections: tuple[Correction, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Model(_Part):
-    name: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class _Version(_Part):
-    version: int
-
-
-@dataclass(frozen=True)
-class _Content(_Part):
-    media: tuple[_Media, ...]
-    model: _Model | None = None
-    policy: dict[str, Any] = field(default_factory=dict)
 
 
 class MediaAnnotations:
@@ -155,7 +40,7 @@ class MediaAnnotations:
         certainty: For each track, the spans in which it is surely one face.
     """
 
-    def __init__(self, media: _Media, where: str) -> None:
+    def __init__(self, media: MediaPart, where: str) -> None:
         """Check and take in all frames.
 
         Raises:
@@ -176,7 +61,7 @@ class MediaAnnotations:
         mistakes: list[Mistake] = []
         for i, frame in enumerate(media.frames):
             try:
-                self._add(build(_Frame, named(frame)))
+                self._add(build(FramePart, named(frame)))
             except InputError as error:
                 mistakes += located(error, "frames", i)
         if mistakes:
@@ -287,7 +172,7 @@ class MediaAnnotations:
                 "make the JSON from this very file"
             )
 
-    def _add(self, frame: _Frame) -> None:
+    def _add(self, frame: FramePart) -> None:
         if frame.index < 0 or (self._indices and frame.index <= self._indices[-1]):
             raise FormError(f"has index {frame.index}: frames must be in order, each once")
         if abs(frame.pts_s) > _MAX_TIME_S:
@@ -312,7 +197,7 @@ class AnnotationFile:
     sha256: str
     model: ModelInfo | None
     policy: dict[str, Any]
-    _media: Sequence[_Media]
+    _media: Sequence[MediaPart]
     choice: TrackChoice | None = None
 
     @classmethod
@@ -322,30 +207,7 @@ class AnnotationFile:
         Raises:
             InputError: It cannot be read or is something else.
         """
-        try:
-            content = path.read_bytes()
-            value = json.loads(content)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise InputError(f"{path} is no JSON file; make one with --json") from error
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path} is no JSON file any more: {error.msg} in line {error.lineno}, column "
-                f"{error.colno}"
-            ) from error
-        return cls._from_json(path, hashlib.sha256(content).hexdigest(), value)
-
-    @classmethod
-    def _from_json(cls, path: Path, sha256: str, value: object) -> AnnotationFile:
-        version = from_json(value, _Version, str(path)).version
-        if version not in READ:
-            raise InputError(
-                f"{path} has version {version} of the format, not 1 or 2; make it again with "
-                "--json of this version of faceblur"
-            )
-        _refuse_ignored(value, path)
-        content = from_json(value, _Content, str(path))
+        content, sha256 = read_content(path)
         model = None if content.model is None else ModelInfo(**asdict(content.model))
         return cls(path, sha256, model, content.policy, content.media)
 
@@ -390,86 +252,5 @@ class AnnotationFile:
         )
 
 
-def _refuse_ignored(value: object, path: Path) -> None:
-    """Refuse what somebody wrote to change what is masked, and what would change nothing.
-
-    Raises:
-        InputError: The key of corrections is misspelt, or they stand where nobody reads them.
-    """
-    content = named(value)
-    _refuse_keys(content, path, "outside of media")
-    media = content.get("media")
-    for entry in media if isinstance(media, list) else []:
-        if not isinstance(entry, dict):
-            continue
-        _refuse_keys(entry, path, "in media", known="corrections")
-        frames = entry.get("frames")
-        for i, frame in enumerate(frames if isinstance(frames, list) else []):
-            if isinstance(frame, dict):
-                _refuse_keys(frame, path, f"in frames[{i}]")
-
-
-def _refuse_keys(part: dict[str, Any], path: Path, where: str, known: str = "") -> None:
-    for name in part:
-        if name in _KEYS or name == known:
-            continue
-        if get_close_matches(name.lower(), _MEANT, n=1, cutoff=0.7):
-            raise InputError(
-                f"{path} has {name!r} {where}, which nothing reads: corrections are a list "
-                '"corrections" in the entry of the video, beside its "frames"'
-            )
-
-
 def _same_path(recorded: str, source: Path) -> bool:
     return Path(recorded).resolve() == source.resolve()
-
-
-def check_list_place(path: Path) -> None:
-    """Find out whether a list may be written there, before there is any work to lose.
-
-    Raises:
-        InputError: One is there that somebody has put corrections into.
-        OutputError: It cannot be written.
-    """
-    check_place(path)
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return
-    media = value.get("media") if isinstance(value, dict) else None
-    for entry in media if isinstance(media, list) else []:
-        if isinstance(entry, dict) and entry.get("corrections"):
-            raise InputError(
-                f"{path} has corrections, which would be lost: use it with --boxes {path}, or name "
-                "another file"
-            )
-
-
-def write_findings(
-    path: Path, model: ModelInfo | None, policy: Policy, reports: Sequence[MediaDetections]
-) -> None:
-    """Write what was masked, boxes in source pixels after orientation.
-
-    Raises:
-        InputError: A source has gone meanwhile.
-        OutputError: The file cannot be written.
-    """
-    findings = {
-        "version": VERSION,
-        "model": model
-        and {
-            "name": model.name,
-            "sha256": model.sha256,
-            "threshold": policy.detection.threshold,
-            "size": policy.detection.size,
-        },
-        "policy": to_json(policy),
-        "media": [_entry(report) for report in reports],
-    }
-    write_json(path, findings)
-
-
-def _entry(report: MediaDetections) -> dict[str, Any]:
-    """A file in JSON, with the hash of its content: the faces are of no other."""
-    entry = report.to_json()
-    return {"path": entry.pop("path"), "sha256": file_sha256(report.path), **entry}

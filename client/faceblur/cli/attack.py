@@ -9,14 +9,8 @@ from pathlib import Path
 
 import click
 
-from faceblur.cli.options import (
-    FilePath,
-    bundle,
-    logging_options,
-    option,
-    policy_options,
-    session_options,
-)
+from faceblur.cli.options import FilePath, bundle, logging_options, option, session_options
+from faceblur.cli.policy_options import policy_options
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session

@@ -14,7 +14,8 @@ from typing import Final
 
 import click
 
-from faceblur.batch.annotations import AnnotationFile, check_list_place, write_findings
+from faceblur.batch.annotation_format import check_list_place, write_findings
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.image import ImageOptions
 from faceblur.batch.jobs import Job, survey
 from faceblur.batch.memory import default_workers
@@ -22,15 +23,8 @@ from faceblur.batch.runner import Outcome, RunOptions, run
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.cli.boxes import choose_tracks, keep_options, policy_of
-from faceblur.cli.options import (
-    FilePath,
-    bundle,
-    choice_options,
-    logging_options,
-    option,
-    policy_options,
-    session_options,
-)
+from faceblur.cli.options import FilePath, bundle, logging_options, option, session_options
+from faceblur.cli.policy_options import choice_options, policy_options
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.sections import sectioned
 from faceblur.cli.sound import SoundOption, sound_of

@@ -7,15 +7,8 @@ from typing import Any, get_args
 
 import click
 
-from faceblur.cli.options import (
-    DETECT_EVERY_OPTION,
-    bundle,
-    moving_options,
-    option,
-    policy_options,
-    session_options_with,
-    zone_options,
-)
+from faceblur.cli.options import DETECT_EVERY_OPTION, bundle, option, session_options_with
+from faceblur.cli.policy_options import moving_options, policy_options, zone_options
 from faceblur.errors import InputError
 from faceblur.live.options import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, OnFailure
 from faceblur.live.sources.options import HardwareDecoding

@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from faceblur.batch.annotations import AnnotationFile, check_list_place, write_findings
+from faceblur.batch.annotation_format import check_list_place, write_findings
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
 from faceblur.batch.jobs import survey
 from faceblur.batch.people import find_people, look_at

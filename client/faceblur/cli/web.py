@@ -9,7 +9,8 @@ import webbrowser
 
 import click
 
-from faceblur.cli.options import logging_options, option, policy_options, session_options
+from faceblur.cli.options import logging_options, option, session_options
+from faceblur.cli.policy_options import policy_options
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, install_line

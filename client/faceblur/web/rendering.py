@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from faceblur.batch.annotations import AnnotationFile, write_findings
+from faceblur.batch.annotation_format import write_findings
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.jobs import Job
 from faceblur.batch.runner import Outcome, RunOptions, run
 from faceblur.batch.track_choice import TrackChoice

@@ -9,7 +9,8 @@ from typing import Final
 from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
 from benchmarks.people.scenes import Person, Scene, Shown, frames, write_scene
-from faceblur.batch.annotations import AnnotationFile, write_findings
+from faceblur.batch.annotation_format import write_findings
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import mask_video
