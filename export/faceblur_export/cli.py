@@ -1,4 +1,7 @@
-"""The `faceblur-export` command."""
+"""The `faceblur-export` command.
+
+Longer than other modules, for it declares the options of all its commands.
+"""
 
 from __future__ import annotations
 

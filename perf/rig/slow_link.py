@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Final
 
-from rig.faults import TcpProxy
+from rig.faulty_servers import TcpProxy
 
 _CHUNK_BYTES: Final = 1 << 14
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from faceblur.cli import main
 from rig.clips import PORTRAIT
-from rig.faults import SilentServer
+from rig.faulty_servers import SilentServer
 
 PATTERN = f"testpattern:?size=320x240&fps=10&face={PORTRAIT}"
 

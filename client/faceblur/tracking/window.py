@@ -1,4 +1,7 @@
-"""Tracking in both directions: frames are held back until what comes after them is known."""
+"""Tracking in both directions: frames are held back until what comes after them is known.
+
+Longer than other modules, for what counts in a frame is decided by all the frames that wait.
+"""
 
 from __future__ import annotations
 

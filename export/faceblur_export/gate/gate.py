@@ -10,6 +10,7 @@ Both look at the same labelled images. The candidate is refused if
 
 A bin with fewer than `MIN_FACES` faces cannot be judged, and what cannot be judged does not pass.
 Every figure is a point estimate or a seeded bootstrap, so the same files give the same judgement.
+Longer than other modules, since this text belongs beside the code that does what it says.
 """
 
 from __future__ import annotations

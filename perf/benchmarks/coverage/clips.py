@@ -2,7 +2,8 @@
 
 The face is that of the public-domain portrait in docs/images, moved, zoomed and spoilt over other
 photographs (a rocket; gravel) that come with scikit-image. A clip's seed decides where its motion
-begins, how fast it goes and what the noise is.
+begins, how fast it goes and what the noise is. Longer than other modules, for every scenario is a
+function of a few lines.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Final
 import click
 import numpy as np
 
-from benchmarks.analyzer.command import gpu_facts
+from benchmarks.analyzer.bench import gpu_facts
 from benchmarks.analyzer.frames import canvases, fitted, read_frames
 from benchmarks.analyzer.tool import AnalyzerError, PerfAnalyzer
 from benchmarks.gpu.bench import Bench, Generator, Scope

@@ -29,7 +29,7 @@ from faceblur.live import Camera, SinkOptions, parse_sink, parse_source
 from faceblur.live.process.backoff import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, Backoff
 from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.options import SourceOptions
-from rig.faults import SilentServer
+from rig.faulty_servers import SilentServer
 from rig.recorder import recorder
 
 MEASURED_S = 2.0
