@@ -32,7 +32,7 @@ from faceblur.errors import InputError
 from faceblur.image.io import ImageFile, Page
 from faceblur.masks.policy import Policy
 from faceblur.tracking import naming
-from faceblur.tracking.encounters import BoolArray
+from faceblur.tracking.face_table import BoolArray
 from faceblur.tracking.keeping import unmasked
 from faceblur.tracking.likeness import LikenessCheck
 from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart

@@ -1,21 +1,16 @@
-"""All faces of a video in one table, and where two may be taken for each other."""
+"""Where two faces of a video may be taken for each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from faceblur.detections import Float64Array, FrameDetectionsLog, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
-Positions = npt.NDArray[np.int64]
-
-CLOCK_S: Final = 1e-4
-"""Times closer than this are the same."""
+from faceblur.detections import Float64Array
+from faceblur.tracking.duplicates import duplicate_pairs
+from faceblur.tracking.face_table import BoolArray, FaceTable, Positions
 
 _REACH: Final = 1.8
 """Distance of centres, in sizes of the larger face."""
@@ -25,83 +20,64 @@ _MAX_RATIO: Final = 2.5
 """Sizes further apart than this are not taken for each other, however close they are."""
 _MARGIN: Final = 0.35
 """What is added to each side of a box, in its width and height, before boxes are said to meet."""
-_AROUND_S: Final = 0.25
-"""How long before and after an encounter nothing is certain."""
-
-
-@dataclass(frozen=True, eq=False)
-class FaceTable:
-    """All faces of a video, in order.
-
-    Attributes:
-        times: (F,) of its frames, seconds.
-        frames: (N,) the position of each face's frame.
-        boxes: (N, 4) x1 y1 x2 y2, pixels.
-        scores: (N,) 0 where a face was filled in.
-        tracks: (N,) 0 for none.
-    """
-
-    times: Float64Array
-    frames: Positions
-    boxes: Float64Array
-    scores: Float64Array
-    tracks: IntArray
-
-    @classmethod
-    def of(cls, log: FrameDetectionsLog) -> FaceTable:
-        """Take the faces of a video."""
-        times, frames, rows, tracks = log.columns()
-        table = rows.astype(np.float64)
-        return cls(times, frames, table[:, :4], table[:, 4], tracks)
-
-    def by_track(self) -> Iterator[tuple[int, Positions]]:
-        """Each track and the positions of its faces, rising; not those of none."""
-        order = np.argsort(self.tracks, kind="stable")
-        named = order[self.tracks[order] > 0]
-        names, starts = np.unique(self.tracks[named], return_index=True)
-        parts = np.split(named, starts[1:]) if len(names) else []
-        yield from zip(names.tolist(), parts, strict=True)
-
-    def around(self, rows: Positions, struck: BoolArray) -> BoolArray:
-        """Widen what befell faces of a track to all of its faces shortly before and after."""
-        times = self.times[self.frames[rows]]
-        moments = times[struck]
-        after = np.searchsorted(moments, times - _AROUND_S - CLOCK_S)
-        before = np.searchsorted(moments, times + _AROUND_S + CLOCK_S)
-        widened: BoolArray = before > after
-        return widened
 
 
 @dataclass(frozen=True, eq=False)
 class Encounters:
-    """Pairs of faces in one frame that are of different tracks, or of none.
+    """Pairs of faces in one frame that are of different tracks, or of none, each pair both ways.
 
     Attributes:
-        rivals: (P, 2) positions of faces that may be taken for each other, each pair both ways.
+        rivals: (P, 2) positions of faces that may be taken for each other.
         meeting: (Q, 2) of those whose boxes overlap, with what is around them.
+        duplicates: (R, 2) of one and the same face, found twice; they are in neither of the others.
+        filled: (S, 2) likewise, where at least one was filled in.
     """
 
     rivals: Positions
     meeting: Positions
+    duplicates: Positions
+    filled: Positions
 
     @classmethod
     def of(cls, faces: FaceTable) -> Encounters:
         """Find them."""
-        starts = np.searchsorted(faces.frames, np.arange(len(faces.times) + 1))
-        pairs: tuple[list[Positions], list[Positions]] = ([], [])
-        for frame in np.flatnonzero(np.diff(starts) > 1):
-            part = slice(starts[frame], starts[frame + 1])
+        rivals: list[Positions] = []
+        meeting: list[Positions] = []
+        for part in faces.crowded():
             tracks, boxes = faces.tracks[part], faces.boxes[part]
             others = (tracks[:, None] != tracks[None]) | (tracks[None] == 0)
             np.fill_diagonal(others, False)
+            frame = faces.frames[part[0]]
             around = faces.times[max(frame - 1, 0) : frame + 2]
             interval_s = float(np.diff(around).max(initial=0))
-            for found, which in zip(
-                pairs, (_rivals(boxes, interval_s), _meeting(boxes)), strict=True
-            ):
-                found.append(np.argwhere(which & others) + starts[frame])
-        nothing = np.zeros((0, 2), np.int64)
-        return cls(*(np.concatenate([nothing, *found]) for found in pairs))
+            rivals.append(part[np.argwhere(_rivals(boxes, interval_s) & others)])
+            meeting.append(part[np.argwhere(_meeting(boxes) & others)])
+        duplicates, filled = duplicate_pairs(faces)
+        same = np.concatenate([duplicates, filled])
+        return cls(_of_others(rivals, same), _of_others(meeting, same), duplicates, filled)
+
+
+def _of_others(parts: Sequence[Positions], same: Positions) -> Positions:
+    """Pairs without those of one face; what befell one box of a face befell all of them."""
+    pairs: Positions = np.concatenate([np.zeros((0, 2), np.int64), *parts])
+    if not len(same):
+        return pairs
+    count = int(max(pairs.max(initial=0), same.max())) + 1
+    codes = same @ np.array([count, 1])
+    pairs = pairs[~np.isin(pairs @ np.array([count, 1]), codes)]
+    order = np.argsort(same[:, 0], kind="stable")
+    begins = np.searchsorted(same[order, 0], pairs[:, 0], side="left")
+    ends = np.searchsorted(same[order, 0], pairs[:, 0], side="right")
+    more = [
+        (int(double), int(other))
+        for (_, other), begin, end in zip(pairs.tolist(), begins, ends, strict=True)
+        for double in same[order[begin:end], 1]
+        if int(double) != int(other)
+    ]
+    spread = np.array(more, np.int64).reshape(-1, 2)
+    spread = spread[~np.isin(spread @ np.array([count, 1]), codes)]
+    found: Positions = np.unique(np.concatenate([pairs, spread, spread[:, ::-1]]), axis=0)
+    return found
 
 
 def struck(pairs: Positions, count: int, by: BoolArray | None = None) -> BoolArray:

@@ -7,13 +7,9 @@ from collections.abc import Mapping, Set
 import numpy as np
 
 from faceblur.detections import FrameDetectionsLog
-from faceblur.tracking.encounters import (
-    BoolArray,
-    Encounters,
-    FaceTable,
-    Positions,
-    struck,
-)
+from faceblur.tracking.duplicates import one_face
+from faceblur.tracking.encounters import Encounters, struck
+from faceblur.tracking.face_table import BoolArray, FaceTable, Positions
 from faceblur.tracking.naming import SURE_SCORE, Spans, spans_hold
 
 
@@ -68,7 +64,8 @@ def alone(log: FrameDetectionsLog, *, steady: Mapping[int, Spans]) -> list[BoolA
 def _clear(faces: FaceTable, rows: Positions, steady: Spans, near: BoolArray) -> BoolArray:
     """Which faces of a track are certain, and were found themselves."""
     frames = faces.frames[rows]
-    clear = spans_hold(steady, faces.times[frames]) & (faces.scores[rows] >= SURE_SCORE) & ~near
+    clear = spans_hold(steady, faces.times[frames]) & ~near
+    clear &= one_face(faces, rows, sure=SURE_SCORE)
     # A track that is in a frame twice is left unmasked only as a whole.
     _, first, of = np.unique(frames, return_index=True, return_inverse=True)
     whole: BoolArray = np.logical_and.reduceat(clear, first)[of]

@@ -14,8 +14,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from faceblur.detections import Detections, FloatArray
+from faceblur.detections import Detections, FloatArray, box_iou
 from faceblur.image.pixels import Array
+from faceblur.tracking.duplicates import are_duplicates
 
 _SIDE: Final = 20
 """Samples across and down."""
@@ -29,6 +30,8 @@ _DISSOLVES_S: Final = (0.4, 1.0, 2.0)
 _BLENDED: Final = 0.35
 """Difference from the mean of before and after, in differences of both, in a dissolve."""
 _LOOK_BACK: Final = 1.5
+_ON_FACE: Final = 0.3
+"""Intersection over union of the box of a face and what is looked at of it, at least."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,46 @@ class Doubt:
 
 
 class _Looks:
-    """What a track looked like lately."""
+    """What a track looked like lately, always at the same place of the face.
+
+    Attributes:
+        seen: The face as it was found last.
+        place: What was looked at then, x0 y0 x1 y1: the box that was found, or, since the detector
+            began to draw that elsewhere on the same face, where it would be otherwise.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.lately: deque[tuple[float, FloatArray]] = deque()
+        self.seen = Detections.empty()
+        self.place = np.zeros(4, np.float32)
 
-    def add(self, look: FloatArray, time_s: float) -> None:
+    def follow(self, face: Detections) -> FloatArray:
+        """Where to look at a face that was found again: as far off its box as the last time."""
+        box: FloatArray = face.boxes[0]
+        if not len(self.seen):
+            return box
+        last = self.seen.boxes[0]
+        scale = (box[2:] - box[:2]) / np.maximum(last[2:] - last[:2], 1e-6)
+        off = self.place.reshape(2, 2) - last[:2]
+        place: FloatArray = (box[:2] + off * scale).reshape(4).astype(np.float32)
+        return place
+
+    def is_redrawn(self, face: Detections) -> bool:
+        """Whether a box leapt, though the face that is in it has not moved."""
+        if not len(self.seen):
+            return False
+        boxes = np.concatenate([face.boxes, self.seen.boxes]).astype(np.float64)
+        points = np.concatenate([face.landmarks, self.seen.landmarks]).astype(np.float64)
+        overlap = float(box_iou(face.boxes, self.place[None])[0, 0])
+        return overlap >= _ON_FACE and bool(are_duplicates(boxes, points)[0, 1])
+
+    def add(self, look: FloatArray, time_s: float, face: Detections, place: FloatArray) -> None:
+        """Take in the next look."""
         while self.lately and time_s - self.lately[0][0] > _DISSOLVES_S[-1] * 1.25:
             self.lately.popleft()
         self.lately.append((time_s, look))
+        self.seen, self.place = face, place
 
     def doubtful_s(self, look: FloatArray, time_s: float) -> float | None:
         """For how long until now it may have been another; None if it is the same."""
@@ -110,13 +143,22 @@ class LikenessCheck:
                 continue
             looks = self._looks.get(track) or self._begin(track)
             if faces.scores[i] > 0:
-                look = _look(luma, faces.boxes[i], white)
+                face = faces.select(slice(i, i + 1))
+                place = looks.follow(face)
+                look = _look(luma, place, white)
                 doubtful_s = None if look is None else looks.doubtful_s(look, time_s)
+                if doubtful_s is not None and looks.is_redrawn(face):
+                    # What it was drawn around before says whether anything has changed.
+                    same = _look(luma, looks.place, white)
+                    if same is not None and looks.doubtful_s(same, time_s) is None:
+                        look, place, doubtful_s = same, looks.place, None
                 if doubtful_s is not None:
                     self.doubts.append(Doubt(looks.number, time_s - doubtful_s, time_s))
                     looks = self._begin(track)
+                    place = face.boxes[0]
+                    look = _look(luma, place, white)
                 if look is not None:
-                    looks.add(look, time_s)
+                    looks.add(look, time_s, face, place)
             numbers[i] = looks.number
         return Detections(faces.boxes, faces.scores, faces.landmarks, numbers)
 

@@ -3,7 +3,8 @@
 The tracker has one reason to exist, and that is coverage: where it takes one face for another, both
 are masked all the same. Whoever wants one of them to be left unmasked needs more. So a track is cut
 wherever somebody else may have been taken for it: after it came close to another, where it was not
-found for a while, and where it leapt. Nothing is ever joined: faces are not recognised.
+found for a while, and where it leapt. Only what lies in one place in one frame is ever joined, the
+boxes of a face that was found twice; never what looks alike: faces are not recognised.
 """
 
 from __future__ import annotations
@@ -21,14 +22,9 @@ from faceblur.detections import (
     TrackSummary,
     box_iou,
 )
-from faceblur.tracking.encounters import (
-    CLOCK_S,
-    BoolArray,
-    Encounters,
-    FaceTable,
-    Positions,
-    struck,
-)
+from faceblur.tracking.duplicates import linked, one_face
+from faceblur.tracking.encounters import Encounters, struck
+from faceblur.tracking.face_table import CLOCK_S, BoolArray, FaceTable, Positions
 from faceblur.tracking.likeness import Doubt
 
 SURE_SCORE: Final = 0.35
@@ -70,14 +66,13 @@ def name_tracks(log: FrameDetectionsLog, doubts: Iterable[Doubt] = ()) -> list[T
     faces = FaceTable.of(log)
     names = np.zeros(len(faces.tracks), np.int32)
     certainty: dict[int, Certainty] = {}
-    doubted: dict[int, list[tuple[float, float]]] = {}
+    doubted: dict[int, list[Doubt]] = {}
     for doubt in doubts:
-        doubted.setdefault(doubt.track, []).append((doubt.start_s, doubt.end_s))
-    pieces = sorted(_pieces(faces), key=lambda piece: int(piece[0][0]))
-    for name, (rows, close) in enumerate(pieces, start=1):
-        names[rows] = name
-        spans = doubted.get(int(faces.tracks[rows[0]]), ())
-        certainty[name] = _certainty(faces, rows, close, spans)
+        doubted.setdefault(doubt.track, []).append(doubt)
+    pieces = sorted(_pieces(faces, doubted), key=lambda piece: int(piece.rows[0]))
+    for name, piece in enumerate(pieces, start=1):
+        names[piece.rows] = name
+        certainty[name] = _certainty(faces, piece)
     log.rename_tracks(names)
     return summarise(log, certainty)
 
@@ -99,24 +94,73 @@ def spans_hold(spans: Sequence[tuple[float, float]], times: Float64Array) -> Boo
     return held
 
 
-def _pieces(faces: FaceTable) -> Iterator[tuple[Positions, BoolArray]]:
-    """Cut the tracks wherever it is not certain that they go on with the same face.
+class _Piece(NamedTuple):
+    """Faces that are surely one.
 
-    Yields:
-        The faces of a track, and for each whether somebody was close.
+    Attributes:
+        rows: Their positions, rising.
+        close: (N,) whether somebody was close to each.
+        doubted: Times in which it may have been another all the same.
     """
+
+    rows: Positions
+    close: BoolArray
+    doubted: Sequence[tuple[float, float]]
+
+
+def _pieces(faces: FaceTable, doubted: Mapping[int, Sequence[Doubt]]) -> Iterator[_Piece]:
+    """Cut the tracks wherever it is not certain that they go on with the same face."""
     encounters = Encounters.of(faces)
     rivalled = struck(encounters.rivals, len(faces.frames))
     met = struck(encounters.meeting, len(faces.frames))
+    parts = []
     for _, rows in faces.by_track():
         near = faces.around(rows, rivalled[rows])
-        cuts = np.zeros(len(rows), np.bool_)
-        # The face that comes out of an encounter may be the other one.
-        cuts[1:] = near[:-1] & ~near[1:]
+        cuts = _leaves(near)
         cuts[list(_breaks(faces, rows))] = True
+        parts += np.split(rows, np.flatnonzero(cuts))
+    for rows in _joined(faces, parts, encounters):
+        # What one box of a face was near, or is doubted of it, goes for the other.
+        near = faces.around(rows, rivalled[rows])
         close = near | faces.around(rows, met[rows])
-        at = np.flatnonzero(cuts)
-        yield from zip(np.split(rows, at), np.split(close, at), strict=True)
+        times = faces.times[faces.frames[rows]]
+        doubts = [doubt for track in np.unique(faces.tracks[rows]).tolist()
+                  for doubt in doubted.get(track, ())]  # fmt: skip
+        cuts = _leaves(near)
+        for doubt in doubts:
+            cuts |= np.arange(len(rows)) == np.searchsorted(times, doubt.end_s - CLOCK_S)
+        spans = [(doubt.start_s, doubt.end_s) for doubt in doubts]
+        parts_at = np.flatnonzero(cuts[1:]) + 1
+        for part, near_part in zip(
+            np.split(rows, parts_at), np.split(close, parts_at), strict=True
+        ):
+            yield _Piece(part, near_part, spans)
+
+
+def _leaves(near: BoolArray) -> BoolArray:
+    """Where an encounter is over: the face that comes out of it may be the other one."""
+    cuts = np.zeros(len(near), np.bool_)
+    cuts[1:] = near[:-1] & ~near[1:]
+    return cuts
+
+
+def _joined(
+    faces: FaceTable, parts: Sequence[Positions], encounters: Encounters
+) -> Iterator[Positions]:
+    """Put together the parts that are of one face because it was found twice in one frame."""
+    part_of = np.full(len(faces.frames), -1)
+    for number, rows in enumerate(parts):
+        part_of[rows] = number
+    pairs = part_of[encounters.duplicates].tolist()
+    # What was only filled in goes with the face that it lies on.
+    filled = np.array([(faces.scores[rows] == 0).all() for rows in parts], np.bool_)
+    sides = part_of[encounters.filled]
+    pairs += sides[filled[sides].any(axis=1)].tolist()
+    groups = linked(len(parts), iter(map(tuple, pairs)))
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order])) + 1
+    for together in np.split(order, starts) if len(parts) else ():
+        yield np.sort(np.concatenate([parts[number] for number in together]))
 
 
 def _breaks(faces: FaceTable, rows: Positions) -> Iterator[int]:
@@ -143,17 +187,15 @@ def _follows(boxes: Float64Array, times: Float64Array) -> bool:
     return bool((box_iou(np.stack(expected), boxes[-1:]) >= _MIN_IOU).any())
 
 
-def _certainty(
-    faces: FaceTable, rows: Positions, close: BoolArray, doubted: Sequence[tuple[float, float]]
-) -> Certainty:
-    times, scores = faces.times[faces.frames[rows]], faces.scores[rows]
-    found = times[scores > 0]
+def _certainty(faces: FaceTable, piece: _Piece) -> Certainty:
+    times, scores = faces.times[faces.frames[piece.rows]], faces.scores[piece.rows]
+    found = np.unique(times[scores > 0])
     if len(found) < _SIGHTINGS:
         return Certainty()
-    clear = scores >= SURE_SCORE
-    clear &= ~spans_hold(doubted, times)
+    clear = one_face(faces, piece.rows, sure=SURE_SCORE)
+    clear &= ~spans_hold(piece.doubted, times)
     clear &= (times >= found[0] + _END_S - CLOCK_S) & (times <= found[-1] - _END_S + CLOCK_S)
-    return Certainty(_spans(times, clear), _spans(times, clear & ~close))
+    return Certainty(_spans(times, clear), _spans(times, clear & ~piece.close))
 
 
 def _spans(times: Float64Array, clear: BoolArray) -> Spans:
