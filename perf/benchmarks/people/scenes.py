@@ -1,13 +1,14 @@
 """Short videos of two people who meet, each in a way in which one may be taken for the other.
 
 Both are heads cut out of photographs and moved over another photograph, so it is known exactly what
-shows of each in every frame.
+shows of each in every frame. The first pair is the portrait of the project and the same in other
+colours; others are people of labelled photographs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import skimage.data
 
 from benchmarks.coverage.clips import FACE
+from benchmarks.coverage.passers import Person, cut_out
 
 WIDTH: Final = 480
 HEIGHT: Final = 270
@@ -30,14 +32,6 @@ _HEAD: Final = 1.45
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """A photograph, uint8 BGR, and where its face is: x0 y0 x1 y1."""
-
-    picture: Picture
-    face: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -111,6 +105,16 @@ def _beside(t: float) -> tuple[Place, Place]:
     return Place(120 + sway, 135, 74), Place(370 - sway, 138, 72)
 
 
+def _look_round(t: float) -> tuple[Place, Place]:
+    # A face fills the frame, and somebody looks out from behind.
+    sway = 5 * math.sin(11 * t)
+    return Place(230 + sway, 140, 225), Place(232 + 165 * math.sin(math.pi * t) ** 2, 130, 130)
+
+
+def _pass_behind(t: float) -> tuple[Place, Place]:
+    return Place(240 + 6 * math.sin(8 * t), 140, 225), Place(-30 + 540 * t, 128, 120)
+
+
 SCENES: Final = (
     Scene("beside each other", _beside),
     Scene("cross, in front", _cross),
@@ -126,6 +130,8 @@ SCENES: Final = (
     Scene("in the same place after a cut", _replaced),
     Scene("in the same place after a gap", _after_a_blank),
     Scene("dissolve", _dissolved),
+    Scene("close-up, look out from behind", _look_round),
+    Scene("close-up, pass behind", _pass_behind),
 )
 
 
@@ -147,6 +153,17 @@ class Shown:
     def counts(self) -> bool:
         """Enough of it shows to matter."""
         return bool(self.face.sum() >= 0.1 * self.area)
+
+
+def pairs(portrait: Path, folders: Sequence[Path], count: int) -> list[tuple[Person, Person]]:
+    """So many pairs of people: of the portrait, and of folders of labelled photographs."""
+    cut = [cut_out(folder, 2 * count) for folder in folders]
+    # Two of one photograph may be alike: each pair is of two folders, or of far ends of one.
+    others = [
+        (cut[i % len(cut)][i], cut[(i + 1) % len(cut)][-1 - i])
+        for i in range(count - 1 if cut else 0)
+    ]
+    return [people(portrait), *others]
 
 
 def people(portrait: Path) -> tuple[Person, Person]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.coverage.clips import read_clip
+from benchmarks.coverage.passers import Person
 from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
-from benchmarks.people.scenes import Person, Scene, Shown, frames, write_scene
+from benchmarks.people.scenes import Scene, Shown, frames, write_scene
 from faceblur.batch.annotation_format import write_findings
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
@@ -35,8 +36,8 @@ class Result:
         frames: In which the chosen person shows.
         seen: Those in which that one is left unmasked.
         others: Frames in which the other one shows.
-        leaked: Those in which the other one is not masked.
-        leaked_before: The same where nobody was chosen.
+        leaked: Those in which the other one is not masked, and is where nobody was chosen.
+        missed: Those in which the other one is not masked where nobody was chosen.
         tracks: Of the chosen person.
     """
 
@@ -44,7 +45,7 @@ class Result:
     seen: int = 0
     others: int = 0
     leaked: int = 0
-    leaked_before: int = 0
+    missed: int = 0
     tracks: int = 0
 
     def __add__(self, other: Result) -> Result:
@@ -69,14 +70,25 @@ def attempt(
     report = mask_video(
         clip, masked, find_faces=DetectedFaces(detector, POLICY), policy=POLICY, options=lossless
     )
-    result = _look(masked, truth)
+    plain = _look(masked, truth)
     write_findings(boxes, detector.model, POLICY, [report])
     chosen = frozenset(t.id for t in report.tracks if _looks_like_first(report, t, truth))
-    if not chosen:
-        return replace(result, leaked_before=result.leaked, seen=0)
-    listed = replace(AnnotationFile.read(boxes), choice=TrackChoice("keep-visible", chosen))
-    mask_video(clip, masked, find_faces=RecordedFaces(listed), policy=POLICY, options=lossless)
-    return replace(_look(masked, truth), leaked_before=result.leaked, tracks=len(chosen))
+    looks = plain
+    if chosen:
+        listed = replace(AnnotationFile.read(boxes), choice=TrackChoice("keep-visible", chosen))
+        mask_video(clip, masked, find_faces=RecordedFaces(listed), policy=POLICY, options=lossless)
+        looks = _look(masked, truth)
+    total = Result(tracks=len(chosen))
+    for before, after, (first, second) in zip(plain, looks, truth, strict=True):
+        missed = before[1] < MIN_MASKED
+        total += Result(
+            frames=int(first.counts),
+            seen=int(bool(chosen) and after[0] <= _SEEN),
+            others=int(second.counts),
+            leaked=int(after[1] < MIN_MASKED and not missed),
+            missed=int(missed),
+        )
+    return total
 
 
 def _looks_like_first(
@@ -103,15 +115,13 @@ def _looks_like_first(
     return False
 
 
-def _look(path: Path, truth: list[tuple[Shown, Shown]]) -> Result:
-    total = Result()
+def _look(path: Path, truth: list[tuple[Shown, Shown]]) -> list[tuple[float, float]]:
+    """How much is masked of what shows of both in each frame; all, of somebody who does not."""
+    found = []
     for picture, (first, second) in zip(read_clip(path), truth, strict=True):
         marked = is_marked(picture)
-        masked = [float(marked[p.face].mean()) if p.counts else 1.0 for p in (first, second)]
-        total += Result(
-            frames=int(first.counts),
-            seen=int(masked[0] <= _SEEN),
-            others=int(second.counts),
-            leaked=int(masked[1] < MIN_MASKED),
+        of_first, of_second = (
+            float(marked[p.face].mean()) if p.counts else 1.0 for p in (first, second)
         )
-    return total
+        found.append((of_first, of_second))
+    return found
