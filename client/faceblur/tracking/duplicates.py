@@ -8,11 +8,10 @@ them a good part of a face away. What is not sure is somebody else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from faceblur.detections import Float64Array, box_iou, box_overlap
 from faceblur.tracking.face_table import CLOCK_S, BoolArray, FaceTable, Positions
@@ -109,19 +108,34 @@ def one_face(faces: FaceTable, rows: Positions, *, sure: float) -> BoolArray:
     return found
 
 
-def linked(groups: int, pairs: Iterator[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """Number groups so that those of a pair, and all they are paired with, have one number."""
-    parents = list(range(groups))
+def linked(
+    count: int, pairs: Iterable[Sequence[int]], apart: Iterable[Sequence[int]]
+) -> Iterator[list[int]]:
+    """Put things together that are pairs, and all that these are paired with.
 
-    def root(group: int) -> int:
-        while parents[group] != group:
-            parents[group] = parents[parents[group]]
-            group = parents[group]
-        return group
+    Args:
+        count: How many things there are: 0, 1, 2 and so on.
+        pairs: Which belong together.
+        apart: Which never do, whatever they are paired with; each pair both ways.
 
+    Yields:
+        Each group, by its first thing.
+    """
+    groups = [[thing] for thing in range(count)]
+    foes: list[set[int]] = [set() for _ in range(count)]
+    for one, other in apart:
+        foes[one].add(other)
     for one, other in pairs:
-        parents[root(one)] = root(other)
-    return np.array([root(group) for group in range(groups)], np.int64)
+        into, of = groups[one], groups[other]
+        if into is of or not foes[into[0]].isdisjoint(of):
+            continue
+        foes[into[0]] |= foes[of[0]]
+        into += of
+        for thing in of:
+            groups[thing] = into
+    for thing, group in enumerate(groups):
+        if group[0] == thing:
+            yield group
 
 
 def _near(times: list[float], time_s: float) -> bool:

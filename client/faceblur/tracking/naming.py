@@ -100,41 +100,57 @@ class _Piece(NamedTuple):
     Attributes:
         rows: Their positions, rising.
         close: (N,) whether somebody was close to each.
-        doubted: Times in which it may have been another all the same.
+        doubted: (N,) whether it may have been another all the same.
     """
 
     rows: Positions
     close: BoolArray
-    doubted: Sequence[tuple[float, float]]
+    doubted: BoolArray
 
 
-def _pieces(faces: FaceTable, doubted: Mapping[int, Sequence[Doubt]]) -> Iterator[_Piece]:
+def _pieces(faces: FaceTable, doubts: Mapping[int, Sequence[Doubt]]) -> Iterator[_Piece]:
     """Cut the tracks wherever it is not certain that they go on with the same face."""
+    count = len(faces.frames)
     encounters = Encounters.of(faces)
-    rivalled = struck(encounters.rivals, len(faces.frames))
-    met = struck(encounters.meeting, len(faces.frames))
+    rivalled, met = struck(encounters.rivals, count), struck(encounters.meeting, count)
+    torn = _torn(faces, encounters)
+    near, close, doubted = (np.zeros(count, np.bool_) for _ in range(3))
     parts = []
     for _, rows in faces.by_track():
-        near = faces.around(rows, rivalled[rows])
-        cuts = _leaves(near)
+        near[rows] = faces.around(rows, rivalled[rows])
+        close[rows] = near[rows] | faces.around(rows, met[rows])
+        doubted[rows] = faces.around(rows, torn[rows])
+        cuts = _leaves(near[rows])
         cuts[list(_breaks(faces, rows))] = True
+        cuts[1:] |= np.diff(torn[rows])
         parts += np.split(rows, np.flatnonzero(cuts))
-    for rows in _joined(faces, parts, encounters):
-        # What one box of a face was near, or is doubted of it, goes for the other.
-        near = faces.around(rows, rivalled[rows])
-        close = near | faces.around(rows, met[rows])
+    final = []
+    for group in _joined(faces, parts, encounters):
+        # What befell one box of a face befell the others.
+        rows = np.sort(np.concatenate([parts[number] for number in group]))
         times = faces.times[faces.frames[rows]]
-        doubts = [doubt for track in np.unique(faces.tracks[rows]).tolist()
-                  for doubt in doubted.get(track, ())]  # fmt: skip
-        cuts = _leaves(near)
-        for doubt in doubts:
-            cuts |= np.arange(len(rows)) == np.searchsorted(times, doubt.end_s - CLOCK_S)
-        spans = [(doubt.start_s, doubt.end_s) for doubt in doubts]
-        parts_at = np.flatnonzero(cuts[1:]) + 1
-        for part, near_part in zip(
-            np.split(rows, parts_at), np.split(close, parts_at), strict=True
-        ):
-            yield _Piece(part, near_part, spans)
+        tracks = np.unique(faces.tracks[rows]).tolist()
+        spans = [doubt for track in tracks for doubt in doubts.get(track, ())]
+        doubted[rows] |= spans_hold([(doubt.start_s, doubt.end_s) for doubt in spans], times)
+        near[rows] |= faces.around(rows, rivalled[rows])
+        close[rows] |= near[rows] | faces.around(rows, met[rows])
+        for flags in (near, close, doubted):
+            flags[rows] = _of_frames(faces, rows, flags[rows])
+        ends = [*times[_leaves(near[rows])], *(doubt.end_s for doubt in spans)]
+        for number in group:
+            part = parts[number]
+            at = np.searchsorted(faces.times[faces.frames[part]], np.array(ends) - CLOCK_S)
+            final += [each for each in np.split(part, np.unique(at)) if len(each)]
+    for group in _joined(faces, final, encounters):
+        rows = np.sort(np.concatenate([final[number] for number in group]))
+        yield _Piece(rows, close[rows], doubted[rows])
+
+
+def _of_frames(faces: FaceTable, rows: Positions, flags: BoolArray) -> BoolArray:
+    """Of each face of a track, whether any of the track in its frame is flagged."""
+    _, first, of = np.unique(faces.frames[rows], return_index=True, return_inverse=True)
+    found: BoolArray = np.logical_or.reduceat(flags, first)[of]
+    return found
 
 
 def _leaves(near: BoolArray) -> BoolArray:
@@ -144,23 +160,32 @@ def _leaves(near: BoolArray) -> BoolArray:
     return cuts
 
 
+def _torn(faces: FaceTable, encounters: Encounters) -> BoolArray:
+    """Which faces are elsewhere than that of a track that was their duplicate at another time."""
+    count = int(faces.tracks.max(initial=0)) + 1
+    code = np.array([count, 1])
+    partners = np.unique(faces.tracks[encounters.duplicates] @ code)
+    others = np.concatenate([encounters.rivals, encounters.meeting])
+    return struck(others[np.isin(faces.tracks[others] @ code, partners)], len(faces.frames))
+
+
 def _joined(
     faces: FaceTable, parts: Sequence[Positions], encounters: Encounters
-) -> Iterator[Positions]:
-    """Put together the parts that are of one face because it was found twice in one frame."""
+) -> Iterator[list[int]]:
+    """Put together the parts that are of one face because it was found twice in one frame.
+
+    Yields:
+        Numbers of parts; those that are in one frame apart from each other are never together.
+    """
     part_of = np.full(len(faces.frames), -1)
     for number, rows in enumerate(parts):
         part_of[rows] = number
-    pairs = part_of[encounters.duplicates].tolist()
     # What was only filled in goes with the face that it lies on.
     filled = np.array([(faces.scores[rows] == 0).all() for rows in parts], np.bool_)
     sides = part_of[encounters.filled]
-    pairs += sides[filled[sides].any(axis=1)].tolist()
-    groups = linked(len(parts), iter(map(tuple, pairs)))
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order])) + 1
-    for together in np.split(order, starts) if len(parts) else ():
-        yield np.sort(np.concatenate([parts[number] for number in together]))
+    pairs = [part_of[encounters.duplicates], sides[filled[sides].any(axis=1)]]
+    apart = part_of[np.concatenate([encounters.rivals, encounters.meeting])]
+    yield from linked(len(parts), np.concatenate(pairs).tolist(), apart.tolist())
 
 
 def _breaks(faces: FaceTable, rows: Positions) -> Iterator[int]:
@@ -193,7 +218,7 @@ def _certainty(faces: FaceTable, piece: _Piece) -> Certainty:
     if len(found) < _SIGHTINGS:
         return Certainty()
     clear = one_face(faces, piece.rows, sure=SURE_SCORE)
-    clear &= ~spans_hold(piece.doubted, times)
+    clear &= ~piece.doubted
     clear &= (times >= found[0] + _END_S - CLOCK_S) & (times <= found[-1] - _END_S + CLOCK_S)
     return Certainty(_spans(times, clear), _spans(times, clear & ~piece.close))
 
