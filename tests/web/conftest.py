@@ -42,13 +42,18 @@ def start(session: DetectionSession, tmp_path: Path) -> Iterator[Callable[..., S
 
 
 @pytest.fixture
-def small(session: DetectionSession, tmp_path: Path) -> Iterator[Served]:
-    """A server of the page that takes little."""
+def small(session: DetectionSession, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start a server of the page that takes little; see `served_small`."""
     assert session.server is not None
-    uploads = tmp_path / "uploads"
-    uploads.mkdir()
-    with served_small(uploads, session.server.address) as site:
-        yield site
+    shared = session.server.address
+    with ExitStack() as running:
+
+        def begin(*, min_face: float = 0) -> Served:
+            uploads = tmp_path / "uploads"
+            uploads.mkdir()
+            return running.enter_context(served_small(uploads, shared, min_face=min_face))
+
+        yield begin
 
 
 @pytest.fixture

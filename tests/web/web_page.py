@@ -37,11 +37,13 @@ FILES_SHOWN = "#cards li[data-state=done], #cards li[data-state=failed]"
 _SMALL = """
 import sys
 from faceblur.detection.session import SessionOptions
+from faceblur.masks.policy import Policy
 from faceblur.web.options import Limits, WebOptions
 from faceblur.web.server import serve
 limits = Limits(file_bytes=400_000, pixels=300_000, jobs=3)
 session = SessionOptions(server=sys.argv[1])
-options = WebOptions(session=session, limits=limits, leave_s=2.0)
+policy = Policy(min_face=float(sys.argv[2]))
+options = WebOptions(policy=policy, session=session, limits=limits, leave_s=2.0)
 serve(options, on_listening=lambda address: print(address, flush=True))
 """
 
@@ -55,12 +57,13 @@ def served(uploads: Path, *arguments: str) -> Iterator[Served]:
 
 
 @contextmanager
-def served_small(uploads: Path, server: str) -> Iterator[Served]:
+def served_small(uploads: Path, server: str, *, min_face: float = 0) -> Iterator[Served]:
     """Serve a page that takes little: files of 0.4 MB and 0.3 megapixels, three of them.
 
-    Files go two seconds after the last page was closed.
+    Files go two seconds after the last page was closed. Faces smaller than `min_face` pixels are
+    not covered, so the check finds them.
     """
-    with _running(uploads, [sys.executable, "-c", _SMALL, server]) as site:
+    with _running(uploads, [sys.executable, "-c", _SMALL, server, str(min_face)]) as site:
         yield site
 
 

@@ -1,0 +1,114 @@
+"""The page for everybody: with the keyboard alone, on a phone, in the dark, read out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from media import moving_face_video
+from playwright.sync_api import Browser, Page
+from web_page import FILES_SHOWN, Served
+
+Start = Callable[..., Served]
+PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
+WIDTH = 390
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    """A window as wide as a phone's."""
+    context = browser.new_context(viewport={"width": WIDTH, "height": 844}, reduced_motion="reduce")
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    yield opened
+    context.close()
+
+
+def _faults(page: Page) -> list[str]:
+    """What axe finds in both colour schemes, and what is wider than the page."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found += [
+            f"{scheme}: {each['id']}: {node['html'][:200]}"
+            for each in Axe().run(page).response["violations"]
+            for node in each["nodes"]
+        ]
+    if page.evaluate("document.documentElement.scrollWidth") > WIDTH:
+        found.append("wider than the phone")
+    return found
+
+
+def _press_to(page: Page, selector: str) -> None:
+    """Go to an element as who has no mouse does, and see that it shows where one is."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            shown = "e => (e.labels?.length ? e.labels[0] : e)"
+            ring = f"e => getComputedStyle(({shown})(e)).outlineStyle"
+            assert page.eval_on_selector(":focus", ring) == "solid"
+            return
+    raise AssertionError(f"the keyboard does not reach {selector}")
+
+
+def test_the_page_is_for_everybody(small: Start, phone: Page, tmp_path: Path) -> None:
+    page = phone
+    clip = tmp_path / "a-name-that-is-much-longer-than-a-phone-is-wide-and-has-no-spaces.mp4"
+    moving_face_video(clip, frames=40, width=320, height=180)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(PHOTO.read_bytes()[:3000])
+    page.goto(small(min_face=999).address)
+    page.wait_for_selector("#trouble", state="hidden")
+    assert _faults(page) == []
+    _press_to(page, "#files")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files([clip, PHOTO, broken])
+    page.wait_for_selector("li[data-state=masking]")
+    assert _faults(page) == []
+    page.locator(FILES_SHOWN).nth(2).wait_for()
+    assert page.locator("li[data-state=failed]").count() == 1
+    assert page.locator("li[data-verdict=leaks]").count() == 2
+    assert _faults(page) == []
+    # What it sees: a label that is missing, and what is too wide.
+    page.evaluate("document.querySelector('progress').hidden = false")
+    page.evaluate("document.querySelector('li input[type=range]').removeAttribute('aria-label')")
+    page.evaluate("document.querySelector('li input[type=range]').removeAttribute('title')")
+    page.evaluate("document.querySelector('h1').style.width = '400px'")
+    assert [fault.split(": ")[-2] for fault in _faults(page)[:1]] == ["label"]
+    assert _faults(page)[-1] == "wider than the phone"
+
+
+def test_who_stays_visible_is_chosen_with_the_keyboard(
+    start: Start, phone: Page, tmp_path: Path
+) -> None:
+    page = phone
+    clip = tmp_path / "clip.mp4"
+    moving_face_video(clip, frames=40, width=640, height=360)
+    page.goto(start().address)
+    page.set_input_files("#files", clip)
+    page.wait_for_selector("li[data-verdict=clean]")
+    still = "getComputedStyle(document.querySelector('.button')).transitionDuration"
+    assert page.evaluate(still) == "0s"
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(still) == "0.15s"
+    _press_to(page, "li button[aria-label^=Choose]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".face input:focus")
+    page.keyboard.press("Space")
+    assert page.locator(".state").all_inner_texts() == ["Stays visible"]
+    assert _faults(page) == []
+    _press_to(page, ".people .main")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 person stays visible, as you chose.")
+    assert page.inner_text("#said").endswith("Checked: no other face shows.")
+    assert _faults(page) == []
+    _press_to(page, "li button[aria-label^=Undo]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 face covered")
+    _press_to(page, "li a.save")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "clip_blurred.mp4"
