@@ -89,9 +89,9 @@ def bundled_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def portrait() -> npt.NDArray[np.uint8]:
     """NASA's public-domain portrait of Eileen Collins, 512 × 512 BGR, one face."""
-    picture = cv2.imread(str(ROOT / "docs" / "images" / "before.jpg"))
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
+    image = cv2.imread(str(ROOT / "docs" / "images" / "before.jpg"))
+    assert image is not None
+    return np.asarray(image, np.uint8)
 
 
 def _has_triton() -> bool:

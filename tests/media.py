@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pytest
 import skimage.data
 
-Picture = npt.NDArray[np.uint8]
+from faceblur.image.pixels import BgrImage
+
 Box = npt.NDArray[np.float32]
 
 FACE = (182.0, 66.0, 268.0, 181.0)
@@ -92,14 +93,14 @@ class Recording:
     positions: bool = False
 
 
-def record(path: Path, pictures: Iterable[Picture], recording: Recording | None = None) -> None:
+def record(path: Path, images: Iterable[BgrImage], recording: Recording | None = None) -> None:
     """Write frames (uint8 [H, W, 3] BGR) as a video."""
     how = recording or Recording()
-    pictures = list(pictures)
+    images = list(images)
     time_base = how.time_base or 1 / how.rate
-    times = how.times or [round(i / how.rate / time_base) for i in range(len(pictures))]
+    times = how.times or [round(i / how.rate / time_base) for i in range(len(images))]
     end_s = float(times[-1] * time_base + 1 / how.rate)
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     with av.open(str(path), "w") as output:
         output.metadata.update(how.metadata)
         video = output.add_stream(how.encoder, rate=how.rate, options=dict(how.options))
@@ -108,8 +109,8 @@ def record(path: Path, pictures: Iterable[Picture], recording: Recording | None 
         how.setup(video)
         sounds = [_add_sound(output, language, how.sound_encoder) for language in how.sounds]
         extras = _Extras(output, path, how)
-        for picture, pts in zip(pictures, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+        for image, pts in zip(images, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, "bgr24")
             frame = frame.reformat(format=how.pixel_format)
             frame.pts, frame.time_base = pts, time_base
             output.mux(video.encode(frame))
@@ -119,7 +120,7 @@ def record(path: Path, pictures: Iterable[Picture], recording: Recording | None 
         extras.write()
 
 
-def pattern(frames: int, *, width: int = 160, height: int = 120) -> list[Picture]:
+def pattern(frames: int, *, width: int = 160, height: int = 120) -> list[BgrImage]:
     """Frames that differ from each other everywhere, and compress well."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     return [
@@ -141,8 +142,8 @@ def moving_faces(
     width: int,
     height: int,
     motion: Callable[[float], Pose] = drift,
-    effect: Callable[[int, Picture], Picture] = lambda index, picture: picture,
-) -> tuple[list[Picture], list[Box]]:
+    effect: Callable[[int, BgrImage], BgrImage] = lambda index, image: image,
+) -> tuple[list[BgrImage], list[Box]]:
     """A real face that moves through frames, and exactly where it is.
 
     Args:
@@ -156,7 +157,7 @@ def moving_faces(
         The frames, uint8 BGR, and for each the box x1 y1 x2 y2 of the face, float32 [4].
     """
     portrait = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
-    pictures, boxes = [], []
+    images, boxes = [], []
     x1, y1, x2, y2 = FACE
     for index in range(frames):
         pose = motion(index / max(1, frames - 1))
@@ -178,11 +179,11 @@ def moving_faces(
         middle = (scale - 1) / 2
         matrix = np.array([[scale, 0, shift_x + middle], [0, scale, shift_y + middle]])
         source = cv2.GaussianBlur(portrait, (0, 0), 0.5 / scale) if scale < 0.7 else portrait
-        picture = cv2.warpAffine(
+        image = cv2.warpAffine(
             source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        pictures.append(effect(index, np.asarray(picture, np.uint8)))
-    return pictures, boxes
+        images.append(effect(index, np.asarray(image, np.uint8)))
+    return images, boxes
 
 
 def moving_face_video(
@@ -192,12 +193,12 @@ def moving_face_video(
     width: int = 640,
     height: int = 360,
     motion: Callable[[float], Pose] = drift,
-    effect: Callable[[int, Picture], Picture] = lambda index, picture: picture,
+    effect: Callable[[int, BgrImage], BgrImage] = lambda index, image: image,
     recording: Recording | None = None,
 ) -> list[Box]:
     """Write a video of `moving_faces` and return where the face is in each frame."""
-    pictures, boxes = moving_faces(frames, width=width, height=height, motion=motion, effect=effect)
-    record(path, pictures, recording)
+    images, boxes = moving_faces(frames, width=width, height=height, motion=motion, effect=effect)
+    record(path, images, recording)
     return boxes
 
 
@@ -407,8 +408,8 @@ class _Extras:
             for number in range(5):
                 self._mux(self._positions, b"N48.858 E2.294", number * 100, 100)
         if self._thumbnail is not None:
-            picture = np.full((64, 64, 3), 128, np.uint8)
-            self._mux(self._thumbnail, cv2.imencode(".jpg", picture)[1].tobytes(), 0, 0)
+            image = np.full((64, 64, 3), 128, np.uint8)
+            self._mux(self._thumbnail, cv2.imencode(".jpg", image)[1].tobytes(), 0, 0)
 
     def _mux(self, stream: Any, content: bytes, pts: int, duration: int) -> None:
         packet = av.Packet(content)

@@ -92,9 +92,9 @@ def calibration(*, train: Path, model: str, output: Path) -> None:
     """
     output.mkdir(parents=True, exist_ok=True)
     single, info = models.find(model)
-    pictures = held_out(read_labelled(train))
-    before = _findings(single, pictures)
-    weights = resample(len(pictures))
+    images = held_out(read_labelled(train))
+    before = _findings(single, images)
+    weights = resample(len(images))
     rows = []
     frames = _frames(train)
     few = same_shape(frames.canvases)
@@ -102,7 +102,7 @@ def calibration(*, train: Path, model: str, output: Path) -> None:
         for way in WAYS:
             integer = Path(scratch, "int8.onnx")
             _quantise(single, way, frames.canvases if way.frames == FRAMES else few, integer)
-            after = _findings(integer, pictures)
+            after = _findings(integer, images)
             low, high = interval(ap50(after, weights) - ap50(before, weights))
             score, whole = float(ap50(after)[0]), float(ap50(before)[0])
             rows.append(Lost(way.name, way.frames, score, score - whole, low or 0.0, high or 0.0))
@@ -110,7 +110,7 @@ def calibration(*, train: Path, model: str, output: Path) -> None:
         "onnxruntime": onnxruntime.__version__,
         "model": info.name,
         "sha256": info.sha256,
-        "images": len(pictures),
+        "images": len(images),
         "faces": len(before.face_score),
         "ap50 in FP32": round(float(ap50(before)[0]), 4),
     }
@@ -151,9 +151,9 @@ def _quantise(single: Path, way: Way, canvases: Sequence[Canvas], output: Path) 
     onnx.save(model, output)
 
 
-def _findings(model: Path, pictures: Sequence[Any]) -> MatchedFaces:
+def _findings(model: Path, images: Sequence[Any]) -> MatchedFaces:
     with contextlib.closing(InProcessDetector(model, instances=1, threads=1)) as detector:
-        return match_images(detector, pictures)
+        return match_images(detector, images)
 
 
 def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:

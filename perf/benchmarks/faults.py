@@ -125,7 +125,7 @@ def _measure(door: Trial, repeat: int) -> dict[str, Any]:
             click.echo(f"{len(results)}/{repeat * len(FAULTS)} {results[-1]}", err=True)
     # The frames between two faults were not judged yet.
     by_pixels = Judge(SIZE[1], detect=False)
-    recorded = [by_pixels(seen.picture) for seen in door.viewer.seen()]
+    recorded = [by_pixels(seen.image) for seen in door.viewer.seen()]
     control = door.control()
     return {
         "trials": [asdict(result) for result in results],

@@ -107,7 +107,7 @@ def following(
             for seed in range(seeds):
                 path = folder / "made.mp4"
                 drawn = list(maker.frames(scenario, count=frames, seed=seed))
-                write_clip(path, (picture for picture, _ in drawn))
+                write_clip(path, (image for image, _ in drawn))
                 faces = list(faces_of([truth for _, truth in drawn]))
                 costs += _tally(tallies, "made", scenario.name, path, faces)
         onnx, info = models.find(model)

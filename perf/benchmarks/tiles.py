@@ -89,13 +89,13 @@ def tiles(*, folders: tuple[Path, ...], width: int, height: int, model: str, out
 
 
 def canvases(
-    pictures: Sequence[LabelledImage], width: int, height: int
+    images: Sequence[LabelledImage], width: int, height: int
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Boxes]]:
     """Fill large images row by row, with the labels of what is in them."""
     canvas, boxes = np.full((height, width, 3), GREY, np.uint8), []
     x = y = row = 0
-    for picture in pictures:
-        pixels = cv2.imread(str(picture.path))
+    for image in images:
+        pixels = cv2.imread(str(image.path))
         down, across = pixels.shape[:2]
         if x + across > width:
             x, y, row = 0, y + row, 0
@@ -104,7 +104,7 @@ def canvases(
             canvas, boxes = np.full((height, width, 3), GREY, np.uint8), []
             x = y = row = 0
         canvas[y : y + down, x : x + across] = pixels
-        boxes.append(picture.boxes.reshape(-1, 4) + np.array([x, y, x, y], np.float64))
+        boxes.append(image.boxes.reshape(-1, 4) + np.array([x, y, x, y], np.float64))
         x, row = x + across, max(row, down)
     if boxes:
         yield canvas, np.concatenate(boxes)

@@ -24,14 +24,14 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_THRESHOLD, DetectionOptions
 from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.proof.verify.judging import judge_alone, judge_beside
 from harness import machine_card, markdown
 
-Picture = npt.NDArray[np.uint8]
-Encode = Callable[[list[Picture]], list[Picture]]
+Encode = Callable[[list[BgrImage]], list[BgrImage]]
 
 SURE: Final = 0.3
 """Faces below it are not counted: near the threshold an encoder decides."""
@@ -73,15 +73,15 @@ class _Counts:
 
 
 @click.command("verify")
-@click.option("--pictures", type=click.Path(path_type=Path, exists=True), help="A folder.")
+@click.option("--images", type=click.Path(path_type=Path, exists=True), help="A folder.")
 @click.argument("clips", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--most", default=60, show_default=True, help="Pictures, at most.")
+@click.option("--most", default=60, show_default=True, help="Images, at most.")
 @click.option("--frames", default=6, show_default=True, help="Of each clip.")
 @click.option("--model", default=BUNDLED_MODEL, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def verifying(
     *,
-    pictures: Path | None,
+    images: Path | None,
     clips: tuple[Path, ...],
     most: int,
     frames: int,
@@ -95,9 +95,9 @@ def verifying(
     onnx, info = models.find(model)
     detector = InProcessDetector(onnx, instances=1, threads=1, model=info)
     counts: dict[tuple[str, str, int], Count] = defaultdict(Count)
-    for kind, sources in _sources(pictures, clips, most, frames):
+    for kind, sources in _sources(images, clips, most, frames):
         ways = {f"H.264 crf {crf}": _h264(crf) for crf in CRF}
-        if kind == "picture":
+        if kind == "image":
             ways = {f"JPEG {quality}": _jpeg(quality) for quality in JPEG} | ways
         _measure(sources, ways, detector, counts)
     detector.close()
@@ -105,11 +105,11 @@ def verifying(
 
 
 def _sources(
-    pictures: Path | None, clips: tuple[Path, ...], most: int, frames: int
-) -> Iterator[tuple[str, list[Picture]]]:
-    if pictures is not None:
-        for path in sorted(pictures.rglob("*.jpg"))[:most]:
-            yield "picture", [np.asarray(cv2.imread(str(path)), np.uint8)]
+    images: Path | None, clips: tuple[Path, ...], most: int, frames: int
+) -> Iterator[tuple[str, list[BgrImage]]]:
+    if images is not None:
+        for path in sorted(images.rglob("*.jpg"))[:most]:
+            yield "image", [np.asarray(cv2.imread(str(path)), np.uint8)]
     for clip in clips:
         with av.open(str(clip)) as container:
             decoded = (frame.to_ndarray(format="bgr24") for frame in container.decode(video=0))
@@ -117,12 +117,12 @@ def _sources(
 
 
 def _measure(
-    sources: list[Picture],
+    sources: list[BgrImage],
     ways: dict[str, Encode],
     detector: Detector,
     counts: dict[tuple[str, str, int], Count],
 ) -> None:
-    found = [detect(detector, picture, DetectionOptions()) for picture in sources]
+    found = [detect(detector, image, DetectionOptions()) for image in sources]
     for mask in ("none", *get_args(MaskMode)):
         masked = [_masked(p, f, mask) for p, f in zip(sources, found, strict=True)]
         for way, encode in ways.items():
@@ -131,9 +131,9 @@ def _measure(
 
 
 def _judge(
-    source: Picture,
+    source: BgrImage,
     faces: Detections,
-    result: Picture,
+    result: BgrImage,
     detector: Detector,
     count_of: _Counts,
 ) -> None:
@@ -151,40 +151,40 @@ def _judge(
             count_of(_group(verdict.box)).alone += 1
 
 
-def _masked(picture: Picture, faces: Detections, mask: str) -> Picture:
-    copy = picture.copy()
+def _masked(image: BgrImage, faces: Detections, mask: str) -> BgrImage:
+    copy = image.copy()
     if mask == "none":
         return copy
     modes: dict[str, MaskMode] = {mode: mode for mode in get_args(MaskMode)}
-    image = cv2.resize(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), (64, 64))
-    Masker(MaskStyle(mode=modes[mask], image=image)).apply(ArraySurface(copy), faces)
+    overlay = cv2.resize(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), (64, 64))
+    Masker(MaskStyle(mode=modes[mask], image=overlay)).apply(ArraySurface(copy), faces)
     return copy
 
 
 def _jpeg(quality: int) -> Encode:
-    def encode(pictures: list[Picture]) -> list[Picture]:
+    def encode(images: list[BgrImage]) -> list[BgrImage]:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        data = [cv2.imencode(".jpg", picture, options)[1] for picture in pictures]
+        data = [cv2.imencode(".jpg", image, options)[1] for image in images]
         return [np.asarray(cv2.imdecode(each, cv2.IMREAD_COLOR), np.uint8) for each in data]
 
     return encode
 
 
 def _h264(crf: int) -> Encode:
-    def encode(pictures: list[Picture]) -> list[Picture]:
-        height, width = (side // 2 * 2 for side in pictures[0].shape[:2])
+    def encode(images: list[BgrImage]) -> list[BgrImage]:
+        height, width = (side // 2 * 2 for side in images[0].shape[:2])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "clip.mp4")
             with av.open(str(path), "w") as output:
                 stream: Any = output.add_stream("libx264", rate=25, options={"crf": str(crf)})
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                for picture in pictures:
-                    part = np.ascontiguousarray(picture[:height, :width])
+                for image in images:
+                    part = np.ascontiguousarray(image[:height, :width])
                     output.mux(stream.encode(av.VideoFrame.from_ndarray(part, "bgr24")))
                 output.mux(stream.encode(None))
             with av.open(str(path)) as container:
                 decoded = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
-        pad = (pictures[0].shape[0] - height, pictures[0].shape[1] - width)
+        pad = (images[0].shape[0] - height, images[0].shape[1] - width)
         margins = ((0, pad[0]), (0, pad[1]), (0, 0))
         return [np.asarray(np.pad(each, margins, mode="edge"), np.uint8) for each in decoded]
 
@@ -221,7 +221,7 @@ def _write(
         parts.append(f"## {title}\n\n{_table(counts, value)}")
     parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
     parts.append("Images are encoded as JPEG, and as the first frame of a video; clips as videos.")
-    parts.append("Reproduce: `perf/run verify --frames 10 --pictures DATA/eval/masks MEDIA/*.m??`")
+    parts.append("Reproduce: `perf/run verify --frames 10 --images DATA/eval/masks MEDIA/*.m??`")
     (output / "verify.md").write_text("\n\n".join(parts) + "\n")
     click.echo("\n\n".join(parts))
 

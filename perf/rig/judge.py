@@ -13,9 +13,8 @@ from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.repository import FAST_MODEL
+from faceblur.image.pixels import BgrImage
 from rig.clips import FACE_IN_PORTRAIT, PORTRAIT
-
-Picture = npt.NDArray[np.uint8]
 
 LIKENESS: Final = 0.75
 """Correlation with the face from which it counts as shown. Unmasked it is above 0.9; in a frame
@@ -83,21 +82,21 @@ class Judge:
             onnx, model = models.find(FAST_MODEL)
             self._detector = InProcessDetector(onnx, model=model, threads=1)
 
-    def __call__(self, picture: Picture) -> Verdict:
+    def __call__(self, image: BgrImage) -> Verdict:
         """Judge one frame, uint8 [H, W, 3] BGR."""
-        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if float(grey.std()) < FLAT:
             return Verdict(False, True, 0.0, 0.0)
         likeness = float(cv2.matchTemplate(grey, self._face, cv2.TM_CCOEFF_NORMED).max())
-        score = self._score(picture, grey)
+        score = self._score(image, grey)
         return Verdict(likeness >= LIKENESS or score >= SCORE, False, likeness, score)
 
-    def _score(self, picture: Picture, grey: Picture) -> float:
+    def _score(self, image: BgrImage, grey: BgrImage) -> float:
         if self._detector is None:
             return 0.0
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         letterbox = Letterbox.plan(width, height)
-        canvas = letterbox.apply(np.ascontiguousarray(picture[:, :, ::-1]))
+        canvas = letterbox.apply(np.ascontiguousarray(image[:, :, ::-1]))
         found = letterbox.to_source(self._detector.submit([canvas], min_score=0.05)[0].result(30))
         best = float(found.scores.max(initial=0.0))
         if best < SCORE:
@@ -107,7 +106,7 @@ class Judge:
         near = (left < x2) & (right > x1) & (top < y2) & (bottom > y1)
         return float(found.scores[near].max(initial=0.0))
 
-    def _around_face(self, grey: Picture) -> npt.NDArray[np.float64]:
+    def _around_face(self, grey: BgrImage) -> npt.NDArray[np.float64]:
         """Where the face must be, and somewhat beyond; all of the frame if that is not known."""
         likeness = cv2.matchTemplate(grey, self._below, cv2.TM_CCOEFF_NORMED)
         _, best, _, (x, y) = cv2.minMaxLoc(likeness)

@@ -28,12 +28,12 @@ RECORD = "( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink sync=fal
 
 
 def read_clip(path):
-    pictures = []
+    images = []
     with Path(path).open("rb") as file:
         while head := file.read(5):
             size, key = struct.unpack(">I?", head)
-            pictures.append((file.read(size), key))
-    return pictures
+            images.append((file.read(size), key))
+    return images
 
 
 class Player(GstRtspServer.RTSPMediaFactory):

@@ -85,7 +85,7 @@ class Trial:
 
     def judged(self, start: int = 0, end: int | None = None) -> list[tuple[float, Verdict]]:
         """When each frame was received, and what is in it."""
-        return [(seen.time_s, self._judge(seen.picture)) for seen in self.viewer.seen(start, end)]
+        return [(seen.time_s, self._judge(seen.image)) for seen in self.viewer.seen(start, end)]
 
     def wait_until(self, wanted: Callable[[Verdict], bool], *, timeout_s: float) -> float:
         """Wait for a frame of some kind; when it was received.
@@ -102,7 +102,7 @@ class Trial:
             if wanted(verdict):
                 return time_s
             number += 1
-        raise TimeoutError(f"no such picture within {timeout_s:g} s; {self.camera.stats()}")
+        raise TimeoutError(f"no such image within {timeout_s:g} s; {self.camera.stats()}")
 
     def run(self, fault: Fault, *, hold_s: float = 1.0, after_s: float = 0.0) -> TrialResult:
         """Apply a fault for a while, undo it, and judge all that was received meanwhile.

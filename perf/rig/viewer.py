@@ -28,11 +28,11 @@ class Seen:
 
     Attributes:
         time_s: When, `time.monotonic()`.
-        picture: uint8 [H, W, 3] BGR.
+        image: uint8 [H, W, 3] BGR.
     """
 
     time_s: float
-    picture: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8]
 
 
 class Viewer:
@@ -94,8 +94,8 @@ def _watch(url: str, file: Path, size: tuple[int, int]) -> None:
         stream.thread_type = "SLICE"
         for frame in container.decode(stream):
             now_s = time.monotonic()
-            picture = frame.reformat(*size, "bgr24").to_ndarray()
-            out.write(struct.pack("d", now_s) + picture.tobytes())
+            image = frame.reformat(*size, "bgr24").to_ndarray()
+            out.write(struct.pack("d", now_s) + image.tobytes())
             out.flush()
 
 

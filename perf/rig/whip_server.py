@@ -57,8 +57,8 @@ class _Receiver:
                 except MediaStreamError:
                     return
                 if is_video:
-                    picture = frame.to_ndarray(format="bgr24")
-                    file.write(struct.pack("d", time.monotonic()) + picture.tobytes())
+                    image = frame.to_ndarray(format="bgr24")
+                    file.write(struct.pack("d", time.monotonic()) + image.tobytes())
                 else:
                     loud = float(np.abs(frame.to_ndarray().astype(float)).max()) / 32768
                     file.write(struct.pack("d", loud))

@@ -89,7 +89,7 @@ def edited(boxes: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     return path
 
 
-def pictures(path: Path) -> list[Array]:
+def images(path: Path) -> list[Array]:
     return decoded(path, pixel_format="bgr24")
 
 
@@ -110,7 +110,7 @@ def test_zones_and_times_hold_to_the_frame_and_to_the_pixel(
     inside = in_zone()
     away = ~cv2.dilate(inside.astype(np.uint8), np.ones((5, 5))).astype(bool)
     frames = json.loads(listed[0].read_text())["media"][0]["frames"]
-    masked = zip(TIMES, frames, pictures(clip), pictures(listed[1]), strict=True)
+    masked = zip(TIMES, frames, images(clip), images(listed[1]), strict=True)
     for time, frame, before, after in masked:
         assert (after[inside] < 8).all() == (0.2 <= time < 0.4), time
         spared = time >= 0.6
@@ -126,7 +126,7 @@ def test_hidden_frames_show_nothing(run: Run, clip: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     # 0.28 is shown until 0.32, 0.68 until 0.72.
     hidden = [t for t in TIMES if 0.16 <= t <= 0.28 or t >= 0.68]
-    black = [t for t, p in zip(TIMES, pictures(output), strict=True) if (p < 8).all()]
+    black = [t for t, p in zip(TIMES, images(output), strict=True) if (p < 8).all()]
     assert black == hidden
 
 
@@ -159,7 +159,7 @@ def test_a_soft_edge_surrounds_the_mask(run: Run, tmp_path: Path) -> None:
     assert (cv2.imread(str(soft)) != cv2.imread(str(hard))).any()
 
 
-def test_times_for_still_pictures_alone_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
+def test_times_for_still_images_alone_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
     photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path))
     for option in (("--hide", "0-1"), ("--spare", "0-1"), ("--always", f"{ZONE} @ 0-1")):
         result = run(photo, *option)
@@ -237,7 +237,7 @@ def test_a_list_sums_up_the_tracks_that_its_faces_name(listed: tuple[Path, Path]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".webp"])
-def test_a_replay_of_pictures_gives_the_identical_pages(
+def test_a_replay_of_images_gives_the_identical_pages(
     run: Run, replay: Run, tmp_path: Path, suffix: str
 ) -> None:
     frames, _ = moving_faces(3, width=320, height=240)
@@ -267,7 +267,7 @@ def test_a_replay_renders_what_a_person_has_corrected(
     boxes = edited(listed[0], change)
     result = replay(clip, "-o", output, "--boxes", boxes, "--encoder", "ffv1")
     assert result.exit_code == 0, result.output
-    before, masked, after = pictures(clip), pictures(listed[1]), pictures(output)
+    before, masked, after = images(clip), images(listed[1]), images(output)
     np.testing.assert_array_equal(after[1], masked[1])
     np.testing.assert_array_equal(after[2], before[2])
     drawn = np.s_[153:172, 8:27]
@@ -288,7 +288,7 @@ def test_the_command_line_changes_the_mask_and_adds_to_the_zones_of_a_replay(
         "--colour", "ffffff", "--always", "0,0 20,0 20,20 0,20", "--min-face", 10,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    after = pictures(output)
+    after = images(output)
     assert all((frame[:20, :20] > 247).all() for frame in after)
     assert [bool((frame[in_zone()] > 247).all()) for frame in after] == [
         0.2 <= time < 0.4 for time in TIMES
@@ -399,7 +399,7 @@ def test_what_is_no_list_at_all_is_refused(
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_a_picture_of_the_same_name_and_size_is_not_taken_for_the_listed_one(
+def test_a_image_of_the_same_name_and_size_is_not_taken_for_the_listed_one(
     run: Run, replay: Run, tmp_path: Path
 ) -> None:
     photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg"))
@@ -482,7 +482,7 @@ def test_frames_at_uneven_times_are_hidden_by_when_they_are_shown(
         "1.05-1.08",
     )
     assert result.exit_code == 0, result.output
-    assert [bool((p < 8).all()) for p in pictures(output)] == [False, True, True, False, False]
+    assert [bool((p < 8).all()) for p in images(output)] == [False, True, True, False, False]
 
 
 # The documentation
@@ -494,9 +494,9 @@ def test_the_worked_example_works(
     page = (ROOT / "docs" / "masks.md").read_text().partition("## Review, correct, render")[2]
     (detect, render) = re.findall(r"^faceblur blur (.*)$", page, re.MULTILINE)
     corrected = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
-    picture = "docs/images/before.jpg"
-    (tmp_path / picture).parent.mkdir(parents=True)
-    shutil.copy(ROOT / picture, tmp_path / picture)
+    image = "docs/images/before.jpg"
+    (tmp_path / image).parent.mkdir(parents=True)
+    shutil.copy(ROOT / image, tmp_path / image)
     monkeypatch.chdir(tmp_path)
     assert run(*detect.split()).exit_code == 0
     found = Path("found.json")
@@ -511,5 +511,5 @@ def test_the_worked_example_works(
     assert "2 faces masked in 1 frame" in result.stdout
     x0, y0, x1, y1 = corrected["faces"][1]["box"]
     badge = np.s_[y0 + 10 : y1 - 10, x0 + 10 : x1 - 10]
-    before, after = (cv2.imread(name)[badge].astype(int) for name in (picture, "final.png"))
+    before, after = (cv2.imread(name)[badge].astype(int) for name in (image, "final.png"))
     assert np.abs(after - before).mean() > 10

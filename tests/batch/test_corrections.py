@@ -48,11 +48,11 @@ def truth(index: int) -> tuple[float, float, float, float]:
     return x - half, y - 1.3 * half, x + half, y + 1.3 * half
 
 
-def picture(index: int, *, background: int = 1, face: bool = True) -> Array:
+def frame(index: int, *, background: int = 1, face: bool = True) -> Array:
     """A frame with a real face, which goes over a background that stays."""
-    image = mosaic(background).astype(np.float32)
+    canvas = mosaic(background).astype(np.float32)
     if not face:
-        return image.astype(np.uint8)
+        return canvas.astype(np.uint8)
     portrait = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR).astype(np.float32)
     x0, y0, x1, y1 = truth(index)
     fx0, fy0, fx1, fy1 = FACE
@@ -60,7 +60,7 @@ def picture(index: int, *, background: int = 1, face: bool = True) -> Array:
     shift = np.array([x0, y0]) - scale * [fx0, fy0]
     matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
     moved = cv2.warpAffine(portrait, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
-    return np.asarray(np.where(ellipse(index)[..., None], moved, image), np.uint8)
+    return np.asarray(np.where(ellipse(index)[..., None], moved, canvas), np.uint8)
 
 
 def ellipse(index: int) -> npt.NDArray[np.bool_]:
@@ -70,8 +70,8 @@ def ellipse(index: int) -> npt.NDArray[np.bool_]:
     return np.asarray(across**2 + ((y - (y0 + y1) / 2) / (y1 - y0)) ** 2 < 0.25)
 
 
-def film(path: Path, pictures: Sequence[Array]) -> Path:
-    record(path, pictures, Recording(encoder="ffv1", options={}, pixel_format="yuv444p"))
+def film(path: Path, images: Sequence[Array]) -> Path:
+    record(path, images, Recording(encoder="ffv1", options={}, pixel_format="yuv444p"))
     return path
 
 
@@ -113,7 +113,7 @@ def mask(clip: Path, boxes: Path) -> tuple[Result, list[Any]]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("follow") / "clip.mkv"
-    return film(path, [picture(index) for index in range(FRAMES)])
+    return film(path, [frame(index) for index in range(FRAMES)])
 
 
 def keyframe(index: int, **more: Any) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_what_is_lost_stays_masked_and_grows_until_the_next_keyframe(
 ) -> None:
     """It goes behind something; the rest of the frame stays, so that it is no cut."""
     hidden = range(12, 40)
-    path = film(tmp_path / "lost.mkv", [picture(i, face=i not in hidden) for i in range(FRAMES)])
+    path = film(tmp_path / "lost.mkv", [frame(i, face=i not in hidden) for i in range(FRAMES)])
     keyframes = [keyframe(0, follow=True), keyframe(45, follow=True)]
     result, found = mask(path, listing(path, [{"keyframes": keyframes}]))
     assert result.exit_code == 0, result.output
@@ -184,7 +184,7 @@ def test_what_is_lost_stays_masked_and_grows_until_the_next_keyframe(
 
 
 def test_a_cut_ends_following_and_is_told(tmp_path: Path) -> None:
-    shots = [picture(i, background=1 if i < 20 else 7, face=i < 20) for i in range(40)]
+    shots = [frame(i, background=1 if i < 20 else 7, face=i < 20) for i in range(40)]
     path = film(tmp_path / "cut.mkv", shots)
     boxes = listing(path, [{"keyframes": [keyframe(0, follow=True)]}], frames=40)
     result, found = mask(path, boxes)

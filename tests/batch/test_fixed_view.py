@@ -43,12 +43,12 @@ def walk(path: Path, *, pan: int = 0) -> list[tuple[slice, slice]]:
     rng = np.random.default_rng(5)
     room = np.repeat(np.repeat(rng.integers(60, 200, (9, 24)), 20, 0), 20, 1).astype(np.uint8)
     places = [(slice(60, 150), slice(10 + 9 * i, 34 + 9 * i)) for i in range(FRAMES)]
-    pictures = []
+    images = []
     for index, place in enumerate(places):
-        picture = np.repeat(np.roll(room, pan * index, 1)[:, :320, None], 3, 2).copy()
-        picture[place] = (15, 20, 230)
-        pictures.append(picture)
-    record(path, pictures, Recording(encoder="ffv1", options={}))
+        image = np.repeat(np.roll(room, pan * index, 1)[:, :320, None], 3, 2).copy()
+        image[place] = (15, 20, 230)
+        images.append(image)
+    record(path, images, Recording(encoder="ffv1", options={}))
     return places
 
 
@@ -116,9 +116,9 @@ def test_a_run_that_is_stopped_while_it_learns_leaves_nothing(
 def test_deep_and_grey_videos_have_a_background_too(tmp_path: Path) -> None:
     source = tmp_path / "deep.mkv"
     rng = np.random.default_rng(5)
-    pictures = [rng.integers(60, 70, (90, 160, 3)).astype(np.uint8) for _ in range(12)]
+    images = [rng.integers(60, 70, (90, 160, 3)).astype(np.uint8) for _ in range(12)]
     for pixel_format in ("yuv420p10le", "gray"):
-        record(source, pictures, Recording(encoder="ffv1", options={}, pixel_format=pixel_format))
+        record(source, images, Recording(encoder="ffv1", options={}, pixel_format=pixel_format))
         view = FixedView.learn(source, POLICY.moving, lambda: None)
         assert view._moving.known_share > 0.95
         assert len(decoded(source)) == 12

@@ -118,8 +118,8 @@ class TestBatch:
             found.append({outcome.job.source: outcome.faces for outcome in done})
         assert found[0] == found[1]
         one, four = outputs(tmp_path / "out1"), outputs(tmp_path / "out4")
-        pictures = [name for name in one if not name.endswith("mp4")]
-        assert {name: one[name] for name in pictures} == {name: four[name] for name in pictures}
+        images = [name for name in one if not name.endswith("mp4")]
+        assert {name: one[name] for name in images} == {name: four[name] for name in images}
 
     def test_one_file_is_as_it_always_was(self, blur: Run, tree: Path) -> None:
         for _ in range(2):
@@ -434,10 +434,10 @@ def _versions(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def _swap_bytes(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+def _swap_bytes(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Put another image into a file, and leave its size and time as they were."""
     facts = path.stat()
-    content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    content = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
     assert len(content) <= facts.st_size
     path.write_bytes(content.ljust(facts.st_size, b"\0"))
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))

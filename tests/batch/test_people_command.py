@@ -62,7 +62,7 @@ def made(bundled_server: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
     scene = next(scene for scene in SCENES if scene.name == "cross, in front")
     pair = people(ROOT / "docs" / "images" / "before.jpg")
     drawn = list(frames(scene, pair, rate=12, seed=1))
-    write_scene(clip, [picture for picture, _ in drawn], rate=12)
+    write_scene(clip, [image for image, _ in drawn], rate=12)
     result = run("people", clip, "-o", page, "--server", bundled_server)
     assert result.exit_code == 0, result.output
     truth = [shown for _, shown in drawn]
@@ -98,8 +98,8 @@ def test_no_track_is_of_two_people_and_nobody_else_shows(made: Made, tmp_path: P
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     seen = 0
-    for picture, (kept, other) in zip(read_clip(output), made.truth, strict=True):
-        marked = is_marked(picture)
+    for image, (kept, other) in zip(read_clip(output), made.truth, strict=True):
+        marked = is_marked(image)
         if other.counts:
             assert marked[other.face].mean() >= 0.9
         seen += kept.counts and bool(marked[kept.face].mean() < 0.1)
@@ -127,8 +127,8 @@ def test_only_masks_those_and_whoever_may_be_them(made: Made, tmp_path: Path) ->
     result = run("blur", made.clip, "-o", output, "--boxes", made.listed, "--only", chosen, *SOLID)
     assert result.exit_code == 0, result.output
     shown = 0
-    for picture, (kept, other) in zip(read_clip(output), made.truth, strict=True):
-        marked = is_marked(picture)
+    for image, (kept, other) in zip(read_clip(output), made.truth, strict=True):
+        marked = is_marked(image)
         assert not other.counts or marked[other.face].mean() >= 0.9
         shown += kept.counts and bool(marked[kept.face].mean() < 0.1)
     assert shown >= 0.25 * len(made.truth)
@@ -439,7 +439,7 @@ def test_a_face_that_is_replaced_in_its_place_begins_another_track(
 ) -> None:
     """At once, as behind a cut, and dissolved over half a second."""
     pair = [
-        cv2.resize(cv2.cvtColor(person.picture, cv2.COLOR_BGR2GRAY), (128, 128))
+        cv2.resize(cv2.cvtColor(person.image, cv2.COLOR_BGR2GRAY), (128, 128))
         for person in people(ROOT / "docs" / "images" / "before.jpg")
     ]
     faces = Detections.from_rows([[30, 20, 80, 80, 1, *[55, 50] * 5]], [1])

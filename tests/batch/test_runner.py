@@ -128,7 +128,7 @@ def test_files_wait_for_memory() -> None:
     assert max(map(len, most)) > 1
 
 
-def test_large_pictures_are_known_before_they_are_decoded(tmp_path: Path) -> None:
+def test_large_images_are_known_before_they_are_decoded(tmp_path: Path) -> None:
     small, large, broken = (tmp_path / f"{name}.png" for name in ("small", "large", "broken"))
     cv2.imwrite(str(small), np.zeros((10, 10, 3), np.uint8))
     cv2.imwrite(str(large), np.zeros((3000, 4000), np.uint8))
@@ -163,7 +163,7 @@ def _run(session: Session, folder: Path, **options: Any) -> list[Outcome]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(8):
@@ -173,41 +173,41 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_files_wait_for_a_server_that_comes_back(
-    detector: SlowDetector, pictures: Path, workers: int
+    detector: SlowDetector, images: Path, workers: int
 ) -> None:
     detector.failing = True
     session = Session(detector, comes_back=True)
-    outcomes = _run(session, pictures, workers=workers)
+    outcomes = _run(session, images, workers=workers)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     assert 1 <= len(failed) <= workers
     assert all(isinstance(outcome.error, ServerError) for outcome in failed)
     assert 1 <= session.waits <= workers
-    assert len(_run(session, pictures, workers=workers)) == 8
-    assert len(list((pictures.parent / "out").glob("*.png"))) == 8
+    assert len(_run(session, images, workers=workers)) == 8
+    assert len(list((images.parent / "out").glob("*.png"))) == 8
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_files_fail_at_once_when_the_server_is_lost(
-    detector: SlowDetector, pictures: Path, workers: int
+    detector: SlowDetector, images: Path, workers: int
 ) -> None:
     detector.failing = True
     session = Session(detector, comes_back=False)
-    outcomes = _run(session, pictures, workers=workers)
+    outcomes = _run(session, images, workers=workers)
     assert [str(outcome.error) for outcome in outcomes] == ["the server has gone"] * 8
     assert session.waits == 1
     assert detector.asked <= workers
-    assert not list((pictures.parent / "out").glob("*.png"))
+    assert not list((images.parent / "out").glob("*.png"))
 
 
-def test_breaking_off_waits_for_the_workers(detector: SlowDetector, pictures: Path) -> None:
-    jobs = plan([str(pictures)], pictures.parent / "out")
+def test_breaking_off_waits_for_the_workers(detector: SlowDetector, images: Path) -> None:
+    jobs = plan([str(images)], images.parent / "out")
     session = cast(DetectionSession, Session(detector, comes_back=True))
     outcomes = run(jobs, session, RunOptions(workers=2))
     next(outcomes)
     outcomes.close()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("faceblur-file")]
-    assert not list((pictures.parent / "out").glob(".*partial*"))
+    assert not list((images.parent / "out").glob(".*partial*"))
 
 
 INGREDIENTS = CacheKey(

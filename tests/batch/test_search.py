@@ -18,7 +18,7 @@ from faceblur.errors import InputError
 from faceblur.image.io import read_image
 from faceblur.video.kinds import kind_of
 
-PICTURE = Image.fromarray(np.ascontiguousarray(data.astronaut()[:64, :96]))
+IMAGE = Image.fromarray(np.ascontiguousarray(data.astronaut()[:64, :96]))
 
 
 def video(path: Path) -> None:
@@ -28,28 +28,28 @@ def video(path: Path) -> None:
 
 def raw(path: Path) -> None:
     """What Pillow opens of a DNG: a small preview."""
-    PICTURE.save(path.with_name("preview.tif"), tiffinfo={50706: b"\1\4\0\0"})
+    IMAGE.save(path.with_name("preview.tif"), tiffinfo={50706: b"\1\4\0\0"})
     path.with_name("preview.tif").rename(path)
 
 
 def nikon(path: Path) -> None:
     """The first directory holds a reduced copy, and points to others."""
-    PICTURE.save(path, "TIFF", tiffinfo={254: 1, 330: 8})
+    IMAGE.save(path, "TIFF", tiffinfo={254: 1, 330: 8})
 
 
 def stereo(path: Path) -> None:
-    PICTURE.save(path, "MPO", save_all=True, append_images=[PICTURE])
+    IMAGE.save(path, "MPO", save_all=True, append_images=[IMAGE])
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {
-    "a.jpg": lambda path: PICTURE.save(path),
+    "a.jpg": lambda path: IMAGE.save(path),
     "stereo.mpo": stereo,
-    "no suffix": lambda path: PICTURE.save(path, "PNG"),
-    "cache.dat": lambda path: PICTURE.save(path, "JPEG"),
+    "no suffix": lambda path: IMAGE.save(path, "PNG"),
+    "cache.dat": lambda path: IMAGE.save(path, "JPEG"),
     "phone.3g2": video,
     "action.insv": video,
     "wrong.jpg": video,
-    "film.mp4": lambda path: PICTURE.save(path, "GIF", save_all=True, append_images=[PICTURE]),
+    "film.mp4": lambda path: IMAGE.save(path, "GIF", save_all=True, append_images=[IMAGE]),
     "raw.dng": raw,
     "canon.cr2": lambda path: path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(99)),
     "new.jxl": lambda path: path.write_bytes(b"\xff\x0a" + bytes(99)),
@@ -64,7 +64,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.touch(),
     "song.m4a": lambda path: path.write_bytes(b"\0\0\0\x18ftypM4A " + bytes(99)),
     "program.ts": lambda path: path.write_text("export const a = 1;\n"),
-    ".hidden.jpg": lambda path: PICTURE.save(path),
+    ".hidden.jpg": lambda path: IMAGE.save(path),
 }
 
 
@@ -124,7 +124,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     root, outside = tmp_path / "x" / "in", tmp_path / "outside"
     for path in (root / "sub" / "a.jpg", outside / "b.jpg"):
         path.parent.mkdir(parents=True)
-        PICTURE.save(path)
+        IMAGE.save(path)
     (root / "link").symlink_to(outside)
     (root / "twice").symlink_to(outside)
     (root / "inside").symlink_to(root / "sub")
@@ -156,7 +156,7 @@ def test_a_raw_file_is_never_taken_for_its_preview(
             read_image(tmp_path / name)
 
 
-def test_the_pictures_beside_the_main_one_are_mentioned(
+def test_the_images_beside_the_main_one_are_mentioned(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stereo(tmp_path / "two.mpo")
@@ -191,14 +191,14 @@ def test_what_names_no_file_is_told_what_to_do(
     reason: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    PICTURE.save("a.jpg")
-    PICTURE.save("film.gif", save_all=True, append_images=[PICTURE])
+    IMAGE.save("a.jpg")
+    IMAGE.save("film.gif", save_all=True, append_images=[IMAGE])
     Path("clip.avi").write_bytes(b"RIFF\0\0\0\0AVI LIST")
     with pytest.raises(InputError, match=reason):
         plan(inputs, None if output is None else Path(output))
 
 
 def test_a_single_file_goes_into_a_folder_that_is_made(tmp_path: Path) -> None:
-    PICTURE.save(tmp_path / "a.jpg")
+    IMAGE.save(tmp_path / "a.jpg")
     found = survey([str(tmp_path / "a.jpg")], tmp_path / "new", into_folder=True)
     assert [job.output for job in found.jobs] == [tmp_path / "new" / "a.jpg"]

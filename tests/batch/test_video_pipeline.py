@@ -182,9 +182,9 @@ class PartSighted(OneByOne):
 
 def bright_square(frames: int) -> Iterator[npt.NDArray[np.uint8]]:
     for number in range(frames):
-        picture = np.full((LARGE[1], LARGE[0], 3), 90, np.uint8)
-        picture[150:162, 300 + number : 312 + number] = 255
-        yield picture
+        image = np.full((LARGE[1], LARGE[0], 3), 90, np.uint8)
+        image[150:162, 300 + number : 312 + number] = 255
+        yield image
 
 
 @pytest.mark.parametrize("tiles", ["auto", "off"])
@@ -204,7 +204,7 @@ def test_parts_in_turn_find_what_the_whole_view_is_too_coarse_for(
         policy=policy,
         options=LOSSLESS,
     )
-    brightest = [int(picture[140:170].max()) for picture in decoded(output)]
+    brightest = [int(image[140:170].max()) for image in decoded(output)]
     if tiles == "off":
         assert min(brightest) > 200
         assert sum(detector.asked) == 50
@@ -423,7 +423,7 @@ def test_progress_counts_every_frame(clip: Path, tmp_path: Path) -> None:
     [
         (np.rot90, (0, 1, -1, 0)),
         (np.fliplr, (-1, 0, 0, 1)),
-        (lambda picture: picture.transpose(1, 0, 2), (0, 1, 1, 0)),
+        (lambda image: image.transpose(1, 0, 2), (0, 1, 1, 0)),
     ],
     ids=["turned", "mirrored", "both"],
 )
@@ -438,18 +438,18 @@ def test_a_video_stored_otherwise_is_looked_at_and_written_upright(
         4, width=180, height=320, motion=lambda progress: Pose(0.4 + 0.1 * progress, 0.5, 0.35)
     )
     how = Recording(options={"preset": "ultrafast", "qp": "0"})
-    record(source, [np.ascontiguousarray(stored(picture)) for picture in lying], how)
+    record(source, [np.ascontiguousarray(stored(image)) for image in lying], how)
     set_display_matrix(source, matrix)
     oracle = Oracle(knows(boxes, Letterbox.plan(180, 320, size=SIZE)))
     report = run(source, output, oracle=oracle, options=VideoOptions(quality=100))
     assert (report.width, report.height) == (180, 320)
     assert oracle.seen[0].shape == (320, 192, 3)
     upright = np.stack(decoded(output, pixel_format="bgr24")).astype(int)
-    for picture, before, box in zip(upright, lying, boxes, strict=True):
-        assert picture[_slices(np.add(box, (2, 2, -2, -2)))].max() < 30
+    for image, before, box in zip(upright, lying, boxes, strict=True):
+        assert image[_slices(np.add(box, (2, 2, -2, -2)))].max() < 30
         outside = np.ones(before.shape[:2], bool)
         outside[_slices(np.add(box, (-8, -8, 8, 8)))] = False
-        assert np.abs(picture - before)[outside].mean() < 4
+        assert np.abs(image - before)[outside].mean() < 4
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p10le", "gbrp"])
@@ -459,10 +459,10 @@ def test_the_canvas_has_the_colours_that_a_viewer_sees(
     pixel_format: str, matrix: int, space: str, width: int
 ) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (9, 16, 3)).astype(np.uint8)
-    picture = np.kron(colours, np.ones((width // 16, width // 16, 1), np.uint8))
-    height = picture.shape[0]
+    image = np.kron(colours, np.ones((width // 16, width // 16, 1), np.uint8))
+    height = image.shape[0]
     letterbox = Letterbox.plan(width, height, size=SIZE)
-    frame = av.VideoFrame.from_ndarray(picture, "bgr24").reformat(
+    frame = av.VideoFrame.from_ndarray(image, "bgr24").reformat(
         format=pixel_format, dst_colorspace=space
     )
     frame.colorspace = matrix

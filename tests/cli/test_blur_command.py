@@ -113,11 +113,11 @@ def test_everything_found_is_in_the_json(run: Run, photo: Path, tmp_path: Path) 
 
 def test_pixels_away_from_faces_are_unchanged(run: Run, photo: Path, tmp_path: Path) -> None:
     lossless = tmp_path / "photo.png"
-    picture = cv2.imread(str(photo))
-    cv2.imwrite(str(lossless), picture)
+    image = cv2.imread(str(photo))
+    cv2.imwrite(str(lossless), image)
     findings_file = tmp_path / "found.json"
     assert run(lossless, "--json", findings_file, "--threshold", "0.2").exit_code == 0
-    changed = (cv2.imread(str(tmp_path / "photo_blurred.png")) != picture).any(axis=2)
+    changed = (cv2.imread(str(tmp_path / "photo_blurred.png")) != image).any(axis=2)
     (face,) = json.loads(findings_file.read_text())["media"][0]["frames"][0]["faces"]
     x1, y1, x2, y2 = face["box"]
     expand = MaskStyle().expand
@@ -158,17 +158,17 @@ def test_labelled_faces_are_masked_in_the_pixels(run: Run, shared: Path, tmp_pat
     out = tmp_path / "out"
     sources = tmp_path / "in"
     sources.mkdir()
-    pictures = read_folder(folder)
-    for picture in pictures:
-        lossless = cv2.imread(str(picture.path))
-        cv2.imwrite(str(sources / f"{picture.path.stem}.png"), lossless)
+    images = read_folder(folder)
+    for image in images:
+        lossless = cv2.imread(str(image.path))
+        cv2.imwrite(str(sources / f"{image.path.stem}.png"), lossless)
     result = run(sources, "-o", out, "--mask", "solid", "--colour", "00ff00")
     assert result.exit_code == 0, result.output
     masked = total = 0
-    for picture in pictures:
-        pixels = cv2.imread(str(out / f"{picture.path.stem}.png"))
+    for image in images:
+        pixels = cv2.imread(str(out / f"{image.path.stem}.png"))
         green = (pixels == (0, 255, 0)).all(axis=2)
-        for x1, y1, x2, y2 in picture.boxes:
+        for x1, y1, x2, y2 in image.boxes:
             if y2 - y1 < 24:
                 continue
             total += 1
@@ -190,9 +190,9 @@ def test_a_video_is_blurred_in_every_frame(
         after = [frame for frame in new.decode(video=0)]
         assert [f.pts * f.time_base for f in before] == [f.pts * f.time_base for f in after]
         for frame, box in zip(after, truth, strict=True):
-            picture = frame.to_ndarray(format="bgr24")
-            ellipse = _inscribed_ellipse(picture.shape[:2], tuple(box))
-            assert (picture[ellipse].max(axis=1) <= BLACK).mean() > 0.9
+            image = frame.to_ndarray(format="bgr24")
+            ellipse = _inscribed_ellipse(image.shape[:2], tuple(box))
+            assert (image[ellipse].max(axis=1) <= BLACK).mean() > 0.9
 
 
 def test_subtitles_that_are_left_out_are_in_the_summary(run: Run, tmp_path: Path) -> None:
@@ -284,10 +284,10 @@ def test_no_name_and_no_terminal_end_a_batch(
 ) -> None:
     folder = os.fsencode(tmp_path / "in")
     os.mkdir(folder)  # noqa: PTH102
-    picture = cv2.resize(cv2.imread(str(photo)), (200, 200))
-    deep = picture.astype(np.uint16) * 257
+    image = cv2.resize(cv2.imread(str(photo)), (200, 200))
+    deep = image.astype(np.uint16) * 257
     for name in _NAMES:
-        content = cv2.imencode(name[-4:].decode(), deep if name[-3:] == b"tif" else picture)[1]
+        content = cv2.imencode(name[-4:].decode(), deep if name[-3:] == b"tif" else image)[1]
         Path(os.fsdecode(folder + b"/" + name)).write_bytes(content.tobytes())
     Path(os.fsdecode(folder + b"/bad\x1b\n\xff.jpg")).write_bytes(b"no picture")
     line = ["blur", "in", "-o", "out", "--audit", "audit", "--json", "found.json"]
@@ -588,7 +588,7 @@ def test_serve_stays_up_and_stops_in_order(
     assert address in doctor.output
     _assert_killed_clients_are_forgotten(address)
     dumped = Path("/proc", str(process.pid), "coredump_filter").read_text()
-    assert int(dumped, 16) == 0, "a crash would write pictures to the disk"
+    assert int(dumped, 16) == 0, "a crash would write images to the disk"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
 
@@ -609,7 +609,7 @@ def _assert_killed_clients_are_forgotten(address: str) -> None:
         client.wait()
         end = time.monotonic() + 15
         while asking.get_system_shared_memory_status(client_timeout=5).regions:
-            assert time.monotonic() < end, "the server keeps the pictures of a client that is gone"
+            assert time.monotonic() < end, "the server keeps the images of a client that is gone"
             time.sleep(0.1)
 
 
@@ -675,12 +675,12 @@ def _inscribed_ellipse(
     return np.asarray(x**2 + y**2 <= 1)
 
 
-def _detail(picture: npt.NDArray[np.uint8]) -> float:
-    return float(cv2.Laplacian(picture, cv2.CV_64F).var())
+def _detail(image: npt.NDArray[np.uint8]) -> float:
+    return float(cv2.Laplacian(image, cv2.CV_64F).var())
 
 
-def _texture(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def _texture(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """What is left of an image when the coarse shades are taken away."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float64)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float64)
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 8)
     return (fine + np.random.default_rng(0).normal(0, 1e-3, fine.shape)).ravel()

@@ -134,7 +134,7 @@ def _wait(condition: object, timeout_s: float = 5.0) -> None:
         time.sleep(0.01)
 
 
-def test_the_check_picture_is_sent_in_the_shapes_of_the_frames_anywhere_in_them() -> None:
+def test_the_check_image_is_sent_in_the_shapes_of_the_frames_anywhere_in_them() -> None:
     detector = ScriptedDetector(FACE)
     guarded = canary.GuardedDetector(detector, deadline_s=9, interval_s=0.02)
     try:

@@ -94,7 +94,7 @@ def test_one_part_without_an_answer_is_no_answer(error: type[ServerError]) -> No
             detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
 
 
-def test_a_crowd_fails_no_other_picture_of_its_request() -> None:
+def test_a_crowd_fails_no_other_image_of_its_request() -> None:
     detector = CrowdDetector(Dots())
     canvases = [dotted(CROWD[:2]), dotted(CROWD), dotted([])]
     answers = detector.submit(canvases, min_score=0.3)
@@ -110,7 +110,7 @@ def test_an_error_of_another_kind_is_passed_on_and_a_close_ends_all() -> None:
         detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
 
 
-def test_2400_faces_in_one_picture_are_found(
+def test_2400_faces_in_one_image_are_found(
     session: DetectionSession, portrait: npt.NDArray[np.uint8]
 ) -> None:
     tile = cv2.resize(portrait[30:200, 140:310], (CELL, CELL), interpolation=cv2.INTER_AREA)

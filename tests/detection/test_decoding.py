@@ -69,7 +69,7 @@ def test_what_stays_does_not_overlap_and_what_goes_did(boxes: list[tuple[float, 
         assert (box_iou(row[None, :4], better[:, :4]) > 0.5 - 1e-5).any()
 
 
-def test_each_picture_of_a_batch_has_its_own_threshold() -> None:
+def test_each_image_of_a_batch_has_its_own_threshold() -> None:
     candidates = np.zeros((2, 3, 16), np.float32)
     priors = np.ones((2, 3, 5), np.float32)
     candidates[:, 1:, 4] = -1e4

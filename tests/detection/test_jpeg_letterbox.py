@@ -25,8 +25,8 @@ header = load_code("jpeg_letterbox", "jpeg_header")
 sides = st.integers(1, 9000)
 
 
-def _encoded(picture: npt.NDArray[np.uint8], *settings: int) -> bytes:
-    return bytes(cv2.imencode(".jpg", picture, list(settings))[1])
+def _encoded(image: npt.NDArray[np.uint8], *settings: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", image, list(settings))[1])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def small(portrait: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("progressive", [0, 1])
 @pytest.mark.parametrize("restart_interval", [0, 3])
-def test_size_is_read_from_a_whole_picture_and_from_no_part_of_it(
+def test_size_is_read_from_a_whole_image_and_from_no_part_of_it(
     small: npt.NDArray[np.uint8], progressive: int, restart_interval: int
 ) -> None:
     settings = (cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
@@ -55,7 +55,7 @@ def test_anything_else_is_a_value_error(junk: bytes) -> None:
             assert min(header.read_size(data, max_pixels=MAX_PIXELS)) > 0
 
 
-def test_a_thumbnail_inside_is_not_taken_for_the_picture(small: npt.NDArray[np.uint8]) -> None:
+def test_a_thumbnail_inside_is_not_taken_for_the_image(small: npt.NDArray[np.uint8]) -> None:
     data, thumbnail = _encoded(small), _encoded(np.zeros((8, 8, 3), np.uint8))
     length = (len(thumbnail) + 2).to_bytes(2, "big")
     with_it = data[:2] + b"\xff\xe1" + length + thumbnail + data[2:]
@@ -72,7 +72,7 @@ def test_too_many_pixels_are_refused_before_anything_is_decoded() -> None:
     assert time.perf_counter() - started < 0.1
 
 
-def test_a_picture_of_endless_scans_is_refused(small: npt.NDArray[np.uint8]) -> None:
+def test_a_image_of_endless_scans_is_refused(small: npt.NDArray[np.uint8]) -> None:
     data = _encoded(small, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     last = data.rindex(b"\xff\xda")
     with pytest.raises(ValueError, match="more than 64 scans"):
@@ -93,13 +93,13 @@ def test_cmyk_is_refused_and_grey_is_not(tmp_path: object) -> None:
 
 
 @given(st.lists(st.tuples(sides, sides), min_size=1, max_size=8), st.sampled_from([160, 640, 1000]))
-def test_pictures_of_one_request_share_a_canvas_that_holds_each(
-    pictures: list[tuple[int, int]], size: int
+def test_images_of_one_request_share_a_canvas_that_holds_each(
+    images: list[tuple[int, int]], size: int
 ) -> None:
-    placements = letterboxing.place(pictures, size=size, stride=32)
+    placements = letterboxing.place(images, size=size, stride=32)
     (shape,) = {placement.shape for placement in placements}
     assert shape in letterboxing.canonical_shapes(size=size, stride=32)
-    for (width, height), placement in zip(pictures, placements, strict=True):
+    for (width, height), placement in zip(images, placements, strict=True):
         assert placement.left + placement.resized[0] <= shape[1]
         assert placement.top + placement.resized[1] <= shape[0]
         alone = Letterbox.plan(width, height, size=size)

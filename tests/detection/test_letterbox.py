@@ -74,7 +74,7 @@ def test_a_box_comes_back_where_it_was(
     np.testing.assert_allclose(back.landmarks[0, 4], box[:2], atol=0.01 * max(width, height) / 100)
 
 
-def test_the_picture_is_on_the_canvas_and_the_rest_is_grey() -> None:
+def test_the_image_is_on_the_canvas_and_the_rest_is_grey() -> None:
     plan = Letterbox.plan(200, 100, size=320)
     canvas = plan.apply(np.full((100, 200, 3), 7, np.uint8))
     assert canvas.shape == (*plan.shape, 3)
@@ -85,7 +85,7 @@ def test_the_picture_is_on_the_canvas_and_the_rest_is_grey() -> None:
 
 
 @pytest.mark.parametrize("frame", [(0, 10), (10, 0)])
-def test_a_picture_without_pixels_is_refused(frame: tuple[int, int]) -> None:
+def test_a_image_without_pixels_is_refused(frame: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="nothing to detect"):
         Letterbox.plan(*frame)
 
@@ -110,16 +110,16 @@ class TestStretching:
 
     @pytest.mark.parametrize(("low", "high"), [(0, 255), (60, 160), (0, 96), (114, 114), (0, 0)])
     def test_ordinary_and_empty_images_are_left_alone(self, low, high):
-        picture = _scene(low=low, high=high)
-        assert stretching(picture) is None
-        assert np.array_equal(Letterbox.plan(640, 360).apply(picture)[12:372], picture)
+        image = _scene(low=low, high=high)
+        assert stretching(image) is None
+        assert np.array_equal(Letterbox.plan(640, 360).apply(image)[12:372], image)
 
     def test_a_small_bright_face_in_the_dark_is_not_clipped(self):
-        picture = _scene(low=0, high=4)
-        picture[100:120, 300:316] = _scene(low=40, high=200)[100:120, 300:316]
-        assert stretching(picture) is None
-        picture[100:120, 300:316] = _scene(low=20, high=80)[100:120, 300:316]
-        curve = stretching(picture)
+        image = _scene(low=0, high=4)
+        image[100:120, 300:316] = _scene(low=40, high=200)[100:120, 300:316]
+        assert stretching(image) is None
+        image[100:120, 300:316] = _scene(low=20, high=80)[100:120, 300:316]
+        curve = stretching(image)
         assert curve is not None
         assert len(np.unique(curve[20:80])) > 40
 
@@ -137,10 +137,10 @@ class TestStretching:
 
     def test_a_tile_is_seen_as_the_whole_is(self):
         plan = Letterbox.plan(640, 360)
-        picture = _scene(low=100, high=110)
-        assert np.array_equal(plan.place(picture, None)[12:372], picture)
+        image = _scene(low=100, high=110)
+        assert np.array_equal(plan.place(image, None)[12:372], image)
 
     def test_it_takes_under_a_millisecond(self):
-        picture = _scene(low=0, high=255)
-        best_s = min(timeit.repeat(lambda: stretching(picture), number=1, repeat=50))
+        image = _scene(low=0, high=255)
+        best_s = min(timeit.repeat(lambda: stretching(image), number=1, repeat=50))
         assert best_s < 1e-3

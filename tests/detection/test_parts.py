@@ -134,8 +134,8 @@ def test_a_part_is_cut_out_of_the_frame_itself(pixel_format: str) -> None:
     size = 64
     random = np.random.default_rng(2)
     rough = random.integers(0, 256, (24, 43, 3)).astype(np.uint8)
-    picture = cv2.resize(rough, (430, 240), interpolation=cv2.INTER_CUBIC)
-    frame = av.VideoFrame.from_ndarray(picture, "bgr24").reformat(format=pixel_format)
+    image = cv2.resize(rough, (430, 240), interpolation=cv2.INTER_CUBIC)
+    frame = av.VideoFrame.from_ndarray(image, "bgr24").reformat(format=pixel_format)
     letterbox = Letterbox.plan(430, 240, size=size)
     plan = PartPlan.of(letterbox, tiles="auto")
     assert len(plan.parts) > 4

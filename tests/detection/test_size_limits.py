@@ -67,7 +67,7 @@ def _held_mb(server: TritonServer, kind: str) -> int:
         ((1, 9792, 9792, 3), "shared memory pool"),
     ],
 )
-def test_too_large_a_picture_is_refused_and_alone(
+def test_too_large_a_image_is_refused_and_alone(
     server: TritonServer, portrait: npt.NDArray[np.uint8], shape: tuple[int, ...], reason: str
 ) -> None:
     detector = TritonDetector(Connection(address=server.address, transport="raw"))
@@ -93,7 +93,7 @@ def test_so_it_is_where_post_processing_is_a_model_of_its_own(options: ServerOpt
         _ask(server, 1, 64, 64, 3)
 
 
-def test_the_largest_picture_is_taken_and_its_memory_given_back(server: TritonServer) -> None:
+def test_the_largest_image_is_taken_and_its_memory_given_back(server: TritonServer) -> None:
     _ask(server, 1, MAX_SIDE, MAX_SIDE, 3)
     assert _held_mb(server, "RssAnon") < 200
 

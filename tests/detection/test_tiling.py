@@ -36,8 +36,7 @@ from faceblur.detection.tiling import (
 )
 from faceblur.detections import Detections
 from faceblur.errors import DeadlineError, ServerError
-
-Picture = npt.NDArray[np.uint8]
+from faceblur.image.pixels import BgrImage
 
 lengths = st.integers(1, 30_000)
 sizes = st.sampled_from([320, 640, 1280])
@@ -49,7 +48,7 @@ unit = st.floats(0, 1)
 
 
 @given(lengths, lengths, sizes)
-def test_small_pictures_and_tiles_off_mean_one_view(width: int, height: int, size: int) -> None:
+def test_small_images_and_tiles_off_mean_one_view(width: int, height: int, size: int) -> None:
     whole = [View(0, 0, width, height)]
     assert plan_views(width, height, size=size, tiles="off") == whole
     if max(width, height) <= 3 * size:
@@ -181,46 +180,46 @@ def _open(name: str) -> Iterator[InProcessDetector]:
 
 
 @pytest.fixture(scope="module")
-def crowd(portrait: Picture) -> tuple[Picture, npt.NDArray[np.float64]]:
+def crowd(portrait: BgrImage) -> tuple[BgrImage, npt.NDArray[np.float64]]:
     """12 megapixels with faces 26 to 50 pixels high everywhere, and their middles."""
-    picture = np.full((3000, 4000, 3), 120, np.uint8)
+    image = np.full((3000, 4000, 3), 120, np.uint8)
     middles = []
     for row, y in enumerate(range(100, 2700, 400)):
         for column, x in enumerate(range(100, 3700, 450)):
             side = 128 + 16 * ((row + column) % 8)
-            picture[y : y + side, x : x + side] = cv2.resize(
+            image[y : y + side, x : x + side] = cv2.resize(
                 portrait, (side, side), interpolation=cv2.INTER_AREA
             )
             middles.append((x + side * 0.44, y + side * 0.25))
-    return picture, np.array(middles)
+    return image, np.array(middles)
 
 
-def test_small_faces_in_a_large_picture_are_found_with_tiles_alone(
-    fast: InProcessDetector, crowd: tuple[Picture, npt.NDArray[np.float64]]
+def test_small_faces_in_a_large_image_are_found_with_tiles_alone(
+    fast: InProcessDetector, crowd: tuple[BgrImage, npt.NDArray[np.float64]]
 ) -> None:
-    picture, middles = crowd
-    assert _share_found(detect(fast, picture, DetectionOptions(tiles="off")), middles) < 0.3
-    found = detect(fast, picture, DetectionOptions(threshold=0.25))
+    image, middles = crowd
+    assert _share_found(detect(fast, image, DetectionOptions(tiles="off")), middles) < 0.3
+    found = detect(fast, image, DetectionOptions(threshold=0.25))
     assert _share_found(found, middles) > 0.95
     assert len(found) < 1.1 * len(middles)
 
 
-def test_a_large_face_in_a_large_picture_is_one_face(
-    fast: InProcessDetector, portrait: Picture
+def test_a_large_face_in_a_large_image_is_one_face(
+    fast: InProcessDetector, portrait: BgrImage
 ) -> None:
     # All of it is out of focus at this size, which looks like faces to the finest tiles.
-    picture = cv2.resize(portrait, (3000, 3000), interpolation=cv2.INTER_CUBIC)
-    found = detect(fast, np.asarray(picture, np.uint8), DetectionOptions())
+    image = cv2.resize(portrait, (3000, 3000), interpolation=cv2.INTER_CUBIC)
+    found = detect(fast, np.asarray(image, np.uint8), DetectionOptions())
     assert [box[3] - box[1] > 500 for box in found.select(found.scores > 0.5).boxes] == [True]
     assert len(found) <= 3
 
 
-def test_deep_pictures_are_seen_alike_in_every_tile(
-    bundled: InProcessDetector, crowd: tuple[Picture, npt.NDArray[np.float64]]
+def test_deep_images_are_seen_alike_in_every_tile(
+    bundled: InProcessDetector, crowd: tuple[BgrImage, npt.NDArray[np.float64]]
 ) -> None:
     # 12 bits in a 16-bit file: what counts as white must not differ from tile to tile.
-    picture, middles = crowd
-    deep = picture[:1500, :2000].astype(np.uint16) * 16
+    image, middles = crowd
+    deep = image[:1500, :2000].astype(np.uint16) * 16
     near = (middles[:, 0] < 1950) & (middles[:, 1] < 1450)
     found = detect(bundled, deep, DetectionOptions(size=320))
     assert _share_found(found, middles[near]) > 0.9
@@ -236,7 +235,7 @@ class _FailsOnce(OneByOne):
         self.pending: list[Future[Detections]] = []
         self._failing, self._error = failing, error
 
-    def submit_one(self, canvas: Picture, *, min_score: float) -> Future[Detections]:
+    def submit_one(self, canvas: BgrImage, *, min_score: float) -> Future[Detections]:
         future: Future[Detections] = Future()
         self.asked += 1
         if self.asked != self._failing:
@@ -253,7 +252,7 @@ class _FailsOnce(OneByOne):
 @pytest.mark.parametrize(
     ("error", "expected"), [(ServerError("it broke"), "it broke"), (None, "no answer within")]
 )
-def test_one_view_that_fails_fails_the_picture(error: ServerError | None, expected: str) -> None:
+def test_one_view_that_fails_fails_the_image(error: ServerError | None, expected: str) -> None:
     detector = _FailsOnce(failing=7, error=error)
     with pytest.raises(DeadlineError if error is None else ServerError, match=expected):
         detect(detector, np.zeros((3000, 4000, 3), np.uint8), DetectionOptions(deadline_s=0.05))
@@ -270,16 +269,16 @@ def test_views_are_asked_for_a_few_at_a_time() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="measures memory the Unix way")
 def test_a_100_megapixel_photo_takes_less_than_2_gb(
-    session: DetectionSession, portrait: Picture, tmp_path: Path
+    session: DetectionSession, portrait: BgrImage, tmp_path: Path
 ) -> None:
     source, output = tmp_path / "large.jpg", tmp_path / "out.jpg"
-    picture = np.tile(cv2.resize(portrait, (2172, 2172)), (4, 6, 1))[:, :11584]
+    image = np.tile(cv2.resize(portrait, (2172, 2172)), (4, 6, 1))[:, :11584]
     small = cv2.resize(portrait, (128, 128), interpolation=cv2.INTER_AREA)
     for x, y in ((40, 40), (6600, 2200), (11400, 8500)):
-        picture[y : y + 128, x : x + 128] = small
-    assert picture.shape[0] * picture.shape[1] > 100e6
-    cv2.imwrite(str(source), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    del picture
+        image[y : y + 128, x : x + 128] = small
+    assert image.shape[0] * image.shape[1] > 100e6
+    cv2.imwrite(str(source), image, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    del image
     assert session.server is not None
     line = ["faceblur", "blur", str(source), "-o", str(output), "--server", session.server.address]
     # A process counts the memory of the one that starts it, which must be a small one therefore.
@@ -328,7 +327,7 @@ def _share_found(faces: Detections, middles: npt.NDArray[np.float64]) -> float:
 
 @pytest.mark.parametrize("ink", [0, 255])
 def test_faces_that_transparency_draws_are_found(
-    fast: InProcessDetector, portrait: Picture, ink: int
+    fast: InProcessDetector, portrait: BgrImage, ink: int
 ) -> None:
     grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     stencil = np.full((512, 512, 4), ink, np.uint8)
@@ -346,13 +345,13 @@ def test_faces_that_transparency_draws_are_found(
 def test_a_face_in_fog_or_dark_or_of_two_tones_is_found(
     bundled: InProcessDetector, shared: Path, file: str
 ) -> None:
-    picture = cv2.imread(str(shared / "cases" / file))
-    assert detect(bundled, picture, DetectionOptions()).scores.max() > 0.5
+    image = cv2.imread(str(shared / "cases" / file))
+    assert detect(bundled, image, DetectionOptions()).scores.max() > 0.5
 
 
 @pytest.mark.parametrize(("contrast", "middle"), [(0.2, 128), (0.1, 128), (0.1, 190), (0.06, 8)])
 def test_low_contrast_hides_no_face(
-    bundled: InProcessDetector, portrait: Picture, contrast: float, middle: int
+    bundled: InProcessDetector, portrait: BgrImage, contrast: float, middle: int
 ) -> None:
     faint = np.rint((portrait - 127.5) * contrast + middle).clip(0, 255).astype(np.uint8)
     plain = detect(bundled, portrait, DetectionOptions(threshold=0.3))

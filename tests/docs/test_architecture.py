@@ -38,9 +38,9 @@ def test_every_name_on_the_page_exists() -> None:
     assert not _exists("moving.video")
 
 
-def test_the_picture_shows_the_layers_that_are_held() -> None:
-    picture = PAGE.split("```")[1].strip().splitlines()
-    shown = [set(re.split(r" {3,}", line)[0].split()) for line in picture]
+def test_the_image_shows_the_layers_that_are_held() -> None:
+    image = PAGE.split("```")[1].strip().splitlines()
+    shown = [set(re.split(r" {3,}", line)[0].split()) for line in image]
     assert LAYERS is not None
     held = re.findall(r'"(.*)"', LAYERS[1])
     assert shown == [set(re.findall(r"(?:faceblur\.)?(\w+)", layer)) for layer in held]

@@ -202,13 +202,13 @@ def test_the_detector_sees_eight_bits_of_any_depth(dtype: str, scale: float, cha
     assert np.abs(seen.astype(int) - expected).max() <= 2
 
 
-def test_the_detector_sees_a_dark_picture_as_it_is() -> None:
+def test_the_detector_sees_a_dark_image_as_it_is() -> None:
     assert not rgb8(np.zeros((8, 8), np.uint16)).any()
     assert not rgb8(np.full((8, 8, 3), np.nan, np.float32)).any()
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 2), (0, 4, 3), (4,)])
-def test_the_detector_is_shown_pictures_only(shape: tuple[int, ...]) -> None:
+def test_the_detector_is_shown_images_only(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="is no image"):
         rgb8(np.zeros(shape, np.uint8))
 
@@ -246,7 +246,7 @@ def test_every_orientation_comes_out_upright(tmp_path: Path, suffix: str, orient
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_deep_pictures_come_out_upright_too(tmp_path: Path, orientation: int) -> None:
+def test_deep_images_come_out_upright_too(tmp_path: Path, orientation: int) -> None:
     upright = photo()[:, :, ::-1].astype(np.uint16) * 257
     stored = np.ascontiguousarray(np.rot90(upright, {1: 0, 3: 2, 6: 1}[orientation]))
     block = exif(orientation).tobytes().removeprefix(b"Exif\0\0")
@@ -266,7 +266,7 @@ def test_the_colour_profile_is_kept(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_the_colour_profile_of_deep_pictures_is_kept(tmp_path: Path, suffix: str) -> None:
+def test_the_colour_profile_of_deep_images_is_kept(tmp_path: Path, suffix: str) -> None:
     plain = tmp_path / "plain.png"
     Image.fromarray(photo()).save(plain, icc_profile=SRGB)
     pages = [Page(photo().astype(np.uint16) * 257 + 1), Page(photo().astype(np.uint16) * 129)]
@@ -332,7 +332,7 @@ def test_metadata_is_dropped_unless_asked_for_and_thumbnails_always(
         assert not block_out.get_ifd(0x8825)
 
 
-def test_xmp_that_holds_pictures_is_never_kept(tmp_path: Path) -> None:
+def test_xmp_that_holds_images_is_never_kept(tmp_path: Path) -> None:
     source = tmp_path / "camera.jpg"
     Image.fromarray(photo()).save(source, xmp=b"<xmp:Thumbnails>/9j/4AAQ</xmp:Thumbnails>")
     copy(source, tmp_path / "out.jpg", keep_metadata=True)
@@ -361,7 +361,7 @@ def test_the_other_photos_in_a_photo_are_dropped(tmp_path: Path) -> None:
     assert (tmp_path / "out.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
 
 
-def test_damaged_exif_does_not_stop_a_good_picture(tmp_path: Path) -> None:
+def test_damaged_exif_does_not_stop_a_good_image(tmp_path: Path) -> None:
     source = tmp_path / "in.jpg"
     Image.fromarray(photo()).save(source, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xee" * 30)
     copy(source, tmp_path / "out.jpg", keep_metadata=True)
@@ -613,7 +613,7 @@ def test_a_page_that_cannot_be_read_is_not_one_that_cannot_be_written(tmp_path: 
         (".webp", (1, 300), {"xmp": b"<x:xmpmeta/>" * 30, "lossless": True}),
     ],
 )
-def test_a_picture_that_lacks_nothing_but_its_end_is_shown_with_a_warning(
+def test_a_image_that_lacks_nothing_but_its_end_is_shown_with_a_warning(
     tmp_path: Path,
     suffix: str,
     missing: Iterable[int],
@@ -657,7 +657,7 @@ def test_an_animated_webp_without_its_last_frame_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}, {"subsampling": 0}]
 )
-def test_a_jpeg_without_its_end_is_no_half_grey_picture(
+def test_a_jpeg_without_its_end_is_no_half_grey_image(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
     path = tmp_path / "cut.jpg"
@@ -674,7 +674,7 @@ def test_a_jpeg_without_its_end_is_no_half_grey_picture(
             read_image(path)
 
 
-def test_deep_pictures_that_are_cut_off_are_errors(tmp_path: Path) -> None:
+def test_deep_images_that_are_cut_off_are_errors(tmp_path: Path) -> None:
     for suffix in (".png", ".tif", ".ppm"):
         path = tmp_path / f"deep{suffix}"
         cv2.imwrite(str(path), photo().astype(np.uint16) * 257)
@@ -730,7 +730,7 @@ def nothing(path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_picture_is_told_in_one_sentence(
+def test_what_is_no_image_is_told_in_one_sentence(
     tmp_path: Path, make: Callable[[Path], object], reason: str
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -765,7 +765,7 @@ def png_of(width: int, height: int, rows: Iterable[bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def test_a_picture_of_hundreds_of_megapixels_is_legitimate(tmp_path: Path) -> None:
+def test_a_image_of_hundreds_of_megapixels_is_legitimate(tmp_path: Path) -> None:
     side = 13500  # More than twice what Pillow takes for an attack.
     path = tmp_path / "panorama.png"
     path.write_bytes(png_of(side, side, [bytes(1 + -(-side // 8))] * side))
@@ -774,7 +774,7 @@ def test_a_picture_of_hundreds_of_megapixels_is_legitimate(tmp_path: Path) -> No
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_image_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(60000, 60000, [b"never decoded"]))
     with pytest.raises(InputError, match=f"more than {MAX_PIXELS // 10**6} million"):
@@ -822,7 +822,7 @@ def test_a_result_that_cannot_be_is_refused(tmp_path: Path, name: str, reason: s
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.gif", "link.gif"]
 
 
-def test_a_picture_too_large_for_a_format_is_told(tmp_path: Path) -> None:
+def test_a_image_too_large_for_a_format_is_told(tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     Image.new("L", (17000, 2)).save(path)
     with pytest.raises(OutputError, match=r"cannot write .*out\.webp: "):

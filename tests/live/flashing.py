@@ -31,9 +31,9 @@ def flashing_clip(path: Path, codec: str, *, rate: int = RATE) -> Path:
         for number in range(FPS * SECONDS):
             second = number / FPS
             light = 235 if _is_loud(second) else 20
-            picture = np.full((360, 320), 128, np.uint8)
-            picture[:240] = light
-            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+            image = np.full((360, 320), 128, np.uint8)
+            image[:240] = light
+            frame = av.VideoFrame.from_ndarray(image, "yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(video.encode(frame))
             count = rate // FPS

@@ -50,7 +50,7 @@ def test_no_face_is_shown_and_it_recovers(door: Trial, fault: Fault) -> None:
 
 def test_the_viewer_never_saw_a_face(door: Trial) -> None:
     judge = Judge(SIZE[1], detect=False)
-    verdicts = [judge(seen.picture) for seen in door.viewer.seen()]
+    verdicts = [judge(seen.image) for seen in door.viewer.seen()]
     assert len(verdicts) > 100
     assert sum(verdict.face for verdict in verdicts) == 0
 
@@ -82,13 +82,13 @@ def test_the_judges_detector_alone_sees_it_wherever_it_is() -> None:
 def test_what_the_detector_finds_counts_where_the_face_can_be(
     box: tuple[int, int, int, int], face: Path | None, counts: bool
 ) -> None:
-    picture = TestPattern(SIZE, face=face).image(13.8).to_ndarray(format="bgr24")
+    image = TestPattern(SIZE, face=face).image(13.8).to_ndarray(format="bgr24")
     if face is not None:
         # Masked, so that the pixels do not show it.
-        picture[78:114, 46:82] = 128
+        image[78:114, 46:82] = 128
     judge = Judge(SIZE[1])
     judge._detector = _Finds(box)
-    assert judge(picture).face is counts
+    assert judge(image).face is counts
 
 
 class _Finds(Sightless):

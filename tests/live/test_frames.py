@@ -38,7 +38,7 @@ class Stream:
             **{"lookahead": 0, **settings},
         )
         self.presenter = Presenter(options)
-        self.picture = NOISE
+        self.image = NOISE
         self.held = 0
         self.interval_s = 0.1
         self._time_s = 50.0
@@ -48,7 +48,7 @@ class Stream:
         self.held += 1
         frame = RawFrame(
             FORMAT,
-            self.picture.copy(),
+            self.image.copy(),
             arrived_s=self._time_s,
             time_s=self._time_s,
             on_release=self._released,
@@ -107,7 +107,7 @@ def test_a_frame_is_masked_once() -> None:
         raw.take()
 
 
-def test_a_placeholder_does_not_depend_on_any_picture() -> None:
+def test_a_placeholder_does_not_depend_on_any_image() -> None:
     first, second = (placeholder(FORMAT, "door: closed", time_s=t) for t in (1.0, 2.0))
     assert np.array_equal(first.samples, second.samples)
     assert first.is_placeholder
@@ -227,9 +227,9 @@ def test_what_moves_is_masked_and_everything_until_the_view_is_learnt() -> None:
     *_, last = [_shows(frame) for _ in range(14) for frame in still.show()]
     assert last == 1.0
     assert still.presenter.view == "learnt"
-    still.picture = NOISE.copy()
+    still.image = NOISE.copy()
     x1, y1, x2, y2 = map(int, FACE)
-    still.picture[: 96 * 64].reshape(64, 96)[y1:y2, x1:x2] = 10
+    still.image[: 96 * 64].reshape(64, 96)[y1:y2, x1:x2] = 10
     (frame,) = still.show()
     luma = frame.samples[: 96 * 64].reshape(64, 96)
     assert (luma[y1:y2, x1:x2] != 10).all()

@@ -62,9 +62,9 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 25 fps of an image that tells where each of its parts is."""
     across = np.linspace(0, 255, LARGE[0])[None, :].repeat(LARGE[1], 0)
     down = np.linspace(0, 255, LARGE[1])[:, None].repeat(LARGE[0], 1)
-    picture = np.stack([down, np.full_like(down, 128), across], axis=2).astype(np.uint8)
+    image = np.stack([down, np.full_like(down, 128), across], axis=2).astype(np.uint8)
     path = tmp_path_factory.mktemp("ramp") / "ramp.mp4"
-    record(path, [picture] * 50, Recording(rate=Fraction(25)))
+    record(path, [image] * 50, Recording(rate=Fraction(25)))
     return path
 
 

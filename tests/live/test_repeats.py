@@ -23,7 +23,7 @@ def test_texts_that_differ_by_names_made_of_chance_are_of_one_kind() -> None:
         for name, port in (("3fa9c0d1", 8001), ("deadbeef", 40123), ("0a", 1))
     ]
     assert len(set(map(kind_of, texts))) == 1
-    assert kind_of("the server is away") != kind_of("the picture is damaged")
+    assert kind_of("the server is away") != kind_of("the image is damaged")
 
 
 def test_each_kind_is_said_once_a_minute_also_when_they_take_turns() -> None:

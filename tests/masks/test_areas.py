@@ -70,20 +70,20 @@ def test_every_touched_pixel_has_the_colour_and_no_other_changes(polygon: Polygo
 @pytest.mark.parametrize("mode", EVERY_MODE)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_nothing_of_the_picture_shows_in_an_area(mode: str, channels: int, dtype: Any) -> None:
+def test_nothing_of_the_image_shows_in_an_area(mode: str, channels: int, dtype: Any) -> None:
     """Two images with nothing in common become the same there, faces and transparency too."""
     masker = Masker(MaskStyle(mode=mode, image=OVERLAY, feather=0.5))
     area, results = area_of(TRIANGLE), []
     for seed in (1, 2):
-        picture = noise(seed, channels, dtype)
-        before = picture.copy()
-        masker.apply(ArraySurface(picture), face(12, 8, 32, 34), [area])
-        results.append(picture)
+        image = noise(seed, channels, dtype)
+        before = image.copy()
+        masker.apply(ArraySurface(image), face(12, 8, 32, 34), [area])
+        results.append(image)
         if channels == 4:
             white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
             where = touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
-            assert (picture[where][:, 3] == white).all()
-            assert (picture[~where][:, 3] >= before[~where][:, 3]).all()  # A mask is opaque.
+            assert (image[where][:, 3] == white).all()
+            assert (image[~where][:, 3] >= before[~where][:, 3]).all()  # A mask is opaque.
     inside = touched_samples(TRIANGLE, start=(0, 0), shape=(HEIGHT, WIDTH))
     np.testing.assert_array_equal(results[0][inside], results[1][inside])
     assert (results[0][~inside] != results[1][~inside]).any()
@@ -97,10 +97,10 @@ def test_a_blur_drawn_over_an_area_would_be_noticed() -> None:
     )
     results = []
     for seed in (1, 2):
-        picture = noise(seed)
-        masker.apply(ArraySurface(picture), NOBODY, [area_of(TRIANGLE)])
-        masker.apply(ArraySurface(picture), face(1, 1, 30, 34))
-        results.append(picture[inside])
+        image = noise(seed)
+        masker.apply(ArraySurface(image), NOBODY, [area_of(TRIANGLE)])
+        masker.apply(ArraySurface(image), face(1, 1, 30, 34))
+        results.append(image[inside])
     assert (results[0] != results[1]).any()
 
 
@@ -148,5 +148,5 @@ def test_an_area_leaves_the_rest_of_a_video_frame_bit_by_bit() -> None:
         [(0, 48), (9, 47), (9, 99)],
     ],
 )
-def test_areas_outside_the_picture_do_not_exist(corners: list[tuple[float, float]]) -> None:
+def test_areas_outside_the_image_do_not_exist(corners: list[tuple[float, float]]) -> None:
     assert Area.within(np.array(corners, np.float64), WIDTH, HEIGHT) is None

@@ -43,9 +43,9 @@ def leaning(degrees: float, height: float = 60.0, x: float = 80.0, y: float = 80
 
 
 def covered(faces: Detections, **style: Any) -> Array:
-    picture = np.full((SIDE, SIDE), 255, np.uint8)
-    Masker(MaskStyle(mode="solid", **style)).apply(ArraySurface(picture), faces)
-    result: Array = picture == 0
+    image = np.full((SIDE, SIDE), 255, np.uint8)
+    Masker(MaskStyle(mode="solid", **style)).apply(ArraySurface(image), faces)
+    result: Array = image == 0
     return result
 
 
@@ -139,20 +139,20 @@ def test_chroma_is_covered_wherever_luma_is(degrees: float, pixel_format: str) -
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-180, 180), st.floats(0.05, 1))
 def test_a_soft_edge_of_a_leaning_mask_lies_outside_it(degrees: float, feather: float) -> None:
-    picture = np.full((SIDE, SIDE), 255, np.uint8)
+    image = np.full((SIDE, SIDE), 255, np.uint8)
     found = leaning(degrees, 40)
-    Masker(MaskStyle(mode="solid", feather=feather)).apply(ArraySurface(picture), found)
-    assert (picture[covered(found)] == 0).all()
+    Masker(MaskStyle(mode="solid", feather=feather)).apply(ArraySurface(image), found)
+    assert (image[covered(found)] == 0).all()
 
 
 @pytest.mark.parametrize("mode", ["blur", "pixelate"])
 def test_a_leaning_mask_has_no_more_cells(mode: str) -> None:
-    picture = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
-    Masker(MaskStyle(mode=mode)).apply(ArraySurface(picture), leaning(40))
+    image = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+    Masker(MaskStyle(mode=mode)).apply(ArraySurface(image), leaning(40))
     # A square within the mask: of how many row patterns it is made.
     square = np.s_[60:100, 60:100]
     assert covered(leaning(40))[square].all()
-    assert np.linalg.matrix_rank(picture[square], tol=1e-3) <= 6
+    assert np.linalg.matrix_rank(image[square], tol=1e-3) <= 6
 
 
 @pytest.mark.parametrize("degrees", [-11, 0, 11])

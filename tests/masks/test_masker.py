@@ -157,7 +157,7 @@ def test_a_soft_edge_lies_outside_the_shape() -> None:
 
 
 @pytest.mark.parametrize("mode", EVERY_MODE)
-def test_faces_outside_the_picture_change_nothing(mode: str) -> None:
+def test_faces_outside_the_image_change_nothing(mode: str) -> None:
     before = noise(50, 50)
     far: list[Box] = [(-90, 0, -20, 40), (0, 1e30, 10, 2e30), (80, 80, 90, 95)]
     np.testing.assert_array_equal(masked(before, *far, mode=mode, image=OVERLAY), before)
@@ -197,9 +197,9 @@ def independent_patterns(cover: Cover) -> int:
     """Of how many row patterns a masked face is made, at most 6 for a grid of 6 × 6."""
     ranks = []
     for box in ((20, 20, 80, 95), (11.3, 17.9, 61.8, 71.1), (-30, 5, 50, 90)):
-        picture = np.random.default_rng(2).random((110, 110), np.float32)
-        cover(picture, box)
-        face = picture[int(box[1]) : int(box[3]), max(int(box[0]), 0) : int(box[2])]
+        image = np.random.default_rng(2).random((110, 110), np.float32)
+        cover(image, box)
+        face = image[int(box[1]) : int(box[3]), max(int(box[0]), 0) : int(box[2])]
         ranks.append(int(np.linalg.matrix_rank(face, tol=1e-3)))
     return max(ranks)
 
@@ -456,7 +456,7 @@ def test_an_overlay_is_read_once(tmp_path: Path) -> None:
         np.zeros((4,), np.uint8),
     ],
 )
-def test_an_array_that_is_no_picture_is_refused(pixels: Array) -> None:
+def test_an_array_that_is_no_image_is_refused(pixels: Array) -> None:
     with pytest.raises(InputError, match="is no image"):
         ArraySurface(pixels)
 

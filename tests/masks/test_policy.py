@@ -289,7 +289,7 @@ def test_a_hidden_frame_is_covered_to_its_edges() -> None:
     assert (area.x0, area.y0, area.x1, area.y1, area.pixels) == (0, 0, WIDTH, HEIGHT, None)
 
 
-def test_a_zone_outside_the_picture_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_zone_outside_the_image_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         Selection(zones(("always", "300,0 400,0 400,9")), WIDTH, HEIGHT)
     assert "the zone 300,0 400,0 400,9 lies outside the image, 200×100" in caplog.text

@@ -125,7 +125,7 @@ def test_all_loops_of_a_polygon_that_crosses_itself_are_covered() -> None:
     assert not holds(pentagram, np.array([[11, 11, 13, 13]])).any()
 
 
-def test_a_part_of_a_large_picture_is_like_the_same_part_of_the_whole() -> None:
+def test_a_part_of_a_large_image_is_like_the_same_part_of_the_whole() -> None:
     polygon = np.array([[30.5, -40], [300, 700.2], [-20, 1100], [260, 20]])
     whole = touched_samples(polygon, start=(0, 0), shape=(1200, 320))
     part = touched_samples(polygon, start=(100, 500), shape=(64, 50))

@@ -40,7 +40,7 @@ from faceblur.detections import Detections
 from faceblur.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURE = ROOT / "docs" / "images" / "before.jpg"
+IMAGE = ROOT / "docs" / "images" / "before.jpg"
 
 # Recorded from perf_analyzer of tritonclient 2.50.0 on the embedded server.
 REPORT = """\
@@ -160,7 +160,7 @@ def test_targets_are_judged(rate: float, p99: float, met: list[bool]) -> None:
 
 
 def test_frames_reach_the_inputs_file(tmp_path: Path) -> None:
-    (canvas,) = canvases(read_frames([PICTURE], frames=4), size=320, stride=32)
+    (canvas,) = canvases(read_frames([IMAGE], frames=4), size=320, stride=32)
     scored = write_inputs(tmp_path / "a.json", [canvas], inputs="scored", min_score=0.2)
     (entry,) = json.loads(scored.read_text())["data"]
     pixels = np.frombuffer(base64.b64decode(entry["images"]["b64"]), np.uint8)
@@ -173,8 +173,8 @@ def test_frames_reach_the_inputs_file(tmp_path: Path) -> None:
     assert cv2.imdecode(np.frombuffer(value[4:], np.uint8), 1).shape == canvas.shape
 
 
-def test_what_is_neither_picture_nor_video_is_refused() -> None:
-    with pytest.raises(InputError, match="neither a picture nor a video"):
+def test_what_is_neither_image_nor_video_is_refused() -> None:
+    with pytest.raises(InputError, match="neither an image nor a video"):
         read_frames([Path(__file__)], frames=1)
 
 
@@ -184,15 +184,15 @@ def test_suppression_in_the_graph_finds_the_same_faces(
     face = Letterbox.plan(512, 512, size=320).apply(np.ascontiguousarray(portrait[:, :, ::-1]))
     small = cv2.resize(face, (160, 160))
     # One face, none, five and, with a low threshold, many that are none.
-    pictures = np.stack([face, np.zeros_like(face), np.tile(small, (2, 2, 1)), face])
-    pictures[2, 100:260, 80:240] = small
+    images = np.stack([face, np.zeros_like(face), np.tile(small, (2, 2, 1)), face])
+    images[2, 100:260, 80:240] = small
     scores = np.array([0.2, 0.2, 0.3, 0.001], np.float32)
     write_graph(shipped_onnx(), tmp_path / "model.onnx")
     whole = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     faces, counts = whole.run(
-        ("faces", "face_count"), {INPUT: pictures, "min_score": scores[:, None]}
+        ("faces", "face_count"), {INPUT: images, "min_score": scores[:, None]}
     )
-    parts = open_onnx(shipped_onnx(), threads=1).run(OUTPUTS, {INPUT: pictures})
+    parts = open_onnx(shipped_onnx(), threads=1).run(OUTPUTS, {INPUT: images})
     expected = postprocess.find_faces(*parts, scores)
     assert counts[:, 0].tolist() == [len(each) for each in expected]
     assert counts[0] >= 1
@@ -204,11 +204,11 @@ def test_suppression_in_the_graph_finds_the_same_faces(
 
 
 @pytest.fixture(scope="module")
-def picture(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8]:
-    return canvases(read_frames([PICTURE], frames=1), size=320, stride=32)[0]
+def image(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8]:
+    return canvases(read_frames([IMAGE], frames=1), size=320, stride=32)[0]
 
 
-def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> None:
+def test_all_topologies_find_the_same_faces(image: npt.NDArray[np.uint8]) -> None:
     onnx, model = models.find(FAST_MODEL)
     options = ServerOptions(onnx=onnx, model=model, instances=2, threads=1)
     with topology_server(options) as server:
@@ -218,7 +218,7 @@ def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> N
             for batch in (1, 2)
         }
         work = {
-            str(key): _Work(client.send, [picture, picture[:, ::-1].copy()], 4, batch=key[1])
+            str(key): _Work(client.send, [image, image[:, ::-1].copy()], 4, batch=key[1])
             for key, client in clients.items()
         }
         assert [len(each) for each in work["('ensemble', 1)"].faces(2)] == [1, 1]
@@ -227,17 +227,17 @@ def test_all_topologies_find_the_same_faces(picture: npt.NDArray[np.uint8]) -> N
             client.close()
 
 
-def test_a_contender_that_loses_a_face_is_refused(picture: npt.NDArray[np.uint8]) -> None:
+def test_a_contender_that_loses_a_face_is_refused(image: npt.NDArray[np.uint8]) -> None:
     def sender(found: Detections) -> Any:
-        def send(pictures: list[Any]) -> Future[list[Detections]]:
+        def send(images: list[Any]) -> Future[list[Detections]]:
             future: Future[list[Detections]] = Future()
-            future.set_result([found] * len(pictures))
+            future.set_result([found] * len(images))
             return future
 
         return send
 
     face = Detections.from_rows(np.full((1, 15), 0.5, np.float32))
-    good, blind = (_Work(sender(found), [picture], 4) for found in (face, Detections.empty()))
+    good, blind = (_Work(sender(found), [image], 4) for found in (face, Detections.empty()))
     check_same_faces({"a": good, "b": good})
     with pytest.raises(click.ClickException, match="b finds other faces than a"):
         check_same_faces({"a": good, "b": blind})
@@ -311,8 +311,8 @@ perf_analyzer with it, so it is not here."""
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["inputs", PICTURE, "--output", "absent/x.json"], "Error: cannot use absent/x.json: No"),
-        (["transport", PICTURE, "empty", "--output", "file"], "Error: cannot use file: File exist"),
+        (["inputs", IMAGE, "--output", "absent/x.json"], "Error: cannot use absent/x.json: No"),
+        (["transport", IMAGE, "empty", "--output", "file"], "Error: cannot use file: File exist"),
         (["precision", "empty", "--calibration", "empty"], "run: empty holds no image"),
     ],
 )

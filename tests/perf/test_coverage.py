@@ -13,13 +13,14 @@ import pytest
 from doubles import OneByOne
 
 from benchmarks.coverage.bench import Bench, Clip
-from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker, Picture, write_clip
+from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker, write_clip
 from benchmarks.coverage.command import faces_of
 from benchmarks.coverage.labels import agree
 from benchmarks.coverage.passers import WALKS, PasserMaker, cut_out
 from benchmarks.coverage.score import MARK, Face, Mask, Score, Scorer
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (60, 80)
@@ -35,9 +36,9 @@ def scored(masks: list[float], *, appearances: list[int] | None = None) -> Score
     """A face in each frame, of which a part is masked."""
     scorer = Scorer()
     for masked, appearance in zip(masks, appearances or [0] * len(masks), strict=True):
-        picture = np.full((*SIZE, 3), (90, 120, 160), np.uint8)
-        picture[shape(30, round(20 * masked))] = MARK[::-1]
-        scorer.add(picture, [Face(shape(30), shape(30), appearance)])
+        image = np.full((*SIZE, 3), (90, 120, 160), np.uint8)
+        image[shape(30, round(20 * masked))] = MARK[::-1]
+        scorer.add(image, [Face(shape(30), shape(30), appearance)])
     return scorer.score()
 
 
@@ -59,9 +60,9 @@ def test_a_leak_ends_with_the_appearance() -> None:
 
 
 def test_what_is_masked_without_a_face_is_counted() -> None:
-    picture = np.full((*SIZE, 3), MARK[::-1], np.uint8)
+    image = np.full((*SIZE, 3), MARK[::-1], np.uint8)
     scorer = Scorer()
-    scorer.add(picture, [])
+    scorer.add(image, [])
     assert scorer.score().extra == 1.0
 
 
@@ -75,10 +76,10 @@ def test_pseudo_labels_need_passes_that_agree() -> None:
 
 
 def test_every_way_to_mask_a_video_is_scored(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(60, 200, (1, *SIZE, 3), np.uint8).repeat(6, 0)
-    for i, picture in enumerate(pictures):
-        picture[:8, 8 * i :] = 200
-    write_clip(tmp_path / "clip.mp4", iter(pictures))
+    images = np.random.default_rng(0).integers(60, 200, (1, *SIZE, 3), np.uint8).repeat(6, 0)
+    for i, image in enumerate(images):
+        image[:8, 8 * i :] = 200
+    write_clip(tmp_path / "clip.mp4", iter(images))
     face = [Face(shape(30), shape(30))]
     found = Bench(Sighted(), None, tmp_path).run([Clip("x", tmp_path / "clip.mp4", [face] * 6)])
     assert {way: score.leaked for way, score in found["x"].items()}.items() >= {
@@ -95,7 +96,7 @@ class Sighted(OneByOne):
     model = ModelInfo("sighted", "")
     seen = 0
 
-    def submit_one(self, model_input: Picture, *, min_score: float) -> Future[Detections]:
+    def submit_one(self, model_input: BgrImage, *, min_score: float) -> Future[Detections]:
         self.seen += 1
         future: Future[Detections] = Future()
         row = [[0, 0, model_input.shape[1], model_input.shape[0], 0.9, *[30.0] * 10]]
@@ -114,9 +115,9 @@ def test_who_walks_and_turns_is_where_the_truth_says(tmp_path: Path) -> None:
         drawn = list(PasserMaker().frames(walk, person, height=64, fps=5, seed=3))
         counted = [sight.counts for _, sight in drawn]
         assert any(now > before for before, now in pairwise(counted))
-        for picture, sight in drawn:
+        for image, sight in drawn:
             if sight.counts:
-                assert _is_skin(picture[sight.visible].mean(0))
+                assert _is_skin(image[sight.visible].mean(0))
 
 
 @pytest.mark.parametrize("name", ["pan", "cuts", "occlusion"])
@@ -127,11 +128,11 @@ def test_the_truth_is_where_the_face_was_drawn(name: str) -> None:
     counted = [truth.counts for _, truth in drawn]
     assert any(counted)
     assert not all(counted)
-    for picture, truth in drawn:
-        assert picture.shape == (HEIGHT, WIDTH, 3)
+    for image, truth in drawn:
+        assert image.shape == (HEIGHT, WIDTH, 3)
         if truth.counts and truth.height > 30 and truth.visible.sum() > 0.95 * truth.area:
-            assert _is_skin(picture[truth.visible].mean(0))
-            assert not _is_skin(picture[~truth.ellipse].mean(0))
+            assert _is_skin(image[truth.visible].mean(0))
+            assert not _is_skin(image[~truth.ellipse].mean(0))
     appearances = {face.appearance for faces in faces_of([t for _, t in drawn]) for face in faces}
     assert len(appearances) >= (1 if name == "occlusion" else 2)
 

@@ -15,7 +15,7 @@ def test_a_box_that_stays_is_told_from_one_that_follows(tmp_path: Path) -> None:
     maker = ClipMaker(Path(__file__).parents[2] / "docs" / "images" / "before.jpg")
     drawn = list(maker.frames(scenario, count=24, seed=0))
     path = tmp_path / "clip.mp4"
-    write_clip(path, (picture for picture, _ in drawn))
+    write_clip(path, (image for image, _ in drawn))
     tallies: Tallies = defaultdict(Tally)
     costs = list(_tally(tallies, "made", "x", path, list(faces_of([t for _, t in drawn]))))
     follow, stay = (tallies["made", way, "all"].shown() for way in ("follow", "stay"))

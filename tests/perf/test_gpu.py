@@ -25,13 +25,13 @@ from benchmarks.gpu.watch import watching
 from faceblur.detection.gpu.devices import Gpu
 from faceblur.detections import Detections
 
-PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
+IMAGE = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("gpu") / "run"
-    words = [str(PICTURE), "--runtime=trial", "--network=fast", "--short", "--generator=own"]
+    words = [str(IMAGE), "--runtime=trial", "--network=fast", "--short", "--generator=own"]
     result = CliRunner().invoke(gpu, [*words, "--output", str(output)])
     assert result.exit_code == 0, result.output
     return output
@@ -141,13 +141,13 @@ def test_only_what_is_answered_in_time_counts() -> None:
 
 def test_without_a_gpu_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     for words in ([], ["--runtime", "cuda"]):
-        result = CliRunner().invoke(gpu, [str(PICTURE), *words, "--output", str(tmp_path / "a")])
+        result = CliRunner().invoke(gpu, [str(IMAGE), *words, "--output", str(tmp_path / "a")])
         assert result.exit_code == 1
         assert "no NVIDIA GPU is here; give --runtime cpu" in result.output
 
 
 def test_a_run_out_of_time_says_what_it_left_out(tmp_path: Path) -> None:
-    words = [str(PICTURE), "--runtime=trial", "--network=fast", "--seconds=1"]
+    words = [str(IMAGE), "--runtime=trial", "--network=fast", "--seconds=1"]
     result = CliRunner().invoke(gpu, [*words, "--output", str(tmp_path / "a")])
     assert result.exit_code == 1
     assert "nothing was measured" in result.output

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks.cameras.in_step import Round, holds, in_step, measure, summarise, table
 
-PICTURE = np.zeros((32, 32, 3), np.uint8)
+IMAGE = np.zeros((32, 32, 3), np.uint8)
 
 
 class Server:
@@ -40,7 +40,7 @@ class Server:
     ids=["steady", "late", "refused"],
 )
 def test_a_late_or_refused_answer_is_counted(server: Server, good: bool) -> None:
-    row = measure("it", server, [PICTURE] * 4, fps=10, seconds=0.5)
+    row = measure("it", server, [IMAGE] * 4, fps=10, seconds=0.5)
     assert (row.sent, server.asked) == (20, 24)
     assert row.refused == (server._refused is not None)
     assert row.p50_ms > 4
@@ -58,7 +58,7 @@ def test_requests_add_up_and_the_median_round_counts() -> None:
     assert not holds(Round("it", 20, 0, 10.0, 31.0))
 
 
-def test_a_source_that_is_no_picture_is_named() -> None:
+def test_a_source_that_is_no_image_is_named() -> None:
     result = CliRunner().invoke(in_step, [__file__])
     assert result.exit_code == 1
     assert result.output.count("\n") == 1

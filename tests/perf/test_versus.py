@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage.clips import write_clip
-from benchmarks.coverage.score import MARK, Picture
+from benchmarks.coverage.score import MARK
 from benchmarks.versus.clips import Excerpt, Format, fitted, make_clip, make_slides
 from benchmarks.versus.process import Usage, measure
 from benchmarks.versus.programs import DEFAULT, EQUAL, OURS, writer
 from benchmarks.versus.report import Result, judge, write_report
 from benchmarks.versus.score import Masked, fewer, lasting, score
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
@@ -36,17 +37,17 @@ def masked_clip(path: Path, *, missing: int | None = None, frames: int = 4) -> P
     """A video whose faces are masked, but in its second frame all but one."""
     masker = Masker(MaskStyle(mode="solid", color=MARK))
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[BgrImage]:
         for index in range(frames):
-            picture = np.full((SIZE[1], SIZE[0], 3), (90, 120, 160), np.uint8)
+            image = np.full((SIZE[1], SIZE[0], 3), (90, 120, 160), np.uint8)
             kept = [i for i in range(len(FACES)) if index != 1 or i != missing]
             found = Detections(
                 FACES[kept], np.ones(len(kept), np.float32), np.zeros((len(kept), 5, 2), np.float32)
             )
-            masker.apply(ArraySurface(picture), found)
-            yield picture
+            masker.apply(ArraySurface(image), found)
+            yield image
 
-    write_clip(path, pictures())
+    write_clip(path, images())
     return path
 
 
@@ -87,10 +88,10 @@ def test_a_clip_is_made_of_equal_parts(tmp_path: Path) -> None:
         make_clip(target, excerpts, Format(*SIZE, 7))
 
 
-def test_labels_go_along_with_their_pictures(tmp_path: Path) -> None:
-    picture = np.full((480, 640, 3), (90, 120, 160), np.uint8)
-    picture[100:200, 300:380] = MARK[::-1]
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
+def test_labels_go_along_with_their_images(tmp_path: Path) -> None:
+    image = np.full((480, 640, 3), (90, 120, 160), np.uint8)
+    image[100:200, 300:380] = MARK[::-1]
+    cv2.imwrite(str(tmp_path / "a.png"), image)
     (tmp_path / "labels.txt").write_text("a.png\n2\n300 100 80 100 face\n500 300 80 100 face\n")
     slides = tmp_path / "slides.mp4"
     labels = make_slides(slides, read_folder(tmp_path), width=SIZE[0], height=SIZE[1])
@@ -99,7 +100,7 @@ def test_labels_go_along_with_their_pictures(tmp_path: Path) -> None:
     assert (found.faces[48], found.leaked[48]) == (2, 1)
 
 
-def test_a_picture_is_fitted_without_distortion() -> None:
+def test_a_image_is_fitted_without_distortion() -> None:
     shown = fitted(np.full((480, 640, 3), 200, np.uint8), *SIZE)
     assert shown.shape == (720, 1280, 3)
     assert np.flatnonzero(shown[360, :, 0]).tolist() == list(range(160, 1120))

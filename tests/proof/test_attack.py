@@ -136,7 +136,7 @@ def test_copies_of_a_photo_count_once(
     assert len(distinct(find([tmp_path], detector), dlib, most=5)) == 1
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(
+def test_a_image_that_cannot_be_read_is_left_out(
     tmp_path: Path, detector: InProcessDetector
 ) -> None:
     face_photos(tmp_path)
@@ -238,8 +238,8 @@ def test_the_default_mask_reads_no_pixel_of_the_face(shape: str, expand: float, 
     covered = first.copy()
     rows = np.zeros((1, 15), np.float32)
     rows[0, :4] = (20, 25, 55, 65)
-    for picture in (covered, second):
-        Masker(style).apply(ArraySurface(picture), Detections.from_rows(rows))
+    for image in (covered, second):
+        Masker(style).apply(ArraySurface(image), Detections.from_rows(rows))
     # Wherever the mask has changed anything, it is the same mask on both.
     changed = (covered != first).any(axis=2)
     assert changed[25:65, 20:55].mean() > 0.75
@@ -250,10 +250,10 @@ def found_again(portrait: RgbImage, detector: InProcessDetector, **style: Any) -
     """Of faces of several heights, those that are still taken for a face when masked."""
     again = []
     for height in (16, 24, 40, 64, 100, 150):
-        picture = cv2.resize(portrait, None, fx=height / 150, fy=height / 150)
-        faces = detect(detector, picture, DetectionOptions(threshold=0.3))
-        Masker(MaskStyle(**style)).apply(ArraySurface(picture), faces)
-        if len(faces) and len(detect(detector, picture, DetectionOptions(threshold=0.2))):
+        image = cv2.resize(portrait, None, fx=height / 150, fy=height / 150)
+        faces = detect(detector, image, DetectionOptions(threshold=0.3))
+        Masker(MaskStyle(**style)).apply(ArraySurface(image), faces)
+        if len(faces) and len(detect(detector, image, DetectionOptions(threshold=0.2))):
             again.append(height)
     return again
 

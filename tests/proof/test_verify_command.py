@@ -21,6 +21,7 @@ from PIL import Image
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
@@ -28,7 +29,6 @@ from faceblur.proof.verify.evidence import Surroundings, compare, shows_face, st
 from faceblur.proof.verify.media import Frame, pair_frames
 from faceblur.proof.verify.wholes import is_dim
 
-Picture = npt.NDArray[np.uint8]
 Run = Callable[..., Result]
 FRAMES = 14
 LEAK = 8
@@ -71,21 +71,21 @@ def clip(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 @pytest.fixture
-def two_faces(portrait: Picture) -> Picture:
+def two_faces(portrait: BgrImage) -> BgrImage:
     """Two faces side by side."""
     return np.concatenate([portrait[:, 60:360], portrait[:, 60:360]], axis=1)
 
 
 def plant(clip: Clip, path: Path, *, crf: int, frames: Sequence[int] = (LEAK,)) -> Path:
     """Put the source's face back into single frames of the masked video, and encode it again."""
-    pictures = decoded(clip.output, pixel_format="bgr24")
+    images = decoded(clip.output, pixel_format="bgr24")
     originals = decoded(clip.source, pixel_format="bgr24")
     for index in frames:
         x1, y1, x2, y2 = (round(float(value)) for value in clip.boxes[index])
         margin = (y2 - y1) // 3
         part = slice(max(0, y1 - margin), y2 + margin), slice(max(0, x1 - margin), x2 + margin)
-        pictures[index][part] = originals[index][part]
-    _encode(path, pictures, crf=crf)
+        images[index][part] = originals[index][part]
+    _encode(path, images, crf=crf)
     return path
 
 
@@ -131,7 +131,7 @@ def test_a_leak_of_one_frame_is_found(
         assert cv2.imread(str(sheet)) is not None
 
 
-def test_no_picture_is_written_unless_asked(run: Run, clip: Clip, tmp_path: Path) -> None:
+def test_no_image_is_written_unless_asked(run: Run, clip: Clip, tmp_path: Path) -> None:
     planted = plant(clip, tmp_path / "planted.mp4", crf=20)
     run("verify", planted, "--source", clip.source)
     assert [path.name for path in tmp_path.iterdir()] == ["planted.mp4"]
@@ -161,15 +161,15 @@ def test_a_source_of_another_size_is_refused(run: Run, clip: Clip, tmp_path: Pat
 def test_frames_that_are_missing_or_more_are_an_error(
     run: Run, clip: Clip, tmp_path: Path, kept: str, words: str
 ) -> None:
-    pictures = decoded(clip.output, pixel_format="bgr24")
+    images = decoded(clip.output, pixel_format="bgr24")
     times = [2 * index for index in range(FRAMES)]
     if kept == "without":
-        del pictures[7], times[7]
+        del images[7], times[7]
     else:
-        pictures.insert(8, pictures[7])
+        images.insert(8, images[7])
         times.insert(8, 15)
     changed = tmp_path / "changed.mp4"
-    _encode(changed, pictures, crf=18, times=times)
+    _encode(changed, images, crf=18, times=times)
     result = run("verify", changed, "--source", clip.source)
     assert result.exit_code == 2, result.output
     assert words in result.stderr
@@ -233,7 +233,7 @@ def test_a_source_that_the_audit_does_not_name_is_an_error(
     ids=["small", "zone"],
 )
 def test_what_the_policy_leaves_alone_is_no_leak(
-    run: Run, portrait: Picture, tmp_path: Path, policy: tuple[str, ...]
+    run: Run, portrait: BgrImage, tmp_path: Path, policy: tuple[str, ...]
 ) -> None:
     source, output, audit = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "audit"
     cv2.imwrite(str(source), portrait)
@@ -252,7 +252,7 @@ def test_what_the_policy_leaves_alone_is_no_leak(
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("beside", [True, False], ids=["source", "alone"])
 def test_one_unmasked_face_of_two_is_found(
-    run: Run, two_faces: Picture, tmp_path: Path, suffix: str, beside: bool
+    run: Run, two_faces: BgrImage, tmp_path: Path, suffix: str, beside: bool
 ) -> None:
     source, output, found = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", tmp_path / "found"
     cv2.imwrite(str(source), two_faces)
@@ -268,8 +268,8 @@ def test_one_unmasked_face_of_two_is_found(
     assert leak["box"][0] > 300
 
 
-def test_a_face_that_fills_the_picture_can_be_judged(
-    run: Run, portrait: Picture, tmp_path: Path
+def test_a_face_that_fills_the_image_can_be_judged(
+    run: Run, portrait: BgrImage, tmp_path: Path
 ) -> None:
     source, output, other = (tmp_path / f"{name}.png" for name in ("a", "b", "c"))
     near = portrait[20:230, 115:325]
@@ -287,7 +287,7 @@ def test_a_face_that_fills_the_picture_can_be_judged(
 
 @pytest.mark.parametrize("beside", [True, False], ids=["source", "alone"])
 def test_frames_too_dark_or_flat_to_judge_are_no_proof(
-    run: Run, portrait: Picture, tmp_path: Path, beside: bool
+    run: Run, portrait: BgrImage, tmp_path: Path, beside: bool
 ) -> None:
     source, found = tmp_path / "a.mp4", tmp_path / "found.json"
     clear = np.full((272, 272, 3), 90, np.uint8)
@@ -308,7 +308,7 @@ def test_frames_too_dark_or_flat_to_judge_are_no_proof(
     assert [frame["frame"] for frame in report["too_dark_or_flat"]] == [1, 2]
 
 
-def test_a_mask_in_the_fog_makes_it_no_clearer(portrait: Picture) -> None:
+def test_a_mask_in_the_fog_makes_it_no_clearer(portrait: BgrImage) -> None:
     fog = np.asarray(_grey(portrait) * 0.1 + 180, np.uint8)
     masked = fog.copy()
     masked[100:200, 100:200] = 0
@@ -318,7 +318,7 @@ def test_a_mask_in_the_fog_makes_it_no_clearer(portrait: Picture) -> None:
     assert not is_dim(np.full_like(fog, 16))
 
 
-def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: Picture, tmp_path: Path) -> None:
+def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: BgrImage, tmp_path: Path) -> None:
     source, output = tmp_path / "a.png", tmp_path / "b.png"
     tile = cv2.resize(portrait[0:400, 60:460], (64, 64), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(source), np.tile(tile, (20, 30, 1)))
@@ -337,7 +337,7 @@ def test_a_crowd_is_looked_at_in_parts(run: Run, portrait: Picture, tmp_path: Pa
 
 @pytest.mark.parametrize("suffix", [".gif", ".tif"])
 def test_one_page_of_many_is_found(
-    run: Run, portrait: Picture, tmp_path: Path, suffix: str
+    run: Run, portrait: BgrImage, tmp_path: Path, suffix: str
 ) -> None:
     source, output, found = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", tmp_path / "found"
     small = cv2.resize(portrait, (200, 200), interpolation=cv2.INTER_AREA)
@@ -366,7 +366,7 @@ def test_one_page_of_many_is_found(
     ids=" ".join,
 )
 def test_what_cannot_be_found_out_is_an_error_of_its_own(
-    portrait: Picture, tmp_path: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    portrait: BgrImage, tmp_path: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("photo.png", portrait)
@@ -385,44 +385,44 @@ def test_what_cannot_be_found_out_is_an_error_of_its_own(
 @pytest.mark.parametrize(("shape", "feather"), [("ellipse", 0.0), ("ellipse", 0.5), ("box", 0.0)])
 @pytest.mark.parametrize("height", [32, 96])
 def test_no_mask_shows_the_face_however_hard_it_was_compressed(
-    portrait: Picture, mode: MaskMode, shape: Any, feather: float, height: int
+    portrait: BgrImage, mode: MaskMode, shape: Any, feather: float, height: int
 ) -> None:
-    picture, box = _scaled(portrait, height)
+    image, box = _scaled(portrait, height)
     overlay = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
-    masked = picture.copy()
+    masked = image.copy()
     style = MaskStyle(mode=mode, shape=shape, feather=feather, image=overlay)
     Masker(style).apply(ArraySurface(masked), _detections(box))
     for quality in (95, 60, 25, 8):
-        assert _shown(picture, _compressed(masked, quality), box) is False
+        assert _shown(image, _compressed(masked, quality), box) is False
 
 
 @pytest.mark.parametrize("height", [32, 96, 200])
 def test_an_unmasked_or_weakly_blurred_face_is_shown_however_hard_it_was_compressed(
-    portrait: Picture, height: int
+    portrait: BgrImage, height: int
 ) -> None:
-    picture, box = _scaled(portrait, height)
+    image, box = _scaled(portrait, height)
     for quality in (95, 60, 25, 8):
-        assert _shown(picture, _compressed(picture, quality), box) is True
-    weak = cv2.GaussianBlur(picture, (0, 0), max(0.8, height / 80))
-    blurred = picture.copy()
+        assert _shown(image, _compressed(image, quality), box) is True
+    weak = cv2.GaussianBlur(image, (0, 0), max(0.8, height / 80))
+    blurred = image.copy()
     x1, y1, x2, y2 = box.astype(int)
     blurred[y1:y2, x1:x2] = weak[y1:y2, x1:x2]
-    assert _shown(picture, blurred, box) is True
+    assert _shown(image, blurred, box) is True
 
 
-def test_a_mask_beside_the_face_leaves_it_shown(portrait: Picture) -> None:
-    picture, box = _scaled(portrait, 96)
-    masked = picture.copy()
+def test_a_mask_beside_the_face_leaves_it_shown(portrait: BgrImage) -> None:
+    image, box = _scaled(portrait, 96)
+    masked = image.copy()
     aside = box + np.array([0.8, 0, 0.8, 0], np.float32) * (box[2] - box[0])
     Masker(MaskStyle()).apply(ArraySurface(masked), _detections(aside))
-    assert _shown(picture, masked, box) is True
+    assert _shown(image, masked, box) is True
 
 
-def test_without_a_source_a_face_has_detail_and_a_veil_has_none(portrait: Picture) -> None:
-    picture, box = _scaled(portrait, 96)
-    assert shows_face(_grey(picture), box) is True
+def test_without_a_source_a_face_has_detail_and_a_veil_has_none(portrait: BgrImage) -> None:
+    image, box = _scaled(portrait, 96)
+    assert shows_face(_grey(image), box) is True
     for mode in ("veil", "solid"):
-        masked = picture.copy()
+        masked = image.copy()
         Masker(MaskStyle(mode=mode)).apply(ArraySurface(masked), _detections(box))
         assert shows_face(_grey(_compressed(masked, 60)), box) is False
 
@@ -441,32 +441,30 @@ def test_frames_are_matched_by_their_times() -> None:
     assert matched == [(0, 0), (1, None), (None, 1), (2, 2), (3, 3), (None, 4)]
 
 
-def _encode(
-    path: Path, pictures: list[Any], *, crf: int, times: Sequence[int] | None = None
-) -> None:
+def _encode(path: Path, images: list[Any], *, crf: int, times: Sequence[int] | None = None) -> None:
     options = {"preset": "veryfast", "crf": str(crf)}
     base = None if times is None else Fraction(1, 50)
-    record(path, pictures, Recording(options=options, times=times, time_base=base))
+    record(path, images, Recording(options=options, times=times, time_base=base))
 
 
-def _pages(path: Path, pages: Sequence[Picture]) -> None:
+def _pages(path: Path, pages: Sequence[BgrImage]) -> None:
     first, *rest = [Image.fromarray(page[:, :, ::-1]) for page in pages]
     first.save(path, save_all=True, append_images=rest, duration=100)
 
 
-def _page(path: Path, index: int) -> Picture:
+def _page(path: Path, index: int) -> BgrImage:
     with Image.open(path) as image:
         image.seek(index)
         return np.asarray(image.convert("RGB"), np.uint8)[:, :, ::-1]
 
 
-def _scaled(portrait: Picture, height: int) -> tuple[Picture, npt.NDArray[np.float32]]:
+def _scaled(portrait: BgrImage, height: int) -> tuple[BgrImage, npt.NDArray[np.float32]]:
     """The portrait with a face so many pixels high, and its box."""
     scale = height / (FACE[3] - FACE[1])
     size = round(512 * scale)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(portrait, (size, size), interpolation=how)
-    return np.asarray(picture, np.uint8), FACE * np.float32(size / 512)
+    image = cv2.resize(portrait, (size, size), interpolation=how)
+    return np.asarray(image, np.uint8), FACE * np.float32(size / 512)
 
 
 def _detections(box: npt.NDArray[np.float32]) -> Detections:
@@ -475,16 +473,16 @@ def _detections(box: npt.NDArray[np.float32]) -> Detections:
     return Detections.from_rows(row)
 
 
-def _compressed(picture: Picture, quality: int) -> Picture:
-    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+def _compressed(image: BgrImage, quality: int) -> BgrImage:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _grey(picture: Picture) -> Picture:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+def _grey(image: BgrImage) -> BgrImage:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _shown(source: Picture, output: Picture, box: npt.NDArray[np.float32]) -> bool | None:
+def _shown(source: BgrImage, output: BgrImage, box: npt.NDArray[np.float32]) -> bool | None:
     a, b = _grey(source), _grey(output)
     region = compare(a, b, box)
     assert region is not None

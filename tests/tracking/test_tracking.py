@@ -295,9 +295,9 @@ class TestCuts:
         random = np.random.default_rng(0)
         grey = portrait[:, :, 1]
 
-        def cuts(*pictures: npt.NDArray[np.uint8]) -> list[bool]:
+        def cuts(*images: npt.NDArray[np.uint8]) -> list[bool]:
             detector = CutDetector()
-            return [detector.is_cut(thumbnail(p)) for p in pictures]
+            return [detector.is_cut(thumbnail(p)) for p in images]
 
         view = grey[100:400, 100:400]
         swept = grey[100:400, 40:340]
@@ -565,10 +565,10 @@ class TestVideoFiles:
             options=VideoOptions(encoder="ffv1"),
         )
         leaked = []
-        for index, (picture, box) in enumerate(zip(luma(output), boxes, strict=True)):
+        for index, (image, box) in enumerate(zip(luma(output), boxes, strict=True)):
             x0, y0, x1, y1 = (round(v) for v in box)
             inset_x, inset_y = (x1 - x0) // 4, (y1 - y0) // 4
-            inner = picture[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x]
+            inner = image[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x]
             if (inner > 16).any():
                 leaked.append(index)
         return leaked, detector
@@ -600,12 +600,10 @@ class TestVideoFiles:
             policy=policy,
             options=VideoOptions(encoder="ffv1"),
         )
-        for picture, box in zip(luma(output), boxes, strict=True):
+        for image, box in zip(luma(output), boxes, strict=True):
             x0, y0, x1, y1 = (round(v) for v in box)
             inset_x, inset_y = (x1 - x0) // 4, (y1 - y0) // 4
-            assert not (
-                picture[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x] > 16
-            ).any()
+            assert not (image[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x] > 16).any()
 
     def test_without_cover_it_leaks(self, tmp_path: FilePath) -> None:
         leaked, detector = self.blurred(tmp_path, None, missed=self.MISSED)

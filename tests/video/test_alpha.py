@@ -39,8 +39,8 @@ def transparent(path: Path, *, encoder: str = "libvpx-vp9", opaque: bool = False
         video.width, video.height = WIDTH, HEIGHT
         formats = {"png": "rgba", "prores_ks": "yuva444p10le"}
         video.pix_fmt = formats.get(encoder, "yuva420p")
-        for number, picture in enumerate(pattern(5, width=WIDTH, height=HEIGHT)):
-            bright = np.maximum(picture, 120)
+        for number, image in enumerate(pattern(5, width=WIDTH, height=HEIGHT)):
+            bright = np.maximum(image, 120)
             rgba = np.dstack([bright[:, :, ::-1], alpha])
             frame = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format=video.pix_fmt)
             frame.pts, frame.time_base = number, Fraction(1, 25)
@@ -163,7 +163,7 @@ def test_masks_are_opaque(name: str, mode: MaskMode) -> None:
 
 
 @pytest.mark.parametrize("name", ["yuva420p", "gbrap"])
-def test_transparency_is_turned_with_the_picture(name: str) -> None:
+def test_transparency_is_turned_with_the_image(name: str) -> None:
     frame = frame_of(name)
     alpha = VideoSurface(frame).alpha
     assert alpha is not None

@@ -41,8 +41,8 @@ def camera(path: Path, codec: str, *, rate: int = 8000, channels: str = "mono") 
         samples = np.repeat(tone.astype(np.int16), count)[None]
         frame = av.AudioFrame.from_ndarray(samples, "s16", channels)
         frame.sample_rate, frame.pts = rate, 0
-        for picture in SMALL:
-            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        for image in SMALL:
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         output.mux(video.encode(None))
         output.mux(sound.encode(frame))
         output.mux(sound.encode(None))

@@ -70,10 +70,10 @@ def test_joined_recordings_come_in_order_and_in_step(
     assert [i for i, frame in enumerate(frames) if frame.starts_scene] == [40, 65]
     assert "its clock goes back" in caplog.text
     assert "damaged" not in caplog.text
-    pictures = [*luma(first), *luma(second), *luma(first)]
+    images = [*luma(first), *luma(second), *luma(first)]
     shown = luma(output)
     assert len(shown) == 105
-    for old, new in zip(pictures, shown, strict=True):
+    for old, new in zip(images, shown, strict=True):
         assert np.abs(new.astype(int) - old).mean() < 4
     video, *sounds = timeline(output)
     assert min(steps(video)) > TICK_S - Fraction(1, 500)

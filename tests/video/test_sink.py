@@ -376,7 +376,7 @@ def test_sound_that_the_container_cannot_hold_is_converted(
         ({"encoder": "ffv1", "options": {}, "pixel_format": "bgr0"}, ".mp4", ("h264", "yuv420p")),
     ],
 )
-def test_the_depth_and_the_brightness_of_pictures_are_kept(
+def test_the_depth_and_the_brightness_of_images_are_kept(
     tmp_path: Path, how: dict[str, Any], suffix: str, expected: tuple[str, str]
 ) -> None:
     source, output = tmp_path / "source.mkv", tmp_path / f"out{suffix}"
@@ -499,11 +499,11 @@ def test_losing_depth_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 def test_more_quality_is_more_bytes_and_fewer_errors(tmp_path: Path, encoder: str) -> None:
     source = tmp_path / "noise.mkv"
     noise = np.random.default_rng(0)
-    pictures = [
-        np.clip(picture + noise.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
-        for picture in pattern(6, width=160, height=96)
+    images = [
+        np.clip(image + noise.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+        for image in pattern(6, width=160, height=96)
     ]
-    record(source, pictures, Recording(encoder="ffv1", options={}))
+    record(source, images, Recording(encoder="ffv1", options={}))
     sizes, errors = [], []
     for quality in (30, 80, 100):
         output = tmp_path / f"{quality}.mkv"

@@ -63,7 +63,7 @@ def test_samples_come_out_as_they_were_decoded(tmp_path: Path, pixel_format: str
         assert (frame.image.to_ndarray() == array).all()
 
 
-def test_sound_and_pictures_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_sound_and_images_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     record(path, SMALL, Recording(sounds=["eng", "fra"]))
     with VideoSource(path) as source:
@@ -113,7 +113,7 @@ def _noise(path: Path) -> None:
     path.write_bytes(np.random.default_rng(0).bytes(4000))
 
 
-def _picture(path: Path) -> None:
+def _image(path: Path) -> None:
     path.write_bytes(cv2.imencode(".jpg", SMALL[0])[1].tobytes())
 
 
@@ -146,7 +146,7 @@ def _playlist(path: Path) -> None:
         (_nothing, "empty"),
         (_text, "not a video that can be read"),
         (_noise, "not a video that can be read"),
-        (_picture, "is an image"),
+        (_image, "is an image"),
         (_sound, "only sound"),
         (_folder, "is a folder"),
         (_missing, "No such file"),
@@ -247,13 +247,13 @@ def test_a_live_recording_without_a_length_is_no_error(tmp_path: Path) -> None:
     with av.open(str(path), "w", container_options={"live": "1"}) as output:
         video = output.add_stream("libvpx", rate=25, options={"deadline": "realtime"})
         video.width, video.height = 96, 64
-        for picture in SMALL:
-            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        for image in SMALL:
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         output.mux(video.encode(None))
     assert len(frames_of(path)) == 40
 
 
-def test_pictures_that_change_their_size_are_brought_to_the_first(tmp_path: Path) -> None:
+def test_images_that_change_their_size_are_brought_to_the_first(tmp_path: Path) -> None:
     small, large = tmp_path / "small.ts", tmp_path / "large.ts"
     record(small, pattern(5, width=96, height=64))
     record(large, pattern(5, width=192, height=128), Recording(times=range(5, 10)))

@@ -31,8 +31,8 @@ FACE = Detections(
 
 
 def make_frame(name: str, width: int = 63, height: int = 49) -> av.VideoFrame:
-    picture = pattern(3, width=width, height=height)[2]
-    return av.VideoFrame.from_ndarray(picture, "bgr24").reformat(format=name)
+    image = pattern(3, width=width, height=height)[2]
+    return av.VideoFrame.from_ndarray(image, "bgr24").reformat(format=name)
 
 
 @pytest.mark.parametrize("name", DRAWABLE)
@@ -68,8 +68,8 @@ def test_colours_are_those_that_swscale_reads_back(
     full = full or name.startswith(("yuvj", "gbr", "gray"))
     frame.color_range = 2 if full else 1
     surface = VideoSurface(frame)
-    picture = np.full((32, 32, 3), colour, np.uint8)
-    for plane, samples in zip(surface.planes, surface.encode(picture), strict=True):
+    image = np.full((32, 32, 3), colour, np.uint8)
+    for plane, samples in zip(surface.planes, surface.encode(image), strict=True):
         assert (samples.shape, samples.dtype) == (plane.pixels.shape, plane.pixels.dtype)
         plane.pixels[:] = samples
     space = {1: 1, 6: 5, 9: 9}[matrix]  # SWS_CS_*
@@ -86,9 +86,9 @@ def test_colours_are_those_that_swscale_reads_back(
 def test_chroma_is_averaged_where_it_is_subsampled() -> None:
     surface = VideoSurface(make_frame("yuv420p", width=6, height=5))
     red, blue = (0, 0, 255), (255, 0, 0)
-    picture = np.full((5, 6, 3), red, np.uint8)
-    picture[:, 1::2] = blue
-    _, mixed, _ = surface.encode(picture)
+    image = np.full((5, 6, 3), red, np.uint8)
+    image[:, 1::2] = blue
+    _, mixed, _ = surface.encode(image)
     _, of_red, _ = surface.encode(np.full((5, 6, 3), red, np.uint8))
     _, of_blue, _ = surface.encode(np.full((5, 6, 3), blue, np.uint8))
     assert mixed.shape == (3, 3)

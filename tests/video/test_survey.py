@@ -145,7 +145,7 @@ def test_a_run_in_is_copied_and_a_cut_is_noticed(
         assert [bytes(p) for p in a.demux(audio=0)] == [bytes(p) for p in b.demux(audio=0)]
 
 
-def test_pictures_that_were_cut_away_are_not_in_the_result(
+def test_images_that_were_cut_away_are_not_in_the_result(
     tones: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     source, output = tmp_path / "source.mp4", tmp_path / "out.mp4"
@@ -208,7 +208,7 @@ def test_nothing_beside_the_texts_says_more_than_they_do(tmp_path: Path) -> None
         assert b"13.4050" not in output.read_bytes()
 
 
-def test_closed_captions_in_the_pictures_stay_behind(tmp_path: Path) -> None:
+def test_closed_captions_in_the_images_stay_behind(tmp_path: Path) -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip(FFMPEG_MISSING)
     plain, stream, source, output = (tmp_path / n for n in ("a.mp4", "a.h264", "b.mp4", "out.mp4"))
@@ -220,8 +220,8 @@ def test_closed_captions_in_the_pictures_stay_behind(tmp_path: Path) -> None:
     pairs = b"\xfc\x94\x2c\xfc\xc8\xe5"
     message = b"\xb5\x00\x31GA94\x03\x42\xff" + pairs + b"\xff"
     unit = b"\0\0\0\1\x06\x04" + bytes([len(message)]) + message + b"\x80"
-    pictures = re.compile(rb"\x00?\x00\x00\x01(?=[\x01\x21\x41\x61\x05\x25\x45\x65])")
-    stream.write_bytes(pictures.sub(lambda found: unit + found[0], stream.read_bytes()))
+    images = re.compile(rb"\x00?\x00\x00\x01(?=[\x01\x21\x41\x61\x05\x25\x45\x65])")
+    stream.write_bytes(images.sub(lambda found: unit + found[0], stream.read_bytes()))
     subprocess.run(
         [*ffmpeg, "-r", "25", "-i", stream, "-c", "copy", source], check=True, timeout=60
     )

@@ -117,12 +117,12 @@ def look_at(
                 on_frame()
             if not isinstance(item, SourceFrame) or item.index not in wanted:
                 continue
-            picture = np.asarray(item.image.to_ndarray(format="bgr24"), np.uint8)
+            image = np.asarray(item.image.to_ndarray(format="bgr24"), np.uint8)
             for track in wanted[item.index]:
                 box = boxes[item.index, track]
-                sharp = _sharpness(_part(picture, box, around=0.0))
+                sharp = _sharpness(_part(image, box, around=0.0))
                 if track not in best or sharp > best[track][0]:
-                    best[track] = sharp, _fitted(_part(picture, box)), float(item.pts_s)
+                    best[track] = sharp, _fitted(_part(image, box)), float(item.pts_s)
     rate_s = _interval_s(log)
     start_s = float(report.start_s)
     people = []
@@ -152,11 +152,11 @@ def _spread(seen: list[tuple[int, float]]) -> list[int]:
     return [large[place] for place in places.tolist()]
 
 
-def _part(picture: BgrImage, box: Float64Array, *, around: float = _AROUND) -> BgrImage:
+def _part(image: BgrImage, box: Float64Array, *, around: float = _AROUND) -> BgrImage:
     margin = (box[2:] - box[:2]) * around
     low = np.clip(np.floor(box[:2] - margin), 0, None).astype(int)
     high = np.ceil(box[2:] + margin).astype(int)
-    return picture[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
+    return image[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
 
 
 def _sharpness(part: BgrImage) -> float:

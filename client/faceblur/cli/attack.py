@@ -52,7 +52,7 @@ attack_options = bundle(
 
 
 @click.command(cls=sectioned("The attack", "--sizes --people --all-modes --weaker --json"))
-@click.argument("pictures", nargs=-1, required=True, type=FilePath, metavar="IMAGES...")
+@click.argument("images", nargs=-1, required=True, type=FilePath, metavar="IMAGES...")
 @option("--sizes", default="24,48,96,192", help="Face heights, pixels.")
 @option("--people", type=click.IntRange(10), default=150, help="At most.")
 @option("--json", "json_file", type=FilePath, help="Write all figures to this file.")
@@ -62,7 +62,7 @@ attack_options = bundle(
 @logging_options
 def attack(
     *,
-    pictures: tuple[Path, ...],
+    images: tuple[Path, ...],
     sizes: str,
     people: int,
     json_file: Path | None,
@@ -84,7 +84,7 @@ def attack(
     if json_file is not None:
         check_place(json_file)
     recogniser = DlibRecogniser()
-    found, detector = _people(pictures, policy, session, min_height=heights[0])
+    found, detector = _people(images, policy, session, min_height=heights[0])
     line = ProgressLine(shown=not quiet)
     trials = run_attack(
         distinct(found, recogniser, most=people),
@@ -98,11 +98,11 @@ def attack(
 
 
 def _people(
-    pictures: Sequence[Path], policy: Policy, session: SessionOptions, *, min_height: float
+    images: Sequence[Path], policy: Policy, session: SessionOptions, *, min_height: float
 ) -> tuple[list[Identity], str]:
     with open_session(session, size=policy.detection.size) as opened:
         found = collect(
-            pictures,
+            images,
             opened.detector,
             dataclasses.replace(policy.detection, deadline_s=session.deadline_s),
             min_height=min_height,

@@ -17,4 +17,4 @@ else:
 decode = face_decoding.decode
 find_faces = face_decoding.find_faces
 suppress = face_decoding.suppress
-to_picture = face_decoding.to_picture
+to_image = face_decoding.to_image

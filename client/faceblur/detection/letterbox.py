@@ -127,4 +127,4 @@ class Letterbox:
     def to_source(self, detections: Detections) -> Detections:
         """Move detections from the canvas to the image."""
         mapping = letterboxing.mapping(self.source, self.resized, self.left, self.top)
-        return Detections.from_rows(postprocess.to_picture(detections.rows(), mapping))
+        return Detections.from_rows(postprocess.to_image(detections.rows(), mapping))

@@ -29,7 +29,7 @@ from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
-from faceblur.web.previews import TYPES, archive, picture_of
+from faceblur.web.previews import TYPES, archive, image_of
 from faceblur.web.store import FullError, JobStore
 from faceblur.web.uploads import UploadError, receive
 
@@ -191,9 +191,9 @@ class Api:
         if kind is not None:
             return FileResponse(result.output, media_type=kind, headers=LONE)
         if job.kind == "image":
-            picture = await asyncio.to_thread(picture_of, result.output)
-            if picture is not None:
-                return Response(picture, media_type="image/jpeg", headers=LONE)
+            image = await asyncio.to_thread(image_of, result.output)
+            if image is not None:
+                return Response(image, media_type="image/jpeg", headers=LONE)
         return refused(415, "a browser cannot show this: save it to look at it")
 
     async def result(self, request: Request) -> Response:

@@ -36,7 +36,7 @@ _SIDE: Final = 1600
 _CHUNK_BYTES: Final = 1 << 20
 
 
-def picture_of(result: Path) -> bytes | None:
+def image_of(result: Path) -> bytes | None:
     """A masked image as JPEG, reduced, for browsers that cannot show it; None if that fails."""
     try:
         with Image.open(result) as image:

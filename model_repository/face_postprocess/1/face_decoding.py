@@ -85,7 +85,7 @@ def answer(
         candidates: See `find_faces`.
         priors: See `find_faces`.
         min_scores: (B, 1) or (B,) lowest score that counts, for each image.
-        geometry: (B, 4) what takes the faces to the images (see `to_picture`); they stay in
+        geometry: (B, 4) what takes the faces to the images (see `to_image`); they stay in
             pixels of the model input without.
         default_min_score: For requests that bring no min_scores.
 
@@ -102,7 +102,7 @@ def answer(
         raise ValueError("min_score must lie between 0 and 1")
     found = find_faces(candidates, priors, min_scores)
     if geometry is not None:
-        found = [to_picture(*each) for each in zip(found, geometry, strict=True)]
+        found = [to_image(*each) for each in zip(found, geometry, strict=True)]
     return pad(found)
 
 
@@ -157,7 +157,7 @@ def _check_complete(priors: FloatArray, scores: FloatArray) -> None:
         )
 
 
-def to_picture(faces: FloatArray, mapping: FloatArray) -> FloatArray:
+def to_image(faces: FloatArray, mapping: FloatArray) -> FloatArray:
     """Move faces from the model input to the image that was put into it.
 
     Args:

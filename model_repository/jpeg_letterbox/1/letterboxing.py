@@ -154,7 +154,7 @@ def paste(image: npt.NDArray[Any], shape: tuple[int, int], left: int, top: int) 
 def mapping(
     source: tuple[int, int], resized: tuple[int, int], left: int, top: int
 ) -> npt.NDArray[np.float32]:
-    """What takes points from the model input back to the image; see `face_decoding.to_picture`.
+    """What takes points from the model input back to the image; see `face_decoding.to_image`.
 
     Args:
         source: Width and height of the image.

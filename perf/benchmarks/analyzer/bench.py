@@ -133,7 +133,7 @@ class Run:
         with tempfile.TemporaryDirectory(prefix="faceblur-analyzer-") as folder:
             for size in self._plan.sizes:
                 bench = _Bench(self._plan, address, meter, info, Path(folder), given=local is None)
-                bench.pictures = canvases(self._frames, size=size, stride=info.stride)
+                bench.images = canvases(self._frames, size=size, stride=info.stride)
                 for _ in range(self._plan.rounds):
                     self.points += bench.sweep(size, local)
                 if size == self._plan.sizes[0]:
@@ -142,8 +142,8 @@ class Run:
 
     def _post_processing_note(self, onnx: Path) -> str:
         session = open_onnx(onnx, threads=1)
-        picture = canvases(self._frames, size=self._plan.sizes[0], stride=32)[0]
-        candidates, priors = session.run(OUTPUTS, {INPUT: picture[None]})
+        image = canvases(self._frames, size=self._plan.sizes[0], stride=32)[0]
+        candidates, priors = session.run(OUTPUTS, {INPUT: image[None]})
         score = np.array([DEFAULT_THRESHOLD], np.float32)
         start = time.process_time()
         for _ in range(50):
@@ -161,7 +161,7 @@ class _Bench:
     def __init__(
         self, plan: Plan, address: str, meter: Meter, info: ModelInfo, folder: Path, *, given: bool
     ) -> None:
-        self.pictures: list[Canvas] = []
+        self.images: list[Canvas] = []
         self._given = given
         self.notes: list[str] = []
         self._plan = plan
@@ -177,7 +177,7 @@ class _Bench:
                 case = self._case(IN_PROCESS, concurrency=concurrency)
                 seconds = 3 * self._plan.window_ms / 1e3
                 yield measure_in_process(
-                    case, local, self.pictures, min_score=DEFAULT_THRESHOLD, seconds=seconds
+                    case, local, self.images, min_score=DEFAULT_THRESHOLD, seconds=seconds
                 )
             for name, transport, batch in self._plan.contenders(size):
                 case = self._case(name, transport=transport, batch=batch, concurrency=concurrency)
@@ -192,7 +192,7 @@ class _Bench:
             )
 
     def _case(self, topology: str, **values: Any) -> Case:
-        height, width = self.pictures[0].shape[:2]
+        height, width = self.images[0].shape[:2]
         return Case(model=self._info.name, shape=f"{height}×{width}", topology=topology, **values)
 
     def _point(self, case: Case) -> Iterator[Point]:
@@ -220,9 +220,9 @@ class _Bench:
             )
 
     def _inputs(self, topology: Topology) -> Path:
-        path = self._folder / f"{topology.inputs}-{self.pictures[0].shape}.json"
+        path = self._folder / f"{topology.inputs}-{self.images[0].shape}.json"
         if not path.is_file():
-            write_inputs(path, self.pictures, inputs=topology.inputs, min_score=DEFAULT_THRESHOLD)
+            write_inputs(path, self.images, inputs=topology.inputs, min_score=DEFAULT_THRESHOLD)
         return path
 
 

@@ -64,12 +64,12 @@ def inputs(
 ) -> None:
     """Write frames of SOURCES (images and videos) for perf_analyzer's --input-data."""
     try:
-        pictures = canvases(read_frames(sources, frames=frames), size=size, stride=stride)
+        images = canvases(read_frames(sources, frames=frames), size=size, stride=stride)
     except FaceblurError as error:
         raise click.ClickException(str(error)) from error
-    write_inputs(output, pictures, inputs=kind, min_score=min_score)
-    height, width = pictures[0].shape[:2]
-    click.echo(f"{output}: {len(pictures)} pictures of {height} × {width}")
+    write_inputs(output, images, inputs=kind, min_score=min_score)
+    height, width = images[0].shape[:2]
+    click.echo(f"{output}: {len(images)} images of {height} × {width}")
 
 
 @click.command()

@@ -58,20 +58,18 @@ def fitted(frames: Sequence[Canvas], *, size: int, stride: int) -> list[Canvas]:
     return found
 
 
-def write_inputs(
-    path: Path, pictures: Sequence[Canvas], *, inputs: Inputs, min_score: float
-) -> Path:
+def write_inputs(path: Path, images: Sequence[Canvas], *, inputs: Inputs, min_score: float) -> Path:
     """Write the JSON file for `--input-data`.
 
     Args:
         path: The file.
-        pictures: Canvases; sent one after the other, again and again.
+        images: Canvases; sent one after the other, again and again.
         inputs: What the model takes.
         min_score: Lowest score that counts.
     """
     score = {"content": [min_score], "shape": [1]}
     entries: list[dict[str, Any]] = []
-    for canvas in pictures:
+    for canvas in images:
         if inputs == "jpeg":
             # As for any input of type BYTES: base64 here, the bytes themselves on the way.
             jpeg = encode_jpeg(canvas)
@@ -85,9 +83,9 @@ def write_inputs(
 
 
 def _read(source: Path, frames: int) -> Iterator[Canvas]:
-    picture = cv2.imread(str(source))
-    if picture is not None:
-        yield np.ascontiguousarray(picture[:, :, ::-1])
+    image = cv2.imread(str(source))
+    if image is not None:
+        yield np.ascontiguousarray(image[:, :, ::-1])
         return
     import av  # images can be read without it
 
@@ -102,7 +100,7 @@ def _read(source: Path, frames: int) -> Iterator[Canvas]:
                 if not frames:
                     return
     except (av.FFmpegError, IndexError, OSError) as error:
-        raise InputError(f"{source} is neither a picture nor a video") from error
+        raise InputError(f"{source} is neither an image nor a video") from error
 
 
 def _with_length(value: bytes) -> bytes:

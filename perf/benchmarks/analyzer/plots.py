@@ -53,7 +53,7 @@ def plot_stages(path: Path, curves: Mapping[Case, Sequence[Point]]) -> None:
             for name, value in _spent(point).items():
                 axes.barh(row, value, left=left, color=_COLOURS[name])
                 left += value
-        axes.set_xlabel(f"ms of a picture, {title}")
+        axes.set_xlabel(f"ms of an image, {title}")
     panels[0].set_yticks(range(len(served)), [_name(case) for case in served])
     panels[0].invert_yaxis()
     bars = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]

@@ -125,7 +125,7 @@ class Meter:
         after = self._statistics(parts)
         stages = {part: _stage(before[part], after[part]) for part in parts}
         # What warmed the server up counts here and there.
-        pictures = max(1.0, stages[parts[0]]["pictures"])
+        images = max(1.0, stages[parts[0]]["pictures"])
         return Point(
             case=case,
             frames_per_s=reading.frames_per_s,
@@ -134,7 +134,7 @@ class Meter:
             p95_ms=reading.p95_ms,
             p99_ms=reading.p99_ms,
             windows=reading.windows,
-            cpu_ms=cpu / pictures * 1e3 if pids else None,
+            cpu_ms=cpu / images * 1e3 if pids else None,
             stages=stages,
             columns=reading.columns,
         )
@@ -151,7 +151,7 @@ def open_client(address: str) -> Any:
 def measure_in_process(
     case: Case,
     detector: Detector,
-    pictures: Sequence[Canvas],
+    images: Sequence[Canvas],
     *,
     min_score: float,
     seconds: float,
@@ -161,7 +161,7 @@ def measure_in_process(
     waiting: deque[tuple[float, Future[Detections]]] = deque()
 
     def send(number: int) -> None:
-        canvas = pictures[number % len(pictures)]
+        canvas = images[number % len(images)]
         sent = time.perf_counter()
         future = detector.submit([canvas], min_score=min_score)[0]
         future.add_done_callback(lambda _: latencies.append(time.perf_counter() - sent))

@@ -77,7 +77,7 @@ def judge(points: Sequence[Point]) -> dict[str, bool]:
     for case, each in curves.items():
         if (case.topology, case.transport) != ("ensemble", "shm"):
             continue
-        name = f"{case.model} {case.shape}, {_pictures(case.batch)} a request"
+        name = f"{case.model} {case.shape}, {_images(case.batch)} a request"
         point = knee(each)
         spread = point.p99_ms / point.p50_ms
         verdicts[
@@ -102,7 +102,7 @@ def _beside(output: Path, name: str) -> Path:
     return output.with_name(f"{output.stem}-{name}.png")
 
 
-def _pictures(number: int) -> str:
+def _images(number: int) -> str:
     return "1 image" if number == 1 else f"{number} images"
 
 

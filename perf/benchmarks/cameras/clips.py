@@ -31,8 +31,8 @@ def write_clip(path: Path, *, fps: int, frames: int, source: Path | None = None)
         stream.codec_context.max_b_frames = 0
         stream.codec_context.gop_size = 2 * fps
         stream.options = {"preset": "veryfast", "crf": "23"}
-        pictures = _pattern(fps) if source is None else _repeated(source)
-        for number, image in enumerate(itertools.islice(pictures, frames)):
+        images = _pattern(fps) if source is None else _repeated(source)
+        for number, image in enumerate(itertools.islice(images, frames)):
             image.pts, image.time_base = number, Fraction(1, fps)
             image.pict_type = 0
             container.mux(stream.encode(image))

@@ -127,21 +127,21 @@ def _cost(way: str, before: dict[str, float], after: dict[str, float], frames: i
     return Cost(way, frames, sum(parts.values()), parts)
 
 
-def _pictures(clip: Path, frames: int) -> Any:
+def _images(clip: Path, frames: int) -> Any:
     done = 0
     while True:
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"
-            for picture in container.decode(stream):
+            for image in container.decode(stream):
                 if done == frames:
                     return
                 done += 1
-                yield picture
+                yield image
 
 
 def _decode(clip: Path, frames: int) -> None:
-    for _ in _pictures(clip, frames):
+    for _ in _images(clip, frames):
         pass
 
 
@@ -161,7 +161,7 @@ def _infer(
 
 def _canvases(clip: Path) -> list[npt.NDArray[np.uint8]]:
     letterbox = Letterbox.plan(*SIZE)
-    return [letterbox.apply(picture.to_ndarray(format="rgb24")) for picture in _pictures(clip, 8)]
+    return [letterbox.apply(image.to_ndarray(format="rgb24")) for image in _images(clip, 8)]
 
 
 def _encode(clip: Path, folder: Path, frames: int) -> None:
@@ -172,8 +172,8 @@ def _encode(clip: Path, folder: Path, frames: int) -> None:
     )
     with av.open(str(folder / "encoded.mp4"), "w") as container:
         encoder = Encoder(container, format_, SinkOptions(kind="segments", target=str(folder)))
-        for number, picture in enumerate(_pictures(clip, frames)):
-            encoder.write(picture, number / FPS)
+        for number, image in enumerate(_images(clip, frames)):
+            encoder.write(image, number / FPS)
         encoder.flush()
 
 
@@ -258,8 +258,8 @@ def _eight(
 def _leaks(clip: Path, recordings: Path) -> dict[str, int]:
     """How many recorded frames show a face, of how many frames and placeholders."""
     judge = Judge(SIZE[1])
-    for picture in _pictures(clip, 10):
-        if not judge(picture.to_ndarray(format="bgr24")).face:
+    for image in _images(clip, 10):
+        if not judge(image.to_ndarray(format="bgr24")).face:
             raise click.ClickException("the judge misses a face that is not masked")
     # Nothing is measured any more: every core may judge. Not forked, for this process has threads.
     context = multiprocessing.get_context("spawn")
@@ -271,10 +271,10 @@ def _leaks(clip: Path, recordings: Path) -> dict[str, int]:
 def _judged(recording: Path) -> dict[str, int]:
     """The same for one recording."""
     judge = Judge(SIZE[1])
-    counts = {"leaked": 0, "pictures": 0, "placeholders": 0}
+    counts = {"leaked": 0, "images": 0, "placeholders": 0}
     with av.open(str(recording)) as container:
-        for picture in container.decode(video=0):
-            verdict = judge(picture.to_ndarray(format="bgr24"))
+        for image in container.decode(video=0):
+            verdict = judge(image.to_ndarray(format="bgr24"))
             counts["leaked"] += verdict.face
-            counts["placeholders" if verdict.placeholder else "pictures"] += 1
+            counts["placeholders" if verdict.placeholder else "images"] += 1
     return counts

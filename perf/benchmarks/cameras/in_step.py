@@ -90,11 +90,11 @@ def in_step(
     except FaceblurError as error:
         raise click.ClickException(str(error)) from error
     shapes = canonical_shapes(stride=info.stride)
-    pictures = [_fitted(frame, shapes[number % len(shapes)]) for number in range(cameras)]
+    images = [_fitted(frame, shapes[number % len(shapes)]) for number in range(cameras)]
     card = machine_card() | {
         "model": info.name,
         "sha256": info.sha256,
-        "shapes": ", ".join("×".join(map(str, p.shape[:2])) for p in pictures),
+        "shapes": ", ".join("×".join(map(str, p.shape[:2])) for p in images),
         "cameras": cameras,
         "fps": fps,
         "seconds": seconds,
@@ -115,7 +115,7 @@ def in_step(
         done = []
         for number in range(rounds):
             for name, send in list(sends.items())[:: -1 if number % 2 else 1]:
-                done.append(measure(name, send, pictures, fps=fps, seconds=seconds))
+                done.append(measure(name, send, images, fps=fps, seconds=seconds))
                 time.sleep(SETTLE_S)
     rows = [summarise([each for each in done if each.contender == name]) for name in sends]
     _save(output, rows, done, card)
@@ -130,14 +130,14 @@ _CONTENDERS: Final = {
 
 
 def measure(
-    name: str, send: Send, pictures: Sequence[Canvas], *, fps: float, seconds: float
+    name: str, send: Send, images: Sequence[Canvas], *, fps: float, seconds: float
 ) -> Round:
     """Send all images at once, `fps` times a second; count every delay, also of what is refused.
 
     Args:
         name: Of the contender.
         send: Asks for the faces on an image.
-        pictures: One of each camera.
+        images: One of each camera.
         fps: Frames a second of each camera.
         seconds: How long.
     """
@@ -155,15 +155,15 @@ def measure(
 
         future.add_done_callback(answered)
 
-    for picture in pictures:
-        send(picture).result()
+    for image in images:
+        send(image).result()
     start = time.perf_counter()
     for tick in range(ticks):
         due = start + tick / fps
         time.sleep(max(0.0, due - time.perf_counter()))
-        for picture in pictures:
-            watch(send(picture), due)
-    for _ in range(ticks * len(pictures)):
+        for image in images:
+            watch(send(image), due)
+    for _ in range(ticks * len(images)):
         finished.acquire()
     return Round(
         name,
@@ -226,4 +226,4 @@ def _fitted(frame: Canvas, shape: tuple[int, int]) -> Canvas:
 
 
 def _sending(client: TopologyClient) -> Send:
-    return lambda picture: client.send([picture])
+    return lambda image: client.send([image])

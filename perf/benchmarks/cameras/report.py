@@ -102,7 +102,7 @@ def write_report(
         f"{_met(_keeps_pace(eight) and eight['leaked'] == 0)}: {eight['fps_each']:.2f} fps each on "
         f"{eight['cores']:.2f} cores, {eight['dropped']} frames dropped, {eight['held']} held; "
         f"{eight['p50_ms']:.0f} ms (p50), {eight['p99_ms']:.0f} ms (p99); "
-        f"**{eight['leaked']} of {eight['pictures']} recorded frames show a face** (and "
+        f"**{eight['leaked']} of {eight['images']} recorded frames show a face** (and "
         f"{eight['placeholders']} are placeholders), judged by detection and by correlation.",
         "\n".join(f"- {key}: {value}" for key, value in card.items()),
     ]

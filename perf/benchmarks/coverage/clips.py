@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
+from faceblur.image.pixels import BgrImage
+
 WIDTH: Final = 640
 HEIGHT: Final = 360
 RATE: Final = 30
@@ -34,7 +36,6 @@ MIN_SHOWN: Final = 0.1
 
 _TEMPO: Final = (0.8, 1.25)
 
-Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -99,7 +100,7 @@ class Scenario:
     pose: Callable[[float, float], Pose]
     camera: bool = False
     exposures: int = 1
-    spoil: Callable[[Picture, int, np.random.Generator], Picture] | None = None
+    spoil: Callable[[BgrImage, int, np.random.Generator], BgrImage] | None = None
     occluder: Callable[[float, float], tuple[float, float]] | None = None
 
 
@@ -159,17 +160,17 @@ def _bar(i: float, phase: float) -> tuple[float, float]:
     return left, left + 0.22
 
 
-def _noise(picture: Picture, i: int, random: np.random.Generator) -> Picture:
+def _noise(image: BgrImage, i: int, random: np.random.Generator) -> BgrImage:
     sigma = 30 + 25 * math.sin(i / 5)
-    return _clipped(picture + random.normal(0, sigma, picture.shape))
+    return _clipped(image + random.normal(0, sigma, image.shape))
 
 
-def _low_light(picture: Picture, i: int, random: np.random.Generator) -> Picture:
+def _low_light(image: BgrImage, i: int, random: np.random.Generator) -> BgrImage:
     gain = 0.10 + 0.07 * math.sin(i / 6)
-    return _clipped(picture * gain + random.normal(0, 5, picture.shape))
+    return _clipped(image * gain + random.normal(0, 5, image.shape))
 
 
-def _clipped(values: npt.NDArray[np.float64]) -> Picture:
+def _clipped(values: npt.NDArray[np.float64]) -> BgrImage:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -191,33 +192,33 @@ class ClipMaker:
 
     def __init__(self, portrait: Path) -> None:
         """Read the portrait."""
-        picture = cv2.imread(str(portrait))
-        if picture is None:
+        image = cv2.imread(str(portrait))
+        if image is None:
             raise FileNotFoundError(portrait)
-        self._portrait = np.asarray(picture, np.uint8)
+        self._portrait = np.asarray(image, np.uint8)
         self._backgrounds = [_fitted(skimage.data.rocket()), _fitted(skimage.data.gravel())]
 
     def frames(
         self, scenario: Scenario, *, count: int, seed: int
-    ) -> Iterator[tuple[Picture, Truth]]:
+    ) -> Iterator[tuple[BgrImage, Truth]]:
         """Frames, BGR, and what each shows of the face."""
         random = np.random.default_rng(seed)
         phase = float(random.uniform(0, 2 * math.pi))
         tempo = float(random.uniform(*_TEMPO))
         for i in range(count):
             moments = [tempo * (i + k / scenario.exposures) for k in range(scenario.exposures)]
-            picture = np.mean([self._draw(scenario, m, phase) for m in moments], axis=0)
-            spoilt = _clipped(picture)
+            image = np.mean([self._draw(scenario, m, phase) for m in moments], axis=0)
+            spoilt = _clipped(image)
             if scenario.spoil is not None:
                 spoilt = scenario.spoil(spoilt, i, random)
             yield spoilt, self._truth(scenario, moments[len(moments) // 2], phase)
 
-    def _draw(self, scenario: Scenario, i: float, phase: float) -> Picture:
+    def _draw(self, scenario: Scenario, i: float, phase: float) -> BgrImage:
         pose = scenario.pose(i, phase)
         background = self._backgrounds[pose.flipped]
         if scenario.camera:
             background = _seen(background, pose)
-        picture = background.copy()
+        image = background.copy()
         if pose.height:
             source = self._portrait[:, ::-1] if pose.flipped else self._portrait
             scale, centre = _placing(pose)
@@ -233,13 +234,13 @@ class ClipMaker:
                 source,
                 matrix,
                 (WIDTH, HEIGHT),
-                dst=picture,
+                dst=image,
                 flags=cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_TRANSPARENT,
             )
         bar = _bar_columns(scenario, i, phase)
-        picture[:, bar] = background[:, bar] // 2 + 40
-        return picture
+        image[:, bar] = background[:, bar] // 2 + 40
+        return image
 
     def _truth(self, scenario: Scenario, i: float, phase: float) -> Truth:
         pose = scenario.pose(i, phase)
@@ -254,36 +255,36 @@ class ClipMaker:
         return Truth(ellipse, visible, math.pi * half_x * half_y, pose.height, pose.shot)
 
 
-def write_clip(path: Path, frames: Iterator[Picture], *, rate: float = RATE) -> None:
+def write_clip(path: Path, frames: Iterator[BgrImage], *, rate: float = RATE) -> None:
     """Write frames, BGR with even sides, as H.264 of high quality."""
     with av.open(str(path), "w") as container:
         stream = None
-        for picture in frames:
+        for image in frames:
             if stream is None:
                 stream = container.add_stream("libx264", rate=round(rate), options={"crf": "14"})
-                stream.height, stream.width = picture.shape[:2]
+                stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
-            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
-            container.mux(stream.encode(image))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+            container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode(None))
 
 
-def read_clip(path: Path) -> Iterator[Picture]:
+def read_clip(path: Path) -> Iterator[BgrImage]:
     """The frames of a video, BGR."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
 
 
-def _fitted(photograph: Picture) -> Picture:
+def _fitted(photograph: BgrImage) -> BgrImage:
     """A photograph, RGB or grey, that fills the frame, BGR."""
     code = cv2.COLOR_GRAY2BGR if photograph.ndim == 2 else cv2.COLOR_RGB2BGR
     whole = cv2.resize(cv2.cvtColor(photograph, code), (WIDTH, HEIGHT))
     return np.asarray(whole, np.uint8)
 
 
-def _seen(background: Picture, pose: Pose) -> Picture:
+def _seen(background: BgrImage, pose: Pose) -> BgrImage:
     """A background as the camera sees it that sees the face there; repeated beyond its edges."""
     scale = max(pose.height / 90, 0.3)
     matrix = np.array(

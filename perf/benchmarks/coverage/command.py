@@ -18,11 +18,12 @@ from benchmarks.coverage.bench import Bench, Clip
 from benchmarks.coverage.clips import RATE, SCENARIOS, ClipMaker, Truth, read_clip, write_clip
 from benchmarks.coverage.labels import label, min_agreeing, passes
 from benchmarks.coverage.report import write_report
-from benchmarks.coverage.score import Face, Picture
+from benchmarks.coverage.score import Face
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
+from faceblur.image.pixels import BgrImage
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 from harness import command_line, machine_card
@@ -106,7 +107,7 @@ def _exact(
         for seed in range(seeds[0], sum(seeds)):
             path = folder / "drawn.mp4"
             drawn = list(maker.frames(scenario, count=frames, seed=seed))
-            write_clip(path, (picture for picture, _ in drawn))
+            write_clip(path, (image for image, _ in drawn))
             yield Clip(scenario.name, path, list(faces_of([truth for _, truth in drawn])))
 
 
@@ -147,15 +148,15 @@ def _labelled(excerpt: _Excerpt, judges: list[Detector], folder: Path) -> Clip:
     with av.open(str(excerpt.path)) as container:
         rate = float(container.streams.video[0].average_rate or RATE)
     start = round(excerpt.start_s * rate)
-    pictures = islice(read_clip(excerpt.path), start, start + excerpt.frames)
+    images = islice(read_clip(excerpt.path), start, start + excerpt.frames)
     target = folder / "real.mp4"
-    write_clip(target, map(_even, pictures), rate=rate)
+    write_clip(target, map(_even, images), rate=rate)
     return Clip(excerpt.name, target, list(label(read_clip(target), judges)))
 
 
-def _even(picture: Picture) -> Picture:
-    height, width = picture.shape[:2]
-    return picture[: height // 2 * 2, : width // 2 * 2]
+def _even(image: BgrImage) -> BgrImage:
+    height, width = image.shape[:2]
+    return image[: height // 2 * 2, : width // 2 * 2]
 
 
 def _version(deface: Path | None) -> str | None:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.coverage.clips import MIN_HEIGHT
-from benchmarks.coverage.score import Face, Mask, Picture
+from benchmarks.coverage.score import Face, Mask
 from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detections import box_iou
+from faceblur.image.pixels import BgrImage
 from faceblur.tracking.association import pair
 
 Boxes = npt.NDArray[np.float32]
@@ -35,17 +36,17 @@ def min_agreeing(judges: int) -> int:
     return judges * len(SIZES) + 1
 
 
-def label(pictures: Iterable[Picture], judges: Sequence[Detector]) -> Iterator[list[Face]]:
+def label(images: Iterable[BgrImage], judges: Sequence[Detector]) -> Iterator[list[Face]]:
     """The faces of each frame that most passes of some detectors agree on.
 
     Args:
-        pictures: Of one clip, in order, BGR.
+        images: Of one clip, in order, BGR.
         judges: The detectors.
     """
     linker = _Linker()
-    for picture in pictures:
+    for image in images:
         answers = [
-            detect(judge, picture, size=size, flip=flip)
+            detect(judge, image, size=size, flip=flip)
             for judge in judges
             for size in SIZES
             for flip in (False, True)
@@ -53,7 +54,7 @@ def label(pictures: Iterable[Picture], judges: Sequence[Detector]) -> Iterator[l
         agreed = agree(answers, at_least=min_agreeing(len(judges)))
         agreed = agreed[agreed[:, 3] - agreed[:, 1] >= MIN_HEIGHT]
         appearances = linker.link(agreed)
-        shapes = [ellipse(box, picture.shape[:2]) for box in agreed]
+        shapes = [ellipse(box, image.shape[:2]) for box in agreed]
         yield [
             Face(shape, shape, appearance)
             for shape, appearance in zip(shapes, appearances, strict=True)
@@ -83,16 +84,16 @@ def agree(answers: Sequence[Boxes], *, at_least: int) -> Boxes:
 
 def detect(
     judge: Detector,
-    picture: Picture,
+    image: BgrImage,
     *,
     size: int,
     flip: bool,
     min_score: float = DEFAULT_THRESHOLD,
 ) -> Boxes:
     """One pass: boxes (N, 4) in pixels of the frame, BGR, that may be mirrored for it."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     plan = Letterbox.plan(width, height, size=size)
-    rgb = picture[:, ::-1, ::-1] if flip else picture[:, :, ::-1]
+    rgb = image[:, ::-1, ::-1] if flip else image[:, :, ::-1]
     canvas = plan.apply(np.ascontiguousarray(rgb))
     found = judge.submit([canvas], min_score=min_score)[0].result(60)
     boxes = plan.to_source(found).boxes

@@ -28,13 +28,14 @@ from benchmarks.coverage.passers import (
     Walk,
     cut_out,
 )
-from benchmarks.coverage.score import MARK, Face, Picture, Score, Scorer
+from benchmarks.coverage.score import MARK, Face, Score, Scorer
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskStyle
 from faceblur.tracking import LiveCover, TrackingOptions, fill_gaps
@@ -126,7 +127,7 @@ def _clip(
     height = HEIGHTS[index % len(HEIGHTS)]
     drawn = list(maker.frames(walk, person, height=height, fps=fps, seed=index))
     path = folder / "drawn.mp4"
-    write_clip(path, (picture for picture, _ in drawn), rate=fps)
+    write_clip(path, (image for image, _ in drawn), rate=fps)
     return _looked(path, detector), list(_faces([s for _, s in drawn])), (WIDTH, HEIGHT)
 
 
@@ -146,17 +147,17 @@ def _real(
     with av.open(name) as container:
         rate = float(container.streams.video[0].average_rate or max(RATES))
     first = round(float(start or 0) * rate)
-    pictures = list(islice(read_clip(Path(name)), first, first + round(seconds * rate)))
-    pictures = [p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in pictures]
-    labels = list(label(pictures, detectors))
+    images = list(islice(read_clip(Path(name)), first, first + round(seconds * rate)))
+    images = [p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in images]
+    labels = list(label(images, detectors))
     path = folder / "real.mp4"
     scores = {}
     for fps in RATES:
         if fps > rate * 1.01:
             continue
-        chosen = [round(i * rate / fps) for i in range(int(len(pictures) * fps / rate))]
-        write_clip(path, (pictures[i] for i in chosen), rate=fps)
-        size = pictures[0].shape[1], pictures[0].shape[0]
+        chosen = [round(i * rate / fps) for i in range(int(len(images) * fps / rate))]
+        write_clip(path, (images[i] for i in chosen), rate=fps)
+        size = images[0].shape[1], images[0].shape[0]
         scores[fps] = _judge(_looked(path, detectors[0]), [labels[i] for i in chosen], size)
     click.echo(f"{name} done", err=True)
     return scores
@@ -192,7 +193,7 @@ def _judge(
     scorers = {way: Scorer() for way in ways}
     for found, truth in zip(zip(*ways.values(), strict=True), faces, strict=True):
         # Most ways mask most frames alike.
-        drawn: dict[bytes, Picture] = {}
+        drawn: dict[bytes, BgrImage] = {}
         for scorer, each in zip(scorers.values(), found, strict=True):
             key = each.boxes.tobytes()
             if key not in drawn:
@@ -211,7 +212,7 @@ def _live(seen: Sequence[Seen], *, lookahead: int) -> Iterator[Detections]:
         yield masks
 
 
-def _drawn(found: Detections, size: tuple[int, int]) -> Picture:
+def _drawn(found: Detections, size: tuple[int, int]) -> BgrImage:
     """The masks alone, on grey."""
     frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 90, np.uint8), "bgr24")
     image = frame.reformat(format="yuv420p")

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import skimage.data
 
-from benchmarks.coverage.clips import HEIGHT, MIN_SHOWN, WIDTH, Mask, Picture
+from benchmarks.coverage.clips import HEIGHT, MIN_SHOWN, WIDTH, Mask
+from faceblur.image.pixels import BgrImage
 from faceblur_export.data.formats import read_folder
 
 HEIGHTS: Final = (28.0, 44.0, 64.0, 96.0)
@@ -40,11 +41,11 @@ class Person:
     """A face cut out of a photograph with what is around it.
 
     Attributes:
-        picture: BGR.
+        image: BGR.
         face: (4,) box in it, xyxy.
     """
 
-    picture: Picture
+    image: BgrImage
     face: tuple[float, float, float, float]
 
 
@@ -137,10 +138,10 @@ def cut_out(folder: Path, count: int) -> list[Person]:
     """
     found = []
     for labelled in read_folder(folder):
-        picture = cv2.imread(str(labelled.path)) if labelled.labelled else None
-        if picture is None:
+        image = cv2.imread(str(labelled.path)) if labelled.labelled else None
+        if image is None:
             continue
-        down, across = picture.shape[:2]
+        down, across = image.shape[:2]
         boxes = labelled.in_pixels(across, down).boxes
         for index, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
             side = (y1 - y0) * _MARGIN
@@ -155,7 +156,7 @@ def cut_out(folder: Path, count: int) -> list[Person]:
             )
             whole = min(x0, y0, across - x1, down - y1) > (y1 - y0) / 4
             if y1 - y0 >= _MIN_SOURCE and whole and apart.all():
-                area = picture[int(top) : int(bottom), int(left) : int(right)]
+                area = image[int(top) : int(bottom), int(left) : int(right)]
                 face = (x0 - int(left), y0 - int(top), x1 - int(left), y1 - int(top))
                 found.append(Person(np.asarray(area, np.uint8), face))
     step = max(1.0, len(found) / max(1, count))
@@ -172,7 +173,7 @@ class PasserMaker:
 
     def frames(
         self, walk: Walk, person: Person, *, height: float, fps: float, seed: int
-    ) -> Iterator[tuple[Picture, Sight]]:
+    ) -> Iterator[tuple[BgrImage, Sight]]:
         """Frames, BGR, and what each shows of the face.
 
         Args:
@@ -192,19 +193,19 @@ class PasserMaker:
             moments = [t + _EXPOSURE_S * k / _EXPOSURES for k in range(_EXPOSURES)]
             drawn = [self._draw(walk, person, height, walk.stance(m, half, pace)) for m in moments]
             summed = np.sum([each for each, _ in drawn], axis=0, dtype=np.uint16)
-            picture = (summed // _EXPOSURES).astype(np.uint8)
+            image = (summed // _EXPOSURES).astype(np.uint8)
             visible = drawn[len(drawn) // 2][1]
             wide = (person.face[2] - person.face[0]) / (person.face[3] - person.face[1])
             area = math.pi / 4 * height * height * wide
             least = MIN_TURNED if walk.turns else MIN_SHOWN
-            yield picture, Sight(visible, bool(visible.sum() >= least * area))
+            yield image, Sight(visible, bool(visible.sum() >= least * area))
 
     def _draw(
         self, walk: Walk, person: Person, height: float, stance: Stance
-    ) -> tuple[Picture, Mask]:
+    ) -> tuple[BgrImage, Mask]:
         x0, y0, x1, y1 = person.face
         scale = height / (y1 - y0)
-        source, zoom = person.picture, scale
+        source, zoom = person.image, scale
         if scale < 0.5:
             # Reduced first, as a camera's optics would: plain warping aliases.
             small = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -218,7 +219,7 @@ class PasserMaker:
         low = np.clip(np.floor(centre - middle * zoom), 0, (WIDTH, HEIGHT)).astype(int)
         high = np.clip(np.ceil(centre + (size - middle) * zoom), low, (WIDTH, HEIGHT)).astype(int)
         part = slice(low[1], high[1]), slice(low[0], high[0])
-        picture, visible = self._background.copy(), np.zeros((HEIGHT, WIDTH), np.bool_)
+        image, visible = self._background.copy(), np.zeros((HEIGHT, WIDTH), np.bool_)
         if (high > low).all():
             y, x = np.mgrid[part].astype(np.float32)
             across = (x + np.float32(0.5 - centre[0])) / np.float32(zoom)
@@ -226,21 +227,21 @@ class PasserMaker:
             front = np.ones(across.shape, np.bool_)
             if walk.turns:
                 across, front = _turned(across, down, half, stance.yaw)
-            picture[part] = cv2.remap(
+            image[part] = cv2.remap(
                 source,
                 (across + np.float32(middle[0] - 0.5)).astype(np.float32),
                 (down + np.float32(middle[1] - 0.5)).astype(np.float32),
                 cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_REPLICATE,
             )
-            picture[part][~front] = _hair(source, face)
+            image[part][~front] = _hair(source, face)
             visible[part] = front & ((across / half[0]) ** 2 + (down / half[1]) ** 2 <= 1)
         for left, right in walk.pillars:
             edges = (round(WIDTH / 2 + edge * height) for edge in (left, right))
             columns = slice(*(min(max(edge, 0), WIDTH) for edge in edges))
-            picture[:, columns] = self._background[:, columns] // 2 + 40
+            image[:, columns] = self._background[:, columns] // 2 + 40
             visible[:, columns] = False
-        return picture, visible
+        return image, visible
 
 
 def _turned(
@@ -267,7 +268,7 @@ def _turned(
     return np.where(head, turned * wide, across).astype(np.float32), front | ~head
 
 
-def _hair(source: Picture, face: np.ndarray) -> np.ndarray:
+def _hair(source: BgrImage, face: np.ndarray) -> np.ndarray:
     top, left, right = (max(0, int(edge)) for edge in (face[1], face[0], face[2]))
     rows = slice(max(0, top - max(2, (right - left) // 6)), top + 2)
     colour: np.ndarray = source[rows, left : right + 1].reshape(-1, 3).mean(0)

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+from faceblur.image.pixels import BgrImage
+
 Mask = npt.NDArray[np.bool_]
 
 MARK: Final = (0, 255, 0)
@@ -88,9 +89,9 @@ class Scorer:
         self._face_frames = self._leaked = self._longest = 0
         self._extra: list[float] = []
 
-    def add(self, picture: Picture, faces: Sequence[Face]) -> None:
+    def add(self, image: BgrImage, faces: Sequence[Face]) -> None:
         """Look at the next frame, BGR, whose masks have the colour `MARK`."""
-        marked = is_marked(picture)
+        marked = is_marked(image)
         outside = marked.copy()
         runs: dict[int, int] = {}
         for face in faces:
@@ -122,8 +123,8 @@ class Scorer:
         )
 
 
-def is_marked(picture: Picture) -> Mask:
+def is_marked(image: BgrImage) -> Mask:
     """Which pixels are masked; it withstands lossy compression."""
-    blue, green, red = cv2.split(picture)
+    blue, green, red = cv2.split(image)
     marked: Mask = cv2.subtract(green, cv2.max(blue, red)) > 100
     return marked

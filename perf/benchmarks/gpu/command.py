@@ -101,12 +101,12 @@ def gpu(
             devices = find_devices(runtimes, folder / "engines")
             frames = read_frames(sources, frames=64)
             results = Results(output.with_suffix(".json"), command_line(sys.argv), _card(devices))
-            pictures = canvases(frames, size=DEFAULT_SIZE, stride=STRIDE)[:24]
+            images = canvases(frames, size=DEFAULT_SIZE, stride=STRIDE)[:24]
             others = fitted(frames, size=DEFAULT_SIZE, stride=STRIDE)
-            generator = _generator(choice, folder, pictures)
+            generator = _generator(choice, folder, images)
             results.card |= {"load generator": generator.version()}
             scope = SHORT if short else Scope()
-            bench = Bench(results, generator, scope, pictures, others, folder)
+            bench = Bench(results, generator, scope, images, others, folder)
             plan = _Plan(bench, devices, folder, precisions, instances, short=short)
             try:
                 _carry_out(plan.steps(names), budget, results)
@@ -238,7 +238,7 @@ class _Plan:
         return Step(title, 5 if self._short else 25 if few else 45, work)
 
 
-def _generator(choice: str, folder: Path, pictures: Sequence[np.ndarray]) -> Generator:
+def _generator(choice: str, folder: Path, images: Sequence[np.ndarray]) -> Generator:
     if choice != "own":
         try:
             return PerfAnalyzer.find(models.cache_folder(), may_fetch=choice == "perf_analyzer")
@@ -246,7 +246,7 @@ def _generator(choice: str, folder: Path, pictures: Sequence[np.ndarray]) -> Gen
             if choice == "perf_analyzer":
                 raise
     path = folder / "canvases.npy"
-    np.save(path, np.stack(pictures))
+    np.save(path, np.stack(images))
     return OwnGenerator(path)
 
 

@@ -119,10 +119,10 @@ def _shares(load: Load) -> list[Share]:
 
 def work(pipe: Pipe, canvases: Path, share: Share) -> None:
     """One process: connect, say so, be told from when to when, send, and report."""
-    pictures = np.load(canvases, mmap_mode="r")
+    images = np.load(canvases, mmap_mode="r")
     client = TopologyClient(share.address, share.model, batch=share.batch)
     try:
-        sender = _Sender(client, pictures, share)
+        sender = _Sender(client, images, share)
         for future in [sender.send(time.time()) for _ in range(2)]:
             future.result(_READY_S)
         pipe.send(np.empty((0, 2)))
@@ -134,10 +134,10 @@ def work(pipe: Pipe, canvases: Path, share: Share) -> None:
 
 
 class _Sender:
-    def __init__(self, client: TopologyClient, pictures: Any, share: Share) -> None:
+    def __init__(self, client: TopologyClient, images: Any, share: Share) -> None:
         self._client = client
         self._share = share
-        self._pictures = [np.ascontiguousarray(picture) for picture in pictures]
+        self._images = [np.ascontiguousarray(image) for image in images]
         self._room = threading.Semaphore(share.concurrency or _ROOM)
         self._answers: list[tuple[float, float]] = []
         self._error: BaseException | None = None
@@ -145,8 +145,8 @@ class _Sender:
 
     def send(self, due: float) -> Future[Any]:
         self._room.acquire()
-        count = len(self._pictures)
-        chosen = [self._pictures[(self._next + n) % count] for n in range(self._share.batch)]
+        count = len(self._images)
+        chosen = [self._images[(self._next + n) % count] for n in range(self._share.batch)]
         self._next += self._share.batch
         future = self._client.send(chosen)
 

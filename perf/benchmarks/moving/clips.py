@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+from faceblur.image.pixels import BgrImage
+
 Bitmap = npt.NDArray[np.bool_]
 
 WIDTH: Final = 640
@@ -23,7 +24,7 @@ EMPTY_S: Final = 14
 class Shot(NamedTuple):
     """A frame, and what of it are people."""
 
-    picture: Picture
+    image: BgrImage
     people: Bitmap
 
 
@@ -79,10 +80,10 @@ def frames(scene: Scene, *, seconds: float = 40.0, seed: int = 0) -> Iterator[Sh
     )
     for index in range(round(seconds * RATE)):
         time_s = index / RATE
-        picture = floor.copy()
+        image = floor.copy()
         people = np.zeros((HEIGHT, WIDTH), np.uint8)
         if scene.flicker:
-            picture[30:90, 490:580] += rng.normal(0, scene.flicker)
+            image[30:90, 490:580] += rng.normal(0, scene.flicker)
         for walker in walkers:
             x = _place(walker, time_s)
             if x is None:
@@ -90,17 +91,17 @@ def frames(scene: Scene, *, seconds: float = 40.0, seed: int = 0) -> Iterator[Sh
             body = _body(x, walker.row * HEIGHT, walker.height)
             if scene.shadow < 1:
                 shade = _body(x + 30, walker.row * HEIGHT + 20, walker.height)
-                picture[(shade > 0) & (people == 0)] *= scene.shadow
+                image[(shade > 0) & (people == 0)] *= scene.shadow
             inside = body > 0
-            picture[inside] = walker.tone + rng.normal(0, 4, (int(inside.sum()), 3))
+            image[inside] = walker.tone + rng.normal(0, 4, (int(inside.sum()), 3))
             people |= body
         if scene.exposure and people.any():
-            picture += scene.exposure
+            image += scene.exposure
         for _ in range(scene.rain):
             x0, y0 = rng.integers(0, WIDTH), rng.integers(0, HEIGHT)
-            cv2.line(picture, (int(x0), int(y0)), (int(x0) + 2, int(y0) + 15), (190, 190, 190), 1)
-        picture += rng.normal(0, scene.noise, picture.shape).astype(np.float32)
-        yield Shot(np.clip(picture, 0, 255).astype(np.uint8), people > 0)
+            cv2.line(image, (int(x0), int(y0)), (int(x0) + 2, int(y0) + 15), (190, 190, 190), 1)
+        image += rng.normal(0, scene.noise, image.shape).astype(np.float32)
+        yield Shot(np.clip(image, 0, 255).astype(np.uint8), people > 0)
 
 
 _FLOOR: Final = np.array([120.0, 125.0, 128.0])
@@ -112,7 +113,7 @@ def _like_floor(contrast: float) -> tuple[float, float, float]:
 
 
 def _room(rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A floor with boards, a wall with pictures."""
+    """A floor with boards, a wall with images."""
     room = np.empty((HEIGHT, WIDTH, 3), np.float32)
     room[:] = _FLOOR
     room[: HEIGHT // 3] = (185, 190, 192)

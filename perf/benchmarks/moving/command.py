@@ -128,7 +128,7 @@ def _made(name: str) -> Iterator[dict[str, object]]:
     height, width = shots[0].people.shape
     size = SightSize.of(width, height)
     looks = [
-        Look(size.look(_planes(shot.picture)), index / RATE, shot.people)
+        Look(size.look(_planes(shot.image)), index / RATE, shot.people)
         for index, shot in enumerate(shots)
     ]
     counted = looks[round((EMPTY_S - 1) * RATE) :]
@@ -180,8 +180,8 @@ def _looks(path: Path, clip: LabelledClip) -> Iterator[Look]:
             yield Look(size.look(VideoSurface(frame).planes), float(frame.time or 0), people)
 
 
-def _planes(picture: npt.NDArray[np.uint8]) -> Sequence[Plane]:
-    return [Plane(plane) for plane in cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV))]
+def _planes(image: npt.NDArray[np.uint8]) -> Sequence[Plane]:
+    return [Plane(plane) for plane in cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YUV))]
 
 
 def _enlarged(bitmap: npt.NDArray[np.uint8], width: int, height: int) -> Bitmap:
@@ -206,7 +206,7 @@ def _times() -> dict[str, float]:
     for index, shot in enumerate(frames(scene)):
         if index / RATE < start_s:
             continue
-        frame = av.VideoFrame.from_ndarray(shot.picture, "bgr24")
+        frame = av.VideoFrame.from_ndarray(shot.image, "bgr24")
         planes = VideoSurface(reformatter.reformat(frame, 1280, 720, "yuv420p")).planes
         for name, way in ways.items():
             began = time.process_time()

@@ -41,7 +41,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All of them, the longest first."""
-    return [*_folders(), *_videos(), *_pictures(), *_lists(), *_proofs(), *_cameras(), *_refused()]
+    return [*_folders(), *_videos(), *_images(), *_lists(), *_proofs(), *_cameras(), *_refused()]
 
 
 def _case(name: str, inputs: str, *steps: str) -> Case:
@@ -103,7 +103,7 @@ def _videos() -> list[Case]:
     ]
 
 
-def _pictures() -> list[Case]:
+def _images() -> list[Case]:
     masks = [
         ("veil", "--feather 0.3"), ("blur", "--shape box"), ("pixelate", "--expand 0"),
         ("solid", "--colour ff8000"), ("image", "--mask-image plain.bmp --shape box"),

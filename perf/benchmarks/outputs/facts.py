@@ -20,7 +20,7 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
 
-PICTURES: Final = {
+IMAGES: Final = {
     ".jpg", ".png", ".bmp", ".ppm", ".jp2", ".webp", ".avif", ".tiff", ".gif", ".heic",
 }  # fmt: skip
 VIDEOS: Final = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"}
@@ -44,8 +44,8 @@ def file_facts(path: Path, names: Mapping[str, str]) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if suffix in VIDEOS:
         return _video(path)
-    if suffix in PICTURES:
-        return _picture(path)
+    if suffix in IMAGES:
+        return _image(path)
     if suffix in (".json", ".jsonl"):
         lines = path.read_text().splitlines() if suffix == ".jsonl" else [path.read_text()]
         entries = [_json(json.loads(line), names) for line in lines if line.strip()]
@@ -82,7 +82,7 @@ def _digest(parts: Sequence[bytes]) -> str:
     return whole.hexdigest()
 
 
-def _picture(path: Path) -> dict[str, Any]:
+def _image(path: Path) -> dict[str, Any]:
     try:
         with Image.open(path) as image:
             pages = [
@@ -134,7 +134,7 @@ def _stream(stream: Any) -> dict[str, Any]:
 
 
 def _decoded(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    pictures, times, sound = [], [], []
+    images, times, sound = [], [], []
     with av.open(str(path)) as container:
         for stream in container.streams.video:
             stream.thread_type = "NONE"
@@ -142,7 +142,7 @@ def _decoded(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         for packet in container.demux():
             if packet.stream.type == "video":
                 for frame in packet.decode():
-                    pictures.append(_digest([_samples(frame, plane) for plane in frame.planes]))
+                    images.append(_digest([_samples(frame, plane) for plane in frame.planes]))
                     times.append(round(float(frame.time or 0.0), 4))
             elif packet.size:
                 packets.setdefault(packet.stream.index, []).append(bytes(packet))
@@ -150,8 +150,8 @@ def _decoded(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             {"stream": index, "packets": len(own), "bytes": _digest(own)}
             for index, own in sorted(packets.items())
         ]
-    pixels = _digest([each.encode() for each in pictures])
-    return {"count": len(pictures), "pixels": pixels, "times": times}, sound
+    pixels = _digest([each.encode() for each in images])
+    return {"count": len(images), "pixels": pixels, "times": times}, sound
 
 
 def _samples(frame: Any, plane: Any) -> bytes:

@@ -37,33 +37,33 @@ def make_inputs(folder: Path, portrait: Path) -> None:
     """
     folder.mkdir(parents=True)
     with Image.open(portrait) as opened:
-        picture = opened.convert("RGB")
-    _images(folder, picture)
-    _clips(folder, np.asarray(picture))
+        image = opened.convert("RGB")
+    _images(folder, image)
+    _clips(folder, np.asarray(image))
     _others(folder)
 
 
-def _images(folder: Path, picture: Image.Image) -> None:
-    small = picture.resize((256, 256), Image.Resampling.LANCZOS)
-    faded = picture.copy()
-    faded.putalpha(Image.linear_gradient("L").resize(picture.size))
+def _images(folder: Path, image: Image.Image) -> None:
+    small = image.resize((256, 256), Image.Resampling.LANCZOS)
+    faded = image.copy()
+    faded.putalpha(Image.linear_gradient("L").resize(image.size))
     exif = Image.Exif()
     exif[0x010E] = "a title"
     exif[0x0112] = 6
-    picture.rotate(90).save(folder / "turned.jpg", quality=95, exif=exif)
-    picture.save(folder / "plain.jpg", quality=95, subsampling=0)
-    picture.save(folder / "progressive.jpg", quality=80, progressive=True, dpi=(300, 300))
-    picture.convert("L").save(folder / "grey.jpg", quality=90)
-    picture.convert("CMYK").save(folder / "cmyk.jpg", quality=90)
-    picture.save(folder / "plain.png")
+    image.rotate(90).save(folder / "turned.jpg", quality=95, exif=exif)
+    image.save(folder / "plain.jpg", quality=95, subsampling=0)
+    image.save(folder / "progressive.jpg", quality=80, progressive=True, dpi=(300, 300))
+    image.convert("L").save(folder / "grey.jpg", quality=90)
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=90)
+    image.save(folder / "plain.png")
     faded.save(folder / "alpha.png")
-    picture.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
-    picture.convert("LA").save(folder / "grey_alpha.png")
-    picture.convert("1").save(folder / "bits.png")
-    deep = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+    image.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    image.convert("LA").save(folder / "grey_alpha.png")
+    image.convert("1").save(folder / "bits.png")
+    deep = np.asarray(image.convert("L")).astype(np.uint16) * 257
     Image.fromarray(deep).save(folder / "deep.png")
     cv2.imwrite(
-        str(folder / "deep_colour.png"), np.asarray(picture)[..., ::-1].astype(np.uint16) * 257
+        str(folder / "deep_colour.png"), np.asarray(image)[..., ::-1].astype(np.uint16) * 257
     )
     small.save(folder / "plain.bmp")
     small.save(folder / "plain.ppm")
@@ -71,9 +71,9 @@ def _images(folder: Path, picture: Image.Image) -> None:
     small.save(folder / "plain.webp", lossless=True)
     faded.resize((256, 256)).save(folder / "alpha.webp", lossless=True)
     small.save(folder / "plain.avif", quality=90)
-    picture.save(folder / "plain.tiff", compression="tiff_lzw")
-    pages = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), picture.convert("L")]
-    picture.save(folder / "pages.tiff", save_all=True, append_images=pages[1:])
+    image.save(folder / "plain.tiff", compression="tiff_lzw")
+    pages = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), image.convert("L")]
+    image.save(folder / "pages.tiff", save_all=True, append_images=pages[1:])
     moved = [
         small.transform(small.size, Image.Transform.AFFINE, (1, 0, x, 0, 1, 0)) for x in (0, 9)
     ]
@@ -82,7 +82,7 @@ def _images(folder: Path, picture: Image.Image) -> None:
     moved[0].save(folder / "moving.png", save_all=True, append_images=moved[1:], duration=80)
     Image.new("RGB", (64, 48), (90, 120, 60)).save(folder / "empty_field.png")
     wide = Image.new("RGB", (2304, 1536), (80, 90, 100))
-    wide.paste(picture.resize((160, 160)), (1900, 1200))
+    wide.paste(image.resize((160, 160)), (1900, 1200))
     wide.save(folder / "large.jpg", quality=90)
     try:
         import pillow_heif

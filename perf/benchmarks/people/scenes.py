@@ -22,6 +22,7 @@ import skimage.data
 
 from benchmarks.coverage.clips import FACE
 from benchmarks.coverage.passers import Person, cut_out
+from faceblur.image.pixels import BgrImage
 
 WIDTH: Final = 480
 HEIGHT: Final = 270
@@ -30,7 +31,6 @@ DURATION_S: Final = 5.0
 _HEAD: Final = 1.45
 """Size of what is cut out, in sizes of the face."""
 
-Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -168,21 +168,21 @@ def pairs(portrait: Path, folders: Sequence[Path], count: int) -> list[tuple[Per
 
 def people(portrait: Path) -> tuple[Person, Person]:
     """The portrait of the project, and the same mirrored and in other colours."""
-    picture = cv2.imread(str(portrait))
-    if picture is None:
+    image = cv2.imread(str(portrait))
+    if image is None:
         raise FileNotFoundError(portrait)
     left, top, right, bottom = FACE
-    other = np.clip(picture[:, ::-1, [2, 0, 1]] * np.float32(0.8) + 24, 0, 255).astype(np.uint8)
-    width = picture.shape[1]
+    other = np.clip(image[:, ::-1, [2, 0, 1]] * np.float32(0.8) + 24, 0, 255).astype(np.uint8)
+    width = image.shape[1]
     return (
-        Person(np.asarray(picture, np.uint8), FACE),
+        Person(np.asarray(image, np.uint8), FACE),
         Person(np.ascontiguousarray(other), (width - right, top, width - left, bottom)),
     )
 
 
 def frames(
     scene: Scene, pair: tuple[Person, Person], *, rate: float, seed: int = 0
-) -> Iterator[tuple[Picture, tuple[Shown, Shown]]]:
+) -> Iterator[tuple[BgrImage, tuple[Shown, Shown]]]:
     """Frames, BGR, and what each shows of both people."""
     random = np.random.default_rng(seed)
     background = cv2.resize(skimage.data.rocket()[:, :, ::-1], (WIDTH, HEIGHT))
@@ -198,9 +198,9 @@ def _draw(
     scene: Scene,
     pair: tuple[Person, Person],
     places: tuple[Place, Place],
-    background: Picture,
+    background: BgrImage,
     shift: npt.NDArray[np.float64],
-) -> tuple[Picture, tuple[Shown, Shown]]:
+) -> tuple[BgrImage, tuple[Shown, Shown]]:
     canvas = background.astype(np.float32)
     hidden = np.zeros((HEIGHT, WIDTH), np.float32)
     hidden[:, slice(*scene.bar)] = 1
@@ -213,7 +213,7 @@ def _draw(
         scale = place.height / (bottom - top)
         centre = (left + right) / 2, (top + bottom) / 2
         matrix = np.array([[scale, 0, x - scale * centre[0]], [0, scale, y - scale * centre[1]]])
-        head = cv2.warpAffine(person.picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
+        head = cv2.warpAffine(person.image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
         rows, columns = np.ogrid[:HEIGHT, :WIDTH]
         half_y, half_x = place.height / 2, scale * (right - left) / 2
         away = np.hypot((columns + 0.5 - x) / half_x, (rows + 0.5 - y) / half_y)
@@ -229,11 +229,11 @@ def _draw(
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), (shown[0], shown[1])
 
 
-def write_scene(path: Path, pictures: Iterator[Picture] | list[Picture], *, rate: float) -> None:
+def write_scene(path: Path, images: Iterator[BgrImage] | list[BgrImage], *, rate: float) -> None:
     """Write frames as H.264 of high quality."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "14"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode(None))

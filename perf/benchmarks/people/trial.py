@@ -64,7 +64,7 @@ def attempt(
     """Make a clip, list its faces, keep the first person visible, and compare with the truth."""
     clip, masked, boxes = folder / "clip.mp4", folder / "masked.mkv", folder / "boxes.json"
     drawn = list(frames(scene, pair, rate=rate, seed=seed))
-    write_scene(clip, [picture for picture, _ in drawn], rate=rate)
+    write_scene(clip, [image for image, _ in drawn], rate=rate)
     truth = [shown for _, shown in drawn]
     lossless = VideoOptions(encoder="ffv1")
     report = mask_video(
@@ -118,8 +118,8 @@ def _looks_like_first(
 def _look(path: Path, truth: list[tuple[Shown, Shown]]) -> list[tuple[float, float]]:
     """How much is masked of what shows of both in each frame; all, of somebody who does not."""
     found = []
-    for picture, (first, second) in zip(read_clip(path), truth, strict=True):
-        marked = is_marked(picture)
+    for image, (first, second) in zip(read_clip(path), truth, strict=True):
+        marked = is_marked(image)
         of_first, of_second = (
             float(marked[p.face].mean()) if p.counts else 1.0 for p in (first, second)
         )

@@ -68,13 +68,13 @@ def serving(
     frames -= frames % BATCH
     try:
         onnx, info = models.find(model)
-        pictures = canvases(read_frames(sources, frames=24), size=size, stride=info.stride)
+        images = canvases(read_frames(sources, frames=24), size=size, stride=info.stride)
     except FaceblurError as error:
         raise click.ClickException(str(error)) from error
     card = machine_card() | {
         "model": info.name,
         "sha256": info.sha256,
-        "model input": "×".join(map(str, pictures[0].shape[:2])),
+        "model input": "×".join(map(str, images[0].shape[:2])),
         "instances": instances,
         "threads": threads,
         "in_flight": IN_FLIGHT,
@@ -85,7 +85,7 @@ def serving(
         options = ServerOptions(onnx=onnx, model=info, instances=instances, threads=threads)
         server = stack.enter_context(topology_server(options))
         local = InProcessDetector(onnx, instances=instances, threads=threads)
-        work: dict[str, _Work] = {"in process": _Work(_asking(local), pictures, frames)}
+        work: dict[str, _Work] = {"in process": _Work(_asking(local), images, frames)}
         stack.callback(local.close)
         names: dict[Transport, str] = {"raw": "gRPC", "shm": "shared memory"}
         for transport, name in names.items():
@@ -93,12 +93,12 @@ def serving(
             stack.callback(remote.close)
             for batch in (1, BATCH):
                 title = f"ensemble over {name}" + (f", {batch} a request" if batch > 1 else "")
-                work[title] = _Work(_asking(remote), pictures, frames, batch=batch)
+                work[title] = _Work(_asking(remote), images, frames, batch=batch)
         for name, topology in TOPOLOGIES.items():
             if name != "ensemble":
                 client = TopologyClient(server.address, topology.model)
                 stack.callback(client.close)
-                work[name] = _Work(client.send, pictures, frames)
+                work[name] = _Work(client.send, images, frames)
         check_same_faces(work)
         contenders = [
             Contender(name, each, (lambda: family(server.pid)) if index else list)
@@ -116,9 +116,9 @@ Send = Callable[[list[Canvas]], Any]
 class _Work:
     """Sends frames, a few requests under way."""
 
-    def __init__(self, send: Send, pictures: list[Canvas], frames: int, *, batch: int = 1) -> None:
+    def __init__(self, send: Send, images: list[Canvas], frames: int, *, batch: int = 1) -> None:
         self._send = send
-        self._pictures = pictures
+        self._images = images
         self._frames = frames
         self._batch = batch
         self._room = IN_FLIGHT if batch == 1 else 3
@@ -134,7 +134,7 @@ class _Work:
             if len(waiting) == self._room:
                 found += waiting.popleft().result(30)
             numbers = range(start, start + self._batch)
-            waiting.append(self._send([self._pictures[n % len(self._pictures)] for n in numbers]))
+            waiting.append(self._send([self._images[n % len(self._images)] for n in numbers]))
         for future in waiting:
             found += future.result(30)
         return found[:frames]
@@ -156,8 +156,8 @@ def check_same_faces(work: dict[str, _Work], *, frames: int = 2 * BATCH) -> None
 
 
 def _asking(detector: Detector) -> Send:
-    def send(pictures: list[Canvas]) -> Future[list[Detections]]:
-        answers = detector.submit(pictures, min_score=DEFAULT_THRESHOLD)
+    def send(images: list[Canvas]) -> Future[list[Detections]]:
+        answers = detector.submit(images, min_score=DEFAULT_THRESHOLD)
         listed: Future[list[Detections]] = Future()
 
         def answered(_: Future[Detections]) -> None:

@@ -79,14 +79,14 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
         folder: Labelled images.
         codings: Of the JPEGs.
     """
-    pictures = read_labelled(folder)
+    images = read_labelled(folder)
     ways = [PIXELS, *codings]
     parts: dict[Coding, list[ImageFindings]] = {way: [] for way in ways}
     sent_bytes = dict.fromkeys(ways, 0)
-    for picture in pictures:
-        pixels = open_image(picture.path)
+    for image in images:
+        pixels = open_image(image.path)
         height, width = pixels.shape[:2]
-        faces = picture.in_pixels(width, height).boxes
+        faces = image.in_pixels(width, height).boxes
         letterbox = Letterbox.plan(width, height, size=DEFAULT_SIZE, stride=detector.model.stride)
         canvas = letterbox.apply(pixels)
         answers: dict[Coding, Future[Detections]] = {}
@@ -96,12 +96,12 @@ def measure_accuracy(detector: Detector, folder: Path, codings: Sequence[Coding]
             answers[way] = detector.submit([seen], min_score=MIN_SCORE)[0]
         for way, answer in answers.items():
             parts[way].append(match_image(answer.result(TIMEOUT_S), faces, letterbox))
-    paths = [picture.path for picture in pictures]
+    paths = [image.path for image in images]
     findings = {way: join_findings(paths, each) for way, each in parts.items()}
     return [
         Accuracy(
             way,
-            sent_bytes[way] / len(pictures) / 1e3,
+            sent_bytes[way] / len(images) / 1e3,
             evaluate(findings[way], threshold=DEFAULT_THRESHOLD),
             _change(findings[way], findings[PIXELS]) if way != PIXELS else {},
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.coverage.clips import RATE, read_clip, write_clip
 from benchmarks.coverage.labels import Boxes
-from benchmarks.coverage.score import Picture
+from faceblur.image.pixels import BgrImage
 from faceblur_export.data.formats import LabelledImage
 
 
@@ -42,7 +42,7 @@ class Excerpt:
         """For a person to read."""
         return self.path.name + (f" from {self.start_s:g} s" if self.start_s else "")
 
-    def pictures(self, count: int) -> Iterator[Picture]:
+    def images(self, count: int) -> Iterator[BgrImage]:
         """So many frames, BGR.
 
         Raises:
@@ -52,9 +52,9 @@ class Excerpt:
             rate = float(container.streams.video[0].average_rate or RATE)
         start = round(self.start_s * rate)
         given = 0
-        for picture in islice(read_clip(self.path), start, start + count):
+        for image in islice(read_clip(self.path), start, start + count):
             given += 1
-            yield picture
+            yield image
         if given < count:
             raise click.ClickException(
                 f"{self.name} has only {given} of the {count} frames wanted: lower --frames"
@@ -88,16 +88,16 @@ def make_clip(path: Path, excerpts: Sequence[Excerpt], format_: Format) -> None:
     """
     share, rest = divmod(format_.frames, len(excerpts))
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[BgrImage]:
         for index, excerpt in enumerate(excerpts):
-            for picture in excerpt.pictures(share + (index < rest)):
-                yield fitted(picture, format_.width, format_.height)
+            for image in excerpt.images(share + (index < rest)):
+                yield fitted(image, format_.width, format_.height)
 
-    write_clip(path, pictures())
+    write_clip(path, images())
 
 
 def make_slides(
-    path: Path, pictures: Sequence[LabelledImage], *, width: int, height: int
+    path: Path, images: Sequence[LabelledImage], *, width: int, height: int
 ) -> dict[int, Boxes]:
     """Show labelled images for a frame each, fitted as the excerpts of a clip are.
 
@@ -106,26 +106,26 @@ def make_slides(
     """
     labels: dict[int, Boxes] = {}
 
-    def frames() -> Iterator[Picture]:
-        for labelled in pictures:
-            picture = np.asarray(cv2.imread(str(labelled.path)), np.uint8)
-            across, down = picture.shape[1], picture.shape[0]
+    def frames() -> Iterator[BgrImage]:
+        for labelled in images:
+            image = np.asarray(cv2.imread(str(labelled.path)), np.uint8)
+            across, down = image.shape[1], image.shape[0]
             place = _Place.of(across, down, width, height)
             boxes = labelled.in_pixels(across, down).boxes
             shift = (place.left, place.top) * 2
             labels[len(labels)] = (boxes * place.scale + shift).astype(np.float32)
-            yield fitted(picture, width, height)
+            yield fitted(image, width, height)
 
     write_clip(path, frames())
     return labels
 
 
-def fitted(picture: Picture, width: int, height: int) -> Picture:
+def fitted(image: BgrImage, width: int, height: int) -> BgrImage:
     """An image in the middle of a black one, as large as fits."""
-    place = _Place.of(picture.shape[1], picture.shape[0], width, height)
+    place = _Place.of(image.shape[1], image.shape[0], width, height)
     whole = np.zeros((height, width, 3), np.uint8)
     interpolation = cv2.INTER_CUBIC if place.scale > 1 else cv2.INTER_AREA
-    resized = cv2.resize(picture, place.inner, interpolation=interpolation)
+    resized = cv2.resize(image, place.inner, interpolation=interpolation)
     across, down = place.inner
     whole[place.top : place.top + down, place.left : place.left + across] = resized
     return whole

@@ -61,7 +61,7 @@ def _formats(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
     metavar="FOLDER",
-    help="Pictures whose faces people listed: mask them too, and count.",
+    help="Images whose faces people listed: mask them too, and count.",
 )
 @click.option("--rounds", default=2, show_default=True, help="Of each program on each clip.")
 @click.option("--judge", default="yolov5n-0.5-face", show_default=True, help="Makes the labels.")
@@ -159,9 +159,9 @@ class _Bench:
 
     def slides(self, folder: Path) -> dict[str, Masked]:
         """What each program masks of labelled images, by its name."""
-        pictures = [picture for picture in read_folder(folder) if picture.labelled]
+        images = [image for image in read_folder(folder) if image.labelled]
         clip, output = self.folder / "slides.mp4", self.folder / "masked slides.mp4"
-        labels = make_slides(clip, pictures, width=1280, height=720)
+        labels = make_slides(clip, images, width=1280, height=720)
         found = {}
         for program in programs(self.deface, self.folder, clip=clip):
             output.unlink(missing_ok=True)

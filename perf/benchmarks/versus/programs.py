@@ -127,8 +127,8 @@ def _deface(deface: Path, *options: str) -> Command:
 def _marked_ellipse() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """What deface shall paste over a face: the ellipse that it blurs, filled; BGRA."""
     side = 256
-    picture = np.zeros((side, side, 4), np.uint8)
-    picture[:, :, :3] = MARK[::-1]
+    image = np.zeros((side, side, 4), np.uint8)
+    image[:, :, :3] = MARK[::-1]
     at = (np.arange(side) + 0.5) * 2 / side - 1
-    picture[:, :, 3] = np.where(at[:, None] ** 2 + at[None] ** 2 <= 1, 255, 0)
-    return picture
+    image[:, :, 3] = np.where(at[:, None] ** 2 + at[None] ** 2 <= 1, 255, 0)
+    return image

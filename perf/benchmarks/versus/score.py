@@ -13,10 +13,11 @@ import click
 import numpy as np
 
 from benchmarks.coverage.labels import Boxes, agree, detect, ellipse
-from benchmarks.coverage.score import MIN_MASKED, Picture, is_marked
+from benchmarks.coverage.score import MIN_MASKED, is_marked
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detections import box_iou
+from faceblur.image.pixels import BgrImage
 
 SIZES: Final = (800, 960, 1280)
 """Network sizes of the passes that make the labels, each plain and mirrored."""
@@ -54,14 +55,14 @@ class Masked:
     faces: Counter[int] = field(default_factory=Counter)
     leaked: Counter[int] = field(default_factory=Counter)
 
-    def add(self, picture: Picture, boxes: Boxes) -> None:
+    def add(self, image: BgrImage, boxes: Boxes) -> None:
         """Look at the next frame, BGR, whose masks have the colour `MARK`."""
-        marked = is_marked(picture)
-        scale = DEFAULT_SIZE / picture.shape[1]
+        marked = is_marked(image)
+        scale = DEFAULT_SIZE / image.shape[1]
         for box in boxes:
             height = float(box[3] - box[1]) * scale
             low = next((low for low, high in BINS if low <= height < high), None)
-            shape = ellipse(box, picture.shape[:2])
+            shape = ellipse(box, image.shape[:2])
             if low is None or not shape.any():
                 continue
             self.faces[low] += 1
@@ -86,13 +87,13 @@ def label(clip: Path, judge: Detector, *, every: int) -> dict[int, Boxes]:
     found = {
         index: agree(
             [
-                detect(judge, picture, size=size, flip=flip, min_score=MIN_SCORE)
+                detect(judge, image, size=size, flip=flip, min_score=MIN_SCORE)
                 for size in SIZES
                 for flip in (False, True)
             ],
             at_least=MIN_AGREEING,
         )
-        for index, picture in _chosen(clip, lambda number: number % every == 0)
+        for index, image in _chosen(clip, lambda number: number % every == 0)
     }
     return lasting(found, every=every)
 
@@ -119,8 +120,8 @@ def score(video: Path, labels: Labels, *, frames: int) -> Masked:
         click.ClickException: It has more or fewer: labels would not belong to its frames.
     """
     result = Masked()
-    for index, picture in _chosen(video, labels.__contains__, expected=frames):
-        result.add(picture, labels[index])
+    for index, image in _chosen(video, labels.__contains__, expected=frames):
+        result.add(image, labels[index])
     return result
 
 
@@ -144,7 +145,7 @@ def fewer(ours: Masked, other: Masked, *, least: int = MIN_JUDGED) -> Sequence[s
 
 def _chosen(
     video: Path, wanted: Callable[[int], bool], *, expected: int | None = None
-) -> Iterator[tuple[int, Picture]]:
+) -> Iterator[tuple[int, BgrImage]]:
     count = 0
     with av.open(str(video)) as container:
         for frame in container.decode(video=0):

@@ -70,8 +70,8 @@ def own_server(official: str) -> Iterator[TritonServer]:
 
 
 def _golden(shared: Path, name: str) -> npt.NDArray[np.uint8]:
-    picture = cv2.imread(str(shared / "golden" / f"{name}.png"))
-    return np.ascontiguousarray(picture[:, :, ::-1])
+    image = cv2.imread(str(shared / "golden" / f"{name}.png"))
+    return np.ascontiguousarray(image[:, :, ::-1])
 
 
 @pytest.mark.parametrize("name", GOLDENS)
@@ -103,19 +103,19 @@ def test_many_frames_in_flight_come_back_to_their_own_request(
     assert counts == [1 if i % 3 else 0 for i in range(24)]
 
 
-def test_pictures_of_one_request_are_answered_each_for_itself(
+def test_images_of_one_request_are_answered_each_for_itself(
     detector: TritonDetector, shared: Path
 ) -> None:
     crowd = _golden(shared, "crowd")
     # More of them than the server takes at once.
-    pictures = [crowd, np.ascontiguousarray(crowd[:, ::-1]), np.zeros_like(crowd)] * 3
-    alone = [detector.submit([picture], min_score=0.3)[0] for picture in pictures]
-    together = detector.submit(pictures, min_score=0.3)
+    images = [crowd, np.ascontiguousarray(crowd[:, ::-1]), np.zeros_like(crowd)] * 3
+    alone = [detector.submit([image], min_score=0.3)[0] for image in images]
+    together = detector.submit(images, min_score=0.3)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(other.result(30).rows(), one.result(30).rows(), atol=1e-3)
 
 
-def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> None:
+def test_a_request_fails_for_all_of_its_images(detector: TritonDetector) -> None:
     futures = detector.submit([np.zeros((100, 640, 3), np.uint8)] * 3, min_score=0.3)
     # Giving one up takes no answer from another.
     futures[0].cancel()
@@ -124,15 +124,15 @@ def test_a_request_fails_for_all_of_its_pictures(detector: TritonDetector) -> No
             future.result(30)
 
 
-def test_pictures_of_several_shapes_are_no_request(detector: TritonDetector) -> None:
-    pictures = [np.zeros((height, 640, 3), np.uint8) for height in (384, 480)]
+def test_images_of_several_shapes_are_no_request(detector: TritonDetector) -> None:
+    images = [np.zeros((height, 640, 3), np.uint8) for height in (384, 480)]
     with pytest.raises(ValueError, match="shapes"):
-        detector.submit(pictures, min_score=0.3)
+        detector.submit(images, min_score=0.3)
 
 
 def test_every_request_has_its_own_threshold(detector: TritonDetector, shared: Path) -> None:
-    picture = _golden(shared, "crowd")
-    futures = {score: detector.submit([picture], min_score=score)[0] for score in (0.05, 0.3, 0.6)}
+    image = _golden(shared, "crowd")
+    futures = {score: detector.submit([image], min_score=score)[0] for score in (0.05, 0.3, 0.6)}
     counts = {score: len(future.result(30)) for score, future in futures.items()}
     assert counts[0.05] > counts[0.3] > counts[0.6] > 0
     for score, future in futures.items():
@@ -170,9 +170,9 @@ def test_the_server_and_this_process_find_the_same(
     local = InProcessDetector(models.find(official)[0])
     try:
         for name in GOLDENS:
-            picture = _golden(shared, name)
-            here = local.submit([picture], min_score=0.05)[0].result(30)
-            there = detector.submit([picture], min_score=0.05)[0].result(30)
+            image = _golden(shared, name)
+            here = local.submit([image], min_score=0.05)[0].result(30)
+            there = detector.submit([image], min_score=0.05)[0].result(30)
             np.testing.assert_allclose(here.rows(), there.rows(), atol=1e-3)
     finally:
         local.close()
@@ -228,7 +228,7 @@ def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
         guarded.close()
 
 
-def test_a_killed_server_takes_its_stubs_and_their_pictures_with_it(
+def test_a_killed_server_takes_its_stubs_and_their_images_with_it(
     own_server: TritonServer,
 ) -> None:
     assert own_server.pid is not None

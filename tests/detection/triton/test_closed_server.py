@@ -198,7 +198,7 @@ def test_a_token_goes_with_its_server(official: str) -> None:
     assert server_token.find("127.0.0.1:2") is None
 
 
-def test_pictures_never_go_to_a_server_that_another_user_has_put_there(
+def test_images_never_go_to_a_server_that_another_user_has_put_there(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = os.geteuid() == 0

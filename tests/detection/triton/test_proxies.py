@@ -46,9 +46,9 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> str:
 def pages(tmp_path: Path) -> Iterator[str]:
     """A web server on this machine: a status page, and an image as a camera would send it."""
     (tmp_path / "status").write_text('{"cameras": [], "uptime_s": 1}')
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 48), "red").save(picture, "JPEG")
-    (tmp_path / "stream.mjpeg").write_bytes(picture.getvalue() * 3)
+    image = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(image, "JPEG")
+    (tmp_path / "stream.mjpeg").write_bytes(image.getvalue() * 3)
     handler = partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -44,14 +44,14 @@ def test_rows_past_the_count_are_padding() -> None:
     assert len(faces) == 0
 
 
-def test_each_picture_has_faces_of_its_own() -> None:
+def test_each_image_has_faces_of_its_own() -> None:
     reply = _reply(np.concatenate([GOOD, GOOD + 0.05]), 1, 0)
     found = read_reply(reply, request_id="7", images=2)
     assert [len(faces) for faces in found] == [1, 0]
 
 
 @pytest.mark.parametrize("counts", [(1,), (1, 1, 1), (1, 2)])
-def test_an_answer_for_another_number_of_pictures_is_refused(counts: tuple[int, ...]) -> None:
+def test_an_answer_for_another_number_of_images_is_refused(counts: tuple[int, ...]) -> None:
     reply = _reply(np.concatenate([GOOD, GOOD]), *counts)
     with pytest.raises(ReplyError):
         read_reply(reply, request_id="7", images=2)
@@ -65,7 +65,7 @@ def test_an_answer_for_another_number_of_pictures_is_refused(counts: tuple[int, 
         pytest.param(_reply(GOOD, 2), id="more faces than rows"),
         pytest.param(_reply(GOOD, -1), id="negative count"),
         pytest.param(_reply(GOOD[:, :, :14]), id="14 columns"),
-        pytest.param(_reply(np.concatenate([GOOD, GOOD])), id="two pictures"),
+        pytest.param(_reply(np.concatenate([GOOD, GOOD])), id="two images"),
         pytest.param(_reply(_with(0, np.nan)), id="NaN box"),
         pytest.param(_reply(_with(2, np.inf)), id="endless box"),
         pytest.param(_reply(_with(2, -5)), id="box inside out"),

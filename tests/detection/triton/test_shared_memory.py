@@ -97,7 +97,7 @@ def test_nothing_stays_of_a_client_that_is_killed(session: DetectionSession) -> 
         assert client.stdout is not None
         mark = client.stdout.readline().strip()
         assert mark
-        assert _named(mark) == [], "a picture lies under a name"
+        assert _named(mark) == [], "an image lies under a name"
         assert _registered(address, mark), "it went through shared memory"
         watcher.forget_abandoned_regions()
         assert _registered(address, mark), "its client lives"
@@ -143,11 +143,11 @@ def test_no_other_user_ever_opens_a_region_of_the_server(
             detector = TritonDetector(Connection(address=server.address))
             canary.check(detector, deadline_s=20)
             detector.submit([np.zeros((1280, 1280, 3), np.uint8)], min_score=0.5)[0].result(20)
-            assert _named(own_mark()) == [], "a picture lies under a name"
+            assert _named(own_mark()) == [], "an image lies under a name"
             detector.close()
             for pid in _group(server.pid):
                 dumped = Path("/proc", pid, "coredump_filter").read_text()
-                assert int(dumped, 16) == 0, "a crash would write its pictures to the disk"
+                assert int(dumped, 16) == 0, "a crash would write its images to the disk"
     finally:
         snoop.kill()
         said = snoop.communicate()[0]

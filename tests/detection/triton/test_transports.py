@@ -70,9 +70,9 @@ def detectors(server: TritonServer) -> Iterator[dict[str, TritonDetector]]:
         detector.close()
 
 
-def _encoded(picture: npt.NDArray[np.uint8], *settings: int) -> bytes:
+def _encoded(image: npt.NDArray[np.uint8], *settings: int) -> bytes:
     """A JPEG of BGR pixels."""
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95, *settings])[1])
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95, *settings])[1])
 
 
 def _ask(
@@ -119,8 +119,8 @@ def test_frames_of_all_shapes_in_flight_come_back_to_their_own_request(
     detectors: dict[str, TritonDetector], portrait: npt.NDArray[np.uint8]
 ) -> None:
     whole = portrait[:, :, ::-1]
-    pictures = [whole, whole[:, 100:388], whole[60:348], np.full_like(whole, 90)]
-    canvases = [Letterbox.plan(*p.shape[1::-1]).apply(p) for p in pictures]
+    images = [whole, whole[:, 100:388], whole[60:348], np.full_like(whole, 90)]
+    canvases = [Letterbox.plan(*p.shape[1::-1]).apply(p) for p in images]
     futures = [detectors["jpeg"].submit([canvases[i % 4]], min_score=0.5)[0] for i in range(24)]
     assert [len(future.result(30)) for future in futures] == [1, 1, 1, 0] * 6
 
@@ -138,7 +138,7 @@ def test_several_canvases_travel_in_one_request(
     assert [len(faces) for faces in alone] == [1, 0, 1]
 
 
-def test_any_picture_is_answered_in_its_own_pixels(
+def test_any_image_is_answered_in_its_own_pixels(
     client: grpcclient.InferenceServerClient,
     detectors: dict[str, TritonDetector],
     portrait: npt.NDArray[np.uint8],
@@ -155,7 +155,7 @@ def test_any_picture_is_answered_in_its_own_pixels(
         np.testing.assert_allclose(there.rows(), expected, rtol=1e-4, atol=1e-3)
 
 
-def test_pictures_of_several_sizes_fit_into_one_request(
+def test_images_of_several_sizes_fit_into_one_request(
     client: grpcclient.InferenceServerClient, portrait: npt.NDArray[np.uint8]
 ) -> None:
     sizes = ((512, 512), (1536, 1024), (256, 512))
@@ -177,7 +177,7 @@ def test_the_size_on_the_canvas_can_be_asked_for(
     np.testing.assert_array_equal(default.rows(), large.rows())
 
 
-def test_grey_progressive_and_turned_pictures_are_taken_as_coded(
+def test_grey_progressive_and_turned_images_are_taken_as_coded(
     client: grpcclient.InferenceServerClient, portrait: npt.NDArray[np.uint8]
 ) -> None:
     (plain,) = _ask(client, [_encoded(portrait)])
@@ -217,7 +217,7 @@ def _bomb() -> bytes:
         pytest.param(lambda good: _bomb(), "at most 40000000", id="bomb"),
     ],
 )
-def test_a_bad_picture_is_an_error_and_fails_alone(
+def test_a_bad_image_is_an_error_and_fails_alone(
     client: grpcclient.InferenceServerClient,
     portrait: npt.NDArray[np.uint8],
     damage: object,
@@ -346,7 +346,7 @@ def test_a_photo_is_blurred_by_way_of_jpeg(server: TritonServer, tmp_path: Path)
     assert np.abs(before.astype(int) - after)[elsewhere].mean() < 3
 
 
-def test_a_picture_that_arrives_broken_leaves_no_file(
+def test_a_image_that_arrives_broken_leaves_no_file(
     server: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = Path(shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg"))
@@ -374,7 +374,7 @@ def _blur(photo: Path, server: TritonServer) -> object:
 
 
 @pytest.mark.parametrize("shape", [(384, 640), (384, 640, 4), (0, 640, 3)])
-def test_a_canvas_that_is_no_picture_is_an_error(shape: tuple[int, ...]) -> None:
+def test_a_canvas_that_is_no_image_is_an_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(FaceblurError, match="canvas"):
         transports.encode_jpeg(np.zeros(shape, np.uint8))
 

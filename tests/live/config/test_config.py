@@ -344,9 +344,9 @@ def test_defaults_hold_unless_a_camera_says_otherwise() -> None:
 
 def test_only_a_camera_whose_settings_changed_has_another_fingerprint(tmp_path: Path) -> None:
     text = REFERENCE.read_text()
-    picture = tmp_path / "over.png"
-    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
-    text += f"    mask: {{mode: image, image: {picture}}}\n"
+    image = tmp_path / "over.png"
+    cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
+    text += f"    mask: {{mode: image, image: {image}}}\n"
 
     def marks(text: str) -> dict[str, object]:
         return {camera.name: fingerprint(camera) for camera in read(text, **PASSWORDS).cameras}
@@ -355,7 +355,7 @@ def test_only_a_camera_whose_settings_changed_has_another_fingerprint(tmp_path: 
     assert marks(text) == before
     changed = marks(text.replace("threshold: 0.15", "threshold: 0.16"))
     assert {name for name in before if changed[name] != before[name]} == {"yard"}
-    cv2.imwrite(str(picture), np.ones((8, 8, 3), np.uint8))
+    cv2.imwrite(str(image), np.ones((8, 8, 3), np.uint8))
     changed = marks(text)
     assert {name for name in before if changed[name] != before[name]} == {"test"}
 

@@ -175,7 +175,7 @@ def test_any_process_of_a_camera_may_die(number: signal.Signals, run: Run) -> No
     assert stats.sinks[0].restarts >= 1
 
 
-def test_garbage_is_no_picture_and_does_no_harm(run: Run) -> None:
+def test_garbage_is_no_image_and_does_no_harm(run: Run) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -77,8 +77,8 @@ def test_eight_cameras_run_side_by_side(bundled_server: str, tmp_path: Path) -> 
             service.wait()
     for name, folder in folders.items():
         verdicts = _verdicts(folder)
-        pictures = [verdict for verdict in verdicts if not verdict.placeholder]
-        assert len(pictures) >= WANTED, name
+        images = [verdict for verdict in verdicts if not verdict.placeholder]
+        assert len(images) >= WANTED, name
         assert not any(verdict.face for verdict in verdicts), name
 
 

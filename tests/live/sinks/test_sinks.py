@@ -28,14 +28,14 @@ from rig.recorder import recorder
 
 def _faces(path: Path, *, most: int = 1000) -> tuple[int, int]:
     """Frames of a file, and those with a face; a playlist that goes on never ends."""
-    judge, pictures, faces = Judge(SIZE[1], detect=False), 0, 0
+    judge, images, faces = Judge(SIZE[1], detect=False), 0, 0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            pictures += 1
+            images += 1
             faces += judge(frame.to_ndarray(format="bgr24")).face
-            if pictures == most:
+            if images == most:
                 break
-    return pictures, faces
+    return images, faces
 
 
 def test_file_segments_are_complete_when_they_appear(run: Run, tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_file_segments_are_complete_when_they_appear(run: Run, tmp_path: Path) -
     assert len(whole) >= 3
     assert len(list(tmp_path.glob("*.part"))) <= 1
     for path in whole:
-        pictures, faces = _faces(path)
-        assert (8 <= pictures <= 14, faces) == (True, 0)
+        images, faces = _faces(path)
+        assert (8 <= images <= 14, faces) == (True, 0)
     camera.stop()
     assert list(tmp_path.glob("*.part")) == []
 
@@ -115,13 +115,13 @@ def test_a_playlist_on_a_full_disk_is_a_failure(
 ) -> None:
     writer = StreamWriter(parse_sink(f"hls:{tmp_path / 'new'}"))
     format_ = FrameFormat(width=64, height=48)
-    picture = np.full(format_.size_bytes, 128, np.uint8)
-    writer.write(Output(format_, picture, 0.0, 0.0))
+    image = np.full(format_.size_bytes, 128, np.uint8)
+    writer.write(Output(format_, image, 0.0, 0.0))
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     writer._room_s = 0.0
     with pytest.raises(OutputError, match="No space left on device"):
-        writer.write(Output(format_, picture, 1.0, 1.0))
+        writer.write(Output(format_, image, 1.0, 1.0))
     writer.close()
 
 
@@ -209,8 +209,8 @@ def test_srt_and_rtmp_reach_a_receiver(run: Run, tmp_path: Path) -> None:
         receiver.kill()
         receiver.wait()
     for received in (by_srt, by_rtmp):
-        pictures, faces = _faces(received)
-        assert pictures > 5
+        images, faces = _faces(received)
+        assert images > 5
         assert faces == 0
 
 

@@ -31,7 +31,7 @@ def test_webrtc_reaches_a_receiver_masked_and_none_without_its_token(
         assert watching.wait_for(10, timeout_s=20), camera.stats()
         camera.stop()
         judge = Judge(SIZE[1])
-        verdicts = [judge(seen.picture) for seen in watching.seen()]
+        verdicts = [judge(seen.image) for seen in watching.seen()]
     assert not any(verdict.face or verdict.placeholder for verdict in verdicts)
     refused = stats.sinks[1]
     assert refused.frames == 0

@@ -90,7 +90,7 @@ def test_ffprobe_understands_it_and_a_server_that_restarts_is_found_again(
     with viewer(url, tmp_path / "seen", size=SIZE) as watching:
         assert watching.wait_for(5, timeout_s=40)
         judge = Judge(SIZE[1], detect=False)
-        assert not any(judge(seen.picture).face for seen in watching.seen())
+        assert not any(judge(seen.image).face for seen in watching.seen())
     assert camera.stats().sinks[0].restarts >= 1
 
 
@@ -107,7 +107,7 @@ def test_a_camera_that_restarts_is_found_again(clip: Path, tmp_path: Path, run: 
             stats = until(camera, lambda stats: stats.frames_checked >= before + 5)
             assert watching.wait_for(stats.sinks[0].frames - 10, timeout_s=40)
         judge = Judge(SIZE[1])
-        kinds = [judge(seen.picture) for seen in watching.seen()]
+        kinds = [judge(seen.image) for seen in watching.seen()]
     assert stats.reconnects >= 1
     assert not any(verdict.face for verdict in kinds)
     story = "".join("-" if verdict.placeholder else "x" for verdict in kinds)
@@ -143,7 +143,7 @@ def test_a_change_of_size_or_codec_reaches_the_viewer_fitted(
         server.tell(f"switch cam {larger}")
         stats = until(camera, lambda stats: stats.width == 480)
         _shows_more(camera, watching, stats.frames_checked + 2 * FPS)
-        fitted = list(watching.seen(watching.count - 1))[-1].picture
+        fitted = list(watching.seen(watching.count - 1))[-1].image
         reconnects = camera.stats().reconnects
         server.tell(f"switch cam {other}")
         stats = until(
@@ -151,7 +151,7 @@ def test_a_change_of_size_or_codec_reaches_the_viewer_fitted(
         )
         _shows_more(camera, watching, stats.frames_checked + FPS)
         judge = Judge(SIZE[1], detect=False)
-        verdicts = [judge(seen.picture) for seen in watching.seen()]
+        verdicts = [judge(seen.image) for seen in watching.seen()]
         stats = camera.stats()
     assert stats.sinks[0].restarts == 0, "its viewers stay connected"
     assert not any(verdict.face for verdict in verdicts)

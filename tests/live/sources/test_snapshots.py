@@ -47,7 +47,7 @@ class SnapshotCamera:
     """
 
     def __init__(self) -> None:
-        self.body: Callable[[int], bytes] = picture
+        self.body: Callable[[int], bytes] = image
         self.status, self.kind, self.headers = 200, "image/jpeg", dict[str, str]()
         self.pause_s, self.cut, self.auth = 0.0, 0, ""
         self.asked = 0
@@ -106,7 +106,7 @@ class SnapshotCamera:
         return said["response"] == hashlib.md5(whole.encode()).hexdigest()
 
 
-def picture(number: int, *, form: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
+def image(number: int, *, form: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
     values = np.random.default_rng(number).integers(0, 256, (*size[::-1], 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).save(file, form)
@@ -140,13 +140,11 @@ def images(options: SourceOptions, most: int) -> list[av.VideoFrame]:
         ("http://h/stream", "mjpeg", "http://h/stream"),
     ],
 )
-def test_addresses_of_pictures_are_told_from_those_of_streams(
-    text: str, kind: str, url: str
-) -> None:
+def test_addresses_of_images_are_told_from_those_of_streams(text: str, kind: str, url: str) -> None:
     assert (parse_source(text).kind, parse_source(text).url) == (kind, url)
 
 
-def test_what_is_no_address_of_pictures_is_refused() -> None:
+def test_what_is_no_address_of_images_is_refused() -> None:
     for text in ("snapshot:rtsp://h/x", "snapshot:http://", "snapshot:ftp://h/x.jpg"):
         with pytest.raises(InputError):
             parse_source(text)
@@ -155,16 +153,16 @@ def test_what_is_no_address_of_pictures_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
-def test_pictures_are_fetched_at_the_interval(snap: SnapshotCamera, form: str) -> None:
-    snap.body = lambda number: picture(number, form=form)
+def test_images_are_fetched_at_the_interval(snap: SnapshotCamera, form: str) -> None:
+    snap.body = lambda number: image(number, form=form)
     started_s = time.monotonic()
     found = images(source(snap), 4)
     assert time.monotonic() - started_s >= 3 * 0.05
-    assert {(image.width, image.height) for image in found} == {(64, 48)}
+    assert {(each.width, each.height) for each in found} == {(64, 48)}
     assert snap.asked == 4
 
 
-def test_a_picture_that_lies_on_its_side_is_turned() -> None:
+def test_a_image_that_lies_on_its_side_is_turned() -> None:
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(file, "JPEG", exif=exif)
@@ -198,7 +196,7 @@ def _cut(snap: SnapshotCamera) -> None:
 
 
 def _damaged(snap: SnapshotCamera) -> None:
-    snap.body = lambda number: picture(number)[:-700]
+    snap.body = lambda number: image(number)[:-700]
 
 
 def _endless(snap: SnapshotCamera) -> None:
@@ -255,7 +253,7 @@ def _away(snap: SnapshotCamera) -> None:
         (_away, "it answers 302"),
     ],
 )
-def test_what_is_no_picture_ends_it_with_a_sentence(
+def test_what_is_no_image_ends_it_with_a_sentence(
     snap: SnapshotCamera, goes_wrong: Callable[[SnapshotCamera], None], says: str
 ) -> None:
     goes_wrong(snap)
@@ -268,25 +266,25 @@ def test_what_is_no_picture_ends_it_with_a_sentence(
 def test_a_failure_that_passes_is_waited_for_and_one_that_stays_is_not(
     snap: SnapshotCamera, goes_wrong: Callable[[SnapshotCamera], None]
 ) -> None:
-    pictures = Snapshots(source(snap)).images()
-    next(pictures)
+    arriving = Snapshots(source(snap)).images()
+    next(arriving)
     goes_wrong(snap)
     healed = threading.Timer(0.2, snap.__dict__.update, [{"status": 200, "kind": "image/jpeg",
-                                                          "body": picture}])  # fmt: skip
+                                                          "body": image}])  # fmt: skip
     healed.start()
-    next(pictures)
+    next(arriving)
     goes_wrong(snap)
     started_s = time.monotonic()
     with pytest.raises(InputError):
-        list(islice(pictures, 5))
+        list(islice(arriving, 5))
     assert 0.4 <= time.monotonic() - started_s < 2
 
 
-def test_the_same_picture_again_is_no_new_one(snap: SnapshotCamera) -> None:
-    snap.body = lambda number: picture(number // 3)
+def test_the_same_image_again_is_no_new_one(snap: SnapshotCamera) -> None:
+    snap.body = lambda number: image(number // 3)
     assert len(images(source(snap), 4)) == 4
     assert snap.asked >= 9
-    snap.body = lambda _: picture(1)
+    snap.body = lambda _: image(1)
     with pytest.raises(InputError, match="it sends the same image again and again"):
         images(source(snap), 2)
 

@@ -76,8 +76,8 @@ def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
 
 def _turned(path: Path) -> None:
     """The face lies on its side, and the file says how it is to be turned."""
-    pictures = [np.ascontiguousarray(np.rot90(picture)) for picture in _pattern()]
-    record(path, pictures, Recording(rate=Fraction(FPS)))
+    images = [np.ascontiguousarray(np.rot90(image)) for image in _pattern()]
+    record(path, images, Recording(rate=Fraction(FPS)))
     set_display_matrix(path, (0, 1, -1, 0))
 
 
@@ -90,7 +90,7 @@ def _pattern() -> list[npt.NDArray[np.uint8]]:
     return [pattern.image(i / FPS).to_ndarray(format="bgr24") for i in range(20)]
 
 
-def test_faces_are_masked_however_pictures_are_stored(tmp_path: Path, run: Run) -> None:
+def test_faces_are_masked_however_images_are_stored(tmp_path: Path, run: Run) -> None:
     cameras = []
     for make in (_turned, _deep):
         make(clip := tmp_path / f"{make.__name__}.mp4")
@@ -104,12 +104,12 @@ def test_faces_are_masked_however_pictures_are_stored(tmp_path: Path, run: Run) 
         assert stats.frames_masked == stats.frames_checked > 10
         (file,) = folder.glob("*.mp4")
         with av.open(str(file)) as container:
-            pictures = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
-        assert len(pictures) > 10
-        assert not any(judge(picture).face for picture in pictures)
+            images = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+        assert len(images) > 10
+        assert not any(judge(image).face for image in images)
 
 
-def test_a_picture_of_an_odd_size_keeps_its_colours(tmp_path: Path, run: Run) -> None:
+def test_a_image_of_an_odd_size_keeps_its_colours(tmp_path: Path, run: Run) -> None:
     size = (322, 242)
     camera = run(f"testpattern:?size={size[0]}x{size[1]}&fps={FPS}", f"segments:{tmp_path}")
     until(camera, shown(3))
@@ -129,8 +129,8 @@ def test_the_judge_sees_the_face_in_them(make: Callable[[Path], None], tmp_path:
     judge = Judge(SIZE[1])
     with av.open(str(tmp_path / "face.mp4")) as container:
         frame = next(container.decode(video=0))
-        picture = frame.to_ndarray(format="bgr24")
-    turned = np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
+        image = frame.to_ndarray(format="bgr24")
+    turned = np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
     assert judge(turned).face
 
 
@@ -168,9 +168,9 @@ def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
     judge = Judge(SIZE[1], detect=False)
     with av.open(str(playlist)) as container:
         frames = itertools.islice(container.decode(video=0), 15)
-        pictures = [frame.to_ndarray(format="bgr24") for frame in frames]
-    assert len(pictures) == 15
-    assert not any(judge(picture).face for picture in pictures)
+        images = [frame.to_ndarray(format="bgr24") for frame in frames]
+    assert len(images) == 15
+    assert not any(judge(image).face for image in images)
     stats = until(run(f"{web}/index.m3u8", name="second"), shown(15))
     assert stats.frames_dropped < stats.frames_checked, "segments are played at their own pace"
 
@@ -179,7 +179,7 @@ def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
     delays=st.lists(st.floats(0, 0.3), min_size=2, max_size=40),
     start=st.floats(0, 1e5),
 )
-def test_pictures_are_shown_as_evenly_as_they_were_taken(delays: list[float], start: float) -> None:
+def test_images_are_shown_as_evenly_as_they_were_taken(delays: list[float], start: float) -> None:
     clock = StreamClock(paced=False)
     delays = [0.0, *delays]
     times = [clock.time_s(start + i / 10, 500 + i / 10 + d) for i, d in enumerate(delays)]
