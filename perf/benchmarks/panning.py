@@ -1,4 +1,4 @@
-"""What close looks at parts bring to large videos, and cost: pans over labelled photographs."""
+"""What close passes over parts bring to large videos, and cost: pans over labelled photographs."""
 
 from __future__ import annotations
 
@@ -49,15 +49,14 @@ MIN_MASKED: Final = 0.9
 
 WAYS: Final[tuple[Tiles, ...]] = ("off", "auto", "fine")
 LIVE: Final[tuple[tuple[Tiles, int], ...]] = (("off", 0), ("auto", 0), ("auto", 8))
-"""Ways to look, and frames of look-ahead."""
+"""Ways to search, and frames of look-ahead."""
 
 Boxes = npt.NDArray[np.float64]
-Frames = list[tuple[Detections, Boxes]]
 
 
 @dataclass
 class Tally:
-    """What one way to look covered in all clips of one kind.
+    """What one way to search covered in all clips of one kind.
 
     Attributes:
         way: What the tables call it.
@@ -185,10 +184,12 @@ def _file(clip: Path, detector: Detector, tiles: Tiles) -> Callable[[], Iterator
     def find() -> Iterator[Detections]:
         with VideoSource(clip) as video:
             faces = DetectedFaces(detector, policy).in_video(clip, video.properties)
-            assert faces.look is not None
-            look = faces.look
+            assert faces.make_inputs is not None
+            make_inputs = faces.make_inputs
             frames = (
-                DecodedFrame(f, look(f)) for f in video.read() if not isinstance(f, av.Packet)
+                DecodedFrame(f, make_inputs(f))
+                for f in video.read()
+                if not isinstance(f, av.Packet)
             )
             for _, found in faces.find(frames):
                 yield found
@@ -217,7 +218,7 @@ def _live(
                 if isinstance(frame, av.Packet):
                     continue
                 turns = rotation.take(float(frame.pts_s))
-                answers = detector.submit(maker.looks(frame.image, turns), min_score=low)
+                answers = detector.submit(maker.whole_and_parts(frame.image, turns), min_score=low)
                 faces = plan.merge([each.result() for each in answers], turns, min_score=low)
                 due = cover.push(frame.index, faces, time_s=float(frame.pts_s))
                 if due is not None:

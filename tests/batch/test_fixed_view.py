@@ -32,7 +32,7 @@ class NoFaces:
 
     def in_video(self, source: Path, properties: object) -> VideoFaces:
         return VideoFaces(
-            look=None,
+            make_inputs=None,
             find=lambda items: (FrameFaces(item.frame, Detections.empty()) for item in items),
             name_tracks=lambda _: [],
         )

@@ -1,4 +1,4 @@
-"""Which parts of large frames are looked at closely, and when."""
+"""Which parts of large frames are searched closely, and when."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_large_frames_have_parts_in_which_small_faces_lie_wholly(
 
 
 def longest_wait_s(rotation: Rotation, count: int, times: Sequence[float]) -> float:
-    """The longest time between two looks at one part, from the first look at all on."""
+    """The longest time between two passes over one part, from the first on."""
     seen: dict[int, float] = {}
     longest = 0.0
     for time_s in times:
@@ -122,11 +122,11 @@ def test_what_only_a_part_shows_is_told_apart() -> None:
     assert found.boxes[1] == pytest.approx([480, 300, 504, 324], abs=0.1)
     view = part.view
     expected = [view.x, view.y, view.x + view.width, view.y + view.height]
-    assert found.looked.tolist() == [expected]
+    assert found.searched.tolist() == [expected]
     nobody = plan.merge([faces()], [], min_score=0.1)
     assert isinstance(nobody, PartDetections)
     assert len(nobody) == 0
-    assert nobody.looked.shape == (0, 4)
+    assert nobody.searched.shape == (0, 4)
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "yuv444p", "gbrp", "gray"])
@@ -143,7 +143,7 @@ def test_a_part_is_cut_out_of_the_frame_itself(pixel_format: str) -> None:
         width=430, height=240, pixel_format=pixel_format, time_base=Fraction(1, 25)
     )
     turns = range(len(plan.parts))
-    whole, *parts = ModelInputMaker(properties, letterbox, plan.parts).looks(frame, turns)
+    whole, *parts = ModelInputMaker(properties, letterbox, plan.parts).whole_and_parts(frame, turns)
     assert (whole == ModelInputMaker(properties, letterbox)(frame)).all()
     shown = frame.to_ndarray(format="rgb24")
     for part, canvas in zip(plan.parts, parts, strict=True):

@@ -104,24 +104,24 @@ def test_sound_goes_along_as_it_came_and_in_sync(run: Run, tmp_path: Path) -> No
         _assert_in_sync(path)
 
 
-def test_sound_is_encoded_anew_or_left_out_or_goes_on_alone(run: Run, tmp_path: Path) -> None:
+def test_sound_is_encoded_again_or_left_out_or_goes_on_alone(run: Run, tmp_path: Path) -> None:
     clip = flashing_clip(tmp_path / "clip.mov", "pcm_alaw", rate=8000)
     cameras = [
         run(str(clip), f"segments:{tmp_path / name}?segment=600", name=name, **settings)
         for name, settings in {
-            "anew": {"audio": "keep", "detector": Sightless()},
+            "encoded": {"audio": "keep", "detector": Sightless()},
             "alone": {"audio": "keep", "detector": Unsighted()},
             "dropped": {"detector": Sightless()},
         }.items()
     ]
     assert all(camera.wait(40) for camera in cameras)
-    anew, alone, dropped = (
+    encoded, alone, dropped = (
         next((tmp_path / camera.options.name).glob("*.mp4")) for camera in cameras
     )
 
-    with av.open(str(anew)) as container:
+    with av.open(str(encoded)) as container:
         assert container.streams.audio[0].codec_context.name == "aac", "a file holds no G.711"
-    _assert_in_sync(anew)
+    _assert_in_sync(encoded)
 
     assert cameras[1].stats().frames_checked == 0
     assert _flashes(alone) == [], "no frame of the camera is in it"

@@ -200,7 +200,7 @@ def test_the_faces_of_a_part_are_among_those_of_the_frame(bench: Bench) -> None:
     assert faces.close.tolist() == [True]
     view = plan.parts[1].view
     assert faces.boxes[0, 0] == pytest.approx(view.x + 8 * view.width / 64, abs=0.5)
-    assert len(faces.looked) == 2
+    assert len(faces.searched) == 2
     assert bench.frames[0].is_checked
 
 
@@ -283,7 +283,7 @@ def test_a_frame_between_looks_that_comes_with_the_recovery_waits_too(
     bench.admit(model_input=False)
     if look_too:
         bench.admit()
-    assert bench.collect() == [], "the look before it was refused, and what it found is lost"
+    assert bench.collect() == [], "the pass before it was refused, and what it found is lost"
     assert bench.checker.dropped == 1
     if look_too:
         bench.until_asked(3)

@@ -1,4 +1,4 @@
-"""Small faces stay masked between the looks at the part that they lie in."""
+"""Small faces stay masked between the passes over the part that they lie in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faceblur.tracking.live import LIVE_OPTIONS
 RATE = 25
 THRESHOLD = 0.2
 TURN = 12
-"""Every so many frames the part is looked at in which the face lies."""
+"""Every so many frames the part is searched in which the face lies."""
 
 LEFT = (0.0, 0.0, 1000.0, 1000.0)
 RIGHT = (900.0, 0.0, 1900.0, 1000.0)
@@ -35,7 +35,7 @@ def box(way: Way, frame: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64
     return np.array([x - 10, y - 12, x + 10, y + 12])
 
 
-def looks(
+def answers_of(
     way: Way,
     frames: int,
     *,
@@ -44,20 +44,20 @@ def looks(
     score: float = 0.7,
     close: bool = True,
 ) -> list[Detections]:
-    """A face of 24 pixels that only its part shows; other frames look at another part."""
+    """A face of 24 pixels that only its part shows; other frames show another part."""
     turns = set(range(0, frames, TURN)) if asked is None else set(asked)
     seen = turns if found is None else set(found)
     answers: list[Detections] = []
     for frame in range(frames):
         rows = [[*box(way, frame), score, *[0.0] * 10]] if frame in seen else []
         one = Detections.from_rows(np.array(rows, np.float32).reshape(-1, 15))
-        looked = np.array([LEFT if frame in turns else RIGHT], np.float32)
+        searched = np.array([LEFT if frame in turns else RIGHT], np.float32)
         answers.append(
             PartDetections(
                 one.boxes,
                 one.scores,
                 one.landmarks,
-                looked=looked,
+                searched=searched,
                 close=np.full(len(one), close),
             )
         )
@@ -99,21 +99,21 @@ def hidden(masked: list[Detections], way: Way) -> list[bool]:
 def test_a_small_face_stays_masked_until_the_next_look(
     masks: Callable[[list[Detections]], list[Detections]], way: Way
 ) -> None:
-    assert all(hidden(masks(looks(way, 60)), way))
+    assert all(hidden(masks(answers_of(way, 60)), way))
     # Were it for the whole view to see, it would have been missed in all of these frames.
-    assert not all(hidden(masks(looks(way, 60, score=0.3, close=False)), way))
+    assert not all(hidden(masks(answers_of(way, 60, score=0.3, close=False)), way))
 
 
 @pytest.mark.parametrize("masks", [in_file, live])
 def test_one_look_that_misses_it_does_not_unmask(
     masks: Callable[[list[Detections]], list[Detections]],
 ) -> None:
-    shown = hidden(masks(looks(still, 96, found=[0, 12, 24, 48, 60, 84])), still)
+    shown = hidden(masks(answers_of(still, 96, found=[0, 12, 24, 48, 60, 84])), still)
     assert all(shown)
 
 
 def test_a_file_masks_it_before_its_part_was_first_looked_at() -> None:
-    answers = looks(still, 40, asked=[7, 19, 31])
+    answers = answers_of(still, 40, asked=[7, 19, 31])
     assert all(hidden(in_file(answers), still))
     assert hidden(live(answers), still)[:8] == [False] * 7 + [True]
 
@@ -123,7 +123,7 @@ def test_what_is_found_once_and_faintly_goes_with_the_next_look(
     masks: Callable[[list[Detections]], list[Detections]],
 ) -> None:
     """False detections are of this kind; they must not stay for long."""
-    shown = hidden(masks(looks(still, 60, found=[24], score=0.3)), still)
+    shown = hidden(masks(answers_of(still, 60, found=[24], score=0.3)), still)
     assert all(shown[24:36])
     assert not any(shown[36:])
     assert not any(shown[: 24 - TURN + 1])
@@ -133,7 +133,7 @@ def test_what_is_found_once_and_faintly_goes_with_the_next_look(
 def test_a_face_that_left_is_masked_for_two_turns(
     masks: Callable[[list[Detections]], list[Detections]],
 ) -> None:
-    shown = hidden(masks(looks(still, 100, found=[0, 12, 24, 36])), still)
+    shown = hidden(masks(answers_of(still, 100, found=[0, 12, 24, 36])), still)
     assert all(shown[:48])
     assert not any(shown[37 + round(2 * PERIOD_S * RATE) :])
 
@@ -143,8 +143,8 @@ def test_it_stays_masked_while_nobody_gets_to_look(
     masks: Callable[[list[Detections]], list[Detections]],
 ) -> None:
     """Live, a slow detector leaves frames out, and with them the turns of their parts."""
-    shown = hidden(masks(looks(still, 120, found=[0], asked=[0, 40, 110])), still)
+    shown = hidden(masks(answers_of(still, 120, found=[0], asked=[0, 40, 110])), still)
     assert all(shown[:40])
     assert not any(shown[41:])
     # Nobody looks again at all: not for ever.
-    assert not hidden(masks(looks(still, 120, found=[0], asked=[0])), still)[-1]
+    assert not hidden(masks(answers_of(still, 120, found=[0], asked=[0])), still)[-1]

@@ -22,7 +22,7 @@ from faceblur.batch.video_detection import (
     luma_of,
     thumbnail,
 )
-from faceblur.batch.video_threads import DecodedFrame, Looks
+from faceblur.batch.video_threads import DecodedFrame, ModelInputs
 from faceblur.detection.detect import detect
 from faceblur.detection.detector import Detector
 from faceblur.detection.parts import PartPlan, Rotation
@@ -62,7 +62,7 @@ class VideoFaces:
     """How the faces of one video are found.
 
     Attributes:
-        look: What makes the detector's inputs of a frame, called in order; None if none is asked.
+        make_inputs: Makes the detector's inputs of a frame, called in order; None if none is asked.
         find: Gives the frames back in order, each with its faces.
         name_tracks: Gives the faces that were masked their tracks, once all are known, and sums
             these up.
@@ -70,7 +70,7 @@ class VideoFaces:
         kept: Tracks that may be left unmasked.
     """
 
-    look: Callable[[SourceFrame], Looks | None] | None
+    make_inputs: Callable[[SourceFrame], ModelInputs | None] | None
     find: Callable[[Iterable[DecodedFrame]], Iterator[FrameFaces]]
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
     notes: Sequence[str] = ()
@@ -159,14 +159,14 @@ class DetectedFaces:
         make_input = ModelInputMaker(properties, letterbox, plan.parts)
         rotation = Rotation(len(plan.parts))
 
-        def look(frame: SourceFrame) -> Looks | None:
+        def make_inputs(frame: SourceFrame) -> ModelInputs | None:
             if frame.index % every:
                 return None
             # Without a cover nothing carries from frame to frame what a part has shown.
             turns = rotation.take(float(frame.pts_s)) if cover else range(len(plan.parts))
-            return Looks(make_input.looks(frame.image, turns), turns)
+            return ModelInputs(make_input.whole_and_parts(frame.image, turns), turns)
 
-        return VideoFaces(look, find, name_tracks)
+        return VideoFaces(make_inputs, find, name_tracks)
 
     def _fill_gaps(
         self, checked: Iterable[DetectedFrame], properties: VideoProperties

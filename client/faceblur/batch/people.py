@@ -15,7 +15,7 @@ import numpy as np
 
 from faceblur.batch.faces import FindFaces
 from faceblur.batch.video import Progress
-from faceblur.batch.video_threads import DecodedFrame, Looks
+from faceblur.batch.video_threads import DecodedFrame, ModelInputs
 from faceblur.detections import Float64Array, FrameDetectionsLog, MediaDetections, TrackSummary
 from faceblur.errors import OutputError
 from faceblur.image.pixels import BgrImage
@@ -74,7 +74,7 @@ def find_people(
         faces_of = find_faces.in_video(source, video.properties)
         selection = Selection(policy, width, height)
         log = FrameDetectionsLog()
-        for frame, faces, _ in faces_of.find(_decoded(video, faces_of.look)):
+        for frame, faces, _ in faces_of.find(_decoded(video, faces_of.make_inputs)):
             log.append(frame.pts_s, selection.choose(faces).faces)
             if on_progress is not None:
                 on_progress(Progress(len(log), video.frame_count))
@@ -137,11 +137,11 @@ def look_at(
 
 
 def _decoded(
-    video: VideoSource, look: Callable[[SourceFrame], Looks | None] | None
+    video: VideoSource, make_inputs: Callable[[SourceFrame], ModelInputs | None] | None
 ) -> Iterator[DecodedFrame]:
     for item in video.read():
         if isinstance(item, SourceFrame):
-            yield DecodedFrame(item, None if look is None else look(item))
+            yield DecodedFrame(item, None if make_inputs is None else make_inputs(item))
 
 
 def _spread(seen: list[tuple[int, float]]) -> list[int]:

@@ -90,7 +90,7 @@ def mask_video(
         with atomic_path(output, before_commit=completion(on_complete, report)) as temporary:
             with (
                 VideoSink(temporary, video, options) as sink,
-                VideoJob(video, sink, faces_of.look) as job,
+                VideoJob(video, sink, faces_of.make_inputs) as job,
             ):
                 found = faces_of.find(job.frames())
                 for item, shown in _with_times(found, policy, start_s=video.start_s):

@@ -71,7 +71,7 @@ class DetectionStage:
                     yield self._await_answer(waiting.popleft())
                 entry = _Waiting(item)
                 waiting.append(entry)
-                if item.looks is not None:
+                if item.model_inputs is not None:
                     group.append(entry)
                 if len(group) == size:
                     self._ask(group)
@@ -123,8 +123,10 @@ class _Waiting:
 
     def __init__(self, item: DecodedFrame) -> None:
         self.frame = item.frame
-        self.parts = None if item.looks is None else item.looks.parts
-        self.inputs: Sequence[ModelInput] = () if item.looks is None else item.looks.inputs
+        self.parts = None if item.model_inputs is None else item.model_inputs.parts
+        self.inputs: Sequence[ModelInput] = (
+            () if item.model_inputs is None else item.model_inputs.inputs
+        )
         self.answers: list[Future[Detections]] = []
         self.limit_s = 0.0
 

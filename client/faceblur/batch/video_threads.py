@@ -27,7 +27,7 @@ _PACKET_WEIGHT: Final = 1 / 64
 """What an audio packet takes up of a queue, beside a frame."""
 
 
-class Looks(NamedTuple):
+class ModelInputs(NamedTuple):
     """What the detector is to see of a frame.
 
     Attributes:
@@ -44,29 +44,29 @@ class DecodedFrame:
     """A frame as it was read.
 
     Attributes:
-        looks: What the detector is to see of it; None if it is not asked.
+        model_inputs: What the detector is to see of it; None if it is not asked.
     """
 
     frame: SourceFrame
-    looks: Looks | None
+    model_inputs: ModelInputs | None
 
 
 class VideoJob:
     """The reader and the writer of one video, each in its thread; a context manager.
 
     Args:
-        look: What makes the inputs of the detector; None if none is asked.
+        make_inputs: What makes the inputs of the detector; None if none is asked.
     """
 
     def __init__(
         self,
         video: VideoSource,
         sink: VideoSink,
-        look: Callable[[SourceFrame], Looks | None] | None,
+        make_inputs: Callable[[SourceFrame], ModelInputs | None] | None,
     ) -> None:
         self._video = video
         self._sink = sink
-        self._look = look
+        self._make_inputs = make_inputs
         self._unchecked: BoundedQueue[DecodedFrame] = BoundedQueue(_QUEUED_FRAMES)
         self._finished: BoundedQueue[SourceFrame | av.Packet[Any]] = BoundedQueue(_QUEUED_FRAMES)
         queues = (self._unchecked, self._finished)
@@ -111,8 +111,8 @@ class VideoJob:
     def _read(self) -> None:
         for item in self._video.read():
             if isinstance(item, SourceFrame):
-                looks = None if self._look is None else self._look(item)
-                self._unchecked.put(DecodedFrame(item, looks))
+                model_inputs = None if self._make_inputs is None else self._make_inputs(item)
+                self._unchecked.put(DecodedFrame(item, model_inputs))
             else:
                 self._finished.put(item, weight=_PACKET_WEIGHT)
         self._unchecked.close()

@@ -24,7 +24,7 @@ def _without_tracks(policy: Policy, keep_visible: str | None, only: str | None) 
     for name, value in (("--keep-visible", keep_visible), ("--only", only)):
         if value is not None:
             raise InputError(
-                f"{name} is for files, not for live cameras: nobody can have looked at who comes "
+                f"{name} is for files, not for live cameras: nobody can know beforehand who comes "
                 "by; record it, then use faceblur people and faceblur blur"
             )
     return policy

@@ -1,4 +1,4 @@
-"""Look at each frame of a large video as a whole, and closely at a few of its parts in turn.
+"""Search each frame of a large video as a whole, and closely at a few of its parts in turn.
 
 A face that is too small for the whole view shows in the part that it lies in, and is looked for
 there every `PERIOD_S`; tracks carry it in between (`faceblur.tracking`).
@@ -50,22 +50,22 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class PartDetections(Detections):
-    """The faces of a frame of which some parts were looked at closely.
+    """The faces of a frame of which some parts were searched closely.
 
     Attributes:
-        looked: (K, 4) float32, those parts, x1 y1 x2 y2 in pixels of the frame.
-        close: (N,) whether a part alone showed the face: until the next look at that part, not
+        searched: (K, 4) float32, those parts, x1 y1 x2 y2 in pixels of the frame.
+        close: (N,) whether a part alone showed the face: until that part is searched again, not
             finding it says nothing.
     """
 
     _: KW_ONLY
-    looked: FloatArray
+    searched: FloatArray
     close: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class PartPlan:
-    """How the frames of one video are looked at.
+    """How the frames of one video are searched.
 
     Attributes:
         whole: How a frame lies in the model input.
@@ -123,7 +123,7 @@ class PartPlan:
 
         Args:
             answers: For the whole view, then for each of the parts, in pixels of the model inputs.
-            parts: Positions of the parts that were looked at.
+            parts: Positions of the parts that were searched.
             min_score: Lowest score that counts, 0-1; what the detector was asked with.
 
         Returns:
@@ -142,13 +142,13 @@ class PartPlan:
             )
         merged = merge(found, width=width, height=height, threshold=min_score)
         views = [self.parts[index].view for index in parts]
-        looked = [(v.x, v.y, v.x + v.width, v.y + v.height) for v in views]
+        searched = [(v.x, v.y, v.x + v.width, v.y + v.height) for v in views]
         also_whole = box_iou(merged.boxes, faces.boxes).max(axis=1, initial=0)
         return PartDetections(
             merged.boxes,
             merged.scores,
             merged.landmarks,
-            looked=np.array(looked, np.float32).reshape(-1, 4),
+            searched=np.array(searched, np.float32).reshape(-1, 4),
             close=np.asarray(also_whole < _SAME_FACE_IOU, np.bool_),
         )
 
@@ -169,7 +169,7 @@ class CloseUps:
 
 
 class Rotation:
-    """Says whose turn it is: that of the parts that were looked at longest ago. For one thread.
+    """Says whose turn it is: that of the parts that were searched longest ago. For one thread.
 
     All of them have theirs within `PERIOD_S`, as far as `most` of them in a frame allow; the first
     frame shows as many as it may.
@@ -182,7 +182,7 @@ class Rotation:
         self._last_s: float | None = None
 
     def take(self, time_s: float) -> tuple[int, ...]:
-        """The positions of the parts for the next frame that is looked at."""
+        """The positions of the parts for the next frame that is searched."""
         count = len(self._seen_s)
         if self._last_s is not None and count:
             interval_s = max(_CLOCK_S, time_s - self._last_s)
@@ -197,7 +197,7 @@ class Rotation:
         return tuple(chosen)
 
     def put_back(self, parts: Sequence[int]) -> None:
-        """Nobody looked at these: they are the next."""
+        """Nobody searched these: they are the next."""
         for index in parts:
             # Frames of another size, with other parts, may have come since.
             if index < len(self._seen_s):

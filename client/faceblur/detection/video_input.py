@@ -57,7 +57,7 @@ class ModelInputMaker:
         """The canvas of a frame, uint8 [H, W, 3] RGB."""
         return self._letterbox.apply(self._whole(image, image))
 
-    def looks(self, image: av.VideoFrame, turns: Sequence[int]) -> list[ModelInput]:
+    def whole_and_parts(self, image: av.VideoFrame, turns: Sequence[int]) -> list[ModelInput]:
         """The canvas of a frame, then those of the parts at these positions."""
         whole = self._whole(image, image)
         # A part of plain sky stays plain: the whole decides about the range.

@@ -71,7 +71,7 @@ class RawFrame:
         return samples
 
     def planes(self) -> tuple[Plane, ...]:
-        """Its Y, U and V, to be looked at before it is taken."""
+        """Its Y, U and V, to be read before it is taken."""
         if self._samples is None:
             raise RuntimeError("this frame was used already")
         width, height = self.format.width, self.format.height

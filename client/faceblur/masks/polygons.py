@@ -15,7 +15,6 @@ Polygon = npt.NDArray[np.float64]
 """[N, 2], x and y in pixels; the last corner is joined to the first."""
 
 BoolArray = npt.NDArray[np.bool_]
-_Float64 = npt.NDArray[np.float64]
 
 _ROWS = 512
 """Rows that are worked on at a time: an image may have a hundred million pixels."""

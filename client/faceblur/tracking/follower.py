@@ -86,7 +86,7 @@ class Follower:
         return True
 
     def _region(self, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-        """The part of the frame that is looked at, whole pixels; None if it is next to nothing."""
+        """The part of the frame that is compared, whole pixels; None if it is next to nothing."""
         reach = _AROUND * max(self.box[2:] - self.box[:2])
         x0, y0 = np.maximum(np.floor(self.box[:2] - reach), 0).astype(int)
         x1, y1 = np.minimum(np.ceil(self.box[2:] + reach), (shape[1], shape[0])).astype(int)

@@ -23,7 +23,7 @@ _SIDE: Final = 20
 _SHIFT: Final = 3
 """By so many a face may have been found beside where it was."""
 _CONTEXT: Final = 0.2
-"""What is looked at around the box, in its sizes."""
+"""What counts around the box, in its sizes."""
 _ALIKE: Final = 0.8
 """Correlation with a moment before, below which it may be another face."""
 _DISSOLVES_S: Final = (0.4, 1.0, 2.0)

@@ -41,7 +41,7 @@ class Track:
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
         certain: For each, whether it is surely the same face as the one before.
-        close: For each, whether only a close look at a part of the frame showed it.
+        close: For each, whether only a close pass over a part of the frame showed it.
         confirmed: Its score has been above the threshold.
         pace: (4,) speed of the box's edges, pixels per second.
     """
@@ -88,7 +88,7 @@ class Track:
         return float(sum(row[4] ** 2 for row in near))
 
     def is_small(self, *, end: bool) -> bool:
-        """Whether it takes close looks, which are rare, to see it at its end or its beginning."""
+        """Whether it takes close passes, which are rare, to see it at its end or its beginning."""
         return any(self.close[-_EVIDENCE_COUNT:] if end else self.close[:_EVIDENCE_COUNT])
 
     def forget(self, before: int) -> None:

@@ -31,11 +31,11 @@ _CLOCK_S: Final = 1e-4
 _NEAR_S: Final = 0.15
 """A face is as large as it is found so long before or after."""
 _HOLD_TURNS: Final = 2
-"""A small face is held, at least, until a close look at its place has missed it a second time."""
+"""A small face is held, at least, until a close pass over its place has missed it a second time."""
 _TRUST_TURNS: Final = 4
-"""As `TrackingOptions.trust_s`, of what a close look shows: at four turns as at four frames."""
+"""As `TrackingOptions.trust_s`, of what a close pass shows: at four turns as at four frames."""
 _REST_S: Final = 4 * PERIOD_S
-"""A face is held no longer though nobody has looked at its place: the detector is too slow."""
+"""A face is held no longer though nobody has searched its place: the detector is too slow."""
 _PART: Final = 1.4
 """Unless it is larger by this much: then it was found in part."""
 
@@ -58,8 +58,8 @@ class _Slot(Generic[Frame]):
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """The parts of a frame that were looked at closely, (K, 4), x1 y1 x2 y2."""
+class _Pass:
+    """The parts of a frame that were searched closely, (K, 4), x1 y1 x2 y2."""
 
     number: int
     time_s: float
@@ -80,7 +80,7 @@ class Window(Generic[Frame]):
         self._cuts = CutDetector()
         self._slots: deque[_Slot[Frame]] = deque()
         self._tracks: list[Track] = []
-        self._looks: deque[_Look] = deque()
+        self._passes: deque[_Pass] = deque()
         self._next = 0
         self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
@@ -128,7 +128,7 @@ class Window(Generic[Frame]):
         if found is not None:
             self._last_detected, self._last_detected_s = number, time_s
             if isinstance(found, PartDetections):
-                self._looks.append(_Look(number, time_s, found.looked))
+                self._passes.append(_Pass(number, time_s, found.searched))
             tracks = self._tracker.update(number, time_s, found)
             self._tracks += [track for track in tracks if len(track.frames) == 1]
         self._slots.append(
@@ -261,16 +261,16 @@ class Window(Generic[Frame]):
         return motion.extend(rows[at], pace, elapsed_s)
 
     def _is_unseen(self, track: Track, at: int, slot: _Slot[Frame]) -> bool:
-        """Whether nobody has looked closely where a small face was, until or since it was seen."""
+        """Whether nobody searched closely where a small face was, until or since it was seen."""
         if abs(slot.time_s - track.times[at]) > _REST_S:
             return False
         seen = track.frames[at]
         first, last = (seen + 1, slot.number) if seen < slot.number else (slot.number, seen - 1)
         x, y = (track.rows[at][:2] + track.rows[at][2:4]) / 2
         return not any(
-            ((look.boxes[:, :2] <= (x, y)) & (look.boxes[:, 2:] >= (x, y))).all(axis=1).any()
-            for look in self._looks
-            if first <= look.number <= last
+            ((each.boxes[:, :2] <= (x, y)) & (each.boxes[:, 2:] >= (x, y))).all(axis=1).any()
+            for each in self._passes
+            if first <= each.number <= last
         )
 
     def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
@@ -302,8 +302,8 @@ class Window(Generic[Frame]):
             if id(t) in live
             or slot.time_s - t.times[-1] <= (_REST_S if t.is_small(end=True) else hold_s)
         ]
-        while self._looks and self._looks[0].time_s < slot.time_s - 2 * _REST_S:
-            self._looks.popleft()
+        while self._passes and self._passes[0].time_s < slot.time_s - 2 * _REST_S:
+            self._passes.popleft()
         for track in self._tracks:
             track.forget(slot.number)
 

@@ -1,4 +1,4 @@
-"""An upload: streamed to the disk within limits, and looked at before it counts as a file."""
+"""An upload: streamed to the disk within limits, and checked before it counts as a file."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from faceblur.video.kinds import VIDEO_SUFFIXES
 from faceblur.video.source import VideoSource
 
 FRAMES: Final = 128
-"""Frames looked at, at most: some seconds of work, and enough to average over."""
+"""Frames that are read, at most: some seconds of work, and enough to average over."""
 
 ModelInput = npt.NDArray[np.uint8]
 

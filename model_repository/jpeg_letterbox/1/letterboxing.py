@@ -28,7 +28,7 @@ OUTLIERS = 0.0005
 """Share of the values at each end that may be clipped: less than a face of 16 pixels."""
 
 SAMPLED_SIDE = 128
-"""Pixels of the longest side that are looked at to find the range."""
+"""Pixels of the longest side that are read to find the range."""
 
 ASPECTS = (9 / 16, 3 / 4, 1.0)
 """Short side over long side of the canonical shapes."""
@@ -102,7 +102,7 @@ def stretching(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
     Nothing that shows is clipped: a small bright face in the dark counts as range that is used.
 
     Args:
-        image: (h, w, 3) uint8; the grey of a border is not looked at.
+        image: (h, w, 3) uint8; the grey of a border does not count.
 
     Returns:
         The new value of each of the 256, uint8; None for an image that needs none.

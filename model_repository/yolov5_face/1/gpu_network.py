@@ -67,8 +67,8 @@ class GpuNetwork:
     """Runs one batch at a time.
 
     ONNX Runtime's CUDA provider remembers of each convolution the plan for the last shape alone,
-    and builds all plans anew, for a third of a second, whenever it meets another. So each shape has
-    a session to itself, opened when it is first met; those used last are kept. TensorRT has one
+    and builds all plans again, for a third of a second, whenever it meets another. So each shape
+    has a session to itself, opened when it is first met; those used last are kept. TensorRT has one
     session for all.
 
     Args:

@@ -128,7 +128,7 @@ def _clip(
     drawn = list(maker.frames(walk, person, height=height, fps=fps, seed=index))
     path = folder / "drawn.mp4"
     write_clip(path, (image for image, _ in drawn), rate=fps)
-    return _looked(path, detector), list(_faces([s for _, s in drawn])), (WIDTH, HEIGHT)
+    return _detected(path, detector), list(_faces([s for _, s in drawn])), (WIDTH, HEIGHT)
 
 
 def _faces(sights: list[Sight]) -> Iterator[list[Face]]:
@@ -158,12 +158,12 @@ def _real(
         chosen = [round(i * rate / fps) for i in range(int(len(images) * fps / rate))]
         write_clip(path, (images[i] for i in chosen), rate=fps)
         size = images[0].shape[1], images[0].shape[0]
-        scores[fps] = _judge(_looked(path, detectors[0]), [labels[i] for i in chosen], size)
+        scores[fps] = _judge(_detected(path, detectors[0]), [labels[i] for i in chosen], size)
     click.echo(f"{name} done", err=True)
     return scores
 
 
-def _looked(path: Path, detector: Detector) -> list[Seen]:
+def _detected(path: Path, detector: Detector) -> list[Seen]:
     """What a camera's detector finds in each frame of a file."""
     low, found = LIVE_OPTIONS.min_score(DEFAULT_THRESHOLD), []
     with VideoSource(path) as source:

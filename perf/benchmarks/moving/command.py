@@ -37,7 +37,7 @@ WARM_UP: Final = 20
 HISTORY: Final = 500
 
 
-class Look(NamedTuple):
+class SeenFrame(NamedTuple):
     """A frame as a way of masking gets it, and who is there; None where nobody says."""
 
     sight: Sight
@@ -48,7 +48,7 @@ class Look(NamedTuple):
 class Way(Protocol):
     """A way of masking."""
 
-    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: SeenFrame) -> npt.NDArray[np.uint8]:
         """What is masked of the next frame, at any size."""
 
 
@@ -58,19 +58,19 @@ class Ours:
     def __init__(self, size: tuple[int, int], options: MovingOptions) -> None:
         self.moving = MovingMask(*size, options)
 
-    def learn(self, looks: Iterable[Look]) -> None:
+    def learn(self, seen: Iterable[SeenFrame]) -> None:
         """As of a file: from the whole of it."""
         samples = Samples()
-        for look in looks:
+        for frame in seen:
             if samples.wants_next():
-                samples.add(look.sight)
+                samples.add(frame.sight)
         learnt = background_of(samples.sights, self.moving.size)
         if learnt is not None:
             self.moving.set(*learnt)
 
-    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: SeenFrame) -> npt.NDArray[np.uint8]:
         """What is masked."""
-        return self.moving.find(look.sight, time_s=look.time_s, faces=NOBODY)
+        return self.moving.find(frame.sight, time_s=frame.time_s, faces=NOBODY)
 
 
 class Subtractor:
@@ -86,9 +86,9 @@ class Subtractor:
         reach = 2 * round(options.margin * max(size.width, size.height)) + 1
         self._margin = np.ones((reach, reach), np.uint8)
 
-    def __call__(self, look: Look) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: SeenFrame) -> npt.NDArray[np.uint8]:
         """What is masked."""
-        planes = look.sight.reshape(3, self._size.height, self._size.width)
+        planes = frame.sight.reshape(3, self._size.height, self._size.width)
         found = cv2.medianBlur(self._subtractor.apply(cv2.merge(list(planes))), 5)
         return np.asarray(cv2.dilate(found, self._margin), np.uint8)
 
@@ -127,14 +127,14 @@ def _made(name: str) -> Iterator[dict[str, object]]:
     shots = list(frames(scene))
     height, width = shots[0].people.shape
     size = SightSize.of(width, height)
-    looks = [
-        Look(size.look(_planes(shot.image)), index / RATE, shot.people)
+    seen = [
+        SeenFrame(size.look(_planes(shot.image)), index / RATE, shot.people)
         for index, shot in enumerate(shots)
     ]
-    counted = looks[round((EMPTY_S - 1) * RATE) :]
+    counted = seen[round((EMPTY_S - 1) * RATE) :]
     camera = Ours((width, height), _options(LIVE_HOLD_S))
     file = Ours((width, height), _options())
-    file.learn(looks)
+    file.learn(seen)
     ways: dict[str, Way] = {
         "camera": camera,
         "file": file,
@@ -142,30 +142,30 @@ def _made(name: str) -> Iterator[dict[str, object]]:
     }
     for way, find in ways.items():
         score = Score()
-        for index, look in enumerate(looks):
-            masked = _enlarged(find(look), width, height)
-            if look.people is not None and index >= len(looks) - len(counted):
-                score.add(index, look.people, masked)
+        for index, frame in enumerate(seen):
+            masked = _enlarged(find(frame), width, height)
+            if frame.people is not None and index >= len(seen) - len(counted):
+                score.add(index, frame.people, masked)
         yield {"scene": name, "way": way, **score.row()}
 
 
 def _real(path: Path, clip: LabelledClip) -> dict[str, object]:
-    looks = list(_looks(path, clip))
+    seen = list(_seen_frames(path, clip))
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         width, height = video.width, video.height
     way = Ours((width, height), _options())
-    way.learn(looks)
+    way.learn(seen)
     score, whole = Score(), 0
-    for index, look in enumerate(looks):
-        masked = _enlarged(way(look), width, height)
+    for index, frame in enumerate(seen):
+        masked = _enlarged(way(frame), width, height)
         whole += way.moving.whole
-        if look.people is not None:
-            score.add(index, look.people, masked)
-    return {"clip": path.stem, "of": len(looks), "whole": whole, **score.row()}
+        if frame.people is not None:
+            score.add(index, frame.people, masked)
+    return {"clip": path.stem, "of": len(seen), "whole": whole, **score.row()}
 
 
-def _looks(path: Path, clip: LabelledClip) -> Iterator[Look]:
+def _seen_frames(path: Path, clip: LabelledClip) -> Iterator[SeenFrame]:
     with av.open(str(path)) as container:
         for index, frame in enumerate(container.decode(video=0)):
             size = SightSize.of(frame.width, frame.height)
@@ -177,7 +177,7 @@ def _looks(path: Path, clip: LabelledClip) -> Iterator[Look]:
                 people = drawn > 0
             elif any(first <= index <= last for first, last in clip.empty):
                 people = np.zeros((frame.height, frame.width), np.bool_)
-            yield Look(size.look(VideoSurface(frame).planes), float(frame.time or 0), people)
+            yield SeenFrame(size.look(VideoSurface(frame).planes), float(frame.time or 0), people)
 
 
 def _planes(image: npt.NDArray[np.uint8]) -> Sequence[Plane]:
@@ -210,7 +210,7 @@ def _times() -> dict[str, float]:
         planes = VideoSurface(reformatter.reformat(frame, 1280, 720, "yuv420p")).planes
         for name, way in ways.items():
             began = time.process_time()
-            way(Look(size.look(planes), index / RATE, None))
+            way(SeenFrame(size.look(planes), index / RATE, None))
             spent[name].append(time.process_time() - began)
         if len(spent["faceblur"]) == TIMED_FRAMES + WARM_UP:
             break

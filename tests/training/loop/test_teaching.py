@@ -32,9 +32,9 @@ def test_looks_at_one_face_become_one() -> None:
 
 
 def test_a_chance_hit_in_one_of_four_looks_counts_half() -> None:
-    looks = [rows(row(0, 0.8)), *[rows()] * 3]
-    assert merge(looks, least=0.3, overlap=0.5)[0, 4] == pytest.approx(0.4)
-    assert len(merge(looks, least=0.5, overlap=0.5)) == 0
+    passes = [rows(row(0, 0.8)), *[rows()] * 3]
+    assert merge(passes, least=0.3, overlap=0.5)[0, 4] == pytest.approx(0.4)
+    assert len(merge(passes, least=0.5, overlap=0.5)) == 0
 
 
 def test_faces_apart_stay_apart() -> None:
@@ -64,7 +64,7 @@ def test_official_teacher_finds_faces_in_every_look(shared) -> None:
         known = Entry("a", width, height, True, np.zeros((2, 15), np.float32))
         assert label(teacher, known, image) is known.faces
     assert 0.5 < len(both) / len(found) < 2
-    # The looks of an image and of its mirror are the same two.
+    # The passes over an image and over its mirror are the same two.
     centres = np.sort((both[:, 0] + both[:, 2]) / 2)
     np.testing.assert_allclose(
         centres, np.sort(width - (flipped[:, 0] + flipped[:, 2]) / 2), atol=1.5
@@ -76,14 +76,14 @@ def test_official_teacher_finds_faces_in_every_look(shared) -> None:
 
 
 def test_a_look_that_comes_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A face that only the enlarged look sees: half of its score, or all of it."""
+    """A face that only the enlarged pass sees: half of its score, or all of it."""
     seen: list[View] = []
 
-    def look(_teacher: object, _image: object, view: View) -> np.ndarray:
+    def faces(_teacher: object, _image: object, view: View) -> np.ndarray:
         seen.append(view)
         return rows(row(0, 0.8)) if view.side == 1152 else rows()
 
-    monkeypatch.setattr(teacher_labels, "_look", look)
+    monkeypatch.setattr(teacher_labels, "_faces", faces)
     image = np.zeros((400, 400, 3), np.uint8)
     entry = Entry("a", 400, 400, False, rows())
     assert label(None, entry, image)[0, 4] == pytest.approx(0.8)

@@ -98,8 +98,8 @@ def check(data: Path, *, sheet: Path | None, against: tuple[Path, ...]) -> None:
     "--views",
     default="640,640m,1152,1152",
     show_default=True,
-    help="Looks of the teacher that are merged: longest side in pixels, m for mirrored; what comes "
-    "twice counts twice. Images of up to 300 px are enlarged to 448.",
+    help="Passes of the teacher that are merged: longest side in pixels, m for mirrored; what "
+    "comes twice counts twice. Images of up to 300 px are enlarged to 448.",
 )
 @click.option(
     "--leave-out",
@@ -119,11 +119,11 @@ def pack(
 ) -> None:
     """Decode DATA once, so that several runs can share it."""
     found = [re.fullmatch(r"(\d{1,4})(m?)", part) for part in views.split(",")]
-    looks = [View(int(each[1]), mirrored=bool(each[2])) for each in found if each]
-    if len(looks) < len(found) or not all(64 <= look.side <= 8192 for look in looks):
+    passes = [View(int(each[1]), mirrored=bool(each[2])) for each in found if each]
+    if len(passes) < len(found) or not all(64 <= each.side <= 8192 for each in passes):
         raise InputError(f"--views {views}: expected sizes like 640,640m, of 64 to 8192 pixels")
     made = preparation.prepare(
-        data, out, side=side, teacher=teacher, views=looks, leave_out=leave_out, say=_say
+        data, out, side=side, teacher=teacher, views=passes, leave_out=leave_out, say=_say
     )
     click.echo(f"{out}: {len(made)} images, {sum(len(e.faces) for e in made.entries())} faces")
 

@@ -38,7 +38,7 @@ def prepare(
         out: Folder of the pack.
         side: Longest side that is kept, pixels.
         teacher: Checkpoint that labels the images nobody labelled, and adds landmarks.
-        views: How it looks at them.
+        views: Its passes over them.
         leave_out: Text files that name images to leave out, one a line as below `data`; and
             folders of images that must not be trained on, of which copies are left out.
         say: Gets lines of progress.

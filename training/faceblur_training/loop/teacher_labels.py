@@ -1,4 +1,4 @@
-"""Let a teacher label images at several scales and mirrored, to be better than in one look.
+"""Let a teacher label images at several scales and mirrored, to be better than in one pass.
 
 Views of one image are merged: overlapping boxes become one, averaged by score, and the score of
 the merged face is the mean over the better half of the views. A small face that only the enlarged
@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class View:
-    """One look of a teacher at an image.
+    """One pass of a teacher over an image.
 
     Attributes:
         side: Longest side of the image given to the network, pixels.
@@ -43,7 +43,7 @@ SMALL, SMALL_VIEWS = 300, (View(448), View(448, mirrored=True))
 """Images of so many pixels at most show nothing more when they are enlarged further."""
 
 LEAST_SEEN = 0.05
-"""Lowest score of a face in a single look."""
+"""Lowest score of a face in a single pass."""
 
 
 def label(
@@ -55,7 +55,7 @@ def label(
         teacher: The detector.
         entry: What is known about the image.
         image: (H, W, 3) uint8 RGB.
-        views: How to look; one that comes twice counts twice.
+        views: The passes; one that comes twice counts twice.
 
     Returns:
         (N, 15) float32 as in a pack: box, score, landmarks, pixels of the image.
@@ -64,11 +64,11 @@ def label(
         return entry.faces
     if max(image.shape[:2]) <= SMALL:
         views = SMALL_VIEWS
-    seen = {view: _look(teacher, image, view) for view in dict.fromkeys(views)}
+    seen = {view: _faces(teacher, image, view) for view in dict.fromkeys(views)}
     return combine(entry, merge([seen[view] for view in views]))
 
 
-def _look(teacher: Detector, image: RgbImage, view: View) -> FloatArray:
+def _faces(teacher: Detector, image: RgbImage, view: View) -> FloatArray:
     height, width = image.shape[:2]
     shown = np.ascontiguousarray(image[:, ::-1]) if view.mirrored else image
     found, letterbox = detect_image(teacher, shown, size=view.side, min_score=LEAST_SEEN)
@@ -82,15 +82,15 @@ def _look(teacher: Detector, image: RgbImage, view: View) -> FloatArray:
     return np.column_stack([boxes, faces.scores, points.reshape(-1, 10)]).astype(np.float32)
 
 
-def merge(looks: Sequence[FloatArray], *, least: float = 0.25, overlap: float = 0.5) -> FloatArray:
-    """Make one list of faces from those of several looks, each (N, 15) without duplicates.
+def merge(passes: Sequence[FloatArray], *, least: float = 0.25, overlap: float = 0.5) -> FloatArray:
+    """Make one list of faces from those of several passes, each (N, 15) without duplicates.
 
     Boxes of which an IoU of `overlap` is shared are the same face; it is kept from a score of
     `least`.
     """
-    rows = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *looks])
-    which = np.repeat(np.arange(len(looks)), [len(look) for look in looks])
-    better = max(1, len(looks) // 2)
+    rows = np.concatenate([np.zeros((0, FACE_WIDTH), np.float32), *passes])
+    which = np.repeat(np.arange(len(passes)), [len(each) for each in passes])
+    better = max(1, len(passes) // 2)
     free = np.ones(len(rows), np.bool_)
     merged = []
     for best in np.argsort(-rows[:, 4], kind="stable"):
@@ -98,8 +98,8 @@ def merge(looks: Sequence[FloatArray], *, least: float = 0.25, overlap: float = 
             continue
         group = free & (box_iou(rows[best, :4], rows[:, :4])[0] >= overlap)
         free &= ~group
-        per_look = [rows[group & (which == i), 4].max(initial=0.0) for i in range(len(looks))]
-        score = float(np.mean(sorted(per_look)[-better:]))
+        per_pass = [rows[group & (which == i), 4].max(initial=0.0) for i in range(len(passes))]
+        score = float(np.mean(sorted(per_pass)[-better:]))
         if score >= least:
             weight = rows[group, 4:5] / rows[group, 4].sum()
             row = (rows[group] * weight).sum(0)

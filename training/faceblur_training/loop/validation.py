@@ -60,7 +60,7 @@ def ap50(model: YOLOv5Face, pack: Pack, numbers: Sequence[int], *, size: int = 6
 
 
 def look(model: YOLOv5Face, image: RgbImage, side: int) -> FloatArray:
-    """Faces in one look from a score of `MIN_SCORE`, without duplicates.
+    """Faces in one pass from a score of `MIN_SCORE`, without duplicates.
 
     Args:
         model: In eval mode, on any device.

@@ -40,7 +40,7 @@ def record_of(name: str) -> Path:
 
 
 CEILING_STEP = 12
-"""Every how many frames of the ceiling view are looked at: about two a second."""
+"""Every how many frames of the ceiling view are searched: about two a second."""
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Measurement:
     progress: ShowItems = iter
 
     def fill(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Measure the model and give the record anew.
+        """Measure the model and give a new record.
 
         Raises:
             FaceblurError: The model or the data cannot be used.

@@ -58,7 +58,7 @@ class Advice:
 def of_camera(camera: CameraOptions) -> Iterator[Advice]:
     """What is odd about a camera."""
     yield from _faces(camera)
-    yield from _looks(camera)
+    yield from _rates(camera)
     yield from _zones(camera)
     folders: dict[Path, str] = {}
     for i, sink in enumerate(camera.sinks):
@@ -165,7 +165,7 @@ def _faces(camera: CameraOptions) -> Iterator[Advice]:
         )
 
 
-def _looks(camera: CameraOptions) -> Iterator[Advice]:
+def _rates(camera: CameraOptions) -> Iterator[Advice]:
     fps = camera.fps or camera.source.fps
     key = "fps" if camera.fps is not None else "source"
     if fps is not None and fps < _LOW_FPS:
@@ -179,16 +179,16 @@ def _looks(camera: CameraOptions) -> Iterator[Advice]:
         delay = f"{camera.lookahead_s(fps):.3g} s of delay"
         text = f"{camera.lookahead} frames at {fps:g} fps are {delay}; use fewer"
         yield Advice(("lookahead",), text)
-    look_s = camera.detect_every / fps
+    interval_s = camera.detect_every / fps
     if camera.detect_every == 1:
         return
-    if look_s > MAX_DETECTION_GAP_S:
-        yield Advice(("detect_every",), too_far_apart(look_s))
+    if interval_s > MAX_DETECTION_GAP_S:
+        yield Advice(("detect_every",), too_far_apart(interval_s))
     elif camera.lookahead < camera.detect_every:
         yield Advice(
             ("lookahead",),
-            f"whoever comes in shows for up to {look_s - 1 / fps:.2g} s before the next detection; "
-            f"use {camera.detect_every} or more, or detect_every: 1",
+            f"whoever comes in shows for up to {interval_s - 1 / fps:.2g} s before the next "
+            f"detection; use {camera.detect_every} or more, or detect_every: 1",
         )
 
 

@@ -42,7 +42,7 @@ class SourceJob:
         fps: Frames per second, at most.
         size: Longest side of the model input, pixels.
         stride: Of the detector.
-        tiles: Whether large frames are looked at in parts, too.
+        tiles: Whether large frames are searched in parts, too.
         detect_every: Every so many frames carry a model input.
     """
 
@@ -119,7 +119,7 @@ class _Preparer:
             aspect=orientation.aspect(decoded.aspect),
         )
 
-    def looks(
+    def model_inputs(
         self, format_: FrameFormat, samples: Bytes, transfer: int, time_s: float
     ) -> tuple[list[ModelInput], tuple[int, ...]]:
         """The model inputs of a frame that lies in memory, and the parts that some of them show."""
@@ -130,7 +130,7 @@ class _Preparer:
             self._input_key = (format_, transfer)
             self.rotation = Rotation(len(plan.parts), most=_most_parts(format_, plan))
         parts = self.rotation.take(time_s)
-        return self._make_input.looks(format_.image(samples), parts), parts
+        return self._make_input.whole_and_parts(format_.image(samples), parts), parts
 
 
 class _Slots:
@@ -190,7 +190,7 @@ def work(worker: WorkerContext) -> None:
         parts: tuple[int, ...] = ()
         if detects:
             transfer = image.color_trc or 2
-            inputs, parts = preparer.looks(format_, memory, transfer, decoded.time_s)
+            inputs, parts = preparer.model_inputs(format_, memory, transfer, decoded.time_s)
             for each in inputs:
                 memory[audio_start : audio_start + each.size] = each.reshape(-1)
                 audio_start += each.size
