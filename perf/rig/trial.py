@@ -36,7 +36,7 @@ class Setup:
     """How the camera under test is set.
 
     Attributes:
-        detect_every: See `CameraOptions`.
+        detect_every: Every so many frames the detector is asked.
         lookahead: Likewise.
     """
 

@@ -146,9 +146,9 @@ def test_whom_something_else_covers_does_not_count_as_seen(made: Made, tmp_path:
     first_line, *lines = (audit / "00000001.jsonl").read_text().splitlines()
     boxes = [json.loads(line)["unmasked"] for line in lines]
     seen = 0
-    for picture, shown in zip(read_clip(output), boxes, strict=True):
+    for image, shown in zip(read_clip(output), boxes, strict=True):
         for left, top, right, bottom in np.array(shown, int).tolist():
-            assert is_marked(picture)[top:bottom, left:right].mean() < 0.9
+            assert is_marked(image)[top:bottom, left:right].mean() < 0.9
             seen += 1
     tallies = {tally["id"]: tally for tally in json.loads(first_line)["tracks"]}
     assert sum(tallies[track]["unmasked"] for track in first) == seen > 5

@@ -422,12 +422,12 @@ SCENE = 640.0
 def walkers(
     speed: float, *, size: float, count: int = 1, bend: float = 0.0
 ) -> tuple[list[list[Box]], list[Detections | None]]:
-    """People who walk across, one behind the other, in step, and what every second look finds.
+    """People who walk across, one behind the other, in step, and what every second pass finds.
 
     Args:
         speed: Sizes of the face per second.
         size: Width of a face, pixels.
-        count: People, each as far behind the one before as they go from look to look.
+        count: People, each as far behind the one before as they go from pass to pass.
         bend: Up and down as they walk, as a part of the size.
     """
     step, start_s = speed * size / SLOW, 1.2
@@ -442,8 +442,8 @@ def walkers(
                 ways[i] = (x - size / 2, y - size * 0.6, x + size / 2, y + size * 0.6)
         if count > 1:
             # Who comes in where another has just been seen cannot be told from that one.
-            looks = [i for i in ways if i % 2 == 0]
-            ways = {i: box for i, box in ways.items() if looks[0] <= i <= looks[-1]}
+            passes = [i for i in ways if i % 2 == 0]
+            ways = {i: box for i, box in ways.items() if passes[0] <= i <= passes[-1]}
         for i, box in ways.items():
             boxes[i].append(box)
     return boxes, [faces(*b) if i % 2 == 0 else None for i, b in enumerate(boxes)]
@@ -455,7 +455,7 @@ def bare(masked: Sequence[Detections], truth: Sequence[Sequence[Box]]) -> list[i
     return [i for i, (m, boxes) in pairs if not all(hides(m, box) for box in boxes)]
 
 
-class TestSlowLooks:
+class TestSlowPasses:
     """Detections nearly half a second apart: nobody shows in between."""
 
     @staticmethod

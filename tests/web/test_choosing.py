@@ -31,7 +31,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = next(scene for scene in SCENES if scene.name == "beside each other")
     pair = people(ROOT / "docs" / "images" / "before.jpg")
     drawn = islice(frames(scene, pair, rate=8, seed=1), 20)
-    write_scene(clip, [picture for picture, _ in drawn], rate=8)
+    write_scene(clip, [image for image, _ in drawn], rate=8)
     return clip
 
 
@@ -64,7 +64,7 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     page.wait_for_selector("li[data-verdict=clean]")
     assert "2 faces covered" in page.inner_text("li .status")
     covered = _saved(page, tmp_path / "covered.mp4")
-    # Until somebody asks, there is no picture of anybody but the upload itself.
+    # Until somebody asks, there is no image of anybody but the upload itself.
     assert files_in(site.uploads) == ["found.json", "masked.mp4", "source.mp4"]
     page.click("text=Choose who stays visible")
     page.wait_for_selector(".face >> nth=1")

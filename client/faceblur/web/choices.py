@@ -76,7 +76,7 @@ class _Choices:
         return missing() if view is None else Response(view, media_type="image/jpeg", headers=LONE)
 
     async def keep(self, request: Request) -> Response:
-        """Make the result anew, with these people visible."""
+        """Make the result again, with these people visible."""
         job = job_of(self._store, request)
         if job is None:
             return missing()

@@ -86,7 +86,7 @@ class WebJob:
 
     @property
     def result(self) -> Result | None:
-        """What may be looked at and saved now."""
+        """What may be shown and saved now."""
         return self.results.current if self.state == "done" else None
 
     @property

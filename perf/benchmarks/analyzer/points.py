@@ -60,10 +60,10 @@ class Point:
     Attributes:
         case: The load.
         frames_per_s: Images answered a second.
-        p50_ms: Latency of a request, as the client sees it; the others likewise.
-        p90_ms: See `p50_ms`.
-        p95_ms: See `p50_ms`.
-        p99_ms: See `p50_ms`.
+        p50_ms: Latency of a request, as the client sees it, the median.
+        p90_ms: Its 90th percentile.
+        p95_ms: Its 95th percentile.
+        p99_ms: Its 99th percentile.
         windows: Images a second in each window of the measurement.
         cpu_ms: CPU time of the server's processes, or of the work in process, for an image; None
             for a server elsewhere.

@@ -71,10 +71,10 @@ class Reading:
 
     Attributes:
         frames_per_s: Inferences a second.
-        p50_ms: Latency of a request; the others likewise.
-        p90_ms: See `p50_ms`.
-        p95_ms: See `p50_ms`.
-        p99_ms: See `p50_ms`.
+        p50_ms: Latency of a request, the median.
+        p90_ms: Its 90th percentile.
+        p95_ms: Its 95th percentile.
+        p99_ms: Its 99th percentile.
         windows: Inferences a second in each of its windows: how far to trust the rest.
         columns: All columns of its CSV, as it names them; times in microseconds.
     """

@@ -16,12 +16,11 @@ import click
 
 from benchmarks.coverage.bench import Bench, Clip
 from benchmarks.coverage.clips import RATE, SCENARIOS, ClipMaker, Truth, read_clip, write_clip
-from benchmarks.coverage.labels import label, min_agreeing, passes
+from benchmarks.coverage.labels import label, min_agreeing, open_detectors, passes
 from benchmarks.coverage.report import write_report
 from benchmarks.coverage.score import Face
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
-from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.image.pixels import BgrImage
 from faceblur.tracking import TrackingOptions
@@ -62,11 +61,7 @@ def coverage(
     excerpts = [_excerpt(text, frames=real_frames) for text in real]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        detectors = []
-        for name in (model, *judges):
-            onnx, info = models.find(name)
-            detectors.append(InProcessDetector(onnx, model=info))
-            stack.callback(detectors[-1].close)
+        detectors = open_detectors((model, *judges), stack)
         card = machine_card() | {
             "model": detectors[0].model.name,
             "sha256": detectors[0].model.sha256,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy.typing as npt
 
 from benchmarks.coverage.clips import MIN_HEIGHT
 from benchmarks.coverage.score import Face, Mask
+from faceblur.detection import models
 from faceblur.detection.detector import Detector
+from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detections import box_iou
@@ -23,6 +26,16 @@ SIZES: Final = (480, 800, 960)
 """Network sizes of the passes, plain and mirrored; none is the size under test."""
 _SAME_FACE_IOU: Final = 0.5
 _SAME_APPEARANCE_IOU: Final = 0.3
+
+
+def open_detectors(names: Sequence[str], stack: ExitStack) -> list[InProcessDetector]:
+    """Models by their names, in this process, until the stack is left."""
+    detectors = []
+    for name in names:
+        onnx, info = models.find(name)
+        detectors.append(InProcessDetector(onnx, model=info))
+        stack.callback(detectors[-1].close)
+    return detectors
 
 
 def passes(judges: Sequence[str]) -> list[str]:

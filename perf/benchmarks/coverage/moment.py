@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from benchmarks.coverage.clips import HEIGHT, WIDTH, read_clip, write_clip
-from benchmarks.coverage.labels import label, min_agreeing, passes
+from benchmarks.coverage.labels import label, min_agreeing, open_detectors, passes
 from benchmarks.coverage.moment_report import FILE, LOOKAHEADS, Report, Scores
 from benchmarks.coverage.passers import (
     HEIGHTS,
@@ -31,7 +31,6 @@ from benchmarks.coverage.passers import (
 from benchmarks.coverage.score import MARK, Face, Score, Scorer
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
-from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
@@ -75,11 +74,7 @@ def moment(
     cast = [person for folder in labelled for person in cut_out(folder, people // len(labelled))]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        detectors = []
-        for name in (model, *judges):
-            onnx, info = models.find(name)
-            detectors.append(InProcessDetector(onnx, model=info))
-            stack.callback(detectors[-1].close)
+        detectors = open_detectors((model, *judges), stack)
         detector = detectors[0]
         made = {str(fps): _made(cast, fps, detector, folder) for fps in RATES}
         seen: dict[str, Scores] = {str(fps): {} for fps in RATES}
