@@ -159,8 +159,8 @@ def test_nor_a_doubt_about_one_of_them() -> None:
 
 
 def grey(*, flipped: bool) -> npt.NDArray[np.uint8]:
-    picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2GRAY)
-    return np.ascontiguousarray(picture[:, ::-1] if flipped else picture)
+    image = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2GRAY)
+    return np.ascontiguousarray(image[:, ::-1] if flipped else image)
 
 
 @pytest.mark.parametrize(
