@@ -119,6 +119,8 @@ def test_files_can_be_dropped(start: Start, page: Page) -> None:
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     page.wait_for_selector("li[data-verdict=clean]")
     assert page.inner_text("li h3") == "dropped.jpg"
+    # The page still has the original, to compare with.
+    page.wait_for_selector("li input[type=range]")
     assert page.url.endswith("/")
 
 

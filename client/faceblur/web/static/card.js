@@ -8,10 +8,11 @@ import { texts } from "./texts.js";
 const ended = (job) => job.state === "done" || job.state === "failed";
 
 export class Card {
-  // original: the user's own file, where this page still has it.
+  // originalOf: gives the user's own file, where this page still has it; the server may tell of a
+  // file before it has answered whoever sent it.
   // on: { cancel, remove, undo, redo }, each called without arguments.
-  constructor(job, { original, on }) {
-    this.original = original;
+  constructor(job, { originalOf, on }) {
+    this.originalOf = originalOf;
     this.node = element("li", "card");
     this.node.dataset.id = job.id;
     this.name = element("h3", "name", { textContent: job.name });
@@ -110,7 +111,7 @@ export class Card {
       this.view.append(video);
     } else {
       const failed = () => this.#cannotShow();
-      this.comparison = new Comparison(this.view, job.name, address, this.original, failed);
+      this.comparison = new Comparison(this.view, job.name, address, this.originalOf(), failed);
     }
   }
 

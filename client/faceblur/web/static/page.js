@@ -157,7 +157,7 @@ function show() {
 function insert(job) {
   const isLocal = local.has(job.id);
   const card = new Card(job, {
-    original: originals.get(job.id),
+    originalOf: () => originals.get(job.id),
     on: {
       cancel: () => (isLocal ? dropLocal(job.id) : api.cancel(job.id)),
       remove: () => (isLocal ? dropLocal(job.id) : api.remove(job.id)),
