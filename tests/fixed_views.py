@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.image.pixels import Plane
-from faceblur.moving.mover import MovingMask
+from faceblur.moving.mover import Found, MovingMask
 from faceblur.moving.options import MovingOptions
 from faceblur.moving.sight import Bitmap, Sight
 
@@ -69,9 +69,16 @@ class View:
         faces: npt.NDArray[np.float32] = NOBODY,
     ) -> npt.NDArray[np.bool_]:
         """Take a frame; what is masked of it."""
+        found = self.find(who, tone=tone, change=change)
+        self.moving.protect(found, faces)
+        return enlarged(found.masked)
+
+    def find(
+        self, who: npt.NDArray[np.bool_] | None = None, *, tone: float = 25.0, change: float = 0.0
+    ) -> Found:
+        """Take a frame; what moves in it."""
         self.time_s += 1 / RATE
-        sight = self.sight(who, tone, change)
-        return enlarged(self.moving.find(sight, time_s=self.time_s, faces=faces))
+        return self.moving.find(self.sight(who, tone, change), time_s=self.time_s)
 
     def run(self, seconds: float, **frame: object) -> Iterator[npt.NDArray[np.bool_]]:
         """The same for a while."""

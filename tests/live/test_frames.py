@@ -245,6 +245,24 @@ def test_a_frame_that_cannot_be_compared_is_withheld(monkeypatch: pytest.MonkeyP
     assert stream.presenter.held == 1
 
 
+def _enters(lookahead: int) -> list[bool]:
+    """Somebody comes in at the border, frame by frame; whether the first bit of them shows."""
+    moving = MovingOptions(mode="mask", hold_s=1.0, smallest=0.05)
+    still = Stream(lookahead=lookahead, policy=Policy(moving=moving))
+    shown = [frame for _ in range(24) for frame in still.show()]
+    for wide in (1, 20, 40, 40, 40, 40, 40):
+        still.image = NOISE.copy()
+        still.image[: 96 * 64].reshape(64, 96)[:30, :wide] = 10
+        shown += still.show()
+    came = shown[24 : 24 + 3]
+    return [bool((frame.samples[: 96 * 64].reshape(64, 96)[:30, :1] == 10).any()) for frame in came]
+
+
+def test_who_comes_in_is_masked_in_the_frames_that_wait_too() -> None:
+    assert _enters(3) == [False, False, False]
+    assert _enters(0) == [True, False, False]
+
+
 def test_without_moving_nothing_is_compared() -> None:
     stream = Stream()
     assert stream.presenter.view == ""

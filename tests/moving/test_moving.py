@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
-from fixed_views import HEIGHT, NOBODY, WIDTH, View, enlarged, somebody
+from fixed_views import HEIGHT, WIDTH, View, enlarged, somebody
 
 from faceblur.errors import InputError
 from faceblur.image.pixels import Plane
-from faceblur.moving import background, mover
+from faceblur.moving import background, learning, mover
 from faceblur.moving.learning import SAMPLES, Samples, background_of
 from faceblur.moving.options import MovingOptions
 
@@ -176,6 +178,79 @@ def test_a_gap_counts_for_little_of_the_time_that_something_must_stand() -> None
     assert view.show().all()
 
 
+def after_somebody_left(view: View) -> list[float]:
+    """Somebody walks off, and a faint shade stays; what is masked of it, frame by frame."""
+    view.learn()
+    who = somebody(140)
+    view.show(who)
+    view.background = np.where(who, view.background + 7, view.background)
+    return [float(masked[who].mean()) for masked in view.run(1)]
+
+
+def test_where_somebody_was_is_shown_at_once_if_it_is_the_background_beyond_doubt() -> None:
+    view = View()
+    view.learn()
+    view.show(somebody(140))
+    assert not view.show().any()
+    first, second, *_, last = after_somebody_left(View())
+    assert (first, second, last) == (1.0, 1.0, 0.0)
+
+
+def test_a_trail_that_trusts_any_likeness_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_FAINT", 1.0)
+    assert after_somebody_left(View())[0] < 0.5
+
+
+def entering(view: View, sizes: tuple[tuple[int, int], ...]) -> list[mover.Found]:
+    """Somebody comes in at the border, so wide and high in each frame."""
+    view.learn()
+    return [view.find(somebody(0, width=wide, height=high)) for wide, high in sizes]
+
+
+def test_who_comes_in_is_masked_before_they_are_large_enough_to_be_noticed() -> None:
+    sliver = somebody(0, width=1, height=10)
+    found = entering(View(), ((1, 10), (12, 50), (24, 90)))
+    assert not enlarged(found[0].masked)[sliver].any()
+    assert [each.come is None for each in found] == [True, True, False]
+    mover.cover_coming(found[:2], found[2])
+    # At 5 frames a second the first of them is too long ago.
+    assert not enlarged(found[0].masked)[sliver].any()
+    found[0] = dataclasses.replace(found[0], time_s=found[2].time_s - 0.2)
+    mover.cover_coming(found[:2], found[2])
+    assert enlarged(found[0].masked)[sliver].all()
+    assert not enlarged(found[0].masked)[:, 60:].any()
+
+
+def test_what_is_there_in_one_frame_only_has_not_come() -> None:
+    view = View()
+    view.learn()
+    drops = [somebody(x, width=12, height=20) for x in (40, 120, 220, 40)]
+    assert [view.find(drop).come for drop in drops] == [None] * 4
+
+
+def test_a_file_whose_exposure_changes_while_somebody_is_there_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def masked_share() -> float:
+        view = View(hold_s=60.0)
+        changes = [18.0 if 12 <= i < 36 else 0.0 for i in range(48)]
+        learnt = background_of([view.sight(change=by) for by in changes], view.moving.size)
+        assert learnt is not None
+        view.moving.set(*learnt)
+        shown = [view.show(change=by).mean() for by in (0.0, 18.0, 0.0)]
+        return float(np.max(shown))
+
+    assert masked_share() < 0.01
+    monkeypatch.setattr(learning, "shift_of_light", lambda *_, same: None)
+    assert masked_share() > 0.5
+
+
+def test_the_first_frame_counts_for_the_time_that_something_stays() -> None:
+    view = View()
+    shown = [i / 5 for i, masked in enumerate(view.run(6)) if not masked.any()]
+    assert view.options.hold_s <= shown[0] < view.options.hold_s + background.UPDATE_S + 0.21
+
+
 def samples_of(view: View, states: list[int | None]) -> Samples:
     """Frames of a file: where somebody stands in each, or nobody does."""
     samples = Samples()
@@ -229,4 +304,4 @@ def test_sights_of_any_planes() -> None:
     grey = view.moving.size.look([Plane(deep)], peak=1023)
     assert grey.shape == (3 * HEIGHT, WIDTH)
     assert np.abs(grey[:HEIGHT].astype(int) - view.sight()[:HEIGHT]).mean() < 20
-    assert enlarged(view.moving.find(grey, time_s=1.0, faces=NOBODY)).all()
+    assert enlarged(view.moving.find(grey, time_s=1.0).masked).all()

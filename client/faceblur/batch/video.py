@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceblur.batch.faces import FindFaces, FrameFaces
-from faceblur.batch.fixed_view import FixedView
+from faceblur.batch.fixed_view import FixedView, Timed
 from faceblur.batch.jobs import OnComplete, completion
 from faceblur.batch.video_threads import VideoJob
 from faceblur.detections import FrameDetectionsLog, MediaDetections
@@ -18,6 +18,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.regions import Region
 from faceblur.masks.selection import Selection
 from faceblur.masks.visibility import visible
+from faceblur.moving.sight import Bitmap
 from faceblur.times import TimeSpan
 from faceblur.video.containers import container_for
 from faceblur.video.options import VideoOptions
@@ -93,9 +94,9 @@ def mask_video(
                 VideoJob(video, sink, faces_of.make_inputs) as job,
             ):
                 found = faces_of.find(job.frames())
-                for item, shown in _with_times(found, policy, start_s=video.start_s):
+                timed = _with_times(found, policy, start_s=video.start_s)
+                for (item, shown), moving in _with_moving(timed, view):
                     frame, faces, unmasked = item
-                    moving = None if view is None else view.find(frame, faces)
                     choice = selection.choose(faces, shown, moving=moving)
                     drawn: Sequence[Region] = ()
                     if len(choice.faces) or choice.areas:
@@ -115,9 +116,18 @@ def mask_video(
         return report
 
 
+def _with_moving(
+    frames: Iterable[Timed], view: FixedView | None
+) -> Iterator[tuple[Timed, Bitmap | None]]:
+    """Say what moves in each frame, if that is asked for."""
+    if view is None:
+        return ((timed, None) for timed in frames)
+    return view.follow(frames)
+
+
 def _with_times(
     frames: Iterable[FrameFaces], policy: Policy, *, start_s: Fraction
-) -> Iterator[tuple[FrameFaces, TimeSpan | None]]:
+) -> Iterator[Timed]:
     """Say when each frame is shown: until the next one is, and the last as long as it says.
 
     Frames are held back for that only if the policy says anything of times.

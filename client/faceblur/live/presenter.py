@@ -14,7 +14,7 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.scheduler import CheckedFrame
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Selection
-from faceblur.moving.mover import MovingMask
+from faceblur.moving.mover import Found, MovingMask, cover_coming
 from faceblur.moving.sight import Bitmap
 from faceblur.tracking.live import LiveCover
 from faceblur.tracking.options import MAX_DETECTION_GAP_S, too_far_apart
@@ -34,10 +34,11 @@ _DEFAULT_FORMAT: Final = FrameFormat(width=640, height=360)
 
 @dataclass(eq=False)
 class _Held:
-    """A frame in the window of the look-ahead, until it is void."""
+    """A frame in the window of the look-ahead, until it is void; and what moves in it."""
 
     frame: RawFrame | None
     time_s: float
+    found: Found | None = None
 
     def void(self) -> None:
         """Make it a frame that is not shown."""
@@ -111,6 +112,8 @@ class Presenter:
             self._void()
             held.void()
             self.held += 1
+        elif self._options.policy.moving.is_on:
+            self._find_moving(held, frame)
         self._window.append(held)
         for due in self._cover.push(held, verdict.faces, time_s=self._clock_s):
             yield self._present(*due)
@@ -148,7 +151,7 @@ class Presenter:
         try:
             if self._selection is None:
                 self._selection = Selection(self._options.policy, *self.size)
-            choice = self._selection.choose(faces, moving=self._find_moving(held, frame, faces))
+            choice = self._selection.choose(faces, moving=self._moving_in(held, faces))
             safe = mask(frame, choice, self._masker)
         except Exception:
             # Whatever it is, half a mask is none.
@@ -160,14 +163,26 @@ class Presenter:
             self._keep(safe, frame)
         return safe
 
-    def _find_moving(self, held: _Held, frame: RawFrame, faces: Detections) -> Bitmap | None:
-        options = self._options.policy.moving
-        if not options.is_on:
+    def _find_moving(self, held: _Held, frame: RawFrame) -> None:
+        """Before its turn: who comes with it is masked in the frames that wait, too."""
+        try:
+            if self._moving is None:
+                self._moving = MovingMask(*self.size, self._options.policy.moving)
+            sight = self._moving.size.look(frame.planes())
+            held.found = self._moving.find(sight, time_s=held.time_s)
+            cover_coming((each.found for each in self._window if each.found), held.found)
+        except Exception:
+            logger.exception("camera %s: a frame could not be compared", self._options.name)
+            held.void()
+            self.held += 1
+
+    def _moving_in(self, held: _Held, faces: Detections) -> Bitmap | None:
+        if not self._options.policy.moving.is_on:
             return None
-        if self._moving is None:
-            self._moving = MovingMask(*self.size, options)
-        sight = self._moving.size.look(frame.planes())
-        return self._moving.find(sight, time_s=held.time_s, faces=faces.boxes)
+        if held.found is None or self._moving is None:
+            raise AssertionError("a frame whose view was not looked at is not shown")
+        self._moving.protect(held.found, faces.boxes)
+        return held.found.masked
 
     def _keep(self, safe: SafeFrame, frame: RawFrame) -> None:
         """Keep the latest masked frame, to show it again."""

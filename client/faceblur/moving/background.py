@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.moving.light import GRID, shift_of_light
 from faceblur.moving.options import MovingOptions
 from faceblur.moving.sight import Bitmap, Sight, SightSize, above
 
@@ -39,16 +40,12 @@ _SAME: Final = 6.0
 _EDGE: Final = 20
 """Levels between neighbours that make an edge."""
 _DARKEST_SHADOW: Final = 0.45
+_FAINT: Final = 0.5
+"""Of what a pixel may differ by: from there on it is not quite the background either."""
 
-_GRID: Final = 8
-"""Every so many pixels, across and down, the light is compared."""
-_SHIFT: Final = 1.5
-"""Levels by which the light must have changed to be followed at once."""
-_MAX_SHIFT: Final = 40.0
-_FULL_SHIFT: Final = 48.0
-"""Levels from which on it shifts fully; black stays black."""
-_FITS: Final = 0.6
-"""Share of the view that must fit after the shift: else it is not the light that changed."""
+
+Box = tuple[slice, slice]
+"""Rows and columns."""
 
 
 class Background:
@@ -72,6 +69,8 @@ class Background:
         self._age_s: FloatMap = np.zeros((size.height, size.width), np.float32)
         self._not_before_s = np.full((size.height, size.width), -math.inf)
         self._updated_s = -math.inf
+        self._distance: Sight = self._next
+        self._spared: Bitmap | None = None
         self._refresh()
 
     @property
@@ -90,18 +89,44 @@ class Background:
         Cameras change their exposure when somebody in black comes in: that is told from the view
         as a whole, and followed.
         """
-        height = self.size.height
         self._follow_light(sight)
-        over = cv2.compare(cv2.absdiff(sight, self._shown), self._tolerance, cv2.CMP_GT)
+        self._distance = cv2.absdiff(sight, self._shown).astype(np.uint8, copy=False)
+        self._spared = self._shade(sight) if self._options.shadows == "leave" else None
+        over = cv2.compare(self._distance, self._tolerance, cv2.CMP_GT)
+        whole = slice(0, self.size.height), slice(0, self.size.width)
+        return np.asarray(cv2.bitwise_or(self._any_plane(over, whole), self.unknown), np.uint8)
+
+    def doubtful(self, box: Box) -> Bitmap:
+        """The pixels of a part of the last frame that may not be the background.
+
+        They differ by half of what noise and `contrast` allow, or more.
+        """
+        height = self.size.height
+        rows, columns = box
+        parts = [slice(rows.start + i * height, rows.stop + i * height) for i in range(3)]
+        over = cv2.vconcat(
+            [
+                cv2.compare(self._distance[part, columns], self._faint[part, columns], cv2.CMP_GT)
+                for part in parts
+            ]
+        )
+        return np.asarray(cv2.bitwise_or(self._any_plane(over, box), self.unknown[box]), np.uint8)
+
+    def _any_plane(self, over: cv2.typing.MatLike, box: Box) -> cv2.typing.MatLike:
+        """Where any plane of a part is set; the first only where it is not just shade."""
+        height = over.shape[0] // 3
         first, second, third = (over[i * height : (i + 1) * height] for i in range(3))
-        colour = cv2.bitwise_or(second, third)
-        if self._options.shadows == "leave":
-            light = sight[:height]
-            shade = cv2.compare(light, self._shown[:height], cv2.CMP_LT)
-            lit = cv2.compare(light, self._darkest, cv2.CMP_GT)
-            first = cv2.bitwise_and(first, cv2.bitwise_not(cv2.bitwise_and(shade, lit)))
-        changed = cv2.bitwise_or(first, colour)
-        return np.asarray(cv2.bitwise_or(changed, self.unknown), np.uint8)
+        if self._spared is not None:
+            first = cv2.bitwise_and(first, self._spared[box])
+        return cv2.bitwise_or(cv2.bitwise_or(first, second), third)
+
+    def _shade(self, sight: Sight) -> Bitmap:
+        """Where a frame is not just darker than the background."""
+        height = self.size.height
+        light = sight[:height]
+        shade = cv2.compare(light, self._shown[:height], cv2.CMP_LT)
+        lit = cv2.compare(light, self._darkest, cv2.CMP_GT)
+        return np.asarray(cv2.bitwise_not(cv2.bitwise_and(shade, lit)), np.uint8)
 
     def moved_share(self, differing: Bitmap) -> float:
         """Share of the background's edges that are not where they were."""
@@ -113,20 +138,24 @@ class Background:
         """Let nothing there become background before a time."""
         self._not_before_s[where > 0] = until_s
 
+    def is_due(self, time_s: float) -> bool:
+        """Whether it is time to bring it up to date."""
+        return time_s - self._updated_s >= UPDATE_S
+
     def update(self, sight: Sight, *, differing: Bitmap, masked: Bitmap, time_s: float) -> None:
-        """Bring it up to date with a frame, if it is time.
+        """Bring it up to date with a frame.
 
         Args:
             sight: The frame.
-            differing: What `differing` gave for it.
+            differing: Where it clearly is not the background.
             masked: All that is masked of it.
             time_s: When it was taken; never goes back.
         """
         step_s = time_s - self._updated_s
-        if step_s < UPDATE_S:
-            return
         self._updated_s = time_s
-        step_s = 0.0 if math.isinf(step_s) else min(step_s, _LONGEST_STEP_S)
+        if math.isinf(step_s):
+            self._next, step_s = sight.copy(), 0.0
+        step_s = min(step_s, _LONGEST_STEP_S)
         still = cv2.bitwise_and(cv2.bitwise_not(masked), self._known)
         weight = 1 - math.exp(-step_s / _DRIFT_S)
         stacked = cv2.vconcat([still] * 3)
@@ -139,15 +168,16 @@ class Background:
     def _wait(self, sight: Sight, differing: Bitmap, step_s: float, time_s: float) -> None:
         """Count for how long what differs has been there, and take it over after `hold_s`."""
         height = self.size.height
-        far = cv2.absdiff(sight, self._next) > self._same
+        far = above(np.asarray(cv2.absdiff(sight, self._next), np.uint8), self._same)
         other = far[:height] | far[height : 2 * height] | far[2 * height :]
-        differs = differing > 0
-        self._age_s += np.where(other | ~differs, np.float32(-step_s), np.float32(step_s))
+        stays = (differing > 0) & (other == 0)
+        self._age_s += np.where(stays, np.float32(step_s), np.float32(-step_s))
         replaced = self._age_s < 0
-        self._age_s[replaced] = 0
+        np.maximum(self._age_s, 0, out=self._age_s)
         _copy(sight, self._next, replaced.view(np.uint8))
-        due = differs & (self._age_s >= self._options.hold_s) & (self._not_before_s <= time_s)
+        due = (differing > 0) & (self._age_s >= self._options.hold_s)
         if due.any():
+            due &= self._not_before_s <= time_s
             places = cv2.vconcat([due.view(np.uint8)] * 3)
             cv2.copyTo(self._next.astype(np.float32), places, self._value)
             self._deviation[places > 0] = FIRST_DEVIATION
@@ -157,24 +187,9 @@ class Background:
     def _follow_light(self, sight: Sight) -> None:
         """Shift the background, also where somebody stands before it, as its light has changed."""
         height = self.size.height
-        places = self._known[::_GRID, ::_GRID] > 0
-        if not places.any():
-            return
-        before = self._shown[:height:_GRID, ::_GRID][places].astype(np.float32)
-        change = sight[:height:_GRID, ::_GRID][places] - before
-        if abs(float(np.median(change))) < _SHIFT:
-            return
-        middle = np.median(before)
-        halves = [before <= middle, before > middle]
-        if not all(half.any() for half in halves):
-            return
-        (x0, y0), (x1, y1) = ((np.median(before[h]), np.median(change[h])) for h in halves)
-        slope = (y1 - y0) / max(x1 - x0, 1.0)
-        levels = np.arange(256, dtype=np.float32)
-        shift = y0 + slope * (np.clip(levels, x0, x1) - x0)
-        shift *= np.minimum(levels / _FULL_SHIFT, 1)
-        left = change - shift[before.astype(np.uint8)]
-        if np.abs(shift).max() > _MAX_SHIFT or np.mean(np.abs(left) < self._same) < _FITS:
+        after = sight[:height:GRID, ::GRID][self._grid].astype(np.float32)
+        shift = shift_of_light(self._grid_light, after, same=self._same)
+        if shift is None:
             return
         self._value[:height] += shift[self._shown[:height]]
         np.clip(self._value[:height], 0, 255, out=self._value[:height])
@@ -183,6 +198,8 @@ class Background:
     def _show(self) -> None:
         self._shown: Sight = cv2.convertScaleAbs(self._value).astype(np.uint8, copy=False)
         light = self._shown[: self.size.height]
+        self._grid = self._known[::GRID, ::GRID] > 0
+        self._grid_light = light[::GRID, ::GRID][self._grid].astype(np.float32)
         self._darkest: Sight = cv2.convertScaleAbs(light, alpha=_DARKEST_SHADOW).astype(np.uint8)
 
     def _refresh(self) -> None:
@@ -190,12 +207,14 @@ class Background:
         height = self.size.height
         contrast = self._options.contrast
         self._show()
-        noise = np.minimum(_DEVIATIONS * (self._deviation - FIRST_DEVIATION), _MAX_NOISE)
-        tolerance = np.maximum(noise, 0)
-        tolerance[:height] += contrast
-        tolerance[height:] += contrast * _CHROMA_SHARE
-        self._tolerance: Sight = tolerance.astype(np.uint8)
-        self._same = np.float32(contrast + _SAME)
+        over = np.maximum(self._deviation, np.float32(FIRST_DEVIATION))
+        noise = cv2.convertScaleAbs(over, alpha=_DEVIATIONS, beta=-_DEVIATIONS * FIRST_DEVIATION)
+        tolerance: Sight = np.minimum(noise, np.uint8(_MAX_NOISE)).astype(np.uint8, copy=False)
+        tolerance[:height] += np.uint8(contrast)
+        tolerance[height:] += np.uint8(contrast * _CHROMA_SHARE)
+        self._tolerance = tolerance
+        self._faint = cv2.convertScaleAbs(tolerance, alpha=_FAINT).astype(np.uint8, copy=False)
+        self._same = contrast + _SAME
         self.unknown: Bitmap = np.asarray(cv2.bitwise_not(self._known), np.uint8)
         kernel = np.ones((3, 3), np.uint8)
         steps = cv2.morphologyEx(self._shown[:height], cv2.MORPH_GRADIENT, kernel)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.moving.background import FIRST_DEVIATION, FloatMap
+from faceblur.moving.light import GRID, shift_of_light
 from faceblur.moving.sight import Bitmap, Sight, SightSize
 
 BoolMap = npt.NDArray[np.bool_]
@@ -83,6 +84,24 @@ class _Votes:
         return same
 
 
+def _in_light_of(value: FloatMap, samples: list[Sight], size: SightSize) -> list[Sight] | None:
+    """As if all had the exposure of the background; None if they have it."""
+    height = size.height
+    middle = value[:height:GRID, ::GRID].ravel()
+    aligned = []
+    for sight in samples:
+        grid = sight[:height:GRID, ::GRID].astype(np.float32).ravel()
+        shift = shift_of_light(grid, middle, same=_SAME)
+        if shift is not None:
+            table = np.clip(np.rint(np.arange(256) + shift), 0, 255).astype(np.uint8)
+            aligned.append(np.vstack([table[sight[:height]], sight[height:]]))
+        else:
+            aligned.append(sight)
+    if all(new is old for new, old in zip(aligned, samples, strict=True)):
+        return None
+    return aligned
+
+
 def background_of(
     samples: list[Sight], size: SightSize
 ) -> tuple[FloatMap, FloatMap, Bitmap] | None:
@@ -101,6 +120,20 @@ def background_of(
     """
     if len(samples) < _ENOUGH:
         return None
+    value, deviation, known = _commonest(samples, size)
+    aligned = None if known.all() else _in_light_of(value, samples, size)
+    if aligned is not None:
+        # A camera may change its exposure for half of a file, and nothing then stays the same.
+        others = _commonest(aligned, size)
+        late = others[2] & ~known
+        places = np.vstack([late] * 3)
+        value[places], deviation[places] = others[0][places], others[1][places]
+        known |= late
+    trusted: Bitmap = np.uint8(255) * known.astype(np.uint8)
+    return value, np.maximum(deviation, np.float32(FIRST_DEVIATION)), trusted
+
+
+def _commonest(samples: list[Sight], size: SightSize) -> tuple[FloatMap, FloatMap, BoolMap]:
     votes = _Votes(samples, size)
     best, _ = votes.winner(np.arange(len(samples)))
     quiet = np.argsort([-int(votes.alike(sight, best).sum()) for sight in samples], kind="stable")
@@ -115,5 +148,4 @@ def background_of(
         cv2.accumulate(cv2.absdiff(samples[index], best), away, places)
         times += places
     times = np.maximum(times, 1)
-    trusted: Bitmap = np.where(known, 255, 0).astype(np.uint8)
-    return total / times, np.maximum(away / times, FIRST_DEVIATION), trusted
+    return total / times, away / times, known

@@ -40,7 +40,7 @@ class MovingOptions:
     face_hold_s: float = 600.0
     contrast: float = 10.0
     smallest: float = 0.0005
-    margin: float = 0.015
+    margin: float = 0.0125
     shadows: Shadows = "mask"
 
     def __post_init__(self) -> None:
