@@ -247,13 +247,20 @@ def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [
+        (signal.SIGINT, ("--moving",)),
+        (signal.SIGTERM, ()),
+        (signal.SIGHUP, ()),
+    ],
+)
 def test_an_interrupted_job_leaves_nothing(
-    address: str, tmp_path: Path, number: signal.Signals
+    address: str, tmp_path: Path, number: signal.Signals, options: tuple[str, ...]
 ) -> None:
     source = tmp_path / "clip.mp4"
     moving_face_video(source, frames=400, width=1280, height=720)
-    job = _faceblur("blur", source, "--server", address)
+    job = _faceblur("blur", source, "--server", address, *options)
     _wait_for_partial(tmp_path)
     job.send_signal(number)
     _, errors = job.communicate(timeout=60)
