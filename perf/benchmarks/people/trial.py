@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.passers import Person
 from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
@@ -16,7 +18,7 @@ from faceblur.batch.faces import DetectedFaces, RecordedFaces
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import mask_video
 from faceblur.detection.detector import Detector
-from faceblur.detections import FrameDetectionsLog, MediaDetections, TrackSummary, box_overlap
+from faceblur.detections import FrameDetectionsLog, MediaDetections, TrackSummary
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.tracking.keeping import unmasked
@@ -107,8 +109,10 @@ def _looks_like_first(
         strict=True,
     ):
         for box in frame.detections.boxes[shown]:
+            # Whoever is in front is seen, however large the one behind would be.
+            left, top, right, bottom = np.maximum(box, 0).round().astype(int).tolist()
             first, second = (
-                float(box_overlap(box, person.box)[0].sum()) * person.counts for person in people
+                int(person.face[top:bottom, left:right].sum()) * person.counts for person in people
             )
             if first > second:
                 return True
