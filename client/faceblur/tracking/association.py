@@ -13,6 +13,8 @@ _REACH: Final = 0.8
 """Distance of centres that is always bridged, in sizes of the face."""
 _REACH_PER_S: Final = 2.0
 """What is added for each second since the face was seen."""
+_STRIDE_PER_S: Final = 8.0
+"""Speed of somebody who hurries past; sizes of the face per second."""
 _LEAP_PER_S: Final = 45.0
 """Speed of a face, or of a camera, that is swept round; sizes of the face per second."""
 _MAX_LEAP: Final = 6.0
@@ -22,10 +24,19 @@ _MAX_RATIO: Final = 2.0
 """Sizes further apart than this are not of the same face."""
 
 
-def stroll(elapsed_s: FloatArray) -> FloatArray:
-    """How far a face may be from where it is expected, in its sizes, after some time."""
+def stroll(elapsed_s: FloatArray, *, is_paced: npt.NDArray[np.bool_] | None = None) -> FloatArray:
+    """How far a face may be from where it is expected, in its sizes, after some time.
+
+    Args:
+        elapsed_s: (T,) time since each face was seen.
+        is_paced: (T,) whether the pace of each is known, and where it is expected by that; all
+            are, if None.
+    """
     reach: FloatArray = np.float32(_REACH) + np.float32(_REACH_PER_S) * elapsed_s
-    return reach
+    if is_paced is None:
+        return reach
+    stride = np.minimum(_MAX_LEAP, np.float32(_STRIDE_PER_S) * elapsed_s)
+    return np.where(is_paced, reach, np.maximum(reach, stride)).astype(np.float32)
 
 
 def leap(elapsed_s: FloatArray, *, rhythm_s: float) -> FloatArray:

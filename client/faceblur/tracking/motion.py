@@ -32,6 +32,10 @@ _UNDETECTED_SHIFT: Final = 6.0
 """The same between detections."""
 _UNKNOWN_PACE: Final = 3.0
 """Speed allowed for between detections when it was seen only once, faces per second."""
+_BRIEF_S: Final = 0.1
+"""In so short a time nobody gets out of a mask."""
+CLOCK_S: Final = 1e-4
+"""Times closer than this are the same."""
 _TREMBLE_S: Final = 1 / 30
 """Two detections that are so close in time differ as much by trembling as by motion."""
 
@@ -82,16 +86,25 @@ def recent(times: Sequence[float], at: int, *, step: int, within_s: float = FIT_
     return slice(min(at, last), max(at, last) + 1)
 
 
-def extend(row: FloatArray, pace: FloatArray, elapsed_s: float) -> FloatArray:
+def extend(
+    row: FloatArray, pace: FloatArray | None, elapsed_s: float, *, rhythm_s: float = 0.0
+) -> FloatArray:
     """A face some time after (or, with negative time, before) it was seen.
 
     The box spans where the face was and where it would be by now: it may have stopped.
 
     Args:
         row: (15,), as it was seen.
-        pace: (4,) as from `speed`.
+        pace: (4,) as from `speed`; None if it was seen only once.
         elapsed_s: Seconds since then.
+        rhythm_s: Time between detections. In the next one a face of unknown pace may be anywhere
+            around; later on there is no telling.
     """
+    if pace is None:
+        is_next = abs(elapsed_s) <= rhythm_s + CLOCK_S
+        far = _UNKNOWN_PACE * (abs(elapsed_s) - _BRIEF_S) if is_next else 0.0
+        extra = min(_MAX_GROWTH, max(0.0, far))
+        return _span_both(row, row, elapsed_s, extra=extra, most=_MISSED_GROWTH)
     return _span_both(row, move(row, pace, elapsed_s), elapsed_s, most=_MISSED_GROWTH)
 
 

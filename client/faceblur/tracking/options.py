@@ -28,8 +28,9 @@ class TrackingOptions:
         hold_s: A face is masked for so long after it was last found, seconds.
         gap_s: A face that comes back after at most so long is masked in between, seconds.
         trust_s: Seconds of `lead_s` and `hold_s` that each of the few detections next to them is
-            good for, times the square of its score, times `detect_every`. What is likely false,
-            with few detections or low scores, does not stay at all.
+            good for, times the square of its score, times `detect_every`; where detections are
+            rarer than some 24 a second, the time of four of them. What is likely false, with few
+            detections or low scores, does not stay at all.
         track_threshold: Lowest score that keeps a face masked which is, or soon will be, above
             the threshold; half the threshold when None.
         detect_every: The detector is asked about every so many frames.

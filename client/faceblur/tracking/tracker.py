@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ _FOLLOWED: Final = 3
 """Sightings after which a pace is known that the next one can be told by."""
 
 
+Value = TypeVar("Value")
+
+
 @dataclass(eq=False)
 class Track:
     """One face for as long as it can be followed.
@@ -41,6 +44,7 @@ class Track:
         times: Their times, seconds.
         rows: The face in each of them, (15,) as in `Detections.rows`.
         certain: For each, whether it is surely the same face as the one before.
+        leapt: For each, whether it is far from where the face was expected.
         close: For each, whether only a close pass over a part of the frame showed it.
         confirmed: Its score has been above the threshold.
         pace: (4,) speed of the box's edges, pixels per second.
@@ -52,6 +56,7 @@ class Track:
     times: list[float] = field(default_factory=list)
     rows: list[FloatArray] = field(default_factory=list)
     certain: list[bool] = field(default_factory=list)
+    leapt: list[bool] = field(default_factory=list)
     close: list[bool] = field(default_factory=list)
     confirmed: bool = False
     pace: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
@@ -64,6 +69,7 @@ class Track:
         *,
         confirms: bool,
         certain: bool,
+        leapt: bool = False,
         close: bool = False,
     ) -> None:
         """Take up the detection in one more frame."""
@@ -76,6 +82,7 @@ class Track:
         self.times.append(time_s)
         self.rows.append(row)
         self.certain.append(certain)
+        self.leapt.append(leapt)
         self.close.append(close)
         self.confirmed = self.confirmed or confirms
 
@@ -96,7 +103,19 @@ class Track:
         spare = bisect_left(self.frames, before) - motion.FIT_COUNT
         if spare > motion.FIT_COUNT:
             del self.frames[:spare], self.times[:spare], self.rows[:spare], self.certain[:spare]
-            del self.close[:spare]
+            del self.leapt[:spare], self.close[:spare]
+
+    def without(self, at: int) -> Track:
+        """The same, but for one of its sightings."""
+        return replace(
+            self,
+            frames=_without(self.frames, at),
+            times=_without(self.times, at),
+            rows=_without(self.rows, at),
+            certain=_without(self.certain, at),
+            leapt=_without(self.leapt, at),
+            close=_without(self.close, at),
+        )
 
 
 class Tracker:
@@ -158,6 +177,7 @@ class Tracker:
                 row,
                 confirms=bool(confident[i]),
                 certain=certain,
+                leapt=i in leapt,
                 close=bool(close[i]),
             )
             tracks.append(track)
@@ -193,7 +213,8 @@ class Tracker:
         elapsed_s = np.array([time_s - track.times[-1] for track in self.live], np.float32)
         last = np.stack([track.rows[-1][:4] for track in self.live])
         expected = last + np.stack([t.pace for t in self.live]) * elapsed_s[:, None]
-        near = affinities(expected, boxes, stroll(elapsed_s))
+        is_paced = np.array([len(track.times) > 1 for track in self.live])
+        near = affinities(expected, boxes, stroll(elapsed_s, is_paced=is_paced))
         sure = np.array(
             [t.evidence(end=True) >= SURE or t.frames[-1] == skipped for t in self.live]
         )
@@ -216,3 +237,7 @@ class Tracker:
                 free[row] = False
                 free[:, column] = False
         return owners, leapt
+
+
+def _without(values: list[Value], at: int) -> list[Value]:
+    return values[:at] + values[at + 1 :]

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -25,11 +26,10 @@ from faceblur.tracking.tracker import SURE, Track, Tracker
 
 Frame = TypeVar("Frame")
 
-_CLOCK_S: Final = 1e-4
-"""Times closer than this are the same."""
-
 _NEAR_S: Final = 0.15
-"""A face is as large as it is found so long before or after."""
+"""A face is as large as it is found so long before or after, or in the detections next to it."""
+_TRUST_LOOKS: Final = 4
+"""As `TrackingOptions.trust_s`, in detections: few a second are each good for longer."""
 _HOLD_TURNS: Final = 2
 """A small face is held, at least, until a close pass over its place has missed it a second time."""
 _TRUST_TURNS: Final = 4
@@ -38,6 +38,8 @@ _REST_S: Final = 4 * PERIOD_S
 """A face is held no longer though nobody has searched its place: the detector is too slow."""
 _PART: Final = 1.4
 """Unless it is larger by this much: then it was found in part."""
+_PART_RARE: Final = 1.2
+"""The same where detections are so rare that only the one before or behind can tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class _Slot(Generic[Frame]):
 
     Attributes:
         last_detected: Number of the latest frame until here that the detector was asked about.
+        rhythm_s: Time from the detection before that one to it; 0 if there was none.
     """
 
     frame: Frame
@@ -55,6 +58,7 @@ class _Slot(Generic[Frame]):
     found: Detections
     tracks: list[Track]
     last_detected: int
+    rhythm_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +89,7 @@ class Window(Generic[Frame]):
         self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
         self._last_detected_s = -math.inf
+        self._rhythm_s = 0.0
 
     def __len__(self) -> int:
         """Frames that are held back."""
@@ -126,6 +131,8 @@ class Window(Generic[Frame]):
         self._next += 1
         tracks: list[Track] = []
         if found is not None:
+            if self._last_detected >= 0:
+                self._rhythm_s = time_s - self._last_detected_s
             self._last_detected, self._last_detected_s = number, time_s
             if isinstance(found, PartDetections):
                 self._passes.append(_Pass(number, time_s, found.searched))
@@ -140,6 +147,7 @@ class Window(Generic[Frame]):
                 Detections.empty() if found is None else found,
                 tracks,
                 self._last_detected,
+                self._rhythm_s,
             )
         )
 
@@ -157,12 +165,12 @@ class Window(Generic[Frame]):
             (row, track.number)
             for track in self._tracks
             if track.confirmed
-            and (
-                row := self._whole(track, slot)
+            for row in (
+                self._beside(track, slot, following)
                 if id(track) in here
-                else self._fill(track, slot, following)
+                else [self._fill(track, slot, following)]
             )
-            is not None
+            if row is not None
         ]
         if slot.last_detected < slot.number and following is not None:
             # Who goes which way is in doubt: they are of no track.
@@ -199,6 +207,16 @@ class Window(Generic[Frame]):
                 counts[i] |= near[i] and is_new
         return counts
 
+    def _beside(
+        self, track: Track, slot: _Slot[Frame], following: int | None
+    ) -> list[FloatArray | None]:
+        """Where else a track may be in a frame in which it was found."""
+        at = bisect_left(track.frames, slot.number)
+        if not track.leapt[at]:
+            return [self._whole(track, slot)]
+        # What was found far away may be something else.
+        return [self._whole(track, slot), self._fill(track.without(at), slot, following)]
+
     def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
         """The whole of a face that was found too small; None if it was not.
 
@@ -207,17 +225,19 @@ class Window(Generic[Frame]):
         """
         times, rows = track.times, track.rows
         at = bisect_left(track.frames, slot.number)
+        near_s = max(_NEAR_S, self._rhythm_at(slot) + motion.CLOCK_S)
+        part = _PART if near_s <= _NEAR_S else _PART_RARE
         near = range(
-            bisect_left(times, slot.time_s - _NEAR_S), bisect_left(times, slot.time_s + _NEAR_S)
+            bisect_left(times, slot.time_s - near_s), bisect_left(times, slot.time_s + near_s)
         )
         largest = max(near, key=lambda other: motion.area(rows[other]))
-        if motion.area(rows[largest]) < _PART * motion.area(rows[at]):
+        if motion.area(rows[largest]) < part * motion.area(rows[at]):
             return None
         used = motion.recent(times, largest, step=1 if largest > at else -1)
         pace = motion.speed(times[used], rows[used])
         whole = motion.move(rows[largest], pace, slot.time_s - times[largest])
         # It may have come nearer, and look larger for that.
-        return whole if motion.area(whole) >= _PART * motion.area(rows[at]) else None
+        return whole if motion.area(whole) >= part * motion.area(rows[at]) else None
 
     def _fill(self, track: Track, slot: _Slot[Frame], following: int | None) -> FloatArray | None:
         """Where a track is in a frame in which it was not found; None if it is not there."""
@@ -241,24 +261,31 @@ class Window(Generic[Frame]):
         is_between = slot.last_detected < slot.number and track.frames[at] == (
             slot.last_detected if step < 0 else following
         )
-        reach_s = options.extent_s(limit_s, evidence)
+        least_s = _TRUST_LOOKS * self._rhythm_at(slot)
+        reach_s = options.extent_s(limit_s, evidence, least_trust_s=least_s)
         if is_small:
             is_between = is_between or self._is_unseen(track, at, slot)
             reach_s = options.extent_s(
                 max(limit_s, _HOLD_TURNS * PERIOD_S) if step < 0 else limit_s,
                 evidence,
-                least_trust_s=_TRUST_TURNS * PERIOD_S,
+                least_trust_s=max(least_s, _TRUST_TURNS * PERIOD_S),
             )
-        if not (abs(elapsed_s) <= reach_s + _CLOCK_S or is_between):
+        if not (abs(elapsed_s) <= reach_s + motion.CLOCK_S or is_between):
             return None
         used = motion.recent(
             times, at, step=step, within_s=2.2 * PERIOD_S if is_small else motion.FIT_S
         )
         pace = motion.speed(times[used], rows[used])
+        is_known = used.stop - used.start > 1
         if is_between:
-            is_known = used.stop - used.start > 1
             return motion.extend_undetected(rows[at], pace if is_known else None, elapsed_s)
-        return motion.extend(rows[at], pace, elapsed_s)
+        return motion.extend(
+            rows[at], pace if is_known else None, elapsed_s, rhythm_s=self._rhythm_at(slot)
+        )
+
+    def _rhythm_at(self, slot: _Slot[Frame]) -> float:
+        """Time between detections about a frame that was popped, seconds."""
+        return max([slot.rhythm_s, *(later.rhythm_s for later in islice(self._slots, 1))])
 
     def _is_unseen(self, track: Track, at: int, slot: _Slot[Frame]) -> bool:
         """Whether nobody searched closely where a small face was, until or since it was seen."""
