@@ -17,7 +17,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.tiles import canvases
+from benchmarks.pans import RATE, Boxes, film
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video_threads import DecodedFrame
 from faceblur.detection import models
@@ -36,11 +36,9 @@ from faceblur.tracking import LiveCover
 from faceblur.tracking.live import LIVE_OPTIONS
 from faceblur.video.source import VideoSource
 from faceblur.video.surface import VideoSurface
-from faceblur_export.data.formats import read_folder
 from harness import command_line, machine_card, markdown
 
 SIZE: Final = (3840, 2160)
-RATE: Final = 25
 HEIGHTS: Final = (12, 16, 24, 32, 40, 64)
 """Faces are counted by these, pixels; higher ones are one more group."""
 
@@ -50,8 +48,6 @@ MIN_MASKED: Final = 0.9
 WAYS: Final[tuple[Tiles, ...]] = ("off", "auto", "fine")
 LIVE: Final[tuple[tuple[Tiles, int], ...]] = (("off", 0), ("auto", 0), ("auto", 8))
 """Ways to search, and frames of look-ahead."""
-
-Boxes = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -125,34 +121,13 @@ def panning(
         for folder in folders:
             for speed in map(int, speeds.split(",")):
                 clip = Path(scratch) / "clip.mp4"
-                truth = film(folder, clip, speed=speed, frames=round(seconds * RATE))
+                truth = film(
+                    folder, clip, view=SIZE, size=SIZE, speed=speed, frames=round(seconds * RATE)
+                )
                 motion = f"{speed} pixels a second" if speed else "still"
                 tables[f"{folder.name}, {motion}"] = _compare(clip, truth, detector)
     detector.close()
     _write(output, card, tables)
-
-
-def film(folder: Path, clip: Path, *, speed: int, frames: int) -> list[Boxes]:
-    """Pan over the photographs, to and fro and a little up and down; where the faces are."""
-    margin = 400
-    canvas, boxes = next(canvases(read_folder(folder), SIZE[0] + margin, SIZE[1] + margin // 2))
-    truth = []
-    with av.open(str(clip), "w") as container:
-        stream = container.add_stream("libx264", RATE)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "20"}
-        for number in range(frames):
-            way = speed * number / RATE
-            x = round(margin - abs(way % (2 * margin) - margin))
-            y = round(x / 2)
-            view = np.ascontiguousarray(canvas[y : y + SIZE[1], x : x + SIZE[0]])
-            frame = av.VideoFrame.from_ndarray(view, "bgr24").reformat(format="yuv420p")
-            container.mux(stream.encode(frame))
-            here = boxes - np.array([x, y, x, y])
-            whole = (here[:, :2] >= 0).all(axis=1) & (here[:, 2:] < SIZE).all(axis=1)
-            truth.append(here[whole])
-        container.mux(stream.encode(None))
-    return truth
 
 
 def _compare(clip: Path, truth: Sequence[Boxes], detector: Detector) -> list[Tally]:

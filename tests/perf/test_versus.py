@@ -164,6 +164,7 @@ def test_fewer_masked_faces_miss_the_target() -> None:
     compared = result({OURS: 1.0, DEFAULT: 9.0, EQUAL: 9.0})
     for name in compared.masked:
         compared.masked[name].faces[24] = 10
+    compared.masked[DEFAULT].leaked[24] = 3
     compared.masked[EQUAL].leaked[24] = 1
     compared.masked[OURS].leaked[24] = 1
     assert all(judge([compared], {}).values())

@@ -26,7 +26,8 @@ def judge(data: str, comparison: Mapping[str, Any], *, ap50_ratio: float) -> lis
 
     AP50 must reach its share of the other model's as measured, not within an interval. Recall of
     identifiable faces must not be lower beyond the paired bootstrap interval: the whole interval
-    of the difference below zero counts as lower.
+    of the difference below zero counts as lower. Precision must be at least the other's, each at
+    the threshold at which it finds as many faces as the candidate does at its own.
     """
     share = comparison["ap50_ratio"]
     high = comparison["recall_identifiable_difference_high"]
@@ -43,7 +44,19 @@ def judge(data: str, comparison: Mapping[str, Any], *, ap50_ratio: float) -> lis
             _spread(comparison, "recall_identifiable_difference", "{:+.3f}"),
             high is not None and high >= 0,
         ),
+        _precision(data, comparison),
     ]
+
+
+def _precision(data: str, comparison: Mapping[str, Any]) -> Verdict:
+    ours, other = comparison["precision_at_recall"], comparison["other_precision_at_recall"]
+    asked = "precision at least the other's at the recall of the shipped threshold"
+    if ours is None:
+        return Verdict(data, asked, "nothing to measure", False)
+    found = f"{ours:.3f} at a recall of {comparison['recall']:.3f}"
+    if other is None:
+        return Verdict(data, asked, f"{found}, which the other never reaches", True)
+    return Verdict(data, asked, f"{found}, the other's is {other:.3f}", ours >= other)
 
 
 def _spread(comparison: Mapping[str, Any], name: str, form: str) -> str:

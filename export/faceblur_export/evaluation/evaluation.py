@@ -71,6 +71,13 @@ def precision_recall(findings: MatchedFaces) -> tuple[Float64Array, Float64Array
     return precision[0], recall[0], findings.det_score[order]
 
 
+def precision_at_recall(findings: MatchedFaces, recall: float) -> float | None:
+    """Precision at the highest threshold that finds this share of the faces; None if none does."""
+    precision, recalls, _ = precision_recall(findings)
+    reached = np.flatnonzero(recalls >= recall)
+    return float(precision[reached[0]]) if len(reached) else None
+
+
 def ap50(findings: MatchedFaces, weights: Weights | None = None) -> Float64Array:
     """Average precision, for the data set or for each row of weights."""
     rows = np.ones((1, len(findings.images))) if weights is None else weights
@@ -200,7 +207,9 @@ def compare(
 
     Returns:
         `ap50_difference`, `ap50_ratio` and `recall_identifiable_difference`, each with `_low` and
-        `_high`.
+        `_high`; `recall` of the candidate at the threshold, and `precision_at_recall` and
+        `other_precision_at_recall`: of each where it finds as many faces, or None where it never
+        does.
 
     Raises:
         InputError: The two were not measured on the same faces.
@@ -214,6 +223,8 @@ def compare(
     large = candidate.source_height >= IDENTIFIABLE_HEIGHT
     shares = [recall_share(findings, threshold, large) for findings in both]
     found = [share.value() for share in shares]
+    reached = float(candidate.is_found(threshold).mean()) if len(candidate.face_box) else None
+    at_recall = [None if reached is None else precision_at_recall(each, reached) for each in both]
     recall = found[0] - found[1] if found[0] is not None and found[1] is not None else None
     quotients = np.where(averages[1] > 0, ratio(*averages), np.nan)
     differences = shares[0].over(weights) - shares[1].over(weights)
@@ -225,4 +236,7 @@ def compare(
             "ap50_ratio"
         ),
         **Estimate(recall, *interval(differences)).named("recall_identifiable_difference"),
+        "recall": reached,
+        "precision_at_recall": at_recall[0],
+        "other_precision_at_recall": at_recall[1],
     }

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import click
+import numpy as np
 
+from benchmarks.pans import film
 from benchmarks.versus.clips import Excerpt, Format, make_clip, make_slides
 from benchmarks.versus.process import Usage, measure
-from benchmarks.versus.programs import DEFAULT, OURS, Program, backend, programs, version
+from benchmarks.versus.programs import BACKENDS, OURS, Program, programs, version
 from benchmarks.versus.report import Result, write_report
 from benchmarks.versus.score import MIN_AGREEING, MIN_SCORE, SIZES, Masked, label, score
 from faceblur.detection import models
+from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
+from faceblur.errors import FaceblurError
 from faceblur_export.data.formats import read_folder
 from harness import command_line, machine_card
+
+VIEW: Final = (1920, 1080)
+"""What pans show of the photographs: their faces are then 16 to 48 pixels high for a network."""
+
+PAN: Final = (1280, 720)
+PAN_SPEED: Final = 100
+PAN_FRAMES: Final = 60
 
 
 def _formats(
@@ -47,6 +59,15 @@ def _formats(
     help="Its executable.",
 )
 @click.option(
+    "--backend",
+    "backends",
+    type=click.Choice(tuple(BACKENDS)),
+    multiple=True,
+    default=tuple(BACKENDS),
+    show_default=True,
+    help="What deface runs its network with.",
+)
+@click.option(
     "--format",
     "formats",
     callback=_formats,
@@ -61,7 +82,7 @@ def _formats(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
     metavar="FOLDER",
-    help="Images whose faces people listed: mask them too, and count.",
+    help="Images whose faces people listed: mask them, and pans over them, too.",
 )
 @click.option("--rounds", default=2, show_default=True, help="Of each program on each clip.")
 @click.option("--judge", default="yolov5n-0.5-face", show_default=True, help="Makes the labels.")
@@ -72,6 +93,7 @@ def versus(
     *,
     clips: tuple[str, ...],
     deface: Path,
+    backends: tuple[str, ...],
     formats: Sequence[Format],
     labelled: tuple[Path, ...],
     rounds: int,
@@ -86,20 +108,25 @@ def versus(
     what comes out. Rounds are interleaved.
     """
     excerpts = [Excerpt.parse(text) for text in clips]
+    try:
+        judge_model = models.find(judge)
+    except FaceblurError as error:
+        raise click.ClickException(str(error)) from error
     allowed = sorted(map(int, cores.split(",")) if cores else os.sched_getaffinity(0))
     card = machine_card() | {"cores": allowed, "deface": version(deface)}
     with tempfile.TemporaryDirectory() as name:
-        bench = _Bench(Path(name), allowed, deface, excerpts)
+        bench = _Bench(Path(name), allowed, deface, backends, excerpts)
         results = []
         for format_ in formats:
             clip = bench.folder / f"{format_.name}.mp4"
             make_clip(clip, excerpts, format_)
             results.append(bench.measure(clip, format_, rounds=rounds))
-            _score(results[-1], clip, bench, judge=judge, every=label_every)
-        listed = {folder.name: bench.slides(folder) for folder in labelled}
-    _, model = models.find(BUNDLED_MODEL)
+            _score(results[-1], clip, bench, judge_model, every=label_every)
+        listed = {f"the images of {folder.name}": bench.slides(folder) for folder in labelled}
+        listed |= {f"pans over {folder.name}": bench.pan(folder) for folder in labelled}
+    _, model = models.find(models.automatic_model("video"))
     card |= {
-        "deface's backend": bench.backend,
+        "backends of deface": backends,
         "model": model.name,
         "sha256": model.sha256,
         "detector": bench.detector,
@@ -124,8 +151,8 @@ class _Bench:
         folder: For what comes and goes.
         cores: The CPUs to run on.
         deface: Its executable.
+        backends: What deface runs its network with.
         excerpts: What clips are made of.
-        backend: What deface ran its network with.
         detector: What ours ran its network with.
         outputs: By program, the video that it made of the latest clip, with marks for masks.
     """
@@ -133,14 +160,14 @@ class _Bench:
     folder: Path
     cores: Sequence[int]
     deface: Path
+    backends: Sequence[str]
     excerpts: Sequence[Excerpt]
-    backend: str = ""
     detector: str = ""
     outputs: dict[str, Path] = field(default_factory=dict)
 
     def measure(self, clip: Path, format_: Format, *, rounds: int) -> Result:
         """Time every program on one clip; then run each once more, with marks for masks."""
-        contenders = programs(self.deface, self.folder, clip=clip)
+        contenders = self._programs(clip)
         single = self.folder / "single.mp4"
         make_clip(single, self.excerpts[:1], Format(format_.width, format_.height, 1))
         result = Result(format_, [program.name for program in contenders])
@@ -163,27 +190,43 @@ class _Bench:
         clip, output = self.folder / "slides.mp4", self.folder / "masked slides.mp4"
         labels = make_slides(clip, images, width=1280, height=720)
         found = {}
-        for program in programs(self.deface, self.folder, clip=clip):
+        for program in self._programs(clip):
             output.unlink(missing_ok=True)
             measure(program.alone(clip, output), cores=self.cores)
             found[program.name] = score(output, labels, frames=len(labels))
         click.echo(f"{folder.name} done", err=True)
         return found
 
+    def pan(self, folder: Path) -> dict[str, Masked]:
+        """What each program masks of a pan over labelled images, by its name."""
+        clip, output = self.folder / "pan.mp4", self.folder / "masked pan.mp4"
+        truth = film(folder, clip, view=VIEW, size=PAN, speed=PAN_SPEED, frames=PAN_FRAMES)
+        labels = {index: boxes.astype(np.float32) for index, boxes in enumerate(truth)}
+        found = {}
+        for program in self._programs(clip):
+            output.unlink(missing_ok=True)
+            measure(program.marked(clip, output), cores=self.cores)
+            found[program.name] = score(output, labels, frames=len(labels))
+        click.echo(f"pan over {folder.name} done", err=True)
+        return found
+
+    def _programs(self, clip: Path) -> list[Program]:
+        return programs(self.deface, self.folder, clip=clip, backends=self.backends)
+
     def _run(self, program: Program, clip: Path) -> Usage:
         output = self.folder / "masked.mp4"
         output.unlink(missing_ok=True)
         usage = measure(program.command(clip, output), cores=self.cores)
-        if program.name == DEFAULT:
-            self.backend = backend(usage.output)
-        elif program.name == OURS:
+        if program.name == OURS:
             _, _, where = usage.output.strip().rpartition(" model, ")
-            self.detector = where.rstrip(")").rpartition(" ")[0] or where
+            self.detector = re.sub(r" \S+:\d+", "", where.rstrip(")"))
         return usage
 
 
-def _score(result: Result, clip: Path, bench: _Bench, *, judge: str, every: int) -> None:
-    onnx, model = models.find(judge)
+def _score(
+    result: Result, clip: Path, bench: _Bench, judge: tuple[Path, ModelInfo], *, every: int
+) -> None:
+    onnx, model = judge
     detector = InProcessDetector(onnx, model=model)
     try:
         labels = label(clip, detector, every=every)

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.coverage.score import MARK
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.models import automatic_model
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.video.containers import container_for
 from faceblur.video.encoders import choose_encoder
@@ -26,6 +27,9 @@ OURS: Final = "faceblur"
 IN_PROCESS: Final = "faceblur --in-process"
 DEFAULT: Final = "deface"
 EQUAL: Final = "deface, equal network"
+BACKENDS: Final = {"opencv": "", "onnxrt": ", ONNX Runtime"}
+"""What deface runs its network with, and what that adds to its name: a plain installation has
+OpenCV alone; its own page recommends ONNX Runtime."""
 
 Command = Callable[[Path, Path], Sequence[str | Path]]
 """From a video and where the result goes."""
@@ -39,7 +43,8 @@ class Program:
         name: What the tables call it.
         command: As a user would type it.
         marked: The same, but with masks of the colour `MARK`, where they were before.
-        alone: Likewise, and each frame by itself: for images that have nothing in common.
+        alone: Likewise, and each frame by itself, with the model that images get: for those that
+            have nothing in common.
     """
 
     name: str
@@ -48,13 +53,16 @@ class Program:
     alone: Command
 
 
-def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
+def programs(
+    deface: Path, folder: Path, *, clip: Path, backends: Sequence[str] = tuple(BACKENDS)
+) -> list[Program]:
     """What is compared: ours and deface at their defaults, and deface with our network size.
 
     Args:
         deface: Its executable.
         folder: For images that it needs.
         clip: A clip like those that will be masked.
+        backends: Those of `BACKENDS` that deface shall run with.
     """
     mark = folder / "mark.png"
     cv2.imwrite(str(mark), _marked_ellipse())
@@ -71,17 +79,18 @@ def programs(deface: Path, folder: Path, *, clip: Path) -> list[Program]:
                 name,
                 _faceblur(*options),
                 _faceblur(*options, *colour),
-                _faceblur(*options, *colour, "--no-cover"),
+                _faceblur(*options, *colour, "--no-cover", "--model", automatic_model("image")),
             )
             for name, options in ((OURS, ()), (IN_PROCESS, ("--in-process",)))
         ),
         *(
             Program(
-                name,
-                _deface(deface, *options),
-                _deface(deface, *options, *image),
-                _deface(deface, *options, *image),
+                name + BACKENDS[backend],
+                _deface(deface, "--backend", backend, *options),
+                _deface(deface, "--backend", backend, *options, *image),
+                _deface(deface, "--backend", backend, *options, *image),
             )
+            for backend in backends
             for name, options in ((DEFAULT, []), (EQUAL, equal))
         ),
     ]
@@ -106,11 +115,6 @@ def version(deface: Path) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise click.ClickException(f"{deface} cannot be run ({error}); is it deface?") from error
     return done.stdout.strip()
-
-
-def backend(output: str) -> str:
-    """What deface ran its network with, from what it wrote; of OpenCV it says nothing."""
-    return "ONNX Runtime" if "ExecutionProvider" in output else "OpenCV"
 
 
 def _faceblur(*options: str) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,11 +63,14 @@ class Masked:
         for box in boxes:
             height = float(box[3] - box[1]) * scale
             low = next((low for low, high in BINS if low <= height < high), None)
-            shape = ellipse(box, image.shape[:2])
+            left, top = max(0, int(box[0])), max(0, int(box[1]))
+            # Of many small faces in a large frame, only what is around each.
+            around = marked[top : math.ceil(box[3]), left : math.ceil(box[2])]
+            shape = ellipse(box - np.array((left, top) * 2, box.dtype), around.shape)
             if low is None or not shape.any():
                 continue
             self.faces[low] += 1
-            self.leaked[low] += bool(marked[shape].mean() < MIN_MASKED)
+            self.leaked[low] += bool(around[shape].mean() < MIN_MASKED)
 
     def masked(self, low: int) -> int:
         """How many faces of a bin did not leak."""

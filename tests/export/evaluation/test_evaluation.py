@@ -262,10 +262,23 @@ class TestBar:
         return [verdict.met for verdict in bar.judge("set", difference, ap50_ratio=ratio)]
 
     def test_equal_models_meet_it(self):
-        assert self.judged(many(0.7), many(0.7), 1.0) == [True, True]
+        assert self.judged(many(0.7), many(0.7), 1.0) == [True, True, True]
 
     def test_a_worse_model_misses_both_parts(self):
-        assert self.judged(many(0.3), many(0.9), 0.9) == [False, False]
+        assert self.judged(many(0.3), many(0.9), 0.9)[:2] == [False, False]
+
+    def test_precision_is_compared_at_equal_recall(self):
+        faces = [face(100 * n, 60) for n in range(3)]
+        nothing = face(900, 60)
+        sure = findings(([*((box, 0.9) for box in faces), (nothing, 0.3)], faces))
+        unsure = findings(([*((box, 0.4) for box in faces), (nothing, 0.5)], faces))
+        short = findings(([*((box, 0.9) for box in faces[:2])], faces))
+        assert self.judged(sure, unsure, 0.5)[2]
+        assert not self.judged(unsure, sure, 0.5)[2]
+        # That of a model which finds fewer is no better for it.
+        assert self.judged(unsure, short, 0.5)[2]
+        verdict = bar.judge("set", compare(unsure, sure, threshold=0.2), ap50_ratio=0.5)[2]
+        assert verdict.measured == "0.750 at a recall of 1.000, the other's is 1.000"
 
     def test_a_share_may_be_enough(self):
         assert self.judged(many(0.66), many(0.7), 0.5)[0]
@@ -277,7 +290,7 @@ class TestBar:
     def test_nothing_to_measure_is_not_met(self):
         tiny = findings(([(face(0, 10), 0.9)], [face(0, 10)]))
         verdicts = bar.judge("set", compare(tiny, tiny, threshold=0.2), ap50_ratio=1.0)
-        assert [verdict.met for verdict in verdicts] == [True, False]
+        assert [verdict.met for verdict in verdicts][:2] == [True, False]
         assert "nothing to measure" in str(verdicts[1])
 
 
@@ -373,7 +386,7 @@ class TestCommands:
 
     def test_compare_prints_verdicts_and_exits_with_them(self, few_photos, official):
         same = run("compare", official, official, "--data", few_photos, 1.0)
-        assert (same.exit_code, same.output.count("met   ")) == (0, 2), same.output
+        assert (same.exit_code, same.output.count("met   ")) == (0, 3), same.output
         more = run("compare", official, official, "--data", few_photos, 1.01)
         assert (more.exit_code, more.output.count("MISSED")) == (1, 1), more.output
 
