@@ -206,3 +206,20 @@ def test_a_real_close_up_is_kept(shared: Path, tmp_path: Path) -> None:
     steady = {track.id: track.certain for track in report.tracks}
     shown = keeping.unmasked(report.frames, kept={1}, steady=steady)
     assert sum(faces.any() for faces in shown) >= 0.8 * 90
+
+
+def test_faces_of_no_track_have_no_part_in_it() -> None:
+    # As with `--no-cover`: nothing is tracked, and boxes overlap all the same.
+    def untracked(i: int) -> dict[int, Row]:
+        return {0: face(BOX), -1: face(moved(BOX, 40), score=0.3)}
+
+    def beside(i: int) -> dict[int, Row]:
+        return {7: face(BOX), 0: face(moved(BOX, 400))}
+
+    for found, names in ((untracked, []), (beside, [1])):
+        log = FrameDetectionsLog()
+        for i in range(30):
+            rows = found(i)
+            tracks = [max(0, track) for track in rows]
+            log.append(Fraction(i, 25), Detections.from_rows([*rows.values()], tracks))
+        assert [track.id for track in naming.name_tracks(log)] == names

@@ -185,7 +185,13 @@ def _joined(
     sides = part_of[encounters.filled]
     pairs = [part_of[encounters.duplicates], sides[filled[sides].any(axis=1)]]
     apart = part_of[np.concatenate([encounters.rivals, encounters.meeting])]
-    yield from linked(len(parts), np.concatenate(pairs).tolist(), apart.tolist())
+    yield from linked(len(parts), _known(np.concatenate(pairs)), _known(apart))
+
+
+def _known(pairs: Positions) -> list[list[int]]:
+    """Those pairs of parts whose faces are both of a track."""
+    known: list[list[int]] = pairs[(pairs >= 0).all(axis=1)].tolist()
+    return known
 
 
 def _breaks(faces: FaceTable, rows: Positions) -> Iterator[int]:
