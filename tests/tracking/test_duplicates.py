@@ -216,7 +216,10 @@ def test_faces_of_no_track_have_no_part_in_it() -> None:
     def beside(i: int) -> dict[int, Row]:
         return {7: face(BOX), 0: face(moved(BOX, 400))}
 
-    for found, names in ((untracked, []), (beside, [1])):
+    def filled(i: int) -> dict[int, Row]:
+        return {0: face(BOX), -1: face(CHIN, score=0.0)}
+
+    for found, names in ((untracked, []), (filled, []), (beside, [1])):
         log = FrameDetectionsLog()
         for i in range(30):
             rows = found(i)

@@ -180,7 +180,7 @@ class Presenter:
         if not self._options.policy.moving.is_on:
             return None
         if held.found is None or self._moving is None:
-            raise AssertionError("a frame whose view was not looked at is not shown")
+            raise AssertionError("a frame that was not compared is not shown")
         self._moving.protect(held.found, faces.boxes)
         return held.found.masked
 

@@ -182,16 +182,17 @@ def _joined(
         part_of[rows] = number
     # What was only filled in goes with the face that it lies on.
     filled = np.array([(faces.scores[rows] == 0).all() for rows in parts], np.bool_)
-    sides = part_of[encounters.filled]
-    pairs = [part_of[encounters.duplicates], sides[filled[sides].any(axis=1)]]
-    apart = part_of[np.concatenate([encounters.rivals, encounters.meeting])]
-    yield from linked(len(parts), _known(np.concatenate(pairs)), _known(apart))
+    sides = _named(part_of[encounters.filled])
+    twice = _named(part_of[encounters.duplicates])
+    pairs = np.concatenate([twice, sides[filled[sides].any(axis=1)]])
+    apart = _named(part_of[np.concatenate([encounters.rivals, encounters.meeting])])
+    yield from linked(len(parts), pairs.tolist(), apart.tolist())
 
 
-def _known(pairs: Positions) -> list[list[int]]:
+def _named(pairs: Positions) -> Positions:
     """Those pairs of parts whose faces are both of a track."""
-    known: list[list[int]] = pairs[(pairs >= 0).all(axis=1)].tolist()
-    return known
+    named: Positions = pairs[(pairs >= 0).all(axis=1)]
+    return named
 
 
 def _breaks(faces: FaceTable, rows: Positions) -> Iterator[int]:

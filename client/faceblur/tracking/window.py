@@ -28,7 +28,7 @@ Frame = TypeVar("Frame")
 
 _NEAR_S: Final = 0.15
 """A face is as large as it is found so long before or after, or in the detections next to it."""
-_TRUST_LOOKS: Final = 4
+_TRUST_DETECTIONS: Final = 4
 """As `TrackingOptions.trust_s`, in detections: few a second are each good for longer."""
 _HOLD_TURNS: Final = 2
 """A small face is held, at least, until a close pass over its place has missed it a second time."""
@@ -261,7 +261,7 @@ class Window(Generic[Frame]):
         is_between = slot.last_detected < slot.number and track.frames[at] == (
             slot.last_detected if step < 0 else following
         )
-        least_s = _TRUST_LOOKS * self._rhythm_at(slot)
+        least_s = _TRUST_DETECTIONS * self._rhythm_at(slot)
         reach_s = options.extent_s(limit_s, evidence, least_trust_s=least_s)
         if is_small:
             is_between = is_between or self._is_unseen(track, at, slot)

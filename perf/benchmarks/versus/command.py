@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.pans import film
 from benchmarks.versus.clips import Excerpt, Format, make_clip, make_slides
 from benchmarks.versus.process import Usage, measure
-from benchmarks.versus.programs import BACKENDS, OURS, Program, programs, version
+from benchmarks.versus.programs import BACKENDS, OURS, Command, Program, programs, version
 from benchmarks.versus.report import Result, write_report
-from benchmarks.versus.score import MIN_AGREEING, MIN_SCORE, SIZES, Masked, label, score
+from benchmarks.versus.score import MIN_AGREEING, MIN_SCORE, SIZES, Labels, Masked, label, score
 from faceblur.detection import models
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.in_process import InProcessDetector
@@ -187,27 +187,27 @@ class _Bench:
     def slides(self, folder: Path) -> dict[str, Masked]:
         """What each program masks of labelled images, by its name."""
         images = [image for image in read_folder(folder) if image.labelled]
-        clip, output = self.folder / "slides.mp4", self.folder / "masked slides.mp4"
+        clip = self.folder / f"slides of {folder.name}.mp4"
         labels = make_slides(clip, images, width=1280, height=720)
-        found = {}
-        for program in self._programs(clip):
-            output.unlink(missing_ok=True)
-            measure(program.alone(clip, output), cores=self.cores)
-            found[program.name] = score(output, labels, frames=len(labels))
-        click.echo(f"{folder.name} done", err=True)
-        return found
+        return self._score_all(clip, labels, lambda program: program.alone)
 
     def pan(self, folder: Path) -> dict[str, Masked]:
         """What each program masks of a pan over labelled images, by its name."""
-        clip, output = self.folder / "pan.mp4", self.folder / "masked pan.mp4"
+        clip = self.folder / f"pan over {folder.name}.mp4"
         truth = film(folder, clip, view=VIEW, size=PAN, speed=PAN_SPEED, frames=PAN_FRAMES)
         labels = {index: boxes.astype(np.float32) for index, boxes in enumerate(truth)}
-        found = {}
+        return self._score_all(clip, labels, lambda program: program.marked)
+
+    def _score_all(
+        self, clip: Path, labels: Labels, way: Callable[[Program], Command]
+    ) -> dict[str, Masked]:
+        """Mask a clip whose faces are known, in one way by each program."""
+        output, found = self.folder / "masked.mp4", {}
         for program in self._programs(clip):
             output.unlink(missing_ok=True)
-            measure(program.marked(clip, output), cores=self.cores)
+            measure(way(program)(clip, output), cores=self.cores)
             found[program.name] = score(output, labels, frames=len(labels))
-        click.echo(f"pan over {folder.name} done", err=True)
+        click.echo(f"{clip.stem} done", err=True)
         return found
 
     def _programs(self, clip: Path) -> list[Program]:
