@@ -122,7 +122,7 @@ class TestBroken:
     def test_trust_by_the_clock_alone(
         self, masks: Masks, rate: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(window, "_TRUST_LOOKS", 0)
+        monkeypatch.setattr(window, "_TRUST_DETECTIONS", 0)
         assert goes_behind_something(masks, rate) == (masks is live or rate == 25)
 
     def test_faces_that_hardly_move(
