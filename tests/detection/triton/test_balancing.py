@@ -45,9 +45,19 @@ def _several(servers: list[TritonServer], **options: object) -> Connection:
 
 
 def _cpu_s(server: TritonServer) -> float:
-    """CPU that a server has used, seconds: whether it is working."""
-    fields = Path("/proc", str(server.pid), "stat").read_text().rpartition(")")[2].split()
+    """CPU that a server and its models have used, seconds: whether it is working."""
+    assert server.pid is not None
+    return sum(_process_cpu_s(pid) for pid in [server.pid, *_backends(server)])
+
+
+def _process_cpu_s(pid: int) -> float:
+    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _backends(server: TritonServer) -> list[int]:
+    children = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text()
+    return [int(pid) for pid in children.split()]
 
 
 def test_frames_go_on_when_one_of_two_servers_is_killed_or_broken(
@@ -78,10 +88,10 @@ def test_frames_go_on_when_one_of_two_servers_is_killed_or_broken(
 
 
 def _kill_python_backend(server: TritonServer) -> None:
-    children = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text()
-    assert children.split()
-    for pid in children.split():
-        os.kill(int(pid), signal.SIGKILL)
+    backends = _backends(server)
+    assert backends
+    for pid in backends:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _all_found(detector: TritonDetector, canvas: npt.NDArray[np.uint8], *, frames: int) -> None:

@@ -280,7 +280,12 @@ def test_nothing_is_left_when_the_server_stops(official: str) -> None:
     assert not Path("/proc", str(pid)).exists()
 
 
-def test_the_server_dies_with_a_parent_that_is_killed(official: str) -> None:
+def test_the_server_dies_with_a_parent_that_is_killed(
+    official: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder of its own: any server that starts beside it clears the common one up.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     script = (
         "import sys, time\n"
         "from faceblur.detection import models\n"
