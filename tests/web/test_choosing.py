@@ -114,18 +114,18 @@ def test_a_choice_that_fails_leaves_the_result_before(start: Start, page: Page, 
     page.wait_for_selector("li[data-verdict=clean]")
     job = page.get_attribute("li", "data-id")
 
-    def keep(body: str) -> int:
-        return asked(page, "POST", f"/api/jobs/{job}/keep", body)
+    def edit(body: str) -> int:
+        return asked(page, "POST", f"/api/jobs/{job}/edits", body)
 
     # What nobody can mean is refused, whoever asks.
-    refused = ("", "[]", "{}", '{"tracks": 1}', '{"tracks": ["1"]}', '{"tracks": [true]}')
-    assert {keep(body) for body in (*refused, '{"tracks": [99]}', "9" * 200_000)} == {422}
+    refused = ("", "[]", '{"keep": []}', '{"kept": 1}', '{"kept": ["1"]}', '{"kept": [true]}')
+    assert {edit(body) for body in (*refused, '{"kept": [99]}', "9" * 1_100_000)} == {422}
     assert asked(page, "POST", f"/api/jobs/{job}/undo") == 409
     assert asked(page, "GET", f"/api/jobs/{job}/people/1") == 404
     # The list has gone, so nothing can be made of it, and nothing is lost.
     (listed,) = site.uploads.glob(f"{PREFIX}-*/*/found.json")
     os.truncate(listed, 100)
-    assert keep('{"tracks": [1]}') == 202
+    assert edit('{"kept": [1]}') == 202
     page.wait_for_selector("text=This is the result from before.")
     assert not re.search(str(site.uploads), page.inner_text("body"))
     assert "2 faces covered" in page.inner_text("li .status")

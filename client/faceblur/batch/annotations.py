@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from faceblur.batch.annotation_format import FramePart, MediaPart, read_content
-from faceblur.batch.corrections import FrameTimes, Removal, removed_track
+from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import TIME_DIGITS, Detections, FrameDetectionsLog
@@ -191,6 +191,7 @@ class AnnotationFile:
     Attributes:
         policy: The policy it was made with, as in JSON; some settings may be missing.
         choice: Whom of those listed to leave unmasked; None for nobody.
+        added: Corrections behind those of the file, of each image or video in it.
     """
 
     path: Path
@@ -199,6 +200,7 @@ class AnnotationFile:
     policy: dict[str, Any]
     _media: Sequence[MediaPart]
     choice: TrackChoice | None = None
+    added: tuple[Correction, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> AnnotationFile:
@@ -217,9 +219,7 @@ class AnnotationFile:
         Raises:
             InputError: The policy in it is none.
         """
-        policy = from_json(self.policy, Policy, f"the policy of {self.path}")
-        spares = any(span.effect == "spare" for span in policy.spans)
-        return spares or policy.min_face > 0 or any(zone.kind == "never" for zone in policy.zones)
+        return leaves_faces_out(from_json(self.policy, Policy, f"the policy of {self.path}"))
 
     def media(self, source: Path) -> MediaAnnotations:
         """Find what the file says of an image or a video: by its content, else by its name.
@@ -236,7 +236,9 @@ class AnnotationFile:
             unhashed = [m for m in same_name if m.sha256 is None]
             found = both if same_content else unhashed
         if len(found) == 1:
-            return MediaAnnotations(found[0], f"the entry of {found[0].path} in {self.path}")
+            where = f"the entry of {found[0].path} in {self.path}"
+            corrections = (*found[0].corrections, *self.added)
+            return MediaAnnotations(replace(found[0], corrections=corrections), where)
         if found or same_content:
             raise InputError(
                 f"{self.path} has several entries for {source}; leave the one that counts"
@@ -250,6 +252,12 @@ class AnnotationFile:
             f"{self.path} says nothing of {source}; give a file it was made from, or detect "
             "without --boxes"
         )
+
+
+def leaves_faces_out(policy: Policy) -> bool:
+    """Whether faces that were found are missing from lists, since the policy leaves them alone."""
+    spares = any(span.effect == "spare" for span in policy.spans)
+    return spares or policy.min_face > 0 or any(zone.kind == "never" for zone in policy.zones)
 
 
 def _same_path(recorded: str, source: Path) -> bool:

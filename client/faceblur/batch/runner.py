@@ -202,6 +202,8 @@ class _Batch:
                 values["boxes"] = {"sha256": finder.sha256}
                 if finder.choice is not None:
                     values["boxes"] |= finder.choice.to_json()
+                if finder.added:
+                    values["boxes"]["corrections"] = to_json(finder.added)
         else:
             shared = SharedDetector(finder.detector, in_flight=finder.in_flight, stop=self.stop)
 

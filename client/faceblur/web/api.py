@@ -27,6 +27,7 @@ from faceblur.web.access import CSRF_HEADER, Access, Guard
 from faceblur.web.answers import LONE, job_of, missing, owner_of, refused
 from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
+from faceblur.web.editing import editing_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, archive, image_of
@@ -76,6 +77,7 @@ class Api:
             Route("/api/jobs/{id}/preview", self.preview),
             Route("/api/jobs/{id}/result", self.result),
             *choice_routes(store, check_going=self._check_going),
+            *editing_routes(store),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access, hosts=hosts)

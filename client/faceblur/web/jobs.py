@@ -13,6 +13,7 @@ from faceblur.batch.people import Person
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.video.kinds import Kind
+from faceblur.web.edits import Edits
 from faceblur.web.results import History, Result
 
 State = Literal["uploading", "waiting", "masking", "checking", "done", "failed"]
@@ -31,15 +32,17 @@ _EARLY: Final = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What was found in a video, for whoever chooses who stays visible.
+    """What was found in a file, for whoever wants something else of it.
 
     Attributes:
-        report: With its tracks.
+        report: A video with its tracks.
         listed: The same as a file, as --json of the command writes it.
+        chooses: Somebody can be chosen to stay visible.
     """
 
     report: MediaDetections
     listed: Path
+    chooses: bool = False
 
 
 @dataclass(eq=False, kw_only=True)
@@ -53,10 +56,10 @@ class WebJob:
         stop: Set to break off what is done with it.
         deleted: Nobody wants it any more: whoever works on it deletes it.
         source: The upload, as long as it is needed.
-        findings: What was found in a video, if somebody may choose from it.
+        findings: What was found in it, once it was masked.
         people: Its tracks with a view of each, once somebody has asked; unmasked faces.
         looking: Held while the views are made.
-        wanted: Tracks that are to stay visible in the result that is made or was made last.
+        wanted: What the result that is made, or was made last, is made from.
         results: What came out, whole and checked.
         fraction: Part of the present stage that is done; None if nobody knows.
         error: Why there is no result.
@@ -76,7 +79,7 @@ class WebJob:
     findings: Findings | None = None
     people: list[Person] | None = None
     looking: threading.Lock = field(default_factory=threading.Lock)
-    wanted: frozenset[int] = frozenset()
+    wanted: Edits = field(default_factory=Edits)
     results: History = field(default_factory=History)
     fraction: float | None = 0.0
     error: str | None = None
@@ -142,7 +145,7 @@ class WebJob:
     def to_json(self) -> dict[str, Any]:
         """What the page may know."""
         left_s = self.left_s()
-        progress, result = self.progress(), self.result
+        progress, result, findings = self.progress(), self.result, self.findings
         return {
             "id": self.id,
             "name": self.name,
@@ -154,7 +157,7 @@ class WebJob:
             "notice": self.notice,
             "result": None if result is None else result.to_json(),
             "result_name": None if result is None else self.result_name,
-            "can_choose": result is not None and self.findings is not None,
+            "can_choose": result is not None and findings is not None and findings.chooses,
             "can_undo": result is not None and self.results.has_earlier,
             "can_redo": result is not None and self.results.has_later,
         }

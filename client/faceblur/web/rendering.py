@@ -1,6 +1,6 @@
 """One result of a file: masked with the code of the command, then checked.
 
-The first asks the detector; those after it mask what was found then, but for whom somebody chose.
+The first asks the detector; those after it mask what was found then, as somebody has edited it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faceblur.batch.annotation_format import write_findings
-from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.annotations import AnnotationFile, leaves_faces_out
 from faceblur.batch.jobs import Job
 from faceblur.batch.runner import Outcome, RunOptions, run
 from faceblur.batch.track_choice import TrackChoice
@@ -68,12 +68,13 @@ def _render(
     audit: Path,
     on_change: Callable[[], None],
 ) -> Result:
-    chosen = job.findings is not None and bool(job.wanted)
+    edits, is_first = job.wanted, job.findings is None
     finder: DetectionSession | AnnotationFile = session
     if job.findings is not None:
-        choice = TrackChoice("keep-visible", job.wanted) if chosen else None
-        finder = dataclasses.replace(AnnotationFile.read(job.findings.listed), choice=choice)
-    log = AuditLog(audit, key=environment_key()) if chosen else None
+        choice = TrackChoice("keep-visible", edits.kept) if edits.kept else None
+        listed = AnnotationFile.read(job.findings.listed)
+        finder = dataclasses.replace(listed, choice=choice, added=edits.corrections)
+    log = None if is_first else AuditLog(audit, key=environment_key())
     job.start()
 
     def on_masked(_: Job, progress: Progress) -> None:
@@ -87,7 +88,7 @@ def _render(
     options = RunOptions(policy=policy, audit=log)
     (outcome,) = run([plan], finder, options, on_progress=on_masked)
     report = _report(outcome)
-    if job.findings is None:
+    if is_first:
         job.findings = _findings(job, report, session, policy)
     job.check_going()
     job.state, job.fraction = "checking", 0.0
@@ -95,7 +96,7 @@ def _render(
     verified = verify(
         plan.output,
         source=plan.source,
-        audit=AuditedOutput.of(audit, plan.output, plan.source) if chosen else None,
+        audit=None if is_first else AuditedOutput.of(audit, plan.output, plan.source),
         detector=session.detector,
         how=policy.detection,
         in_flight=session.in_flight,
@@ -112,7 +113,7 @@ def _render(
         verdict=dataclasses.replace(
             verdict, problems=tuple(renamed(text, job) for text in verdict.problems)
         ),
-        kept=report.kept,
+        edits=edits,
         seen_frames=sum(tally.unmasked for tally in tallies),
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
         seen_s=_first_seen_s(report),
@@ -143,13 +144,9 @@ def _report(outcome: Outcome) -> MediaDetections:
 
 def _findings(
     job: WebJob, report: MediaDetections, session: DetectionSession, policy: Policy
-) -> Findings | None:
-    """What was found in a video, if anybody can be chosen from it."""
-    if job.kind != "video" or not any(track.steady for track in report.tracks):
-        return None
+) -> Findings:
+    """What was found, and whether anybody can be chosen from it."""
     listed = job.folder / "found.json"
     write_findings(listed, session.model, policy, [report])
-    if AnnotationFile.read(listed).leaves_faces_out():
-        listed.unlink()
-        return None
-    return Findings(report, listed)
+    chooses = job.kind == "video" and any(track.steady for track in report.tracks)
+    return Findings(report, listed, chooses=chooses and not leaves_faces_out(policy))

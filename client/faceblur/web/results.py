@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from faceblur.proof.verify.report import VerifyReport
+from faceblur.web.edits import Edits
 
 _MOST_TIMES: Final = 5
 
@@ -57,7 +58,7 @@ class Result:
     Attributes:
         number: Of the results of its file, from 1 on.
         faces: Covered faces: of a video, tracks.
-        kept: Tracks that somebody has chosen to stay visible.
+        edits: What somebody wanted of it.
         seen_frames: In how many frames one of them is visible, counted for each.
         kept_frames: How many frames they are in, counted for each: in the others it is not
             certain that it is them, so they are covered.
@@ -69,7 +70,7 @@ class Result:
     faces: int
     frames: int
     verdict: Verdict
-    kept: frozenset[int] = frozenset()
+    edits: Edits = field(default_factory=Edits)
     seen_frames: int = 0
     kept_frames: int = 0
     seen_s: float | None = None
@@ -81,7 +82,7 @@ class Result:
             "faces": self.faces,
             "frames": self.frames,
             "verdict": self.verdict.to_json(),
-            "kept": sorted(self.kept),
+            "edits": self.edits.to_json(),
             "seen_frames": self.seen_frames,
             "kept_frames": self.kept_frames,
             "seen_s": self.seen_s,
@@ -116,9 +117,9 @@ class History:
         self.count += 1
         return self.count
 
-    def find(self, kept: frozenset[int]) -> Result | None:
-        """The result in which these stay visible."""
-        return next((result for result in self._results if result.kept == kept), None)
+    def find(self, edits: Edits) -> Result | None:
+        """The result that was made from these wishes."""
+        return next((result for result in self._results if result.edits == edits), None)
 
     def add(self, result: Result) -> None:
         """Let a result count; those that were gone back from are deleted."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faceblur.errors import InputError
+from faceblur.web.edits import Edits
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.folder import remove
 from faceblur.web.jobs import CANCELLED, FINAL, WebJob, shown_name
@@ -73,30 +74,28 @@ class JobStore:
             self.changed()
             return True
 
-    def keep_visible(self, job: WebJob, tracks: frozenset[int]) -> None:
-        """Let the result count in which these tracks stay visible, once it is made.
+    def edit(self, job: WebJob, edits: Edits) -> None:
+        """Let the result count that is made from these wishes, once it is made.
 
         Raises:
-            InputError: Nobody can be chosen in this file, or not these.
+            InputError: They are not for this file, or it has no result now.
             FullError: The disk has no room for another result.
         """
         with self._lock:
             if job.deleted or job.result is None or job.findings is None:
-                raise InputError("nobody can be chosen in this file now")
-            known = {track.id for track in job.findings.report.tracks}
-            if not tracks <= known:
-                raise InputError("this video has no such person")
+                raise InputError("this file cannot be changed now")
+            edits.check(job.findings.report, chooses=job.findings.chooses)
             job.notice = None
-            if job.result.kept == tracks:
+            if job.result.edits == edits:
                 return
-            made = job.results.find(tracks)
+            made = job.results.find(edits)
             if made is not None:
                 job.results.add(made)
             else:
                 size = job.result.output.stat().st_size
                 if shutil.disk_usage(job.folder).free < size + self._options.limits.spare_bytes:
                     raise FullError
-                job.wanted, job.stop = tracks, threading.Event()
+                job.wanted, job.stop = edits, threading.Event()
                 job.state, job.ended_s, job.started_s = "waiting", None, None
                 self.queue.put(job)
             self.changed()
@@ -113,8 +112,8 @@ class JobStore:
     def settle(self, job: WebJob, sentence: str | None) -> None:
         """End what was done with a file, and keep what its user may still need.
 
-        A result stays, and so does the result before if there is no new one. The original stays
-        only where somebody can still be chosen from it.
+        A result stays, with the original that others are made from; and so does the result before
+        if there is no new one.
 
         Args:
             job: Nobody works on it any more.
@@ -127,9 +126,6 @@ class JobStore:
                 job.error = sentence or CANCELLED
                 job.end("failed")
             else:
-                if job.findings is None and job.source is not None:
-                    job.source.unlink(missing_ok=True)
-                    job.source = None
                 job.notice = sentence
                 job.end("done")
             self.changed()

@@ -34,8 +34,9 @@ async function told(asked) {
 
 export const people = (id) => told(fetch(`/api/jobs/${id}/people`));
 export const viewOf = (id, track) => `/api/jobs/${id}/people/${track}`;
-export const keep = (id, tracks) =>
-  told(change(`/api/jobs/${id}/keep`, "POST", { body: JSON.stringify({ tracks }) }));
+// edits: all that is wanted of the result, as `edits` of the result before says it.
+export const edit = (id, edits) =>
+  told(change(`/api/jobs/${id}/edits`, "POST", { body: JSON.stringify(edits) }));
 export const undo = (id) => told(change(`/api/jobs/${id}/undo`, "POST"));
 export const redo = (id) => told(change(`/api/jobs/${id}/redo`, "POST"));
 

@@ -27,7 +27,7 @@ export class People {
   async #load() {
     try {
       const { people, covered } = await api.people(this.job.id);
-      const kept = new Set(this.job.result.kept);
+      const kept = new Set(this.job.result.edits.kept);
       this.list.append(...people.map((person) => this.#face(person, kept.has(person.track))));
       this.said.textContent = people.length ? texts.chooseHint(covered) : texts.nobody;
       this.apply.hidden = people.length === 0;
@@ -57,7 +57,8 @@ export class People {
   async #apply() {
     const chosen = [...this.list.querySelectorAll("input:checked")];
     try {
-      await api.keep(this.job.id, chosen.map((box) => Number(box.value)));
+      const kept = chosen.map((box) => Number(box.value));
+      await api.edit(this.job.id, { ...this.job.result.edits, kept });
       this.onClose();
     } catch (error) {
       this.said.textContent = texts.notApplied(error.message);

@@ -10,7 +10,8 @@ const clock = (time) => {
 };
 
 // Whoever was chosen is covered where it is not certain that it is them.
-const keptVisible = ({ kept, seen_frames, kept_frames }) => {
+const keptVisible = ({ edits, seen_frames, kept_frames }) => {
+  const { kept } = edits;
   const people = `${plural(kept.length, "person stays", "people stay")} visible, as you chose.`;
   const doubtful = kept_frames - seen_frames;
   if (doubtful === 0) return people;
@@ -60,7 +61,7 @@ export const texts = {
   saveName: (name) => `Save the covered ${name}`,
   cancelName: (name) => `Cancel ${name}`,
   removeName: (name) => `Delete ${name} here`,
-  keep: (minutes) => `What you drop is kept in a private folder of this machine: until its result is checked, or, if you can choose who stays visible in it, as long as the result. That is for ${plural(minutes, "minute", "minutes")}, or until a minute after you close this page.`,
+  keep: (minutes) => `What you drop is kept in a private folder of this machine as long as its result: for ${plural(minutes, "minute", "minutes")}, or until a minute after you close this page.`,
 
   states: {
     queued: "Waiting to be copied",
@@ -77,14 +78,16 @@ export const texts = {
     return `about ${plural(Math.round(seconds / 60), "minute", "minutes")} left`;
   },
   covered: (job) => {
-    const { faces, frames, kept } = job.result;
+    const { faces, frames, edits } = job.result;
+    const { kept } = edits;
     if (faces === 0 && kept.length) return "Nobody else was found.";
     if (faces === 0) return "No face was found, so nothing is covered. Look whether that is right.";
     const covered = `${plural(faces, "face", "faces")} covered`;
     return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
   },
   verdict: ({ kind, result }) => {
-    const { verdict, kept } = result;
+    const { verdict, edits } = result;
+    const { kept } = edits;
     const other = kept.length ? "other " : "";
     const chosen = kept.length ? `${keptVisible(result)} ` : "";
     if (verdict.result === "clean") return `${chosen}Checked: no ${other}face shows.`;

@@ -1,0 +1,79 @@
+"""The addresses with which somebody changes a result, and goes back and forth between results."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from faceblur.errors import InputError
+from faceblur.web.answers import job_of, missing, refused
+from faceblur.web.edits import Edits
+from faceblur.web.store import FullError, JobStore
+
+_MOST_BYTES: Final = 1_000_000
+"""Of what may be wanted of one result."""
+
+
+def editing_routes(store: JobStore) -> list[Route]:
+    """The addresses.
+
+    Args:
+        store: The files.
+    """
+    editing = _Editing(store)
+    return [
+        Route("/api/jobs/{id}/edits", editing.edit, methods=["POST"]),
+        Route("/api/jobs/{id}/undo", editing.undo, methods=["POST"]),
+        Route("/api/jobs/{id}/redo", editing.redo, methods=["POST"]),
+    ]
+
+
+class _Editing:
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    async def edit(self, request: Request) -> Response:
+        """Make the result again, from what was found and from what is wanted: all of it."""
+        job = job_of(self._store, request)
+        if job is None:
+            return missing()
+        try:
+            self._store.edit(job, Edits.read(await _body(request)))
+        except InputError as refusal:
+            return refused(422, str(refusal))
+        except FullError:
+            return refused(507, "the disk is nearly full: free some space")
+        return JSONResponse(job.to_json(), 202)
+
+    async def undo(self, request: Request) -> Response:
+        """Go back to the result before."""
+        return self._step(request, -1)
+
+    async def redo(self, request: Request) -> Response:
+        """Go on to the result that was gone back from."""
+        return self._step(request, 1)
+
+    def _step(self, request: Request, by: int) -> Response:
+        job = job_of(self._store, request)
+        if job is None:
+            return missing()
+        if not self._store.step(job, by):
+            return refused(409, "there is no other result")
+        return JSONResponse(job.to_json())
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        InputError: It is too much.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise InputError("that is too much")
+    return body

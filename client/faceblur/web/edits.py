@@ -1,0 +1,176 @@
+"""What somebody wants of a file beside what was found in it: all that a result is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, overload
+
+from faceblur import schema
+from faceblur.batch.corrections import Correction, FrameTimes
+from faceblur.detections import MediaDetections
+from faceblur.errors import InputError
+
+_MOST_CORRECTIONS: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """One wish for the result of a file; the same wishes make the same result.
+
+    Attributes:
+        kept: Tracks that stay visible where it is certain that it is them.
+        corrections: What is covered beside what was found, and what is not.
+
+    Raises:
+        InputError: There are more corrections than anybody makes.
+    """
+
+    kept: frozenset[int] = frozenset()
+    corrections: tuple[Correction, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check how many there are."""
+        if len(self.corrections) > _MOST_CORRECTIONS:
+            raise InputError(f"there are more than {_MOST_CORRECTIONS} corrections")
+
+    @classmethod
+    def read(cls, text: bytes) -> Edits:
+        """Read JSON; what it leaves out is as nobody wished anything.
+
+        Raises:
+            InputError: It is something else; one sentence.
+        """
+        return _read(text, cls, "what is wanted")
+
+    def check(self, found: MediaDetections, *, chooses: bool) -> None:
+        """Compare with the file that it is about.
+
+        Args:
+            found: What was found in it.
+            chooses: Whether somebody may be chosen to stay visible.
+
+        Raises:
+            InputError: It is of another file, or unclear; one sentence.
+        """
+        tracks = {track.id for track in found.tracks}
+        if self.kept and not chooses:
+            raise InputError("nobody can be chosen in this file")
+        if not self.kept <= tracks:
+            raise InputError("this video has no such person")
+        check_corrections(self.corrections, found)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return {"kept": sorted(self.kept), "corrections": written(self.corrections)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """A file of corrections."""
+
+    corrections: tuple[Correction, ...]
+
+
+def read_corrections(text: bytes, found: MediaDetections) -> tuple[Correction, ...]:
+    """Read a file of corrections, as somebody saved it.
+
+    Raises:
+        InputError: It is something else, or of another file; one sentence.
+    """
+    corrections = _read(text, _Saved, "the file").corrections
+    check_corrections(corrections, found)
+    return corrections
+
+
+def written(corrections: tuple[Correction, ...]) -> list[Any]:
+    """Corrections in JSON, without what they do not say."""
+    return [_said(schema.to_json(each)) for each in corrections]
+
+
+def check_corrections(corrections: tuple[Correction, ...], found: MediaDetections) -> None:
+    """Check that each is of a file in which something was found.
+
+    Raises:
+        InputError: One is not; one sentence.
+    """
+    if not corrections:
+        return
+    times = times_of(found)
+    tracks = {track.id for track in found.tracks}
+    for number, each in enumerate(corrections, start=1):
+        name = f"correction {number}"
+        try:
+            each.check(found.width, found.height)
+        except InputError as error:
+            raise InputError(f"{name} {error}") from error
+        for keyframe in each.keyframes:
+            times.index(keyframe.at.seconds, name)
+        if each.remove is None:
+            continue
+        if each.remove.at is not None:
+            times.index(each.remove.at.seconds, name)
+        elif each.remove.track not in tracks:
+            raise InputError(f"{name} removes track {each.remove.track}, which nobody has found")
+
+
+def times_of(found: MediaDetections) -> FrameTimes:
+    """The frames of a file by their times."""
+    return FrameTimes(range(len(found.frames)), _Seconds(found))
+
+
+def _read(text: bytes, kind: type[schema.Value], where: str) -> schema.Value:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON: open one that was saved here") from error
+    try:
+        return schema.from_json(value, kind, where)
+    except schema.MistakesError as error:
+        raise InputError(error.mistakes[0].sentence(where)) from error
+
+
+def _said(value: Any) -> Any:
+    """A value without what is null, false or empty."""
+    if isinstance(value, dict):
+        said = {name: _said(each) for name, each in value.items()}
+        return {name: each for name, each in said.items() if not _says_nothing(each)}
+    if isinstance(value, list):
+        return [_said(each) for each in value]
+    return value
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value == []
+
+
+class _Seconds(Sequence[Fraction]):
+    """When each frame is shown, from the start of the video; made when it is asked for."""
+
+    def __init__(self, found: MediaDetections) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found.frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Fraction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Fraction]: ...
+
+    def __getitem__(self, index: int | slice) -> Fraction | list[Fraction]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Fraction(self._found.frames[index].pts_s) - self._found.start_s
+
+
+def _tracks(value: object) -> frozenset[int]:
+    if not isinstance(value, list | frozenset) or not all(type(each) is int for each in value):
+        raise schema.WrongTypeError("a list of tracks such as [3, 7]", value)
+    return frozenset(value)
+
+
+schema.register(frozenset[int], read=_tracks, write=sorted)
