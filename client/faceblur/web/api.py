@@ -32,7 +32,7 @@ from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, archive, image_of
 from faceblur.web.store import FullError, JobStore
-from faceblur.web.uploads import UploadError, receive
+from faceblur.web.uploads import UploadError, known_suffixes, receive
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ class Api:
                 "csrf_header": CSRF_HEADER,
                 "max_bytes": limits.file_bytes,
                 "max_jobs": limits.jobs,
+                "suffixes": sorted(known_suffixes()),
                 "keep_minutes": round(self._options.keep_s / 60),
             }
         )

@@ -23,6 +23,7 @@ CANCELLED: Final = "cancelled"
 """Why there is no result, where its user wanted none."""
 
 _MOST_NAME: Final = 120
+_MOST_FOLDERS: Final = 16
 _MASKING_SHARE: Final = 0.5
 """Of all the work; the check asks the detector about as often."""
 
@@ -52,7 +53,7 @@ class WebJob:
     Attributes:
         id: Unguessable; names its folder.
         owner: The session that it belongs to.
-        name: What its user calls it; never a path here.
+        name: What its user calls it, with the folders that were dropped; never a path here.
         stop: Set to break off what is done with it.
         deleted: Nobody wants it any more: whoever works on it deletes it.
         source: The upload, as long as it is needed.
@@ -97,6 +98,11 @@ class WebJob:
         """What the result is called when it is saved."""
         suffix = self.result.output.suffix if self.result is not None else ""
         return f"{PurePosixPath(self.name).stem}{MARK}{suffix}"
+
+    @property
+    def archived_name(self) -> str:
+        """What the result is called among others: in the folder that it was dropped with."""
+        return str(PurePosixPath(self.name).with_name(self.result_name))
 
     def progress(self) -> float | None:
         """Part of all the work that is done; None if nobody knows."""
@@ -164,8 +170,17 @@ class WebJob:
 
 
 def shown_name(name: str) -> str:
-    """The last part of what a browser calls a file, without what is not for show."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(char for char in last if char.isprintable()).strip(" .")
-    path = PurePosixPath(kept or "file")
-    return f"{path.stem[:_MOST_NAME]}{path.suffix[:10]}"
+    """What a browser calls a file and the folders it was in, without what is not for show.
+
+    Of a whole path, which other programs may send, the last part.
+    """
+    folders = name.split("/")
+    if not folders[0] or ":" in folders[0] or "\\" in name:
+        folders = name.replace("\\", "/").split("/")[-1:]
+    last = PurePosixPath(_shown(folders.pop()) or "file")
+    kept = [part[:_MOST_NAME] for part in map(_shown, folders) if part]
+    return "/".join([*kept[:_MOST_FOLDERS], f"{last.stem[:_MOST_NAME]}{last.suffix[:10]}"])
+
+
+def _shown(part: str) -> str:
+    return "".join(char for char in part if char.isprintable()).strip(" .")

@@ -57,7 +57,7 @@ def archive(jobs: Sequence[WebJob]) -> Iterator[bytes]:
             result = job.result
             if result is None:
                 continue
-            name = _free_name(job.result_name, taken)
+            name = _free_name(job.archived_name, taken)
             with (
                 result.output.open("rb") as source,
                 whole.open(name, "w", force_zip64=True) as target,
@@ -72,7 +72,7 @@ def _free_name(name: str, taken: set[str]) -> str:
     path, number, free = PurePosixPath(name), 1, name
     while free.casefold() in taken:
         number += 1
-        free = f"{path.stem}-{number}{path.suffix}"
+        free = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
     taken.add(free.casefold())
     return free
 

@@ -87,11 +87,15 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
+def known_suffixes() -> frozenset[str]:
+    """Suffixes that mean something here, lower case."""
+    return readable_suffixes() | VIDEO_SUFFIXES | CONTAINERS.keys()
+
+
 def _suffix(name: str) -> str:
     """The suffix, if it is one of those that mean something here."""
     suffix = PurePosixPath(name).suffix.lower()
-    known = readable_suffixes() | VIDEO_SUFFIXES | CONTAINERS.keys()
-    return suffix if suffix in known else ""
+    return suffix if suffix in known_suffixes() else ""
 
 
 def _kind(path: Path, name: str, limits: Limits) -> Kind:

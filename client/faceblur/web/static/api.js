@@ -19,8 +19,8 @@ async function change(path, method, options = {}) {
 }
 
 // Returns the job, or throws an Error whose message is for the user.
-export async function upload(file, signal) {
-  const path = `/api/jobs?name=${encodeURIComponent(file.name)}`;
+export async function upload(file, name, signal) {
+  const path = `/api/jobs?name=${encodeURIComponent(name)}`;
   return told(change(path, "POST", { body: file, signal }));
 }
 

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Card } from "./card.js";
+import { chosen, dropped, sorted } from "./folders.js";
 import { texts } from "./texts.js";
 
 const AT_ONCE = 2;
@@ -12,7 +13,7 @@ const local = new Map(); // id → job: files that the server does not have (yet
 const originals = new Map(); // id → File
 const queue = [];
 let copying = 0;
-let limits = { max_bytes: Infinity };
+let limits = { max_bytes: Infinity, max_jobs: Infinity, suffixes: [] };
 let known = [];
 let counter = 0;
 
@@ -22,10 +23,12 @@ function start() {
   }
   // The token has done its work, and need not stay in the address.
   history.replaceState(null, "", "/");
-  find("files").addEventListener("change", (event) => {
-    add([...event.target.files]);
-    event.target.value = "";
-  });
+  for (const id of ["files", "folder"]) {
+    find(id).addEventListener("change", (event) => {
+      add(chosen(event.target.files));
+      event.target.value = "";
+    });
+  }
   find("delete-all").addEventListener("click", () => {
     for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
     api.removeAll();
@@ -47,11 +50,10 @@ function takeDrops(zone) {
   for (const type of ["dragover", "dragleave"]) document.addEventListener(type, stop);
   document.addEventListener("drop", (event) => {
     stop(event);
-    for (const item of event.dataTransfer.items) {
-      const entry = item.webkitGetAsEntry?.();
-      if (entry?.isDirectory) refuse(entry.name, texts.folder);
-      else if (item.kind === "file") add([item.getAsFile()]);
-    }
+    dropped(event.dataTransfer).then(
+      (items) => (items.length ? add(items) : refuse(texts.dropped, texts.nothingIn)),
+      () => refuse(texts.dropped, texts.unread),
+    );
   });
 }
 
@@ -67,12 +69,21 @@ function refuse(name, reason) {
   show();
 }
 
-function add(files) {
-  for (const file of files) {
-    if (file.size === 0) refuse(file.name, texts.empty);
-    else if (file.size > limits.max_bytes) refuse(file.name, texts.tooLarge(limits.max_bytes));
+function add(items) {
+  const { media, others } = sorted(items, limits.suffixes);
+  const room = limits.max_jobs - known.length - queue.length - copying;
+  // A part of a folder would look like all of it.
+  const folders = media.filter(({ name }) => name.includes("/"));
+  if (folders.length > room) {
+    refuse(`${folders[0].name.split("/")[0]}/`, texts.tooMany(folders.length, Math.max(0, room)));
+    return;
+  }
+  if (others.length) refuse(`${others[0].name.split("/")[0]}/`, texts.leftOut(others.map(({ name }) => name)));
+  for (const { file, name } of media) {
+    if (file.size === 0) refuse(name, texts.empty);
+    else if (file.size > limits.max_bytes) refuse(name, texts.tooLarge(limits.max_bytes));
     else {
-      const job = localJob(file.name, "queued");
+      const job = localJob(name, "queued");
       job.abort = () => local.delete(job.id);
       queue.push({ job, file });
     }
@@ -93,7 +104,7 @@ async function copyNext() {
   job.abort = () => controller.abort();
   update(job, { state: "uploading" });
   try {
-    const taken = await api.upload(file, controller.signal);
+    const taken = await api.upload(file, job.name, controller.signal);
     originals.set(taken.id, file);
     local.delete(job.id);
     if (!known.some((each) => each.id === taken.id)) known.push(taken);

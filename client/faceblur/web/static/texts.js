@@ -20,9 +20,10 @@ const keptVisible = ({ edits, seen_frames, kept_frames }) => {
 
 export const texts = {
   promise: "Covers the faces in your photos and videos. Everything happens on this machine; nothing is sent anywhere.",
-  dropTitle: "Drop photos or videos here",
+  dropTitle: "Drop photos, videos or folders here",
   dropHint: "Several at once, if you like. Your own files are never changed.",
   choose: "Choose photos or videos",
+  chooseFolder: "Choose a folder",
   listTitle: "Your files",
   deleteAll: "Delete all",
   caution: "No program finds every face. Look through the result before you share it; clothes, voices and places tell who somebody is, too.",
@@ -108,6 +109,10 @@ export const texts = {
   gone: "faceblur has ended, or this page is no longer its own. Start it again with: faceblur web",
   tooLarge: (bytes) => `it has more than ${size(bytes)}`,
   empty: "the file is empty",
-  folder: "a folder cannot be dropped here: open it and drop its files",
+  dropped: "What was dropped",
+  unread: "it cannot be read: try again",
+  nothingIn: "there is no photo and no video in it",
+  leftOut: (names) => `these files in it are neither photos nor videos: ${names.slice(0, 5).map((name) => name.split("/").pop()).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`,
+  tooMany: (count, room) => `it holds ${plural(count, "photo or video", "photos and videos")}, and there is room for ${room}: drop a smaller one, or use faceblur blur`,
   broken: "it could not be copied: try again",
 };
