@@ -85,6 +85,13 @@ class Detections:
             self.boxes[index], self.scores[index], self.landmarks[index], self.tracks[index]
         )
 
+    def joined(self, other: Detections) -> Detections:
+        """These faces, and behind them others."""
+        return Detections.from_rows(
+            np.concatenate([self.rows(), other.rows()]),
+            np.concatenate([self.tracks, other.tracks]),
+        )
+
     def mapped(self, *, scale: float, offset: tuple[float, float] = (0.0, 0.0)) -> Detections:
         """Move into another frame: p → p · scale + offset (offset is x, y)."""
         shift = np.asarray(offset, np.float32)
@@ -171,7 +178,8 @@ class MediaDetections:
         notes: What somebody should look at in the result.
         tracks: Of a video, the tracks that its masked faces name, by their ids.
         kept: Ids of the tracks that somebody wants to be seen.
-        unmasked: Where there are any, what was seen of them, frame by frame.
+        unmasked: Where there are any, or something was removed by a correction, what was seen of
+            them, frame by frame.
         covered: What would have been seen of them, but for what else was masked there, likewise.
         start_s: When the file's clock says that it starts, seconds.
 

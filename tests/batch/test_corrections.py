@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from faceblur.detection.detect import detect
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import box_iou
+from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.tracking.follower import Follower
 
 Array = npt.NDArray[Any]
@@ -274,6 +276,44 @@ def test_a_track_that_is_listed_twice_is_refused(clip: Path) -> None:
     boxes = listing(clip, [{"remove": {"track": 7}}], tracks=tracks)
     result, _ = mask(clip, boxes)
     assert (result.exit_code, "several tracks with one id" in result.stderr) == (3, True)
+
+
+def test_a_photo_is_corrected_at_time_0_and_its_audit_says_so(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), mosaic(3))
+    faces = [{"box": [10, 10, 50, 60]}, {"box": [30, 20, 70, 70]}, {"box": [200, 40, 240, 90]}]
+    media: dict[str, Any] = {"path": str(photo), "width": WIDTH, "height": HEIGHT}
+    media["frames"] = [{"index": 0, "pts_s": 0, "faces": faces}]
+
+    def blur(*corrections: Any) -> Result:
+        listed = tmp_path / "found.json"
+        listed.write_text(
+            json.dumps({"version": 2, "media": [{**media, "corrections": corrections}]})
+        )
+        line = ["blur", photo, "-o", tmp_path / "out.png", "--boxes", listed, "--mask", "solid"]
+        line += ["--audit", tmp_path / "audit", "--again"]
+        return CliRunner().invoke(main, [*map(str, line)], catch_exceptions=False)
+
+    drawn = {"keyframes": [{"at": 0, "box": [120, 100, 160, 150], "follow": True}]}
+    removed = {"remove": {"at": 0, "box": [30, 20, 70, 71]}}
+    result = blur(drawn, removed)
+    assert result.exit_code == 0, result.output
+    masked = cv2.imread(str(tmp_path / "out.png"))
+    assert masked is not None
+    is_black = (masked == 0).all(axis=2)
+    assert [is_black[y, x] for x, y in ((30, 35), (220, 65), (140, 125), (68, 45))] == [1, 1, 1, 0]
+    audit = AuditedOutput.of(tmp_path / "audit", tmp_path / "out.png", photo)
+    assert len(audit.masked(Fraction(0))) == 3
+    boxes = np.array([[31, 21, 69, 71], [200, 40, 240, 90]], np.float32)
+    assert [audit.left_alone(box, None) for box in boxes] == [True, False]
+    for wrong, reason in (
+        ({"remove": {"track": 3}}, "an image has none; give at and box"),
+        ({"remove": {"at": 0, "box": [35, 30, 40, 40]}}, "the list has 2; give the very box"),
+        ({"keyframes": [{"at": 7, "box": [1, 2, 9, 9]}]}, "is at 0:07, but an image is at 0"),
+    ):
+        refused = blur(wrong)
+        assert refused.exit_code == 3
+        assert reason in refused.stderr
 
 
 def test_nothing_is_followed_where_there_is_nothing_to_see() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from faceblur.batch.annotation_format import FramePart, MediaPart, read_content
-from faceblur.batch.corrections import Correction, FrameTimes, Removal, removed_track
+from faceblur.batch.corrections import Correction, FrameTimes, Removal, meant_face
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import TIME_DIGITS, Detections, FrameDetectionsLog
@@ -156,9 +156,12 @@ class MediaAnnotations:
         index = times.index(removal.at.seconds, f"the face that {name} removes")
         faces = self.log[bisect_left(self._indices, index)].detections
         try:
-            return removed_track(faces.boxes.tolist(), faces.tracks.tolist(), removal.box)
+            track = int(faces.tracks[meant_face(faces.boxes.astype(np.float64), removal.box)])
+            if not track:
+                raise InputError("removes a face without a track; delete its box from each frame")
         except InputError as error:
             raise InputError(f"{name} {error}") from error
+        return track
 
     def check_end(self, count: int) -> None:
         """Compare with the number of frames that the file turned out to have.

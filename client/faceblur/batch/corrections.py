@@ -9,7 +9,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from faceblur import schema
+from faceblur.detections import Float64Array, box_iou, box_overlap
 from faceblur.errors import InputError
 from faceblur.times import clock, parse_time
 
@@ -19,6 +22,8 @@ _MAX_PIXEL: Final = 1e6
 _MAX_TIME_S: Final = 1e9
 _SMALLEST: Final = 2
 """Pixels: boxes given as shares of the frame are smaller, and would mask next to nothing."""
+_ALIKE: Final = 0.8
+"""Intersection over union of two boxes that are nearly the same."""
 _EXAMPLE: Final = "seconds such as 62.5, or 1:02.5"
 
 
@@ -166,28 +171,24 @@ class FrameTimes:
         return self._indices[at] if at < len(self._times) else None
 
 
-def removed_track(faces: Sequence[Box], tracks: Sequence[int], box: Box) -> int:
-    """The track of the one face of a frame whose box is meant.
+def meant_face(faces: Float64Array, box: Box) -> int:
+    """The index of the one face of a frame whose box, (N, 4) of all, is meant.
 
     Raises:
         InputError: There is none, or more than one; what follows the name of the correction.
     """
-    left, top, right, bottom = box
-    meant = [
-        track
-        for (x0, y0, x1, y1), track in zip(faces, tracks, strict=True)
-        if min(right, x1) > max(left, x0) and min(bottom, y1) > max(top, y0)
-    ]
-    if not meant:
+    touched = np.flatnonzero(box_overlap(faces, box)[0][:, 0] > 0)
+    if not len(touched):
         raise InputError("removes a face where the list has none; give the box of the face")
-    if len(meant) > 1:
-        raise InputError(
-            f"removes a face where the list has {len(meant)}; name its track instead, such as "
-            f'"remove": {{"track": {max(meant)}}}'
-        )
-    if not meant[0]:
-        raise InputError("removes a face without a track; delete its box from each frame")
-    return meant[0]
+    if len(touched) > 1:
+        alike = touched[box_iou(faces[touched], box)[:, 0] >= _ALIKE]
+        if len(alike) != 1:
+            raise InputError(
+                f"removes a face where the list has {len(touched)}; give the very box of that one, "
+                'or name its track, such as "remove": {"track": 7}'
+            )
+        touched = alike
+    return int(touched[0])
 
 
 def _moment(value: object) -> Moment:

@@ -13,7 +13,7 @@ import numpy as np
 
 from faceblur import tracking
 from faceblur.batch.annotations import AnnotationFile, MediaAnnotations
-from faceblur.batch.following import Corrected, correct
+from faceblur.batch.following import Corrected, correct, correct_image
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
@@ -44,6 +44,19 @@ logger = logging.getLogger(__name__)
 _NOBODY: Final = Detections.empty()
 
 
+class PageFaces(NamedTuple):
+    """A page of an image and its faces, in its pixels.
+
+    Attributes:
+        faces: Those that are masked, unless the policy leaves them alone.
+        unmasked: Those that somebody has removed.
+    """
+
+    page: Page
+    faces: Detections
+    unmasked: Detections = _NOBODY
+
+
 class FrameFaces(NamedTuple):
     """A frame and its faces, in its pixels.
 
@@ -68,6 +81,7 @@ class VideoFaces:
             these up.
         notes: What somebody should look at, for people.
         kept: Tracks that may be left unmasked.
+        removed: Tracks of what is no face, likewise.
     """
 
     make_inputs: Callable[[SourceFrame], ModelInputs | None] | None
@@ -75,12 +89,13 @@ class VideoFaces:
     name_tracks: Callable[[FrameDetectionsLog], list[TrackSummary]]
     notes: Sequence[str] = ()
     kept: frozenset[int] = frozenset()
+    removed: frozenset[int] = frozenset()
 
 
 class FindFaces(Protocol):
     """Gives the faces of files; safe to call from several threads."""
 
-    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+    def in_image(self, image: ImageFile) -> Iterator[PageFaces]:
         """Every page of an image file with its faces.
 
         Raises:
@@ -119,10 +134,10 @@ class DetectedFaces:
         self._in_flight = in_flight
         self._names_tracks = names_tracks
 
-    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+    def in_image(self, image: ImageFile) -> Iterator[PageFaces]:
         """Detect the faces of every page."""
         for page in image.pages:
-            yield page, detect(self._detector, page.pixels, self._policy.detection)
+            yield PageFaces(page, detect(self._detector, page.pixels, self._policy.detection))
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Detect the faces of every frame, or of some, and track them between."""
@@ -192,7 +207,7 @@ class RecordedFaces:
     def __init__(self, annotations: AnnotationFile) -> None:
         self._annotations = annotations
 
-    def in_image(self, image: ImageFile) -> Iterator[tuple[Page, Detections]]:
+    def in_image(self, image: ImageFile) -> Iterator[PageFaces]:
         """Give the recorded faces of every page."""
         recorded = self._annotations.media(image.path)
         if self._annotations.choice is not None:
@@ -202,12 +217,15 @@ class RecordedFaces:
             )
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
-        if recorded.corrections:
+        if recorded.corrections and image.page_count > 1:
             raise InputError(
-                f"{recorded.where} has corrections, which are for videos; change the boxes of the "
-                "image itself"
+                f"{recorded.where} has corrections, which are for videos and images of one page; "
+                "change the boxes of its pages themselves"
             )
-        return ((page, recorded.faces(index, page.pts_s)) for index, page in enumerate(image.pages))
+        return (
+            PageFaces(page, *correct_image(recorded, recorded.faces(index, page.pts_s)))
+            for index, page in enumerate(image.pages)
+        )
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Give the recorded faces of every frame."""
@@ -221,20 +239,27 @@ class RecordedFaces:
             for item in frames:
                 frame = item.frame
                 faces = recorded.faces(frame.index, frame.pts_s)
-                faces = corrected.apply(frame.index, frame.pts_s, faces)
-                if left is None:
-                    yield FrameFaces(frame, faces)
-                else:
+                faces, unmasked = corrected.apply(frame.index, frame.pts_s, faces)
+                if left is not None:
                     # Every frame is listed, in order: so its index is its place.
                     shown = left[frame.index]
-                    yield FrameFaces(frame, faces.select(~shown), faces.select(shown))
+                    unmasked = unmasked.joined(faces.select(shown))
+                    faces = faces.select(~shown)
+                yield FrameFaces(frame, faces, unmasked)
                 count += 1
             recorded.check_end(count)
 
         def name_tracks(log: FrameDetectionsLog) -> list[TrackSummary]:
             return naming.summarise(log, recorded.certainty)
 
-        return VideoFaces(None, find, name_tracks, notes=corrected.notes, kept=kept)
+        return VideoFaces(
+            None,
+            find,
+            name_tracks,
+            notes=corrected.notes,
+            kept=kept,
+            removed=frozenset(corrected.removed),
+        )
 
     def _kept(
         self, recorded: MediaAnnotations, corrected: Corrected
@@ -251,7 +276,7 @@ class RecordedFaces:
         log = FrameDetectionsLog()
         for frame in recorded.log:
             pts_s = Fraction(frame.pts_s)
-            log.append(pts_s, corrected.apply(frame.index, pts_s, frame.detections))
+            log.append(pts_s, corrected.apply(frame.index, pts_s, frame.detections)[0])
         *_, tracks = recorded.log.columns()
         kept = choice.kept(frozenset(np.unique(tracks[tracks > 0]).tolist()), recorded.where)
         steady = {track: spans.steady for track, spans in recorded.certainty.items()}

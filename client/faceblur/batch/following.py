@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from faceblur.batch.annotations import MediaAnnotations
-from faceblur.batch.corrections import Correction, FrameTimes, Keyframe
+from faceblur.batch.corrections import Correction, FrameTimes, Keyframe, meant_face
 from faceblur.batch.video_detection import luma_of
 from faceblur.detections import Detections, Float64Array
 from faceblur.errors import InputError
@@ -62,25 +62,56 @@ class Corrected:
     removed: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
-    def apply(self, index: int, pts_s: Fraction, faces: Detections) -> Detections:
-        """The faces of a frame, corrected; those that are added have score 1 and no track."""
+    def apply(
+        self, index: int, pts_s: Fraction, faces: Detections
+    ) -> tuple[Detections, Detections]:
+        """The faces of a frame, corrected, and those that are removed.
+
+        Those that are added have score 1 and no track.
+        """
         time_s = float(pts_s)
         gone = [
             track
             for track, spans in self.removed.items()
             if any(first - _TICK_S <= time_s <= last + _TICK_S for first, last in spans)
         ]
-        if gone:
-            faces = faces.select(~np.isin(faces.tracks, gone))
-        if index not in self.boxes:
-            return faces
-        added = self.boxes[index]
-        middles = np.tile((added[:, :2] + added[:, 2:]) / 2, 5)
-        rows = np.concatenate([added, np.ones((len(added), 1)), middles], axis=1)
-        none = np.zeros(len(added), np.int32)
-        return Detections.from_rows(
-            np.concatenate([faces.rows(), rows]), np.concatenate([faces.tracks, none])
-        )
+        is_gone = np.isin(faces.tracks, gone)
+        return with_drawn(faces.select(~is_gone), self.boxes.get(index)), faces.select(is_gone)
+
+
+def with_drawn(faces: Detections, boxes: Float64Array | None) -> Detections:
+    """Faces, and behind them boxes, (N, 4), that somebody drew."""
+    if boxes is None:
+        return faces
+    middles = np.tile((boxes[:, :2] + boxes[:, 2:]) / 2, 5)
+    rows = np.concatenate([boxes, np.ones((len(boxes), 1)), middles], axis=1)
+    return faces.joined(Detections.from_rows(rows))
+
+
+def correct_image(recorded: MediaAnnotations, faces: Detections) -> tuple[Detections, Detections]:
+    """The faces of an image of one page, corrected, and those that are removed.
+
+    Raises:
+        InputError: A correction is unclear.
+    """
+    gone, drawn = np.zeros(len(faces), np.bool_), []
+    for number, each in enumerate(recorded.corrections, start=1):
+        name = f"correction {number} of {recorded.where}"
+        at = [each.remove.at] if each.remove is not None else [key.at for key in each.keyframes]
+        for moment in at:
+            if moment is not None and moment.seconds:
+                raise InputError(f"{name} is at {moment}, but an image is at 0")
+        drawn += [keyframe.box for keyframe in each.keyframes]
+        if each.remove is None:
+            continue
+        if each.remove.box is None:
+            raise InputError(f"{name} names a track, and an image has none; give at and box")
+        try:
+            gone[meant_face(faces.boxes.astype(np.float64), each.remove.box)] = True
+        except InputError as error:
+            raise InputError(f"{name} {error}") from error
+    boxes = np.array(drawn, np.float64) if drawn else None
+    return with_drawn(faces.select(~gone), boxes), faces.select(gone)
 
 
 def correct(source: Path, recorded: MediaAnnotations) -> Corrected:

@@ -18,6 +18,7 @@ from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
 from faceblur.masks.surface import ArraySurface
+from faceblur.masks.visibility import visible
 from faceblur.times import TimeSpan
 
 _SHORTEST_S: Final = Fraction(1, 100)
@@ -61,21 +62,25 @@ def mask_image(
     found = find_faces.in_image(image)
     masker = Masker(policy.mask)
     frames: list[FrameDetections] = []
+    report = MediaDetections(image.path, image.width, image.height, frames)
 
     @lru_cache(maxsize=1)
     def selection(width: int, height: int) -> Selection:
         return Selection(policy, width, height)
 
     def masked_pages() -> Iterator[Page]:
-        for page, faces in found:
+        for page, faces, unmasked in found:
             surface = ArraySurface(page.pixels)
-            choice = selection(surface.width, surface.height).choose(faces, _shown(page))
-            masker.apply(surface, choice.faces, choice.areas)
+            width, height = surface.width, surface.height
+            choice = selection(width, height).choose(faces, _shown(page))
+            drawn = masker.apply(surface, choice.faces, choice.areas)
+            if len(unmasked):
+                seen = visible(unmasked, drawn, width, height)
+                report.unmasked.append(Fraction(page.pts_s), unmasked.select(seen))
             frames.append(FrameDetections(len(frames), page.pts_s, choice.faces))
             yield page
 
     safe: ImageFile = dataclasses.replace(image, pages=masked_pages())
-    report = MediaDetections(image.path, image.width, image.height, frames)
     write_image(
         output,
         safe,

@@ -103,7 +103,7 @@ def mask_video(
                         drawn = masker.apply(VideoSurface(frame.image), choice.faces, choice.areas)
                     job.write(frame)
                     log.append(frame.pts_s, choice.faces)
-                    if faces_of.kept:
+                    if faces_of.kept or faces_of.removed:
                         seen = visible(unmasked, drawn, width, height)
                         report.unmasked.append(frame.pts_s, unmasked.select(seen))
                         report.covered.append(frame.pts_s, unmasked.select(~seen))

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from faceblur.batch.annotation_format import write_findings
 from faceblur.batch.annotations import AnnotationFile, leaves_faces_out
 from faceblur.batch.jobs import Job
@@ -122,7 +124,12 @@ def _render(
 
 def _first_seen_s(report: MediaDetections) -> float | None:
     start_s = report.frames[0].pts_s if len(report.frames) else 0
-    times = (float(each.pts_s - start_s) for each in report.unmasked if len(each.detections))
+    kept = list(report.kept)
+    times = (
+        float(each.pts_s - start_s)
+        for each in report.unmasked
+        if np.isin(each.detections.tracks, kept).any()
+    )
     first_s = next(times, None)
     return None if first_s is None else round(first_s, 3)
 

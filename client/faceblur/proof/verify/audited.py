@@ -97,6 +97,7 @@ class AuditedOutput:
         if self.manifest.kind == "image":
             # Pages of a document have no times.
             frame, self._next = self._next, next(self._frames, None)
+            self._unmasked = _NOTHING if frame is None else frame.unmasked
             return _NOTHING if frame is None else frame.boxes
         self._unmasked = _NOTHING
         while self._next is not None and self._next.pts_s < wanted_s - _TOLERANCE_S:
