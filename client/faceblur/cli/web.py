@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import threading
 import webbrowser
 
@@ -15,7 +16,7 @@ from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, install_line
 from faceblur.masks.policy import Policy
-from faceblur.web.options import WebOptions
+from faceblur.web.options import TOKEN_VARIABLE, WebOptions
 
 
 @click.command(cls=sectioned("The page", "--port --no-browser --keep-minutes --host"))
@@ -63,6 +64,7 @@ def web(
         host=host,
         port=port,
         keep_s=60 * keep_minutes,
+        token=os.environ.get(TOKEN_VARIABLE) or None,
     )
     from faceblur.web.server import serve
 

@@ -1,4 +1,4 @@
-"""Who may ask: whoever has opened the printed address, from the page that it shows, nobody else."""
+"""Who may ask: the page that the printed address shows, and programs that have the token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from faceblur.web.answers import refused
+from faceblur.web.names import Names
 
 CSRF_HEADER: Final = "x-csrf-token"
 _SAFE: Final = frozenset({"GET", "HEAD"})
@@ -51,12 +54,28 @@ class Access:
     """The token of the address, which works once, and the session that it opens.
 
     Attributes:
-        cookie: Its name. Browsers do not tell ports of one host apart.
+        names: What the server is called.
+        bearer: What programs show, each time; None if none may ask.
+        token: What the address shows, once.
+        programs: Whose files those of programs are.
     """
 
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
-    cookie: str = ""
+    names: Names
+    bearer: str | None = field(default=None, repr=False)
+    token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    programs: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
     _sessions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether cookies go through TLS alone."""
+        return self.names.scheme == "https"
+
+    @property
+    def cookie(self) -> str:
+        """What the cookie is called. Browsers do not tell ports of one host apart."""
+        # With this prefix, no page but one of this very host can have set it.
+        return f"{'__Host-' if self.is_encrypted else ''}faceblur-{self.names.port}"
 
     def redeem(self, token: str) -> str | None:
         """Exchange the token of the address for a session; None if it is wrong or was used."""
@@ -72,6 +91,13 @@ class Access:
         session = connection.cookies.get(self.cookie, "")
         return session if session in self._sessions else None
 
+    def is_program(self, authorization: str) -> bool:
+        """Whether an Authorization header shows the token of programs."""
+        scheme, _, given = authorization.partition(" ")
+        if self.bearer is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given.strip().encode(), self.bearer.encode())
+
     def csrf(self, session: str) -> str:
         """What requests of this session that change something have to carry."""
         return self._sessions[session]
@@ -82,13 +108,11 @@ class Guard:
 
     Args:
         app: What answers the rest.
-        hosts: What this server is called, host:port; any other name was made to point here.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
         self._access = access
-        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -108,27 +132,44 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if headers.get("host") not in self._hosts:
-            return _refused("this server is not called so", 421)
-        origin = headers.get("origin")
-        if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
-            return _refused("the request comes from another site")
         path: str = scope["path"]
+        say = _refused if path.startswith("/api/") else _refused_page
+        host = headers.get("host")
+        if host is None or not self._access.names.includes(host):
+            return say("this server is not called so", 421)
+        if headers.get("origin", self._access.names.origin(host)) != self._access.names.origin(
+            host
+        ):
+            return say("the request comes from another site")
         if not path.startswith("/api/"):
             return None
         # A browser says where a request comes from; other programs say nothing.
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return _refused("the request comes from another site")
+            return say("the request comes from another site")
+        state = scope.setdefault("state", {})
+        authorization = headers.get("authorization")
+        if authorization is not None:
+            if not self._access.is_program(authorization):
+                return say("this is not the token of FACEBLUR_WEB_TOKEN", 401)
+            state["owner"], state["is_page"] = self._access.programs, False
+            return None
         session = self._access.session_of(HTTPConnection(scope))
         if session is None:
-            return _refused("open the address that faceblur web has printed", 401)
+            return say("open the address that faceblur web has printed, or send the token", 401)
         if scope["method"] not in _SAFE:
             given = headers.get(CSRF_HEADER, "")
             if not hmac.compare_digest(given.encode(), self._access.csrf(session).encode()):
-                return _refused("the request does not come from the page")
-        scope.setdefault("state", {})["owner"] = session
+                return say("the request does not come from the page")
+        state["owner"], state["is_page"] = session, True
         return None
 
 
 def _refused(reason: str, code: int = 403) -> Response:
+    response = refused(code, f"refused: {reason}")
+    if code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _refused_page(reason: str, code: int = 403) -> Response:
     return PlainTextResponse(f"refused: {reason}\n", status_code=code)

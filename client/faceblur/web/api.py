@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
     JSONResponse,
@@ -28,17 +27,17 @@ from faceblur.web.answers import LONE, job_of, missing, owner_of, refused
 from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
+from faceblur.web.events import event_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, archive, image_of
-from faceblur.web.store import FullError, JobStore
-from faceblur.web.uploads import UploadError, known_suffixes, receive
+from faceblur.web.store import JobStore
+from faceblur.web.submissions import submission_routes
+from faceblur.web.uploads import known_suffixes
 
 logger = logging.getLogger(__name__)
 
 STATIC: Final = Path(__file__).with_name("static")
-_POLL_S: Final = 0.15
-_HEARTBEAT_S: Final = 15.0
 
 
 class Api:
@@ -56,7 +55,6 @@ class Api:
         options: WebOptions,
         *,
         access: Access,
-        hosts: frozenset[str],
     ) -> None:
         self._store = store
         self._detectors = detectors
@@ -66,9 +64,9 @@ class Api:
         routes = [
             Route("/", self.page),
             Route("/api/session", self.session),
-            Route("/api/events", self.events),
+            *event_routes(store, state=self._state, is_stopping=lambda: self.stopping),
             Route("/api/jobs", self.list_jobs, methods=["GET"]),
-            Route("/api/jobs", self.create, methods=["POST"]),
+            *submission_routes(store, options.limits),
             Route("/api/jobs", self.delete_all, methods=["DELETE"]),
             Route("/api/results.zip", self.results),
             Route("/api/jobs/{id}", self.show, methods=["GET"]),
@@ -80,8 +78,10 @@ class Api:
             *editing_routes(store),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        guard = Middleware(Guard, access=access, hosts=hosts)
-        self.app = Starlette(routes=routes, middleware=[guard])
+        guard = Middleware(Guard, access=access)
+        self.app = Starlette(
+            routes=routes, middleware=[guard], exception_handlers={HTTPException: _unanswered}
+        )
 
     async def page(self, request: Request) -> Response:
         """The page, for whoever has its token, or has had it."""
@@ -99,7 +99,12 @@ class Api:
                 status_code=403,
             )
         response.set_cookie(
-            self._access.cookie, session, httponly=True, samesite="strict", path="/"
+            self._access.cookie,
+            session,
+            httponly=True,
+            samesite="strict",
+            path="/",
+            secure=self._access.is_encrypted,
         )
         return response
 
@@ -117,45 +122,9 @@ class Api:
             }
         )
 
-    async def events(self, request: Request) -> Response:
-        """All files whenever something changes, as server-sent events."""
-        return StreamingResponse(
-            self._changes(request, owner_of(request)), media_type="text/event-stream"
-        )
-
     async def list_jobs(self, request: Request) -> Response:
         """All files."""
         return JSONResponse(self._state(owner_of(request)))
-
-    async def create(self, request: Request) -> Response:
-        """Take a file: its bytes are the body, its name is in the query."""
-        owner = owner_of(request)
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal():
-            return refused(411, "say how long the file is: send Content-Length")
-        try:
-            job = self._store.begin(owner, request.query_params.get("name", ""))
-        except FullError:
-            return refused(429, "there are too many files: save and delete some first")
-        except OSError as error:
-            return refused(507, f"it cannot be stored: {error.strerror}")
-        try:
-            await receive(job, request.stream(), int(length), self._options.limits)
-            submitted = self._store.submit(job)
-        except UploadError as error:
-            self._store.delete(job)
-            return refused(error.code, str(error))
-        except ClientDisconnect:
-            self._store.delete(job)
-            return refused(400, "it was broken off")
-        except BaseException:
-            # The server ends, or something is wrong.
-            self._store.delete(job)
-            raise
-        if not submitted:
-            self._store.delete(job)
-            return refused(410, "it was deleted")
-        return JSONResponse(job.to_json(), 201, {"Location": f"/api/jobs/{job.id}"})
 
     async def delete_all(self, request: Request) -> Response:
         """Delete every file."""
@@ -239,19 +208,10 @@ class Api:
         detector = {"health": self._detectors.health, "trouble": self._detectors.trouble}
         return {"jobs": self._store.to_json(owner), "detector": detector}
 
-    async def _changes(self, request: Request, owner: str) -> AsyncIterator[str]:
-        told, silent_s = "", 0.0
-        self._store.page_opened(owner)
-        try:
-            while not self.stopping and not await request.is_disconnected():
-                state = json.dumps(self._state(owner))
-                if state != told:
-                    told, silent_s = state, 0.0
-                    yield f"data: {state}\n\n"
-                elif silent_s > _HEARTBEAT_S:
-                    silent_s = 0.0
-                    yield ": still here\n\n"
-                await asyncio.sleep(_POLL_S)
-                silent_s += _POLL_S
-        finally:
-            self._store.page_closed(owner)
+
+async def _unanswered(_: Request, error: Exception) -> Response:
+    """Refuse an address or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    response = refused(error.status_code, f"there is nothing here: {error.detail}")
+    response.headers.update(error.headers or {})
+    return response

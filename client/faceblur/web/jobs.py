@@ -46,6 +46,22 @@ class Findings:
     chooses: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What somebody said of a file when sending it.
+
+    Attributes:
+        key: Tells it from all others of its sender, so that it can be sent again; None for none.
+        length: In bytes.
+        webhook: Who is told when it is finished.
+    """
+
+    name: str
+    length: int = 0
+    key: str | None = None
+    webhook: str | None = None
+
+
 @dataclass(eq=False, kw_only=True)
 class WebJob:
     """One file; its fields are changed by the thread that works on it.
@@ -56,6 +72,8 @@ class WebJob:
         name: What its user calls it, with the folders that were dropped; never a path here.
         stop: Set to break off what is done with it.
         deleted: Nobody wants it any more: whoever works on it deletes it.
+        submission: How it was sent.
+        sha256: Of the upload, if it has a key; None while it comes.
         source: The upload, as long as it is needed.
         findings: What was found in it, once it was masked.
         people: Its tracks with a view of each, once somebody has asked; unmasked faces.
@@ -76,6 +94,8 @@ class WebJob:
     kind: Kind = "image"
     state: State = "uploading"
     deleted: bool = False
+    submission: Submission = field(default_factory=lambda: Submission(name=""))
+    sha256: str | None = None
     source: Path | None = None
     findings: Findings | None = None
     people: list[Person] | None = None

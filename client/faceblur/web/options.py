@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
+from faceblur.web.names import LOOPBACK
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+TOKEN_VARIABLE: Final = "FACEBLUR_WEB_TOKEN"
+"""Variable of the environment with the token of programs."""
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{32,}")
+"""As in RFC 6750, and too long to be guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +44,11 @@ class WebOptions:
         keep_s: Seconds after which a file that is finished is deleted.
         leave_s: Seconds after which everything is deleted when no page is open any more.
         workers: Files that are masked at the same time.
+        token: What programs show to be answered; None if none may ask.
 
     Raises:
-        InputError: The host is not this machine: without encryption nobody else may connect.
+        InputError: The host is not this machine: without encryption nobody else may connect. Or
+            the token can be guessed.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -51,9 +59,15 @@ class WebOptions:
     keep_s: float = 1800.0
     leave_s: float = 60.0
     workers: int = 2
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the host."""
+        """Check the host and the token."""
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise InputError(
+                f"{TOKEN_VARIABLE} needs at least 32 letters, digits or -._~+/=: make one with "
+                "openssl rand -hex 32"
+            )
         if self.host not in LOOPBACK:
             raise InputError(
                 f"the page shows unmasked faces and is not encrypted, so it cannot listen at "

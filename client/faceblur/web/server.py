@@ -16,6 +16,7 @@ from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.folder import PrivateFolder
+from faceblur.web.names import Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
 from faceblur.web.worker import Workers
@@ -37,12 +38,12 @@ def serve(options: WebOptions, *, on_listening: Callable[[str], None]) -> None:
     """
     with _listen(options.host, options.port) as listener, PrivateFolder() as folder:
         port = listener.getsockname()[1]
-        access = Access(cookie=f"faceblur-{port}")
+        access = Access(names=Names(scheme="http", port=port), bearer=options.token)
         queue = FairQueue(options.workers)
         store = JobStore(folder.path, options, queue)
         with Detectors(options.session, size=options.policy.detection.size) as detectors:
-            api = Api(store, detectors, options, access=access, hosts=_hosts(port))
-            server = _Server(api, f"http://{_name(options.host)}:{port}/?token={access.token}")
+            api = Api(store, detectors, options, access=access)
+            server = _Server(api, f"http://{shown(options.host)}:{port}/?token={access.token}")
             server.on_listening = on_listening
             workers = Workers(store, detectors, options.policy, count=options.workers)
             ended = threading.Event()
@@ -105,15 +106,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OutputError(
-            f"cannot listen at {_name(host)}:{port}: {error.strerror}; give another --port, or "
+            f"cannot listen at {shown(host)}:{port}: {error.strerror}; give another --port, or "
             "leave it out"
         ) from error
     return listener
-
-
-def _hosts(port: int) -> frozenset[str]:
-    return frozenset(f"{_name(host)}:{port}" for host in ("127.0.0.1", "localhost", "::1"))
-
-
-def _name(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

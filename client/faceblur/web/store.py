@@ -13,7 +13,7 @@ from faceblur.errors import InputError
 from faceblur.web.edits import Edits
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.folder import remove
-from faceblur.web.jobs import CANCELLED, FINAL, WebJob, shown_name
+from faceblur.web.jobs import CANCELLED, FINAL, Submission, WebJob, shown_name
 from faceblur.web.options import WebOptions
 
 _ID_BYTES: Final = 16
@@ -46,7 +46,7 @@ class JobStore:
         with self._lock:
             self.version += 1
 
-    def begin(self, owner: str, name: str) -> WebJob:
+    def begin(self, owner: str, submission: Submission) -> WebJob:
         """Make room for a file that is about to come.
 
         Raises:
@@ -59,7 +59,8 @@ class JobStore:
             number = secrets.token_urlsafe(_ID_BYTES)
             folder = self._folder / number
             folder.mkdir(mode=0o700)
-            job = WebJob(id=number, owner=owner, name=shown_name(name), folder=folder)
+            name = shown_name(submission.name)
+            job = WebJob(id=number, owner=owner, name=name, folder=folder, submission=submission)
             self._jobs[number] = job
             self.changed()
             return job
@@ -139,6 +140,10 @@ class JobStore:
         """A file, if it is this visitor's."""
         job = self._jobs.get(number)
         return job if job is not None and job.owner == owner else None
+
+    def find_by_key(self, owner: str, key: str) -> WebJob | None:
+        """The file of a visitor that was sent with an idempotency key."""
+        return next((job for job in self.of(owner) if job.submission.key == key), None)
 
     def delete(self, job: WebJob) -> None:
         """Break a file off and delete what there is of it.

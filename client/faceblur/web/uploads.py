@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -35,42 +37,66 @@ class UploadError(FaceblurError):
         self.code = code
 
 
-async def receive(job: WebJob, stream: AsyncIterator[bytes], length: int, limits: Limits) -> None:
-    """Write an upload to its folder and find out what it is; sets `source` and `kind`.
+async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> None:
+    """Write an upload to its folder and find out what it is; sets `source`, `kind` and `sha256`.
 
     Args:
-        job: Its folder exists.
+        job: Its folder exists; it says how many bytes are announced.
         stream: The bytes as they come.
-        length: How many are announced.
         limits: What is taken.
 
     Raises:
         UploadError: It is too large, was cut off, or is neither an image nor a video.
     """
-    _check_room(job, length, limits)
+    _check_room(job, job.submission.length, limits)
     path = job.folder / f"source{_suffix(job.name)}"
     job.source = path
-    received = 0
+    digest = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            chunks = aiter(stream)
-            while True:
-                try:
-                    chunk = await asyncio.wait_for(anext(chunks), SILENCE_S)
-                except StopAsyncIteration:
-                    break
-                received += len(chunk)
-                if received > length or job.stop.is_set():
-                    raise UploadError(413 if received > length else 410, "it was broken off")
-                await asyncio.to_thread(file.write, chunk)
-    except asyncio.TimeoutError:
-        raise UploadError(408, "nothing came for a minute: try again") from None
-    except OSError as error:
-        raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as file:
+
+        def take(part: bytes) -> None:
+            file.write(part)
+            if job.submission.key is not None:
+                digest.update(part)
+
+        async for part in parts(stream, job.submission.length, job.stop):
+            try:
+                await asyncio.to_thread(take, part)
+            except OSError as error:
+                raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
+    job.sha256 = digest.hexdigest()
+    job.kind = await asyncio.to_thread(_kind, path, job.name, limits)
+
+
+async def parts(
+    stream: AsyncIterator[bytes], length: int, stop: threading.Event
+) -> AsyncIterator[bytes]:
+    """The parts of an upload as they come.
+
+    Args:
+        stream: Where they come from.
+        length: How many bytes there must be.
+        stop: Ends it.
+
+    Raises:
+        UploadError: There are more or fewer, nothing comes, or it was stopped.
+    """
+    received = 0
+    chunks = aiter(stream)
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(chunks), SILENCE_S)
+        except StopAsyncIteration:
+            break
+        except asyncio.TimeoutError:
+            raise UploadError(408, "nothing came for a minute: try again") from None
+        received += len(chunk)
+        if received > length or stop.is_set():
+            raise UploadError(413 if received > length else 410, "it was broken off")
+        yield chunk
     if received != length:
         raise UploadError(400, "it did not come whole: try again")
-    job.kind = await asyncio.to_thread(_kind, path, job.name, limits)
 
 
 def _check_room(job: WebJob, length: int, limits: Limits) -> None:

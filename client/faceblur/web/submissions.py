@@ -1,0 +1,97 @@
+"""The address that takes a file: once for each idempotency key, however often it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from faceblur.web.answers import owner_of, refused
+from faceblur.web.jobs import Submission, WebJob
+from faceblur.web.options import Limits
+from faceblur.web.store import FullError, JobStore
+from faceblur.web.uploads import UploadError, parts, receive
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_OTHER_FILE: Final = "this Idempotency-Key came with another file, name or webhook before"
+
+
+def submission_routes(store: JobStore, limits: Limits) -> list[Route]:
+    """The address.
+
+    Args:
+        store: Where files go.
+        limits: What is taken.
+    """
+    return [Route("/api/jobs", _Submissions(store, limits).create, methods=["POST"])]
+
+
+class _Submissions:
+    def __init__(self, store: JobStore, limits: Limits) -> None:
+        self._store = store
+        self._limits = limits
+
+    async def create(self, request: Request) -> Response:
+        """Take a file: its bytes are the body, its name is in the query."""
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal():
+            return refused(411, "say how long the file is: send Content-Length")
+        key = request.headers.get("idempotency-key")
+        if key is not None and not _KEY.fullmatch(key):
+            return refused(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
+        submission = Submission(
+            key=key, name=request.query_params.get("name", ""), length=int(length)
+        )
+        owner = owner_of(request)
+        before = None if key is None else self._store.find_by_key(owner, key)
+        if before is not None:
+            return await self._repeat(request, before, submission)
+        try:
+            job = self._store.begin(owner, submission)
+        except FullError:
+            return refused(429, "there are too many files: save and delete some first")
+        except OSError as error:
+            return refused(507, f"it cannot be stored: {error.strerror}")
+        try:
+            await receive(job, request.stream(), self._limits)
+            submitted = self._store.submit(job)
+        except UploadError as error:
+            self._store.delete(job)
+            return refused(error.code, str(error))
+        except ClientDisconnect:
+            self._store.delete(job)
+            return refused(400, "it was broken off")
+        except BaseException:
+            # The server ends, or something is wrong.
+            self._store.delete(job)
+            raise
+        if not submitted:
+            self._store.delete(job)
+            return refused(410, "it was deleted")
+        return _located(job, 201)
+
+    async def _repeat(self, request: Request, job: WebJob, submission: Submission) -> Response:
+        """Answer a file that may have come before, without keeping it."""
+        if job.submission != submission:
+            return refused(422, _OTHER_FILE)
+        if job.state == "uploading":
+            return refused(409, "the file with this Idempotency-Key is still on its way")
+        digest = hashlib.sha256()
+        try:
+            async for part in parts(request.stream(), submission.length, job.stop):
+                digest.update(part)
+        except UploadError as error:
+            return refused(error.code, str(error))
+        except ClientDisconnect:
+            return refused(400, "it was broken off")
+        if digest.hexdigest() != job.sha256:
+            return refused(422, _OTHER_FILE)
+        return _located(job, 200)
+
+
+def _located(job: WebJob, code: int) -> Response:
+    return JSONResponse(job.to_json(), code, {"Location": f"/api/jobs/{job.id}"})
