@@ -1,0 +1,128 @@
+"""What programs may ask with their token, and what becomes of a file that comes twice."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from web_programs import TOKEN, Programs, programs
+
+from faceblur.cli import main
+from faceblur.web.options import Limits, WebOptions
+
+PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    options = WebOptions(token=TOKEN, limits=Limits(file_bytes=1_000_000), leave_s=0)
+    with programs(tmp_path_factory.mktemp("programs"), options) as running:
+        yield running
+
+
+def test_a_program_needs_its_token_alone(served: Programs) -> None:
+    def code(**headers: str | None) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return served.ask("GET", "/api/jobs", headers=named).status_code
+
+    assert code() == 200
+    refused = served.ask("GET", "/api/jobs", headers={"Authorization": None})
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert "the token" in refused.json()["error"]
+    for wrong in ("", "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN):
+        assert code(Authorization=wrong) == 401, wrong
+    # A page of another site has no business here, whatever it shows.
+    assert code(Origin="https://evil.example") == 403
+    assert code(Sec_Fetch_Site="cross-site") == 403
+    assert code(Host="evil.example") == 421
+    # What changes something needs no token of the page.
+    assert served.ask("DELETE", "/api/jobs").status_code == 204
+    # The page is for people.
+    assert served.ask("GET", "/").status_code == 403
+    assert served.ask("GET", "/api/nothing").json() == {"error": "there is nothing here: Not Found"}
+    assert served.ask("PUT", "/api/jobs").headers["allow"]
+
+
+def test_without_a_token_no_program_is_answered(tmp_path: Path) -> None:
+    with programs(tmp_path, WebOptions()) as closed:
+        for shown in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
+            headers = {"Authorization": shown}
+            assert closed.ask("GET", "/api/jobs", headers=headers).status_code == 401
+
+
+def test_a_token_that_can_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEBLUR_WEB_TOKEN", "secret")
+    refused = CliRunner().invoke(main, ["web", "--no-browser"])
+    assert refused.exit_code == 3
+    assert "needs at least 32" in refused.output
+    assert "secret" not in refused.output
+
+
+def test_a_file_that_is_sent_again_is_the_same_file(served: Programs) -> None:
+    served.ask("DELETE", "/api/jobs")
+    first = served.send(PHOTO, key="one")
+    assert first.status_code == 201
+    again = served.send(PHOTO, key="one")
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert again.headers["location"] == first.headers["location"]
+    assert len(served.store.of(served.owner)) == 1
+    # Another file, be it as long, or another name is none to be sent with this key.
+    other = bytes(reversed(PHOTO))
+    for body, name in ((other, "a.jpg"), (PHOTO[:-1], "a.jpg"), (PHOTO, "b.jpg")):
+        assert served.send(body, name=name, key="one").status_code == 422
+    assert served.send(PHOTO, key="two").status_code == 201
+    assert served.send(PHOTO).status_code == 201
+    assert len(served.ask("GET", "/api/jobs").json()["jobs"]) == 3
+    for key in ("", "two words", "x" * 256):
+        assert served.send(PHOTO, key=key).status_code == 400, key
+    # What was refused leaves its key free, and so does what was deleted.
+    assert served.send(b"no photo", name="note.txt", key="three").status_code == 415
+    assert served.send(PHOTO, key="three").status_code == 201
+    served.ask("DELETE", first.headers["location"])
+    assert served.send(PHOTO, key="one").status_code == 201
+
+
+def test_a_key_is_taken_while_its_file_still_comes(served: Programs) -> None:
+    address = socket.create_connection(("127.0.0.1", int(served.base.rpartition(":")[2])))
+    with address as sender:
+        lines = (
+            "POST /api/jobs?name=a.jpg HTTP/1.1",
+            f"Host: {served.base.partition('://')[2]}",
+            f"Authorization: Bearer {TOKEN}",
+            f"Content-Length: {len(PHOTO)}",
+            "Idempotency-Key: slow",
+            "Expect: 100-continue",
+        )
+        sender.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        assert b"100 Continue" in sender.recv(1000)
+        assert served.send(PHOTO, key="slow").status_code == 409
+        sender.sendall(PHOTO)
+        assert sender.recv(1000).startswith(b"HTTP/1.1 201")
+    assert served.send(PHOTO, key="slow").status_code == 200
+
+
+def test_one_file_is_told_of_until_it_is_finished(served: Programs) -> None:
+    number = served.send(PHOTO).json()["id"]
+    told = served.ask("GET", f"/api/jobs/{number}/events", stream=True)
+    assert told.headers["content-type"].startswith("text/event-stream")
+    lines = told.iter_lines(chunk_size=1)
+    assert json.loads(next(lines).removeprefix(b"data: "))["state"] == "waiting"
+    served.finish(number)
+    rest = [line for line in lines if line]
+    assert json.loads(rest[-1].removeprefix(b"data: "))["result"]["faces"] == 1
+    # No page was left, so nothing was, though files of pages would go at once.
+    served.store.sweep()
+    result = served.ask("GET", f"/api/jobs/{number}/result")
+    assert (result.content, result.status_code) == (b"masked", 200)
+    assert served.ask("GET", "/api/jobs/unknown/events").status_code == 404
+    waiting = served.send(PHOTO).json()["id"]
+    told = served.ask("GET", f"/api/jobs/{waiting}/events", stream=True)
+    lines = told.iter_lines(chunk_size=1)
+    next(lines)
+    served.ask("DELETE", f"/api/jobs/{waiting}")
+    assert [line for line in lines if line] == [b"event: deleted", b"data: {}"]
