@@ -28,7 +28,7 @@ from faceblur.detection.parts import PartPlan, Rotation
 from faceblur.detection.repository import FAST_MODEL
 from faceblur.detection.video_input import ModelInputMaker, plan_model_input
 from faceblur.detections import Detections
-from faceblur.live.sources.worker import MAX_PARTS
+from faceblur.live.sources.preparation import MAX_PARTS
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import WIDTH
+from accessibility import faults as _faults
 from media import moving_face_video
 from playwright.sync_api import Browser, Page
 from web_page import FILES_SHOWN, Served
 
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
-WIDTH = 390
 
 
 @pytest.fixture
@@ -24,21 +24,6 @@ def phone(browser: Browser) -> Iterator[Page]:
     opened.set_default_timeout(60_000)
     yield opened
     context.close()
-
-
-def _faults(page: Page) -> list[str]:
-    """What axe finds in both colour schemes, and what is wider than the page."""
-    found = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found += [
-            f"{scheme}: {each['id']}: {node['html'][:200]}"
-            for each in Axe().run(page).response["violations"]
-            for node in each["nodes"]
-        ]
-    if page.evaluate("document.documentElement.scrollWidth") > WIDTH:
-        found.append("wider than the phone")
-    return found
 
 
 def _press_to(page: Page, selector: str) -> None:

@@ -34,6 +34,7 @@ from faceblur.web.previews import TYPES, archive, image_of
 from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
 from faceblur.web.uploads import known_suffixes
+from faceblur.web.webcam_routes import Webcams, webcam_routes
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Api:
         detectors: Detectors,
         options: WebOptions,
         *,
+        webcams: Webcams,
         access: Access,
     ) -> None:
         self._store = store
@@ -76,6 +78,7 @@ class Api:
             Route("/api/jobs/{id}/result", self.result),
             *choice_routes(store, check_going=self._check_going),
             *editing_routes(store),
+            *webcam_routes(webcams, access),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access)

@@ -19,6 +19,7 @@ from faceblur.web.folder import PrivateFolder
 from faceblur.web.names import Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
+from faceblur.web.webcam_routes import Webcams
 from faceblur.web.worker import Workers
 
 _SWEEP_S: Final = 1.0
@@ -41,14 +42,17 @@ def serve(options: WebOptions, *, on_listening: Callable[[str], None]) -> None:
         access = Access(names=Names(scheme="http", port=port), bearer=options.token)
         queue = FairQueue(options.workers)
         store = JobStore(folder.path, options, queue)
-        with Detectors(options.session, size=options.policy.detection.size) as detectors:
-            api = Api(store, detectors, options, access=access)
+        with (
+            Detectors(options.session, size=options.policy.detection.size) as detectors,
+            Webcams(detectors, options.policy) as webcams,
+        ):
+            api = Api(store, detectors, options, webcams=webcams, access=access)
             server = _Server(api, f"http://{shown(options.host)}:{port}/?token={access.token}")
             server.on_listening = on_listening
             workers = Workers(store, detectors, options.policy, count=options.workers)
             ended = threading.Event()
             sweeper = threading.Thread(
-                target=_sweep, args=(store, ended), name="faceblur-web-sweep", daemon=True
+                target=_sweep, args=(store, webcams, ended), name="faceblur-web-sweep", daemon=True
             )
             try:
                 with workers:
@@ -92,9 +96,10 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _sweep(store: JobStore, ended: threading.Event) -> None:
+def _sweep(store: JobStore, webcams: Webcams, ended: threading.Event) -> None:
     while not ended.wait(_SWEEP_S):
         store.sweep()
+        webcams.sweep()
 
 
 def _listen(host: str, port: int) -> socket.socket:

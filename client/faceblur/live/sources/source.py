@@ -12,7 +12,8 @@ from faceblur.live.frames import RawFrame
 from faceblur.live.process.child import START_S, WorkerProcess, send_quietly
 from faceblur.live.process.messages import Message
 from faceblur.live.process.supervisor import Supervisor
-from faceblur.live.sources.worker import SourceJob, model_input_offset, plan_input
+from faceblur.live.sources.preparation import model_input_offset, plan_input
+from faceblur.live.sources.worker import SourceJob
 from faceblur.redaction import redact
 
 

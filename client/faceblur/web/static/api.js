@@ -44,6 +44,13 @@ export const cancel = (id) => change(`/api/jobs/${id}/cancel`, "POST");
 export const remove = (id) => change(`/api/jobs/${id}`, "DELETE");
 export const removeAll = () => change("/api/jobs", "DELETE");
 
+export const beginCamera = (quick) =>
+  told(change(`/api/camera?quick=${quick ? "yes" : "no"}`, "POST"));
+// Answers with the response itself: it holds an image or says why there is none.
+export const coverImage = (id, number, image, signal) =>
+  change(`/api/camera/${id}/images?number=${number}`, "POST", { body: image, signal });
+export const endCamera = (id) => change(`/api/camera/${id}`, "DELETE", { keepalive: true });
+
 // Calls back with the whole state whenever it changes; the browser connects again by itself.
 export function listen(onState, onLost) {
   const events = new EventSource("/api/events");

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Card } from "./card.js";
 import { chosen, dropped, sorted } from "./folders.js";
 import { texts } from "./texts.js";
+import { showTexts } from "./words.js";
 
 const AT_ONCE = 2;
 
@@ -18,9 +19,7 @@ let known = [];
 let counter = 0;
 
 function start() {
-  for (const node of document.querySelectorAll("[data-text]")) {
-    node.textContent = texts[node.dataset.text];
-  }
+  showTexts();
   // The token has done its work, and need not stay in the address.
   history.replaceState(null, "", "/");
   for (const id of ["files", "folder"]) {

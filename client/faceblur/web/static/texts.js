@@ -115,4 +115,32 @@ export const texts = {
   leftOut: (names) => `these files in it are neither photos nor videos: ${names.slice(0, 5).map((name) => name.split("/").pop()).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`,
   tooMany: (count, room) => `it holds ${plural(count, "photo or video", "photos and videos")}, and there is room for ${room}: drop a smaller one, or use faceblur blur`,
   broken: "it could not be copied: try again",
+
+  toFiles: "Photos and videos",
+  toCamera: "Camera",
+  cameraTitle: "Your camera",
+  cameraHint: "Shows what this computer's camera sees, with the faces covered by this machine. Nothing is recorded.",
+  cameraStart: "Start the camera",
+  cameraStop: "Stop",
+  cameraQuick: "Show it sooner",
+  cameraQuickHint: "It lags less behind, but whoever comes into view may show for a moment before they are covered.",
+  cameraCaution: "No program finds every face. Clothes, voices and places tell who somebody is, too.",
+  cameraAlt: "What your camera sees, with the faces covered",
+  cameraStarting: "Starting the camera; allow this page to use it if your browser asks …",
+  cameraBlank: "Not shown",
+  cameraWithheld: (reason) => `Not shown, since it could not be checked for faces: ${reason}.`,
+  cameraUnanswered: "Not shown, since nobody says in time whether there are faces in it. It comes back as soon as they do.",
+  cameraEnded: "The camera was stopped, since nothing came from this page for a while. Start it again.",
+  cameraGone: "The camera was unplugged, or your browser has taken it away.",
+  cameraInsecure: "Browsers give a camera only to pages at 127.0.0.1, localhost or an https address.",
+  cameraFailed: (error) =>
+    ({
+      NotAllowedError: "Your browser does not let this page use the camera. Allow it beside the address above, then start again.",
+      NotFoundError: "Your browser finds no camera. Plug one in, then start again.",
+      NotReadableError: "The camera does not start. Close other programs that use it, then start again.",
+    })[error.name] ?? `The camera does not start: ${error.message}.`,
+  cameraFigures: ({ fps, delay_s, faces }) => {
+    const covered = faces ? `${plural(faces, "face", "faces")} covered` : "no face found";
+    return `${fps.toFixed(1)} images a second · ${delay_s.toFixed(2)} s behind · ${covered}`;
+  },
 };
