@@ -202,10 +202,19 @@ class DetectedFaces:
 
 
 class RecordedFaces:
-    """The faces that a JSON file lists, which are final: nothing is detected or tracked."""
+    """The faces that a JSON file lists, which are final: nothing is detected or tracked.
 
-    def __init__(self, annotations: AnnotationFile) -> None:
+    Args:
+        annotations: The file.
+        on_frame: Called for each frame that is read before a video is masked, to follow what
+            somebody drew; what it raises breaks that off.
+    """
+
+    def __init__(
+        self, annotations: AnnotationFile, *, on_frame: Callable[[], None] = lambda: None
+    ) -> None:
         self._annotations = annotations
+        self._on_frame = on_frame
 
     def in_image(self, image: ImageFile) -> Iterator[PageFaces]:
         """Give the recorded faces of every page."""
@@ -231,7 +240,7 @@ class RecordedFaces:
         """Give the recorded faces of every frame."""
         recorded = self._annotations.media(source)
         recorded.check_size(properties.width, properties.height)
-        corrected = correct(source, recorded)
+        corrected = correct(source, recorded, on_frame=self._on_frame)
         kept, left = self._kept(recorded, corrected)
 
         def find(frames: Iterable[DecodedFrame]) -> Iterator[FrameFaces]:

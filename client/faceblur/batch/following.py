@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -114,8 +114,12 @@ def correct_image(recorded: MediaAnnotations, faces: Detections) -> tuple[Detect
     return with_drawn(faces.select(~gone), boxes), faces.select(gone)
 
 
-def correct(source: Path, recorded: MediaAnnotations) -> Corrected:
+def correct(
+    source: Path, recorded: MediaAnnotations, *, on_frame: Callable[[], None] = lambda: None
+) -> Corrected:
     """Go through a video as far as its corrections need, and place their boxes.
+
+    `on_frame` is called for each frame that is read; what it raises breaks this off.
 
     Raises:
         InputError: A correction is unclear, or the video cannot be read.
@@ -133,7 +137,7 @@ def correct(source: Path, recorded: MediaAnnotations) -> Corrected:
         ]
         if parts:
             frames = (item for item in video.read() if isinstance(item, SourceFrame))
-            _walk(frames, parts, start_s=video.start_s)
+            _walk(frames, parts, start_s=video.start_s, on_frame=on_frame)
     boxes: defaultdict[int, list[Float64Array]] = defaultdict(list)
     notes = recorded.kept(removed)
     for part in parts:
@@ -161,10 +165,17 @@ def _parts(correction: Correction, times: FrameTimes, name: str, where: str) -> 
     ]
 
 
-def _walk(frames: Iterable[SourceFrame], parts: Sequence[_Part], *, start_s: Fraction) -> None:
+def _walk(
+    frames: Iterable[SourceFrame],
+    parts: Sequence[_Part],
+    *,
+    start_s: Fraction,
+    on_frame: Callable[[], None],
+) -> None:
     cuts = CutDetector()
     open_parts = sorted(parts, key=lambda part: part.first)
     for frame in frames:
+        on_frame()
         luma, white = luma_of(frame.image)
         is_cut = cuts.is_cut(thumbnail(luma, white=white)) or frame.starts_scene
         time_s = float(frame.pts_s - start_s)

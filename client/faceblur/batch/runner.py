@@ -191,11 +191,11 @@ class _Batch:
         self._recovering = threading.Lock()
         self._broken: ServerError | None = None
         self._lost: ServerError | None = None
-        self._find_faces: FindFaces
+        self._faces_for: Callable[[Callable[[], None]], FindFaces]
         self._recover: Callable[[], bool] = lambda: True
         settings = options.settings()
         if isinstance(finder, AnnotationFile):
-            self._find_faces = RecordedFaces(finder)
+            self._faces_for = lambda on_frame: RecordedFaces(finder, on_frame=on_frame)
             model = finder.model or ModelInfo("unknown", "")
             info = DetectorInfo(model=model, kind="boxes", tools={})
             for values in settings.values():
@@ -211,9 +211,8 @@ class _Batch:
                 with shared.paused():
                     return finder.recovered(stop=self.stop)
 
-            self._find_faces = DetectedFaces(
-                shared, options.policy, names_tracks=options.names_tracks
-            )
+            detected = DetectedFaces(shared, options.policy, names_tracks=options.names_tracks)
+            self._faces_for = lambda _: detected
             self._recover = recover
             info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
         self.records = Records(jobs, finder=info, settings=settings, audit=options.audit)
@@ -264,7 +263,7 @@ class _Batch:
 
         report = process_file(
             job,
-            self._find_faces,
+            self._faces_for(lambda: tell(Progress(0, None))),
             self._options,
             on_progress=tell,
             on_complete=None if record is None else record.seal,

@@ -61,7 +61,7 @@ class VideoSource:
         with ExitStack() as undo:
             self._container = undo.enter_context(open_container(path))
             self._run_ins: dict[int, int] = {}
-            self.stream = self._main_stream()
+            self.stream = main_stream(self._container, path)
             self.tracks, self.fonts = self._other_tracks()
             self._packets = PacketQueue(self._container.demux(self.stream, *self.tracks))
             self.samples = self._sample()
@@ -115,26 +115,6 @@ class VideoSource:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _main_stream(self) -> av.VideoStream:
-        videos = [
-            stream
-            for stream in self._container.streams.video
-            if not stream.disposition & _THUMBNAIL and stream.codec_context is not None
-        ]
-        if not videos:
-            kinds = {stream.type for stream in self._container.streams}
-            what = "only sound" if kinds == {"audio"} else "no video"
-            raise InputError(f"{self.path} is not a video: it holds {what}")
-        main: av.VideoStream = max(videos, key=_importance)
-        for stream in videos:
-            if stream is not main:
-                logger.warning(
-                    "%s: leaving out video track #%d: only the main one is masked",
-                    self.path,
-                    stream.index,
-                )
-        return main
 
     def _other_tracks(self) -> tuple[list[av.AudioStream | SubtitleStream], list[AttachmentStream]]:
         tracks: list[av.AudioStream | SubtitleStream] = []
@@ -275,6 +255,30 @@ def open_container(path: Path) -> av.container.InputContainer:
             f"{path} is an image, not a video; give it the suffix of its format and try again"
         )
     return container
+
+
+def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The video track that is masked.
+
+    Raises:
+        InputError: There is none.
+    """
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & _THUMBNAIL and stream.codec_context is not None
+    ]
+    if not videos:
+        kinds = {stream.type for stream in container.streams}
+        what = "only sound" if kinds == {"audio"} else "no video"
+        raise InputError(f"{path} is not a video: it holds {what}")
+    main: av.VideoStream = max(videos, key=_importance)
+    for stream in videos:
+        if stream is not main:
+            logger.warning(
+                "%s: leaving out video track #%d: only the main one is masked", path, stream.index
+            )
+    return main
 
 
 def _is_font(attachment: AttachmentStream) -> bool:

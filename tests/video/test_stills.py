@@ -1,0 +1,59 @@
+"""Single frames of a video by their place: those that reading from the start gives, and quicker."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import Recording, pattern, record, set_display_matrix
+
+from faceblur.video.frames import SourceFrame
+from faceblur.video.source import VideoSource
+from faceblur.video.stills import stills
+
+COUNT, GROUP = 60, 12
+GROUPS = {"x264-params": f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=3:open-gop=1"}
+
+
+def _read(path: Path) -> tuple[list[Fraction], list[np.ndarray]]:
+    with VideoSource(path) as video:
+        frames = [item for item in video.read() if isinstance(item, SourceFrame)]
+        return [f.pts_s for f in frames], [f.image.to_ndarray(format="bgr24") for f in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [("clip.mp4", False), ("clip.mkv", False), ("clip.ts", False), ("c.mp4", True)],
+)
+def test_frames_are_those_of_reading_from_the_start(
+    tmp_path: Path, name: str, turned: bool
+) -> None:
+    path = tmp_path / name
+    record(path, pattern(COUNT), Recording(options=GROUPS))
+    if turned:
+        set_display_matrix(path, (0, 1, -1, 0))
+    times, images = _read(path)
+    assert len(times) == COUNT
+    for wanted in (range(1), range(30, 33), range(47, 49), range(COUNT - 1, COUNT)):
+        decoded = iter(range(COUNT * 2))
+        found = stills(path, times, wanted, on_frame=partial(next, decoded))
+        assert found.keys() == set(wanted)
+        assert all(np.array_equal(found[i], images[i]) for i in wanted)
+        # Where each frame has its time, nobody begins at the start.
+        sought = name != "clip.ts"
+        limit = GROUP + 16 + len(wanted)
+        assert (next(decoded) <= limit) == (sought or wanted.stop <= limit)
+
+
+def test_times_that_are_not_those_of_the_file_are_not_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    record(path, pattern(COUNT), Recording(options=GROUPS))
+    times, images = _read(path)
+    # As if one frame were not there: counting from the start still gives the right one.
+    late = [*times[:30], *(time + Fraction(1, 25) for time in times[30:])]
+    for wanted in (range(33, 34), range(29, 31)):
+        found = stills(path, late, wanted)
+        assert all(np.array_equal(found[i], images[i]) for i in wanted)
