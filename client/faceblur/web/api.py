@@ -28,6 +28,7 @@ from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
 from faceblur.web.events import event_routes
+from faceblur.web.frames import frame_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, archive, image_of
@@ -79,6 +80,7 @@ class Api:
             *choice_routes(store, check_going=self._check_going),
             *editing_routes(store),
             *webcam_routes(webcams, access),
+            *frame_routes(store, check_going=self._check_going),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access)

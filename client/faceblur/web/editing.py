@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from faceblur.errors import InputError
 from faceblur.web.answers import job_of, missing, refused
-from faceblur.web.edits import Edits
+from faceblur.web.edits import Edits, read_corrections, written
 from faceblur.web.store import FullError, JobStore
 
 _MOST_BYTES: Final = 1_000_000
@@ -26,6 +26,7 @@ def editing_routes(store: JobStore) -> list[Route]:
     editing = _Editing(store)
     return [
         Route("/api/jobs/{id}/edits", editing.edit, methods=["POST"]),
+        Route("/api/jobs/{id}/corrections", editing.open, methods=["POST"]),
         Route("/api/jobs/{id}/undo", editing.undo, methods=["POST"]),
         Route("/api/jobs/{id}/redo", editing.redo, methods=["POST"]),
     ]
@@ -47,6 +48,17 @@ class _Editing:
         except FullError:
             return refused(507, "the disk is nearly full: free some space")
         return JSONResponse(job.to_json(), 202)
+
+    async def open(self, request: Request) -> Response:
+        """Read a file of corrections as somebody saved it; nothing is made of it yet."""
+        job = job_of(self._store, request)
+        if job is None or job.findings is None or not job.findings.corrects:
+            return missing()
+        try:
+            corrections = read_corrections(await _body(request), job.findings.report)
+        except InputError as refusal:
+            return refused(422, str(refusal))
+        return JSONResponse({"corrections": written(corrections)})
 
     async def undo(self, request: Request) -> Response:
         """Go back to the result before."""

@@ -13,7 +13,7 @@ from faceblur.batch.corrections import Correction, FrameTimes
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 
-_MOST_CORRECTIONS: Final = 500
+_MOST: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Edits:
 
     def __post_init__(self) -> None:
         """Check how many there are."""
-        if len(self.corrections) > _MOST_CORRECTIONS:
-            raise InputError(f"there are more than {_MOST_CORRECTIONS} corrections")
+        if sum(max(1, len(each.keyframes)) for each in self.corrections) > _MOST:
+            raise InputError(f"there are more than {_MOST} corrections")
 
     @classmethod
     def read(cls, text: bytes) -> Edits:
@@ -45,12 +45,13 @@ class Edits:
         """
         return _read(text, cls, "what is wanted")
 
-    def check(self, found: MediaDetections, *, chooses: bool) -> None:
+    def check(self, found: MediaDetections, *, chooses: bool, corrects: bool) -> None:
         """Compare with the file that it is about.
 
         Args:
             found: What was found in it.
             chooses: Whether somebody may be chosen to stay visible.
+            corrects: Whether masks may be corrected.
 
         Raises:
             InputError: It is of another file, or unclear; one sentence.
@@ -60,6 +61,8 @@ class Edits:
             raise InputError("nobody can be chosen in this file")
         if not self.kept <= tracks:
             raise InputError("this video has no such person")
+        if self.corrections and not corrects:
+            raise InputError("an image of several pages cannot be corrected here")
         check_corrections(self.corrections, found)
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +121,12 @@ def check_corrections(corrections: tuple[Correction, ...], found: MediaDetection
 
 def times_of(found: MediaDetections) -> FrameTimes:
     """The frames of a file by their times."""
-    return FrameTimes(range(len(found.frames)), _Seconds(found))
+    return FrameTimes(range(len(found.frames)), seconds_of(found))
+
+
+def seconds_of(found: MediaDetections, *, from_start: bool = True) -> Sequence[Fraction]:
+    """When each frame of a file is shown, from its start or as its clock counts."""
+    return _Seconds(found, found.start_s if from_start else Fraction(0))
 
 
 def _read(text: bytes, kind: type[schema.Value], where: str) -> schema.Value:
@@ -147,10 +155,11 @@ def _says_nothing(value: Any) -> bool:
 
 
 class _Seconds(Sequence[Fraction]):
-    """When each frame is shown, from the start of the video; made when it is asked for."""
+    """When each frame is shown; made when it is asked for."""
 
-    def __init__(self, found: MediaDetections) -> None:
+    def __init__(self, found: MediaDetections, start_s: Fraction) -> None:
         self._found = found
+        self._start_s = start_s
 
     def __len__(self) -> int:
         return len(self._found.frames)
@@ -164,7 +173,7 @@ class _Seconds(Sequence[Fraction]):
     def __getitem__(self, index: int | slice) -> Fraction | list[Fraction]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return Fraction(self._found.frames[index].pts_s) - self._found.start_s
+        return Fraction(self._found.frames[index].pts_s) - self._start_s
 
 
 def _tracks(value: object) -> frozenset[int]:

@@ -14,6 +14,7 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.video.kinds import Kind
 from faceblur.web.edits import Edits
+from faceblur.web.frame_cache import FrameCache
 from faceblur.web.results import History, Result
 
 State = Literal["uploading", "waiting", "masking", "checking", "done", "failed"]
@@ -39,11 +40,13 @@ class Findings:
         report: A video with its tracks.
         listed: The same as a file, as --json of the command writes it.
         chooses: Somebody can be chosen to stay visible.
+        corrects: Masks can be corrected: it is a video or an image of one page.
     """
 
     report: MediaDetections
     listed: Path
     chooses: bool = False
+    corrects: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ class WebJob:
         findings: What was found in it, once it was masked.
         people: Its tracks with a view of each, once somebody has asked; unmasked faces.
         looking: Held while the views are made.
+        frames: Of the original and of results, as somebody looks at them.
         wanted: What the result that is made, or was made last, is made from.
         results: What came out, whole and checked.
         fraction: Part of the present stage that is done; None if nobody knows.
@@ -100,6 +104,7 @@ class WebJob:
     findings: Findings | None = None
     people: list[Person] | None = None
     looking: threading.Lock = field(default_factory=threading.Lock)
+    frames: FrameCache = field(default_factory=FrameCache)
     wanted: Edits = field(default_factory=Edits)
     results: History = field(default_factory=History)
     fraction: float | None = 0.0
@@ -184,6 +189,7 @@ class WebJob:
             "result": None if result is None else result.to_json(),
             "result_name": None if result is None else self.result_name,
             "can_choose": result is not None and findings is not None and findings.chooses,
+            "can_correct": result is not None and findings is not None and findings.corrects,
             "can_undo": result is not None and self.results.has_earlier,
             "can_redo": result is not None and self.results.has_later,
         }

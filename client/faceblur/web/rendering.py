@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from faceblur.video.kinds import result_name
 from faceblur.web.folder import remove
 from faceblur.web.jobs import Findings, WebJob
 from faceblur.web.results import Result, Verdict
+
+FOUND: Final = "found.json"
+"""The list of what was found, in the folder of its file."""
 
 
 def render(
@@ -107,6 +111,7 @@ def _render(
     verdict = Verdict.of(verified)
     tallies = [tally for tally in facts.track_tallies(report) if tally.id in report.kept]
     covered = sum(track.id not in report.kept for track in report.tracks)
+    covered += sum(bool(each.keyframes) for each in edits.corrections)
     return Result(
         number=job.results.count,
         output=plan.output,
@@ -116,6 +121,8 @@ def _render(
             verdict, problems=tuple(renamed(text, job) for text in verdict.problems)
         ),
         edits=edits,
+        report=report,
+        notes=tuple(renamed(text, job) for text in report.notes),
         seen_frames=sum(tally.unmasked for tally in tallies),
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
         seen_s=_first_seen_s(report),
@@ -138,6 +145,7 @@ def renamed(text: str, job: WebJob) -> str:
     """A sentence with the name that the user knows in place of a path of ours."""
     if job.source is not None:
         output = plan_of(job, max(1, job.results.count)).output
+        text = text.replace(f" of the entry of {job.source} in {job.folder / FOUND}", "")
         text = text.replace(str(output), "the result").replace(str(job.source), job.name)
     return text.replace(str(job.folder), "the private folder")
 
@@ -153,7 +161,12 @@ def _findings(
     job: WebJob, report: MediaDetections, session: DetectionSession, policy: Policy
 ) -> Findings:
     """What was found, and whether anybody can be chosen from it."""
-    listed = job.folder / "found.json"
+    listed = job.folder / FOUND
     write_findings(listed, session.model, policy, [report])
     chooses = job.kind == "video" and any(track.steady for track in report.tracks)
-    return Findings(report, listed, chooses=chooses and not leaves_faces_out(policy))
+    return Findings(
+        report,
+        listed,
+        chooses=chooses and not leaves_faces_out(policy),
+        corrects=job.kind == "video" or len(report.frames) == 1,
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from faceblur.detections import MediaDetections
 from faceblur.proof.verify.report import VerifyReport
 from faceblur.web.edits import Edits
 
@@ -58,7 +59,9 @@ class Result:
     Attributes:
         number: Of the results of its file, from 1 on.
         faces: Covered faces: of a video, tracks.
+        report: What was covered in it, frame by frame, and what was left out.
         edits: What somebody wanted of it.
+        notes: Where somebody should look at what became of corrections, a sentence each.
         seen_frames: In how many frames one of them is visible, counted for each.
         kept_frames: How many frames they are in, counted for each: in the others it is not
             certain that it is them, so they are covered.
@@ -70,7 +73,9 @@ class Result:
     faces: int
     frames: int
     verdict: Verdict
+    report: MediaDetections
     edits: Edits = field(default_factory=Edits)
+    notes: tuple[str, ...] = ()
     seen_frames: int = 0
     kept_frames: int = 0
     seen_s: float | None = None
@@ -83,6 +88,7 @@ class Result:
             "frames": self.frames,
             "verdict": self.verdict.to_json(),
             "edits": self.edits.to_json(),
+            "notes": list(self.notes),
             "seen_frames": self.seen_frames,
             "kept_frames": self.kept_frames,
             "seen_s": self.seen_s,

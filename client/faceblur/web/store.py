@@ -85,7 +85,8 @@ class JobStore:
         with self._lock:
             if job.deleted or job.result is None or job.findings is None:
                 raise InputError("this file cannot be changed now")
-            edits.check(job.findings.report, chooses=job.findings.chooses)
+            found = job.findings
+            edits.check(found.report, chooses=found.chooses, corrects=found.corrects)
             job.notice = None
             if job.result.edits == edits:
                 return
