@@ -185,7 +185,7 @@ def test_only_the_page_itself_may_ask(start: Start, page: Page) -> None:
     assert page.inner_text("li h3") == "a.jpg"
     (folder,) = site.uploads.glob(f"{PREFIX}-*")
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in folder.rglob("*.*")) == OF_A_PHOTO
+    assert files_in(site.uploads) == OF_A_PHOTO
 
 
 def test_uploads_go_with_the_program_or_at_the_next_start(

@@ -88,8 +88,9 @@ def _running(uploads: Path, line: list[str]) -> Iterator[Served]:
 
 
 def files_in(uploads: Path) -> list[str]:
-    """Names of what lies in the private folder."""
-    return sorted(path.name for path in uploads.glob(f"{PREFIX}-*/*/*"))
+    """Names of what lies in the private folder, without the records of results."""
+    found = (path for path in uploads.glob(f"{PREFIX}-*/*/*") if path.is_file())
+    return sorted(path.name for path in found)
 
 
 def asked(page: Page, method: str, path: str, body: str | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +23,11 @@ def owner_of(request: Request) -> str:
 def job_of(store: JobStore, request: Request) -> WebJob | None:
     """The file that a request names, if it is this visitor's."""
     return store.find(owner_of(request), request.path_params["id"])
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Headers of a file that is to be saved under a name."""
+    return {**LONE, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
 
 
 def refused(code: int, sentence: str) -> Response:

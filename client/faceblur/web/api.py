@@ -23,7 +23,8 @@ from starlette.staticfiles import StaticFiles
 
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.web.access import CSRF_HEADER, Access, Guard
-from faceblur.web.answers import LONE, job_of, missing, owner_of, refused
+from faceblur.web.answers import LONE, attachment, job_of, missing, owner_of, refused
+from faceblur.web.archives import archive, results_of
 from faceblur.web.choices import choice_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
@@ -31,7 +32,8 @@ from faceblur.web.events import event_routes
 from faceblur.web.frames import frame_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import WebOptions
-from faceblur.web.previews import TYPES, archive, image_of
+from faceblur.web.previews import TYPES, image_of
+from faceblur.web.reports import report_routes
 from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
 from faceblur.web.uploads import known_suffixes
@@ -81,6 +83,7 @@ class Api:
             *editing_routes(store),
             *webcam_routes(webcams, access),
             *frame_routes(store, check_going=self._check_going),
+            *report_routes(store),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access)
@@ -187,7 +190,10 @@ class Api:
         )
 
     async def results(self, request: Request) -> Response:
-        """All masked files in which the check found nothing, as a zip file."""
+        """All masked files in which the check found nothing, as a zip file.
+
+        With `reports` in the query, each with its record.
+        """
         clean = [
             job
             for job in self._store.of(owner_of(request))
@@ -195,12 +201,8 @@ class Api:
         ]
         if not clean:
             return missing()
-        disposition = 'attachment; filename="masked.zip"'
-        return StreamingResponse(
-            archive(clean),
-            media_type="application/zip",
-            headers={**LONE, "Content-Disposition": disposition},
-        )
+        files = results_of(clean, records="reports" in request.query_params)
+        return StreamingResponse(archive(files), headers=attachment("masked.zip"))
 
     def _job(self, request: Request) -> WebJob | None:
         return job_of(self._store, request)

@@ -121,13 +121,17 @@ class WebJob:
     @property
     def result_name(self) -> str:
         """What the result is called when it is saved."""
-        suffix = self.result.output.suffix if self.result is not None else ""
-        return f"{PurePosixPath(self.name).stem}{MARK}{suffix}"
+        return PurePosixPath(self.archived_name).name
 
     @property
     def archived_name(self) -> str:
         """What the result is called among others: in the folder that it was dropped with."""
-        return str(PurePosixPath(self.name).with_name(self.result_name))
+        return self.called("" if self.result is None else self.result.output.suffix)
+
+    def called(self, suffix: str) -> str:
+        """What a result that has this suffix is called, in the folder that it was dropped with."""
+        path = PurePosixPath(self.name)
+        return str(path.with_name(f"{path.stem}{MARK}{suffix}"))
 
     def progress(self) -> float | None:
         """Part of all the work that is done; None if nobody knows."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,17 +23,39 @@ from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit import facts
-from faceblur.proof.audit.log import AuditLog
-from faceblur.proof.audit.reader import environment_key
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.web.folder import remove
 from faceblur.web.jobs import Findings, WebJob
+from faceblur.web.records import begin_audit, write_record
 from faceblur.web.results import Result, Verdict
 
 FOUND: Final = "found.json"
 """The list of what was found, in the folder of its file."""
+
+
+@dataclass(frozen=True)
+class _NamedJob(Job):
+    """A file that its record calls as its user does.
+
+    Attributes:
+        shown: Its name.
+        shown_output: That of the result.
+    """
+
+    shown: str = ""
+    shown_output: str = ""
+
+    @property
+    def source_name(self) -> str:
+        """What its user calls it."""
+        return self.shown
+
+    @property
+    def output_name(self) -> str:
+        """What its user calls the result."""
+        return self.shown_output
 
 
 def render(
@@ -46,16 +69,13 @@ def render(
     """
     number = job.results.next_number()
     plan = plan_of(job, number)
-    # What it says was left unmasked is what the check takes for meant.
-    audit = plan.output.with_name(f"audit-{number}")
+    record = job.folder / f"record-{number}"
     try:
-        return _render(job, plan, session, policy, audit, on_change)
+        return _render(job, plan, session, policy, record, on_change)
     except BaseException:
         plan.output.unlink(missing_ok=True)
+        remove(record)
         raise
-    finally:
-        if audit.exists():
-            remove(audit)
 
 
 def plan_of(job: WebJob, number: int = 1) -> Job:
@@ -63,7 +83,10 @@ def plan_of(job: WebJob, number: int = 1) -> Job:
     assert job.source is not None
     named = result_name(job.source, job.kind)
     mark = "masked" if number == 1 else f"masked-{number}"
-    return Job(job.source, job.folder / f"{mark}{named[named.rindex('.') :]}", job.kind)
+    output = job.folder / f"{mark}{named[named.rindex('.') :]}"
+    return _NamedJob(
+        job.source, output, job.kind, shown=job.name, shown_output=job.called(output.suffix)
+    )
 
 
 def _render(
@@ -71,7 +94,7 @@ def _render(
     plan: Job,
     session: DetectionSession,
     policy: Policy,
-    audit: Path,
+    record: Path,
     on_change: Callable[[], None],
 ) -> Result:
     edits, is_first = job.wanted, job.findings is None
@@ -80,7 +103,7 @@ def _render(
         choice = TrackChoice("keep-visible", edits.kept) if edits.kept else None
         listed = AnnotationFile.read(job.findings.listed)
         finder = dataclasses.replace(listed, choice=choice, added=edits.corrections)
-    log = None if is_first else AuditLog(audit, key=environment_key())
+    log = begin_audit(record)
     job.start()
 
     def on_masked(_: Job, progress: Progress) -> None:
@@ -102,24 +125,26 @@ def _render(
     verified = verify(
         plan.output,
         source=plan.source,
-        audit=None if is_first else AuditedOutput.of(audit, plan.output, plan.source),
+        # What it says was left unmasked is what the check takes for meant.
+        audit=None if is_first else AuditedOutput.of(log.folder, plan.output, plan.source),
         detector=session.detector,
         how=policy.detection,
         in_flight=session.in_flight,
         on_progress=on_checked,
     )
-    verdict = Verdict.of(verified)
+    problems = [renamed(text, job) for text in verified.problems]
+    verified = dataclasses.replace(verified, problems=problems)
+    write_record(record, verified)
     tallies = [tally for tally in facts.track_tallies(report) if tally.id in report.kept]
     covered = sum(track.id not in report.kept for track in report.tracks)
     covered += sum(bool(each.keyframes) for each in edits.corrections)
     return Result(
         number=job.results.count,
         output=plan.output,
+        record=record,
         faces=covered if job.kind == "video" else outcome.faces,
         frames=outcome.frames,
-        verdict=dataclasses.replace(
-            verdict, problems=tuple(renamed(text, job) for text in verdict.problems)
-        ),
+        verdict=Verdict.of(verified),
         edits=edits,
         report=report,
         notes=tuple(renamed(text, job) for text in report.notes),

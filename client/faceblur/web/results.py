@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from faceblur.detections import MediaDetections
 from faceblur.proof.verify.report import VerifyReport
 from faceblur.web.edits import Edits
+from faceblur.web.folder import remove
 
 _MOST_TIMES: Final = 5
 
@@ -58,6 +59,7 @@ class Result:
 
     Attributes:
         number: Of the results of its file, from 1 on.
+        record: Its folder; see `faceblur.web.records`.
         faces: Covered faces: of a video, tracks.
         report: What was covered in it, frame by frame, and what was left out.
         edits: What somebody wanted of it.
@@ -70,6 +72,7 @@ class Result:
 
     number: int
     output: Path
+    record: Path
     faces: int
     frames: int
     verdict: Verdict
@@ -79,6 +82,11 @@ class Result:
     seen_frames: int = 0
     kept_frames: int = 0
     seen_s: float | None = None
+
+    def delete(self) -> None:
+        """Delete it, with its record."""
+        self.output.unlink(missing_ok=True)
+        remove(self.record)
 
     def to_json(self) -> dict[str, Any]:
         """For the page."""
@@ -134,7 +142,7 @@ class History:
         self._at += 1
         for old in gone:
             if all(old is not each for each in self._results):
-                old.output.unlink(missing_ok=True)
+                old.delete()
 
     def step(self, by: int) -> bool:
         """Go back or on; False if there is nothing."""

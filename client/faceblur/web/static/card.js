@@ -26,12 +26,16 @@ export class Card {
     this.actions = element("div", "actions");
     this.save = element("a", "button save");
     this.save.setAttribute("aria-label", texts.saveName(job.name));
+    this.report = element("a", "button", { textContent: texts.report, title: texts.reportHint });
+    this.report.setAttribute("aria-label", texts.reportName(job.name));
+    this.report.href = `/api/jobs/${job.id}/report`;
+    this.report.download = "";
     this.choose = button(texts.choosePeople, texts.chooseName(job.name), () => this.#choose());
     this.undo = button(texts.undo, texts.undoName(job.name), on.undo);
     this.redo = button(texts.redo, texts.redoName(job.name), on.redo);
     this.cancel = button(texts.cancel, texts.cancelName(job.name), on.cancel);
     this.remove = button(texts.remove, texts.removeName(job.name), on.remove);
-    this.actions.append(this.save, this.choose, this.undo, this.redo, this.cancel, this.remove);
+    this.actions.append(this.save, this.choose, this.undo, this.redo, this.report, this.cancel, this.remove);
     this.node.append(this.view, this.name, this.status, this.bar, this.verdict, this.notice);
     this.node.append(this.actions);
     this.update(job);
@@ -52,7 +56,7 @@ export class Card {
     }
     this.cancel.hidden = ended(job);
     this.remove.hidden = !ended(job);
-    this.save.hidden = this.verdict.hidden = !done;
+    this.save.hidden = this.report.hidden = this.verdict.hidden = !done;
     this.choose.hidden = !job.can_choose || this.people !== undefined;
     this.undo.hidden = !job.can_undo;
     this.redo.hidden = !job.can_redo;

@@ -12,6 +12,7 @@ const find = (id) => document.getElementById(id);
 const cards = new Map(); // by id
 const local = new Map(); // id → job: files that the server does not have (yet, or at all)
 const originals = new Map(); // id → File
+const told = new Set(); // ids that the server has told of
 const queue = [];
 let copying = 0;
 let limits = { max_bytes: Infinity, max_jobs: Infinity, suffixes: [] };
@@ -32,6 +33,9 @@ function start() {
     for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
     api.removeAll();
     show();
+  });
+  find("with-reports").addEventListener("change", (event) => {
+    find("save-all").href = `/api/results.zip${event.target.checked ? "?reports" : ""}`;
   });
   takeDrops(find("drop"));
   api.begin().then((session) => {
@@ -126,7 +130,12 @@ function update(job, changes) {
 }
 
 function onState(state) {
-  known = state.jobs.filter((job) => job.state !== "uploading");
+  for (const job of state.jobs) told.add(job.id);
+  // What is told may be older than the answer to an upload.
+  const before = new Map(known.map((job) => [job.id, job]));
+  known = state.jobs
+    .map((job) => (job.state === "uploading" ? before.get(job.id) : job))
+    .filter((job) => job !== undefined);
   const { health, trouble } = state.detector;
   notice(health === "lost" ? texts.lost(trouble) : health === "starting" ? texts.starting : "", health);
   show();
@@ -150,7 +159,7 @@ function show() {
     if (!present.has(id)) {
       card.close();
       cards.delete(id);
-      originals.delete(id);
+      if (told.delete(id)) originals.delete(id);
     }
   }
   for (const job of jobs) {
@@ -159,7 +168,7 @@ function show() {
     else say(card.update(job));
   }
   const clean = jobs.filter((job) => job.result?.verdict.result === "clean").length;
-  find("save-all").hidden = clean < 2;
+  find("save-all").hidden = find("with-reports").hidden = clean < 2;
   find("save-all").textContent = texts.saveAll(clean);
   find("delete-all").hidden = find("list-title").hidden = jobs.length === 0;
 }

@@ -60,6 +60,12 @@ export const texts = {
   save: "Save",
   saveAnyway: "Save all the same",
   saveName: (name) => `Save the covered ${name}`,
+
+  report: "Report",
+  reportName: (name) => `Save a report on ${name}`,
+  reportHint: "What was covered, how, and what the check found: for your records. It shows nobody.",
+  withReports: "with a report on each",
+
   cancelName: (name) => `Cancel ${name}`,
   removeName: (name) => `Delete ${name} here`,
   keep: (minutes) => `What you drop is kept in a private folder of this machine as long as its result: for ${plural(minutes, "minute", "minutes")}, or until a minute after you close this page.`,
