@@ -207,9 +207,3 @@ def test_uploads_go_with_the_program_or_at_the_next_start(
     again.process.terminate()
     again.process.wait(timeout=20)
     assert list(site.uploads.glob(f"{PREFIX}-*")) == []
-
-
-def test_it_listens_to_nobody_else() -> None:
-    refused = CliRunner().invoke(main, ["web", "--host", "0.0.0.0"])
-    assert refused.exit_code == 3
-    assert "is not encrypted" in refused.output

@@ -23,6 +23,8 @@ from faceblur.web.names import Names
 from faceblur.web.options import WebOptions
 from faceblur.web.results import Result, Verdict
 from faceblur.web.store import JobStore
+from faceblur.web.webcam_routes import Webcams
+from faceblur.web.webhooks import Webhooks
 
 TOKEN = "t" * 20 + "-._~+/12345="
 
@@ -45,11 +47,17 @@ class Programs:
         )
 
     def send(
-        self, photo: bytes, *, name: str = "a.jpg", key: str | None = None
+        self,
+        photo: bytes,
+        *,
+        name: str = "a.jpg",
+        key: str | None = None,
+        webhook: str | None = None,
     ) -> requests.Response:
         """Send a file."""
         headers = {"Idempotency-Key": key}
-        return self.ask("POST", f"/api/jobs?name={name}", data=photo, headers=headers)
+        said = {"name": name, "webhook": webhook}
+        return self.ask("POST", "/api/jobs", params=said, data=photo, headers=headers)
 
     def finish(self, number: str, result: bytes = b"masked") -> WebJob:
         """End a file that waits, as one of the workers would."""
@@ -65,7 +73,9 @@ class Programs:
 
 
 @contextmanager
-def programs(folder: Path, options: WebOptions) -> Iterator[Programs]:
+def programs(
+    folder: Path, options: WebOptions, *, retries_s: tuple[float, ...] = ()
+) -> Iterator[Programs]:
     """Serve the addresses in this process."""
     store = JobStore(folder, options, FairQueue(options.workers))
     detectors = Detectors(SessionOptions(server="127.0.0.1:9"), size=640)
@@ -73,15 +83,19 @@ def programs(folder: Path, options: WebOptions) -> Iterator[Programs]:
     listener = config.bind_socket()
     port = listener.getsockname()[1]
     access = Access(names=Names(scheme="http", port=port), bearer=options.token)
-    api = Api(store, detectors, options, access=access)
+    webcams = Webcams(detectors, options.policy)
+    api = Api(store, detectors, options, webcams=webcams, access=access)
     config.app = api.app
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
+    webhooks = Webhooks(options.receivers, retries_s=retries_s)
+    store.on_settled = webhooks.tell
     try:
         while not server.started:
             time.sleep(0.01)
-        yield Programs(f"http://127.0.0.1:{port}", api, store, access.programs)
+        with webcams, webhooks:
+            yield Programs(f"http://127.0.0.1:{port}", api, store, access.programs)
     finally:
         api.stopping = server.should_exit = True
         thread.join(20)

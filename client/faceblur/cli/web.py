@@ -7,19 +7,27 @@ import importlib.util
 import os
 import threading
 import webbrowser
+from pathlib import Path
+from typing import Final
 
 import click
 
-from faceblur.cli.options import logging_options, option, session_options
+from faceblur.cli.options import FilePath, logging_options, option, session_options
 from faceblur.cli.policy_options import policy_options
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, install_line
 from faceblur.masks.policy import Policy
-from faceblur.web.options import TOKEN_VARIABLE, WebOptions
+from faceblur.web.options import TOKEN_VARIABLE, Tls, WebOptions
+from faceblur.web.receivers import SECRET_VARIABLE, Receivers
+
+_OPTIONS: Final = (
+    "--port --no-browser --keep-minutes --host --https-cert --https-key --https-self-signed "
+    "--webhook-host"
+)
 
 
-@click.command(cls=sectioned("The page", "--port --no-browser --keep-minutes --host"))
+@click.command(cls=sectioned("The page", _OPTIONS))
 @option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -35,7 +43,25 @@ from faceblur.web.options import TOKEN_VARIABLE, WebOptions
     metavar="MINUTES",
     help="Delete finished files after this time.",
 )
-@option("--host", default="127.0.0.1", help="Must be this machine.")
+@option(
+    "--host",
+    default="127.0.0.1",
+    help="Where to listen; anything but this machine alone needs encryption: --https-…",
+)
+@option("--https-cert", type=FilePath, help="Encrypt with this certificate, in PEM.")
+@option("--https-key", type=FilePath, help="Its key, in PEM, if it is in another file.")
+@option(
+    "--https-self-signed",
+    is_flag=True,
+    help="Encrypt with a certificate made at the start, whose fingerprint is shown.",
+)
+@option(
+    "--webhook-host",
+    "webhook_hosts",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Programs may have files that are finished told there; repeatable.",
+)
 @policy_options
 @session_options
 @logging_options
@@ -45,14 +71,19 @@ def web(
     no_browser: bool,
     keep_minutes: float,
     host: str,
+    https_cert: Path | None,
+    https_key: Path | None,
+    https_self_signed: bool,
+    webhook_hosts: tuple[str, ...],
     policy: Policy,
     session: SessionOptions,
     quiet: bool,
 ) -> None:
     """Open a page for people who want no command line: drop photos and videos, save them masked.
 
-    The page is of this machine, and nobody else can reach it; nothing leaves it. The address works
-    once. Ctrl-C ends it and deletes all files that it still has.
+    The page is of this machine, and nobody else can reach it unless you say so; nothing leaves it.
+    The address works once. Ctrl-C ends it and deletes all files that it still has. Programs may ask
+    for the same, with the token in FACEBLUR_WEB_TOKEN.
     """
     needed = ("starlette", "uvicorn")
     if any(importlib.util.find_spec(name) is None for name in needed):
@@ -65,6 +96,11 @@ def web(
         port=port,
         keep_s=60 * keep_minutes,
         token=os.environ.get(TOKEN_VARIABLE) or None,
+        tls=_tls(https_cert, https_key, self_signed=https_self_signed),
+        receivers=Receivers(
+            hosts=frozenset(host.lower() for host in webhook_hosts),
+            secret=os.environ.get(SECRET_VARIABLE, ""),
+        ),
     )
     from faceblur.web.server import serve
 
@@ -76,4 +112,23 @@ def web(
             # A browser for the terminal would stay in the foreground.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    serve(options, on_listening=show)
+    def tell(fingerprint: str) -> None:
+        click.echo(
+            "Nobody vouches for the certificate of this page, so browsers warn of it. It is this "
+            f"one if they show the SHA-256 fingerprint {fingerprint}",
+            err=True,
+        )
+
+    serve(options, on_listening=show, on_certificate=tell)
+
+
+def _tls(certificate: Path | None, key: Path | None, *, self_signed: bool) -> Tls | None:
+    if not self_signed and certificate is None and key is None:
+        return None
+    if self_signed and (certificate is not None or key is not None):
+        raise InputError(
+            "--https-self-signed makes its own: leave out --https-cert and --https-key"
+        )
+    if importlib.util.find_spec("cryptography") is None:
+        raise InputError(f"encryption needs cryptography; first run: {install_line('web')}")
+    return Tls(certificate=certificate, key=key)

@@ -48,6 +48,9 @@ HEADERS: Final = {
 }
 """What every answer carries."""
 
+_ENCRYPTED: Final = {"Strict-Transport-Security": "max-age=86400"}
+"""A day, for it holds for all that is served under this name."""
+
 
 @dataclass(eq=False)
 class Access:
@@ -56,12 +59,14 @@ class Access:
     Attributes:
         names: What the server is called.
         bearer: What programs show, each time; None if none may ask.
+        is_trusted: Somebody else vouches for the certificate.
         token: What the address shows, once.
         programs: Whose files those of programs are.
     """
 
     names: Names
     bearer: str | None = field(default=None, repr=False)
+    is_trusted: bool = False
     token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
     programs: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
     _sessions: dict[str, str] = field(default_factory=dict)
@@ -113,6 +118,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
         self._access = access
+        self._headers = HEADERS | (_ENCRYPTED if access.is_trusted else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -123,7 +129,7 @@ class Guard:
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 from faceblur.web.names import LOOPBACK
+from faceblur.web.receivers import Receivers
 
 TOKEN_VARIABLE: Final = "FACEBLUR_WEB_TOKEN"
 """Variable of the environment with the token of programs."""
@@ -36,6 +38,28 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """What connections are encrypted with.
+
+    Attributes:
+        certificate: PEM; None for one that nobody else vouches for, made at the start.
+        key: PEM; None if it is in the same file.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check that they belong together.
+
+        Raises:
+            InputError: There is a key for a certificate that is made with its own.
+        """
+        if self.certificate is None and self.key is not None:
+            raise InputError("--https-key needs --https-cert, the certificate that it belongs to")
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebOptions:
     """How the page is served.
 
@@ -45,6 +69,8 @@ class WebOptions:
         leave_s: Seconds after which everything is deleted when no page is open any more.
         workers: Files that are masked at the same time.
         token: What programs show to be answered; None if none may ask.
+        tls: What the connection is encrypted with; None for not at all, on this machine alone.
+        receivers: Who may be told of files that are finished.
 
     Raises:
         InputError: The host is not this machine: without encryption nobody else may connect. Or
@@ -60,6 +86,8 @@ class WebOptions:
     leave_s: float = 60.0
     workers: int = 2
     token: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+    receivers: Receivers = field(default_factory=Receivers)
 
     def __post_init__(self) -> None:
         """Check the host and the token."""
@@ -68,8 +96,9 @@ class WebOptions:
                 f"{TOKEN_VARIABLE} needs at least 32 letters, digits or -._~+/=: make one with "
                 "openssl rand -hex 32"
             )
-        if self.host not in LOOPBACK:
+        if self.host not in LOOPBACK and self.tls is None:
             raise InputError(
-                f"the page shows unmasked faces and is not encrypted, so it cannot listen at "
-                f"{self.host}: leave out --host; from another machine, use ssh -L to this one"
+                f"the page shows unmasked faces, so at {self.host} it is served encrypted or not "
+                "at all: add --https-self-signed, or --https-cert and --https-key; or leave out "
+                "--host, and reach it from another machine by ssh -L"
             )

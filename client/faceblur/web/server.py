@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -16,38 +17,64 @@ from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.folder import PrivateFolder
-from faceblur.web.names import Names, shown
+from faceblur.web.names import LOOPBACK, WILDCARDS, Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
 from faceblur.web.webcam_routes import Webcams
+from faceblur.web.webhooks import Webhooks
 from faceblur.web.worker import Workers
+
+if TYPE_CHECKING:
+    # Needs a library that is not needed on this machine alone.
+    from faceblur.web.certificate import Certificate
 
 _SWEEP_S: Final = 1.0
 _GRACE_S: Final = 2
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; those of TLS 1.3 are all good."""
 
 
-def serve(options: WebOptions, *, on_listening: Callable[[str], None]) -> None:
+def serve(
+    options: WebOptions,
+    *,
+    on_listening: Callable[[str], None],
+    on_certificate: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve the page; blocks, in the main thread, until the process is interrupted.
 
     Args:
         options: How.
         on_listening: Called with the address once the page answers there. It holds the token,
             which works once.
+        on_certificate: Called before, with the SHA-256 fingerprint of a certificate that nobody
+            else vouches for, if there is one.
 
     Raises:
         OutputError: It cannot listen there, or has no place for uploads.
+        InputError: The certificate cannot be used.
     """
     with _listen(options.host, options.port) as listener, PrivateFolder() as folder:
+        certificate = _certificate(options, folder.path)
+        if certificate is not None and certificate.is_own:
+            on_certificate(certificate.fingerprint)
         port = listener.getsockname()[1]
-        access = Access(names=Names(scheme="http", port=port), bearer=options.token)
+        names = _names(options.host, port, certificate)
+        access = Access(
+            names=names,
+            bearer=options.token,
+            is_trusted=certificate is not None and not certificate.is_own,
+        )
         queue = FairQueue(options.workers)
         store = JobStore(folder.path, options, queue)
         with (
             Detectors(options.session, size=options.policy.detection.size) as detectors,
             Webcams(detectors, options.policy) as webcams,
+            Webhooks(options.receivers) as webhooks,
         ):
+            store.on_settled = webhooks.tell
             api = Api(store, detectors, options, webcams=webcams, access=access)
-            server = _Server(api, f"http://{shown(options.host)}:{port}/?token={access.token}")
+            place = names.origin(f"{shown(_place(options.host, certificate))}:{port}")
+            server = _Server(api, f"{place}/?token={access.token}", certificate)
             server.on_listening = on_listening
             workers = Workers(store, detectors, options.policy, count=options.workers)
             ended = threading.Event()
@@ -69,7 +96,7 @@ def serve(options: WebOptions, *, on_listening: Callable[[str], None]) -> None:
 class _Server(uvicorn.Server):
     """Says when it answers, and lets pages that listen go when it ends."""
 
-    def __init__(self, api: Api, address: str) -> None:
+    def __init__(self, api: Api, address: str, certificate: Certificate | None) -> None:
         super().__init__(
             uvicorn.Config(
                 api.app,
@@ -81,6 +108,9 @@ class _Server(uvicorn.Server):
                 ws="none",
                 proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE_S,
+                ssl_certfile=None if certificate is None else certificate.path,
+                ssl_keyfile=None if certificate is None else certificate.key,
+                ssl_ciphers=_CIPHERS,
             )
         )
         self._api = api
@@ -115,3 +145,30 @@ def _listen(host: str, port: int) -> socket.socket:
             "leave it out"
         ) from error
     return listener
+
+
+def _certificate(options: WebOptions, folder: Path) -> Certificate | None:
+    if options.tls is None:
+        return None
+    from faceblur.web import certificate
+
+    if options.tls.certificate is None:
+        return certificate.make(folder, options.host)
+    return certificate.read(options.tls.certificate, options.tls.key or options.tls.certificate)
+
+
+def _names(host: str, port: int, certificate: Certificate | None) -> Names:
+    if certificate is None:
+        return Names(scheme="http", port=port)
+    everywhere = host in WILDCARDS
+    hosts = {host.lower(), *certificate.names}
+    if everywhere or host in LOOPBACK:
+        hosts |= LOOPBACK
+    return Names(scheme="https", port=port, hosts=frozenset(hosts), any_address=everywhere)
+
+
+def _place(host: str, certificate: Certificate | None) -> str:
+    """What stands in the address that is shown."""
+    if certificate is None or host not in WILDCARDS:
+        return host
+    return next((name for name in certificate.names if not name.startswith("*")), host)

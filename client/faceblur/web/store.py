@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ class JobStore:
     Attributes:
         version: Grows with every change that a page may show.
         queue: Where files wait for their turn.
+        on_settled: Called with a file whenever it has come to its end; must return at once.
     """
 
     def __init__(self, folder: Path, options: WebOptions, queue: FairQueue) -> None:
@@ -39,6 +41,7 @@ class JobStore:
         self._left_s: dict[str, float] = {}
         self._lock = threading.RLock()
         self.queue = queue
+        self.on_settled: Callable[[WebJob], None] = lambda _: None
         self.version = 0
 
     def changed(self) -> None:
@@ -131,6 +134,8 @@ class JobStore:
                 job.notice = sentence
                 job.end("done")
             self.changed()
+            if not job.deleted:
+                self.on_settled(job)
 
     def of(self, owner: str) -> list[WebJob]:
         """The files of a visitor, the first one first."""

@@ -10,9 +10,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from faceblur.errors import InputError
 from faceblur.web.answers import owner_of, refused
 from faceblur.web.jobs import Submission, WebJob
 from faceblur.web.options import Limits
+from faceblur.web.receivers import Receivers
 from faceblur.web.store import FullError, JobStore
 from faceblur.web.uploads import UploadError, parts, receive
 
@@ -20,20 +22,23 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _OTHER_FILE: Final = "this Idempotency-Key came with another file, name or webhook before"
 
 
-def submission_routes(store: JobStore, limits: Limits) -> list[Route]:
+def submission_routes(store: JobStore, limits: Limits, receivers: Receivers) -> list[Route]:
     """The address.
 
     Args:
         store: Where files go.
         limits: What is taken.
+        receivers: Who may be told.
     """
-    return [Route("/api/jobs", _Submissions(store, limits).create, methods=["POST"])]
+    submissions = _Submissions(store, limits, receivers)
+    return [Route("/api/jobs", submissions.create, methods=["POST"])]
 
 
 class _Submissions:
-    def __init__(self, store: JobStore, limits: Limits) -> None:
+    def __init__(self, store: JobStore, limits: Limits, receivers: Receivers) -> None:
         self._store = store
         self._limits = limits
+        self._receivers = receivers
 
     async def create(self, request: Request) -> Response:
         """Take a file: its bytes are the body, its name is in the query."""
@@ -43,9 +48,14 @@ class _Submissions:
         key = request.headers.get("idempotency-key")
         if key is not None and not _KEY.fullmatch(key):
             return refused(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
-        submission = Submission(
-            key=key, name=request.query_params.get("name", ""), length=int(length)
-        )
+        webhook = request.query_params.get("webhook")
+        try:
+            if webhook is not None:
+                self._receivers.check(webhook)
+        except InputError as refusal:
+            return refused(422, str(refusal))
+        name = request.query_params.get("name", "")
+        submission = Submission(key=key, name=name, length=int(length), webhook=webhook)
         owner = owner_of(request)
         before = None if key is None else self._store.find_by_key(owner, key)
         if before is not None:

@@ -1,0 +1,165 @@
+"""Who is told of a finished file, how they know that it is true, and who is never asked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+
+import pytest
+from click.testing import CliRunner
+from web_programs import TOKEN, programs
+
+from faceblur.cli import main
+from faceblur.errors import InputError
+from faceblur.web.options import WebOptions
+from faceblur.web.receivers import Receivers
+
+KEY = bytes(range(32))
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
+
+
+@dataclass
+class Receiver:
+    """A program that is told.
+
+    Attributes:
+        answers: What it says to the next that come; 204 when there are none.
+        told: Path, headers and body of each that came.
+    """
+
+    address: str
+    answers: list[int] = field(default_factory=list)
+    told: Queue[tuple[str, Message, bytes]] = field(default_factory=Queue)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            code = made.answers.pop(0) if made.answers else 204
+            self.send_response(code)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            made.told.put((self.path, self.headers, body))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made = Receiver(f"127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+def _signature(headers: Message, body: bytes) -> str:
+    """As on standardwebhooks.com."""
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
+
+
+def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receivers = Receivers(hosts=frozenset({receiver.address}), secret=SECRET)
+    options = WebOptions(token=TOKEN, receivers=receivers)
+    with programs(tmp_path, options, retries_s=(0.01, 0.01)) as served:
+        hook = f"http://{receiver.address}/done?of=a%26b"
+        job = served.send(PHOTO, webhook=hook).json()["id"]
+        # A redirect leads where nobody has allowed anything, so it is no success.
+        receiver.answers += [500, 307]
+        served.finish(job)
+        (path, first, body), second, third = (receiver.told.get(timeout=20) for _ in range(3))
+        assert path == "/done?of=a%26b"
+        said = json.loads(body)
+        assert (said["type"], said["data"]["id"]) == ("job.done", job)
+        assert said["data"]["result"]["verdict"]["result"] == "clean"
+        assert first["webhook-signature"] == _signature(first, body)
+        assert first["webhook-signature"] != _signature(first, body + b" ")
+        assert [each[1]["webhook-id"] for each in (second, third)] == [first["webhook-id"]] * 2
+        assert second[0] == third[0] == path
+        # Told once, and tried no more often than it should be.
+        receiver.answers += [500, 500, 500]
+        other = served.send(PHOTO, webhook=hook).json()["id"]
+        served.ask("POST", f"/api/jobs/{other}/cancel")
+        told = [json.loads(receiver.told.get(timeout=20)[2]) for _ in range(3)]
+        assert {each["type"] for each in told} == {"job.failed"}
+        last = served.send(PHOTO, webhook=hook).json()["id"]
+        served.finish(last)
+        assert json.loads(receiver.told.get(timeout=20)[2])["data"]["id"] == last
+        # Without an address, and for what was deleted, nobody is.
+        served.finish(served.send(PHOTO).json()["id"])
+        served.ask("DELETE", f"/api/jobs/{served.send(PHOTO, webhook=hook).json()['id']}")
+        served.finish(served.send(PHOTO, webhook=hook).json()["id"])
+        receiver.told.get(timeout=20)
+        assert receiver.told.empty()
+        refused = served.send(PHOTO, webhook="https://169.254.169.254/")
+        assert refused.status_code == 422
+        assert "nobody has allowed webhooks to 169.254.169.254" in refused.json()["error"]
+
+
+def test_only_what_was_allowed_is_ever_asked() -> None:
+    hosts = frozenset({"hooks.example.org", "10.0.0.7:8443", "127.0.0.1:9000", "[::1]:9000"})
+    receivers = Receivers(hosts=hosts, secret=SECRET)
+    for allowed in (
+        "https://hooks.example.org/a?b=c",
+        "https://HOOKS.example.org:443",
+        "https://10.0.0.7:8443/",
+        "http://127.0.0.1:9000/",
+        "http://[::1]:9000/",
+    ):
+        assert receivers.check(allowed).hostname
+    for refused in (
+        "",
+        "hooks.example.org",
+        "//hooks.example.org/",
+        "http://hooks.example.org/",
+        "http://10.0.0.7:8443/",
+        "https://hooks.example.org:8443/",
+        "https://10.0.0.7/",
+        "https://127.0.0.1/",
+        "https://hooks.example.org@evil.example/",
+        "https://hooks.example.org:x/",
+        "https://hooks.example.org.evil.example/",
+        "https://evil.example/#hooks.example.org",
+        "https://evil.example\\@hooks.example.org/",
+        "https://hooks.example.org\n.evil.example/",
+        "https://[::1/",
+        "file:///etc/passwd",
+        "https://hooks.example.org/" + "a" * 2000,
+    ):
+        with pytest.raises(InputError):
+            receivers.check(refused)
+    with pytest.raises(InputError, match="nobody has allowed"):
+        Receivers().check("https://hooks.example.org/")
+
+
+@pytest.mark.parametrize(
+    ("host", "secret", "told"),
+    [
+        ("hooks.example.org", None, "set FACEBLUR_WEBHOOK_SECRET"),
+        ("hooks.example.org", "whsec_c2hvcnQ=", "24 bytes or more"),
+        ("https://hooks.example.org/", SECRET, "is no host"),
+    ],
+)
+def test_what_cannot_be_told_is_said_at_the_start(
+    host: str, secret: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if secret is not None:
+        monkeypatch.setenv("FACEBLUR_WEBHOOK_SECRET", secret)
+    refused = CliRunner().invoke(main, ["web", "--no-browser", "--webhook-host", host])
+    assert refused.exit_code == 3
+    assert told in refused.output
