@@ -14,6 +14,7 @@ import requests
 import uvicorn
 
 from faceblur.detection.session import SessionOptions
+from faceblur.detections import MediaDetections
 from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
@@ -67,7 +68,10 @@ class Programs:
         output = job.folder / "masked.jpg"
         output.write_bytes(result)
         verdict = Verdict(result="clean")
-        job.results.add(Result(number=1, output=output, faces=1, frames=1, verdict=verdict))
+        report = MediaDetections(output, 512, 512, [])
+        job.results.add(
+            Result(number=1, output=output, faces=1, frames=1, verdict=verdict, report=report)
+        )
         self.store.settle(job, None)
         return job
 

@@ -104,8 +104,8 @@ class Access:
         return hmac.compare_digest(given.strip().encode(), self.bearer.encode())
 
     def csrf(self, session: str) -> str:
-        """What requests of this session that change something have to carry."""
-        return self._sessions[session]
+        """What requests of this session that change something have to carry; programs nothing."""
+        return self._sessions.get(session, "")
 
 
 class Guard:
