@@ -35,7 +35,8 @@ CMD ["faceblur-export", "weights", "list"]
 
 FROM ${TRITON_IMAGE} AS server
 COPY --from=server-packages /opt/site-packages /opt/faceblur
-COPY --chmod=755 deploy/docker/faceblur deploy/docker/canary /usr/local/bin/
+COPY --chmod=755 deploy/docker/faceblur deploy/docker/canary deploy/docker/fill-repository \
+    /usr/local/bin/
 # OpenCV alone is on the path of Triton's own Python too, where NumPy is NVIDIA's: it decodes JPEG.
 RUN ln -s faceblur /usr/local/bin/faceblur-export \
     && install -d /usr/local/lib/python3.12/dist-packages \

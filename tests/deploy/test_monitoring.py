@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rendered_chart import of_kind, render
 from resolved_compose import ROOT, resolve
 
 from faceblur.detection import models
@@ -237,6 +238,18 @@ def test_every_panel_has_something_to_draw(prometheus: Prometheus) -> None:
 def test_a_misspelt_metric_draws_nothing(prometheus: Prometheus) -> None:
     expression = 'sum(rate(faceblur_camera_frame_in_total{camera=~"$camera"}[$__rate_interval]))'
     assert silent(prometheus, expression)
+
+
+def test_the_chart_scales_by_what_triton_serves(prometheus: Prometheus) -> None:
+    def asked(matchers: str) -> list[dict[str, Any]]:
+        manifests = render({"autoscaling": {"kind": "keda", "matchers": matchers}})
+        (trigger,) = of_kind(manifests, "ScaledObject")["spec"]["triggers"]
+        return prometheus.query(trigger["metadata"]["query"])
+
+    (waits,) = asked('job="triton"')
+    assert 0 <= float(waits["value"][1]) < 1e6, "microseconds, where hardly anything waits"
+    # KEDA leaves the number of servers as it is then.
+    assert asked('job="no such job"') == []
 
 
 def test_every_alert_watches_metrics_that_exist(prometheus: Prometheus) -> None:
