@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,12 +12,9 @@ import click
 
 from faceblur.cli.options import option
 from faceblur.cli.table import table
-from faceblur.detection.triton.loopback import open_url
-from faceblur.errors import ServerUnavailableError
-from faceblur.live.addresses import split_address
 from faceblur.live.config.config import DEFAULT_LISTEN
+from faceblur.live.service.control import service_status
 
-TIMEOUT_S = 5.0
 CLEAR = "\033[H\033[2J"
 
 
@@ -43,28 +38,14 @@ CLEAR = "\033[H\033[2J"
 def status(*, address: str, once: bool, as_json: bool, every_s: float) -> None:
     """Show how the cameras of a running `faceblur run` are; Ctrl-C ends it."""
     if as_json:
-        click.echo(json.dumps(_fetch(address), indent=1))
+        click.echo(json.dumps(service_status(address), indent=1))
         return
     while True:
-        text = overview(_fetch(address), width=shutil.get_terminal_size((200, 24)).columns)
+        text = overview(service_status(address), width=shutil.get_terminal_size((200, 24)).columns)
         click.echo(text if once else CLEAR + text)
         if once:
             return
         time.sleep(every_s)
-
-
-def _fetch(address: str) -> dict[str, Any]:
-    split_address(address)
-    try:
-        request = urllib.request.Request(f"http://{address}/status")
-        with open_url(request, timeout_s=TIMEOUT_S) as reply:
-            status: dict[str, Any] = json.load(reply)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ServerUnavailableError(
-            f"no service answers at {address}; start one with faceblur run CAMERAS.YAML, or name "
-            "its listen address with --address"
-        ) from error
-    return status
 
 
 _TITLES: Final = (

@@ -10,26 +10,19 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
-from doubles import OneByOne
+from fleet_doubles import Detector, Opened, camera, refuses, stats, until
 
 from faceblur.cli.status import overview
-from faceblur.detection.detector import ModelInfo
-from faceblur.detection.session import DetectionSession, SessionOptions
-from faceblur.detections import Detections
-from faceblur.errors import InputError, OutputError
+from faceblur.detection.session import SessionOptions
+from faceblur.errors import OutputError
 from faceblur.live.config.config import FleetConfig, read_config
 from faceblur.live.config.secrets import Secrets
 from faceblur.live.detector import ReconnectingDetector
-from faceblur.live.options import CameraOptions
 from faceblur.live.process.backoff import Backoff
 from faceblur.live.service import fleet as fleet_module
 from faceblur.live.service import service as service_module
@@ -40,85 +33,7 @@ from faceblur.live.service.service import Service
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.service.web import StatusServer
 from faceblur.live.sinks.options import parse_sink
-from faceblur.live.sources.options import parse_source
-from faceblur.live.stats import HUNG_S, CameraState, CameraStats, DelayMeter, SinkStats
-
-
-class Detector(OneByOne):
-    """Never asked: these cameras detect nothing."""
-
-    model = ModelInfo("none", "")
-
-    def submit_one(
-        self, model_input: npt.NDArray[np.uint8], *, min_score: float
-    ) -> Future[Detections]:
-        raise AssertionError
-
-    def close(self) -> None:
-        raise AssertionError
-
-
-class FakeCamera:
-    """Does what the test says."""
-
-    def __init__(self, options: CameraOptions, detector: object) -> None:
-        self.options = options
-        self.state: CameraState = "starting"
-        self.failed = self.has_ended = False
-        self.idle_s = 0.0
-        self.stop_takes_s = 0.0
-        self.stopped_with: float | None = None
-
-    def start(self) -> None:
-        self.state = "running"
-
-    def stop(self, *, timeout_s: float = 5.0) -> None:
-        time.sleep(self.stop_takes_s)
-        self.stopped_with, self.state = timeout_s, "stopped"
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        return self.has_ended
-
-    def stats(self) -> CameraStats:
-        return stats(self.options.name, state=self.state)
-
-
-def stats(name: str, *, state: CameraState = "running", error: str = "") -> CameraStats:
-    meter = DelayMeter()
-    meter.add(0.1)
-    sink = SinkStats(label="hls:x", state="running", frames=9, dropped=0, restarts=0,
-                     delay=meter.stats(), last_error="")  # fmt: skip
-    return CameraStats(
-        name=name, state=state, source="rtsp://***@host/x", width=640, height=360, fps=14.96,
-        lookahead_s=0.33,
-        frames_in=12, frames_checked=9, frames_masked=5, frames_dropped=1, frames_held=2,
-        frames_placeholder=2, frames_out=11, faces=7, reconnects=3, delay=meter.stats(),
-        sinks=(sink,), last_error=error, state_since_s=4.0,
-    )  # fmt: skip
-
-
-def camera(name: str, **settings: Any) -> CameraOptions:
-    return CameraOptions(
-        name=name, source=parse_source("testpattern"), sinks=(parse_sink("null"),), **settings
-    )
-
-
-class Opened:
-    """Remembers the cameras that a fleet has opened."""
-
-    def __init__(self) -> None:
-        self.all: list[FakeCamera] = []
-        self.refuse = 0
-
-    def __call__(self, options: CameraOptions, detector: object) -> FakeCamera:
-        if self.refuse:
-            self.refuse -= 1
-            raise InputError("its mask cannot be read")
-        self.all.append(FakeCamera(options, detector))
-        return self.all[-1]
-
-    def of(self, name: str) -> list[FakeCamera]:
-        return [each for each in self.all if each.options.name == name]
+from faceblur.live.stats import HUNG_S, CameraStats
 
 
 @pytest.fixture
@@ -214,17 +129,17 @@ def test_nothing_in_a_changed_file_ends_a_service(
 ) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text("listen:\ncameras: {a: {source: testpattern, sinks: ['null']}}\n")
-    nobody = ReconnectingDetector(SessionOptions(), open_=_refuses)
+    nobody = ReconnectingDetector(SessionOptions(), open_=refuses)
     service = Service(
         file, guard=SecretFilter(), open_detector=lambda _: nobody, open_camera=opened
     )
     running = threading.Thread(target=service.run)
     running.start()
     try:
-        _until(lambda: len(opened.all) == 1)
+        until(lambda: len(opened.all) == 1)
         monkeypatch.setattr(service_module, "load_config", _breaks)
         service.reload()
-        _until(lambda: service.status().reloads_failed == 1)
+        until(lambda: service.status().reloads_failed == 1)
         assert service.status().reload_error == "cameras.yaml cannot be read: KeyError: 'odd'"
         assert "OSError: too many open files" in service.status().detector_failure
         assert running.is_alive()
@@ -235,19 +150,8 @@ def test_nothing_in_a_changed_file_ends_a_service(
     assert opened.all[0].state == "stopped"
 
 
-def _refuses(_: SessionOptions) -> DetectionSession:
-    raise OSError("too many open files")
-
-
 def _breaks(_: Path) -> FleetConfig:
     raise KeyError("odd")
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _status(*cameras: CameraStats, **changes: Any) -> ServiceStatus:

@@ -78,14 +78,22 @@ class _Member:
 class Fleet:
     """Runs cameras that share a detector, which outlives them.
 
-    All methods but the readers belong to one thread.
+    All methods but the readers belong to one thread. Cameras whose names are `held` are not
+    started until they are released.
     """
 
-    def __init__(self, detector: Detector, *, open_camera: OpenCamera = Camera) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        open_camera: OpenCamera = Camera,
+        held: frozenset[str] = frozenset(),
+    ) -> None:
         self._detector = detector
         self._open = open_camera
         self._lock = threading.Lock()
         self._members: dict[str, _Member] = {}
+        self._held = set(held)
 
     def apply(self, cameras: Sequence[CameraOptions]) -> Changes:
         """Make the running cameras these; those whose settings are the same are not touched."""
@@ -102,8 +110,9 @@ class Fleet:
         with self._lock:
             self._members = members
         for name, member in members.items():
-            if name not in kept:
+            if name not in kept and name not in self._held:
                 self._start(member)
+        self._held &= members.keys()
         return Changes(
             added=tuple(n for n in wanted if n not in old),
             changed=tuple(n for n in wanted if n in old and n not in kept),
@@ -111,11 +120,43 @@ class Fleet:
             kept=tuple(n for n in wanted if n in kept),
         )
 
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the cameras that are not to run."""
+        return frozenset(self._held)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a camera; from any thread."""
+        with self._lock:
+            return name in self._members
+
+    def hold(self, name: str) -> None:
+        """Stop a camera until it is released; it stays in the file."""
+        member = self._members.get(name)
+        if member is None or name in self._held:
+            return
+        self._held.add(name)
+        member.retry_s, member.error = None, ""
+        _stop([member], timeout_s=CHANGE_S)
+        logger.info("camera %s was told to stop", name)
+
+    def release(self, name: str) -> None:
+        """Start a camera that was held, or has come to its own end."""
+        member = self._members.get(name)
+        if member is None:
+            return
+        over = member.camera is None or member.camera.wait(0)
+        if name in self._held or over:
+            self._held.discard(name)
+            self._start(member)
+
     def look(self) -> None:
         """Start failed cameras again, after a pause that grows."""
         now_s = time.monotonic()
         for member in self._all():
             camera = member.camera
+            if member.options.name in self._held:
+                continue
             if member.retry_s is not None:
                 if now_s >= member.retry_s:
                     member.restarts += 1
@@ -128,7 +169,9 @@ class Fleet:
 
     def stats(self) -> list[CameraStats]:
         """Of all cameras, in the file's order; from any thread."""
-        return [member.stats() for member in self._all()]
+        held = set(self._held)
+        found = ((member.options.name, member.stats()) for member in self._all())
+        return [replace(stats, state="stopped") if name in held else stats for name, stats in found]
 
     def restarts(self) -> dict[str, int]:
         """How often each camera was restarted by `look`; from any thread."""
@@ -143,7 +186,8 @@ class Fleet:
     def ended(self) -> bool:
         """Whether all cameras have come to their own end."""
         return all(
-            member.retry_s is None
+            member.options.name not in self._held
+            and member.retry_s is None
             and member.camera is not None
             and not member.camera.failed
             and member.camera.wait(0)

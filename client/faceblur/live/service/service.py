@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
-from faceblur.errors import FaceblurError
+from faceblur.errors import FaceblurError, InputError
 from faceblur.live.camera import Camera
 from faceblur.live.config.config import FleetConfig, load_config
 from faceblur.live.detector import ReconnectingDetector
+from faceblur.live.service.control import Order
 from faceblur.live.service.fleet import Fleet, OpenCamera
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.open_files import make_room
@@ -62,6 +64,7 @@ class Service:
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
         self._reload = threading.Event()
+        self._orders: SimpleQueue[tuple[Order, str]] = SimpleQueue()
         self._wake = threading.Event()
         self._reloads = self._failed_reloads = 0
         self._reload_error = ""
@@ -89,6 +92,17 @@ class Service:
         self._reload.set()
         self._wake.set()
 
+    def order(self, order: Order, camera: str) -> None:
+        """Have `run` do it; from any thread.
+
+        Raises:
+            InputError: There is no such camera.
+        """
+        if order != "reload" and not self._fleet.has(camera):
+            raise InputError(f"there is no camera {camera!r}")
+        self._orders.put((order, camera))
+        self._wake.set()
+
     def run(self) -> None:
         """Run until told to stop, or until all cameras have come to an end of their own."""
         try:
@@ -97,6 +111,7 @@ class Service:
             while not (self._stop.is_set() or self._fleet.ended):
                 self._turned_s = time.monotonic()
                 self._fleet.look()
+                self._obey()
                 if self._reload.is_set():
                     self._reload.clear()
                     self._read_again()
@@ -154,6 +169,16 @@ class Service:
         self._reload_error = ""
         logger.info("%s was read again: %s", self._path.name, changes)
 
+    def _obey(self) -> None:
+        while not self._orders.empty():
+            order, camera = self._orders.get()
+            if order == "reload":
+                self._reload.set()
+            elif order == "stop":
+                self._fleet.hold(camera)
+            else:
+                self._fleet.release(camera)
+
     def _refuse(self, why: str) -> None:
         """Note that the changed file is not taken."""
         self._failed_reloads += 1
@@ -163,14 +188,15 @@ class Service:
     def _replace_detector(self, config: FleetConfig) -> None:
         """All cameras restart, with another detector."""
         logger.info("the server's settings have changed; all cameras start again")
+        held = self._fleet.held
         self._fleet.apply(())
         self._detector.close()
         self._detector = self._open_detector(config)
-        self._fleet = Fleet(self._detector, open_camera=self._open_camera)
+        self._fleet = Fleet(self._detector, open_camera=self._open_camera, held=held)
 
     def _listen(self, listen: str | None) -> None:
         # First the new one: if it does not work out, the old one stays.
-        web = None if listen is None else StatusServer(listen, self.status)
+        web = None if listen is None else StatusServer(listen, self.status, self.order)
         if self._web is not None:
             self._web.close()
         self._web = web

@@ -1,4 +1,4 @@
-"""The service's own HTTP: metrics, health, readiness and status. It never serves an image."""
+"""The service's own HTTP: metrics, health, readiness, status, and orders. Never an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from faceblur.errors import InputError
 from faceblur.live.http_server import Handler, serve
+from faceblur.live.service.control import MAX_BYTES, PAGE, Control, Order, parse_order
 from faceblur.live.service.metrics import CONTENT_TYPE, exporter
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.stats import HUNG_S
@@ -21,15 +23,23 @@ JSON: Final = "application/json"
 class StatusServer:
     """Answers at host:port, port 0 being a free one, until closed; a context manager.
 
-    `status` is called from any thread.
+    `status` and `order` are called from any thread; without the latter it takes no orders.
 
     Raises:
         OutputError: It cannot listen there.
     """
 
-    def __init__(self, listen: str, status: Callable[[], ServiceStatus]) -> None:
-        handler = partial(_Handler, _pages(status))
+    def __init__(
+        self,
+        listen: str,
+        status: Callable[[], ServiceStatus],
+        order: Callable[[Order, str], None] | None = None,
+    ) -> None:
+        self._orders = _Orders(order)
+        handler = partial(_Handler, _pages(status), self._orders)
         self._server = serve(listen, handler, advice="give listen another address")
+        if order is not None:
+            self._orders.control = Control(self.address)
 
     @property
     def address(self) -> str:
@@ -40,6 +50,8 @@ class StatusServer:
 
     def close(self) -> None:
         """Stop listening."""
+        if self._orders.control is not None:
+            self._orders.control.close()
         self._server.shutdown()
         self._server.server_close()
 
@@ -71,9 +83,18 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode() + b"\n"
 
 
+class _Orders:
+    """What takes orders, once it is known where it listens."""
+
+    def __init__(self, order: Callable[[Order, str], None] | None) -> None:
+        self.order = order
+        self.control: Control | None = None
+
+
 class _Handler(Handler):
-    def __init__(self, pages: dict[str, Page], *request: Any) -> None:
+    def __init__(self, pages: dict[str, Page], orders: _Orders, *request: Any) -> None:
         self._pages = pages
+        self._orders = orders
         super().__init__(*request)
 
     def do_GET(self) -> None:  # noqa: N802
@@ -84,6 +105,32 @@ class _Handler(Handler):
             self._answer(404, "text/plain", f"there are:\n{known}\n".encode())
             return
         self._answer(*page())
+
+    def do_POST(self) -> None:  # noqa: N802
+        """Take an order."""
+        order, control = self._orders.order, self._orders.control
+        if self.path != PAGE or order is None or control is None:
+            self._say(404, "there is nothing to send this to")
+            return
+        authorization = self.headers.get("Authorization", "")
+        if not control.allows(str(self.client_address[0]), authorization):
+            self._say(403, "the token is missing, or is another one")
+            return
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_BYTES:
+            self._say(413, "an order is short, and says how long it is")
+            return
+        try:
+            order(*parse_order(self.rfile.read(int(length))))
+        except InputError as mistake:
+            self._say(422, str(mistake))
+            return
+        self._say(202, "it is done soon")
+
+    def _say(self, code: int, sentence: str) -> None:
+        # What was sent may be unread.
+        self.close_connection = True
+        self._answer(code, "text/plain; charset=utf-8", f"{sentence}\n".encode())
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep requests out of the log except at debug level."""

@@ -1,0 +1,88 @@
+"""Orders to a running service: who may give them, and what cameras do."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from fleet_doubles import Opened, refuses, until
+
+from faceblur.detection.session import SessionOptions
+from faceblur.errors import InputError, ServerUnavailableError
+from faceblur.live.detector import ReconnectingDetector
+from faceblur.live.process.backoff import Backoff
+from faceblur.live.service.control import can_order, give_order
+from faceblur.live.service.logs import SecretFilter
+from faceblur.live.service.service import Service
+
+
+def _asked(address: str, authorization: str, body: bytes = b'{"do": "reload"}') -> int:
+    request = urllib.request.Request(f"http://{address}/control", data=body)
+    request.add_header("Authorization", authorization)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "pause_s", lambda self, worked_for_s=0.0: 0.05)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    opened = Opened()
+    file = tmp_path / "cameras.yaml"
+    camera = "{source: testpattern, sinks: ['null']}"
+    file.write_text(f"listen: 127.0.0.1:0\ncameras: {{a: {camera}, b: {camera}}}\n")
+    service = Service(
+        file,
+        guard=SecretFilter(),
+        open_detector=lambda _: ReconnectingDetector(SessionOptions(), open_=refuses),
+        open_camera=opened,
+    )
+    address = service.address
+    assert address is not None
+    (token,) = (runtime / "faceblur").iterdir()
+    assert token.stat().st_mode & 0o777 == 0o600
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        until(lambda: len(opened.all) == 2)
+        for wrong in ("", "Bearer ", "Bearer x", f"Basic {token.read_text()}"):
+            assert _asked(address, wrong) == 403
+        right = f"Bearer {token.read_text()}"
+        assert _asked(address, right, b'{"do": "end"}') == 422
+        assert _asked(address, right, b"[]") == 422
+        assert _asked(address, right, b" " * 20_000) == 413
+        with pytest.raises(InputError, match="there is no camera 'c'"):
+            give_order(address, "stop", "c")
+        give_order(address, "stop", "a")
+        until(lambda: opened.of("a")[0].state == "stopped")
+        # Nothing but an order starts it, and the service goes on without it.
+        give_order(address, "stop", "b")
+        until(lambda: opened.of("b")[0].state == "stopped")
+        assert [each.state for each in service.status().cameras] == ["stopped", "stopped"]
+        file.write_text(file.read_text().replace("{a: {", "{a: {lookahead: 3, "))
+        give_order(address, "reload")
+        until(lambda: service.status().reloads == 1)
+        assert running.is_alive()
+        assert len(opened.all) == 2
+        give_order(address, "start", "a")
+        until(lambda: len(opened.of("a")) == 2)
+        assert opened.of("a")[1].options.lookahead == 3
+        assert [each.state for each in service.status().cameras] == ["running", "stopped"]
+        # Others could have read it.
+        token.chmod(0o640)
+        assert not can_order(address)
+        with pytest.raises(ServerUnavailableError, match="takes orders from this user"):
+            give_order(address, "start", "b")
+    finally:
+        service.stop()
+        running.join(10)
+    assert not token.exists()
