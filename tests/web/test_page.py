@@ -199,7 +199,7 @@ def test_uploads_go_with_the_program_or_at_the_next_start(
     assert files_in(site.uploads) == OF_A_PHOTO
     os.kill(site.process.pid, signal.SIGKILL)
     site.process.wait()
-    page.wait_for_selector("text=faceblur has ended")
+    page.wait_for_selector("text=faceblur does not answer")
     assert files_in(site.uploads) == OF_A_PHOTO
     again = start()
     assert files_in(site.uploads) == []

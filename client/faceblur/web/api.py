@@ -102,8 +102,9 @@ class Api:
         session = None if early else self._access.redeem(given)
         if session is None:
             return PlainTextResponse(
-                "This address has been used, or is not the one that faceblur web has printed. "
-                "Go back to the tab that is open, or start faceblur web again.\n",
+                "This address is not valid, or no longer: it works once, and until faceblur web "
+                "ends. Go back to the tab that is open; if faceblur web was started again since, "
+                "open the address that it has printed now.\n",
                 status_code=403,
             )
         response.set_cookie(

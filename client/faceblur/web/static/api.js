@@ -3,14 +3,8 @@
 let session = null; // a promise: a file may be dropped before the answer is there
 
 export function begin() {
-  session = ask();
+  session = told(fetch("/api/session"));
   return session;
-}
-
-async function ask() {
-  const answer = await fetch("/api/session");
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
-  return answer.json();
 }
 
 async function change(path, method, options = {}) {
@@ -28,7 +22,8 @@ export async function upload(file, name, signal) {
 async function told(asked) {
   const answer = await asked;
   const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(said.error ?? `status ${answer.status}`);
+  const { ok, status } = answer;
+  if (!ok) throw Object.assign(new Error(said.error ?? `status ${status}`), { status });
   return said;
 }
 
@@ -50,10 +45,3 @@ export const beginCamera = (quick) =>
 export const coverImage = (id, number, image, signal) =>
   change(`/api/camera/${id}/images?number=${number}`, "POST", { body: image, signal });
 export const endCamera = (id) => change(`/api/camera/${id}`, "DELETE", { keepalive: true });
-
-// Calls back with the whole state whenever it changes; the browser connects again by itself.
-export function listen(onState, onLost) {
-  const events = new EventSource("/api/events");
-  events.onmessage = (event) => onState(JSON.parse(event.data));
-  events.onerror = () => begin().catch(onLost);
-}

@@ -2,6 +2,7 @@
 // machine, and what comes back from there, checked and covered, is drawn.
 
 import * as api from "./api.js";
+import { connect } from "./connection.js";
 import { texts } from "./texts.js";
 import { showTexts } from "./words.js";
 
@@ -211,4 +212,5 @@ find("start").addEventListener("click", start);
 find("stop").addEventListener("click", () => run?.end());
 window.addEventListener("pagehide", () => run?.end());
 // It also says that a page is open: files are kept as long as one is.
-api.begin().then(() => api.listen(() => {}, () => run?.end(texts.gone)), () => say(texts.gone));
+const end = (why) => (run ? run.end(texts.ends[why]) : say(texts.ends[why]));
+connect({ session: () => {}, state: () => {}, end });

@@ -5,7 +5,7 @@ import { button, element } from "./elements.js";
 import { People } from "./people.js";
 import { texts } from "./texts.js";
 
-const ended = (job) => job.state === "done" || job.state === "failed";
+const ended = (job) => ["done", "failed", "gone"].includes(job.state);
 
 export class Card {
   // originalOf: gives the user's own file, where this page still has it; the server may tell of a

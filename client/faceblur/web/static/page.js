@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Card } from "./card.js";
+import { connect } from "./connection.js";
 import { chosen, dropped, sorted } from "./folders.js";
 import { texts } from "./texts.js";
 import { showTexts } from "./words.js";
@@ -31,18 +32,14 @@ function start() {
   }
   find("delete-all").addEventListener("click", () => {
     for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
-    api.removeAll();
+    api.removeAll().catch(() => {});
     show();
   });
   find("with-reports").addEventListener("change", (event) => {
     find("save-all").href = `/api/results.zip${event.target.checked ? "?reports" : ""}`;
   });
   takeDrops(find("drop"));
-  api.begin().then((session) => {
-    limits = session;
-    find("keep").textContent = texts.keep(session.keep_minutes);
-    api.listen(onState, onLost);
-  }, onLost);
+  connect({ session: onSession, state: onState, end: onEnd });
 }
 
 function takeDrops(zone) {
@@ -130,6 +127,7 @@ function update(job, changes) {
 }
 
 function onState(state) {
+  delete document.body.dataset.gone;
   for (const job of state.jobs) told.add(job.id);
   // What is told may be older than the answer to an upload.
   const before = new Map(known.map((job) => [job.id, job]));
@@ -141,8 +139,22 @@ function onState(state) {
   show();
 }
 
-function onLost() {
-  notice(texts.gone, "lost");
+function onSession(session) {
+  limits = session;
+  find("keep").textContent = texts.keep(session.keep_minutes);
+}
+
+// Nothing can be saved where nobody answers; what is gone for good is said on its card.
+function onEnd(why) {
+  document.body.dataset.gone = why;
+  if (why !== "silent") {
+    for (const { name, state } of known) {
+      if (state !== "failed") localJob(name, "gone");
+    }
+    known = [];
+    show();
+  }
+  notice(texts.ends[why], "lost");
 }
 
 function notice(text, health) {

@@ -78,6 +78,7 @@ export const texts = {
     checking: "Checking that no face shows",
     done: "Done",
     failed: "Not done",
+    gone: "No longer here. If you have not saved the result, drop the file again once faceblur runs.",
   },
   left: (seconds) => {
     if (seconds === null) return "";
@@ -112,7 +113,12 @@ export const texts = {
 
   starting: "Getting ready to find faces …",
   lost: (reason) => `Faces cannot be found at present, so nothing can be covered, and nothing uncovered is offered. ${reason ?? ""}`,
-  gone: "faceblur has ended, or this page is no longer its own. Start it again with: faceblur web",
+  // What the page says when there is no connection.
+  ends: {
+    ended: "faceblur has ended, and has deleted what was here. To go on, start it again with: faceblur web",
+    silent: "faceblur does not answer: it has ended, or the connection is broken. Nothing can be saved until it answers. If it has ended, start it again with: faceblur web",
+    stranger: "faceblur was started again, so this page is no longer its own, and what was here is deleted. Open the address that it has printed now.",
+  },
   tooLarge: (bytes) => `it has more than ${size(bytes)}`,
   empty: "the file is empty",
   dropped: "What was dropped",
