@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from accessibility import WIDTH
 from accessibility import faults as _faults
-from media import moving_face_video
+from media import Recording, moving_face_video
 from playwright.sync_api import Browser, Page
 from web_page import FILES_SHOWN, Served
 
@@ -24,6 +24,28 @@ def phone(browser: Browser) -> Iterator[Page]:
     opened.set_default_timeout(60_000)
     yield opened
     context.close()
+
+
+_PLACES = """() => [...document.querySelectorAll("body *")]
+  .filter((node) => node.checkVisibility() && !node.closest(".unseen, span, option"))
+  .map((node) => [node.outerHTML.slice(0, 80), node.getBoundingClientRect()])
+  .map(([what, { left, right, top }]) => [what, left, right, top])"""
+
+
+def _not_mirrored(page: Page) -> list[str]:
+    """What is elsewhere than it would be seen in a mirror, where lines begin on the right."""
+    places = page.evaluate(_PLACES)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    turned = page.evaluate(_PLACES)
+    found = [] if page.evaluate("document.documentElement.scrollWidth") <= WIDTH else ["too wide"]
+    for (what, left, right, top), (_, other_left, other_right, other_top) in zip(
+        places, turned, strict=True
+    ):
+        moved = abs(WIDTH - right - other_left), abs(WIDTH - left - other_right)
+        if max(*moved, abs(top - other_top)) > 1:
+            found.append(what)
+    page.evaluate("document.documentElement.dir = 'ltr'")
+    return found
 
 
 def _press_to(page: Page, selector: str) -> None:
@@ -57,10 +79,13 @@ def test_the_page_is_for_everybody(small: Start, phone: Page, tmp_path: Path) ->
     assert page.locator("li[data-state=failed]").count() == 1
     assert page.locator("li[data-verdict=leaks]").count() == 2
     assert _faults(page) == []
+    assert _not_mirrored(page) == []
     # What it sees: a label that is missing, and what is too wide.
     page.evaluate("document.querySelector('progress').hidden = false")
     page.evaluate("document.querySelector('li input[type=range]').removeAttribute('aria-label')")
     page.evaluate("document.querySelector('li input[type=range]').removeAttribute('title')")
+    page.evaluate("document.querySelector('li .status').style.marginLeft = '5px'")
+    assert len(_not_mirrored(page)) == 1
     page.evaluate("document.querySelector('h1').style.width = '400px'")
     assert [fault.split(": ")[-2] for fault in _faults(page)[:1]] == ["label"]
     assert _faults(page)[-1] == "wider than the phone"
@@ -71,7 +96,8 @@ def test_who_stays_visible_is_chosen_with_the_keyboard(
 ) -> None:
     page = phone
     clip = tmp_path / "clip.mp4"
-    moving_face_video(clip, frames=40, width=640, height=360)
+    sound = Recording(sounds=("eng",))
+    moving_face_video(clip, frames=40, width=640, height=360, recording=sound)
     page.goto(start().address)
     page.set_input_files("#files", clip)
     page.wait_for_selector("li[data-verdict=clean]")
@@ -93,6 +119,16 @@ def test_who_stays_visible_is_chosen_with_the_keyboard(
     _press_to(page, "li button[aria-label^=Undo]")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=1 face covered")
+    _press_to(page, "li button[aria-label^='Look and sound']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".look input[type=radio]")
+    page.check("text=Silence parts of it")
+    page.check("text=Blocks of the face")
+    page.wait_for_function("() => document.querySelector('.look img').naturalWidth > 0")
+    assert _faults(page) == []
+    assert _not_mirrored(page) == []
+    page.click(".look >> text=Close")
+    assert page.evaluate("document.activeElement.textContent") == "Look and sound"
     _press_to(page, "li a.save")
     with page.expect_download() as download:
         page.keyboard.press("Enter")

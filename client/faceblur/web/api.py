@@ -31,6 +31,8 @@ from faceblur.web.editing import editing_routes
 from faceblur.web.events import event_routes
 from faceblur.web.frames import frame_routes
 from faceblur.web.jobs import WebJob
+from faceblur.web.look_routes import look_routes
+from faceblur.web.looks import offered
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, image_of
 from faceblur.web.reports import report_routes
@@ -84,6 +86,7 @@ class Api:
             *webcam_routes(webcams, access),
             *frame_routes(store, check_going=self._check_going),
             *report_routes(store),
+            *look_routes(store, options.policy, check_going=self._check_going),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access)
@@ -128,6 +131,7 @@ class Api:
                 "max_jobs": limits.jobs,
                 "suffixes": sorted(known_suffixes()),
                 "keep_minutes": round(self._options.keep_s / 60),
+                **offered(self._options.policy.mask),
             }
         )
 

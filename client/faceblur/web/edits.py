@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, overload
 
@@ -12,6 +12,8 @@ from faceblur import schema
 from faceblur.batch.corrections import Correction, FrameTimes
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
+from faceblur.masks.style import MaskStyle
+from faceblur.web.looks import Look, Sound
 
 _MOST: Final = 1000
 
@@ -23,6 +25,8 @@ class Edits:
     Attributes:
         kept: Tracks that stay visible where it is certain that it is them.
         corrections: What is covered beside what was found, and what is not.
+        look: How masks look; None as the page was started.
+        sound: What becomes of the sound.
 
     Raises:
         InputError: There are more corrections than anybody makes.
@@ -30,6 +34,8 @@ class Edits:
 
     kept: frozenset[int] = frozenset()
     corrections: tuple[Correction, ...] = ()
+    look: Look | None = None
+    sound: Sound = field(default_factory=Sound)
 
     def __post_init__(self) -> None:
         """Check how many there are."""
@@ -45,13 +51,27 @@ class Edits:
         """
         return _read(text, cls, "what is wanted")
 
-    def check(self, found: MediaDetections, *, chooses: bool, corrects: bool) -> None:
+    def in_style(self, style: MaskStyle) -> Edits:
+        """The same without a look that is that of a style: the same wishes are equal.
+
+        Raises:
+            InputError: Masks cannot look so with what the page was started with.
+        """
+        if self.look is None:
+            return self
+        self.look.style(style)
+        return replace(self, look=None) if self.look == Look.of(style) else self
+
+    def check(
+        self, found: MediaDetections, *, chooses: bool, corrects: bool, sounds: bool = False
+    ) -> None:
         """Compare with the file that it is about.
 
         Args:
             found: What was found in it.
             chooses: Whether somebody may be chosen to stay visible.
             corrects: Whether masks may be corrected.
+            sounds: Whether there is sound.
 
         Raises:
             InputError: It is of another file, or unclear; one sentence.
@@ -63,11 +83,27 @@ class Edits:
             raise InputError("this video has no such person")
         if self.corrections and not corrects:
             raise InputError("an image of several pages cannot be corrected here")
+        if self.sound != Sound() and not sounds:
+            raise InputError("this file has no sound")
+        _check_sound(self.sound, found)
         check_corrections(self.corrections, found)
 
     def to_json(self) -> dict[str, Any]:
         """What `read` reads."""
-        return {"kept": sorted(self.kept), "corrections": written(self.corrections)}
+        said: dict[str, Any] = {"kept": sorted(self.kept)}
+        said["corrections"] = written(self.corrections)
+        if self.look is not None:
+            said["look"] = schema.to_json(self.look)
+        if self.sound != Sound():
+            said["sound"] = schema.to_json(self.sound)
+        return said
+
+
+def _check_sound(sound: Sound, found: MediaDetections) -> None:
+    last_s = max((found.frames[-1].pts_s for _ in found.frames[-1:]), default=0)
+    for span in sound.muted:
+        if span.time.start_s > Fraction(last_s) - found.start_s:
+            raise InputError(f"the video ends before {span.time}")
 
 
 @dataclass(frozen=True, kw_only=True)

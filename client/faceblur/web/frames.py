@@ -79,13 +79,15 @@ class _Frames:
         if side == "masked" and result is None:
             return missing()
         try:
-            index = _index(job.findings.report, request.query_params.get("at", ""))
+            index = index_at(job.findings.report, request.query_params.get("at", ""))
             shown = None if side == "original" else result
-            image = await asyncio.to_thread(self._image, job, shown, index)
+            image = await asyncio.to_thread(
+                frame_image, job, shown, index, check_going=self._check_going
+            )
         except StoppedError:
             return refused(410, "it was deleted")
         except FaceblurError as refusal:
-            return refused(422, str(refusal) if isinstance(refusal, _UnclearError) else _UNREADABLE)
+            return refused(422, str(refusal) if isinstance(refusal, UnclearError) else UNREADABLE)
         return Response(image, media_type="image/jpeg", headers=LONE)
 
     async def found(self, request: Request) -> Response:
@@ -95,7 +97,7 @@ class _Frames:
         if job is None or result is None or job.findings is None:
             return missing()
         try:
-            index = _index(job.findings.report, request.query_params.get("at", ""))
+            index = index_at(job.findings.report, request.query_params.get("at", ""))
         except FaceblurError as refusal:
             return refused(422, str(refusal))
         report = result.report
@@ -104,60 +106,75 @@ class _Frames:
         faces = [*_faces(masked, covered=True), *_faces(shown, covered=False)]
         return JSONResponse({"version": result.number, "faces": faces})
 
-    def _image(self, job: WebJob, result: Result | None, index: int) -> bytes:
-        findings, source = job.findings, job.source
-        if findings is None or source is None:
+
+def frame_image(
+    job: WebJob, result: Result | None, index: int, *, check_going: Callable[[], None]
+) -> bytes:
+    """A frame as JPEG, reduced, and kept for whoever asks next.
+
+    Args:
+        job: It has findings.
+        result: Whose frame; None for the original's.
+        index: Which one.
+        check_going: Raises StoppedError when the program ends.
+
+    Raises:
+        FaceblurError: It cannot be read.
+        StoppedError: The program ends, or the file was deleted.
+    """
+    findings, source = job.findings, job.source
+    if findings is None or source is None:
+        raise StoppedError("deleted")
+    number = 0 if result is None else result.number
+    path = source if result is None else result.output
+    report = findings.report
+
+    def check() -> None:
+        check_going()
+        if job.deleted:
             raise StoppedError("deleted")
-        number = 0 if result is None else result.number
-        path = source if result is None else result.output
-        report = findings.report
 
-        def check_going() -> None:
-            self._check_going()
-            if job.deleted:
-                raise StoppedError("deleted")
-
-        with job.frames.lock:
-            check_going()
-            image = job.frames.find(number, index)
-            if image is not None:
-                return image
-            if job.kind == "image":
-                page = next(read_image(path).pages)
-                images = {0: np.asarray(rgb8(page.pixels)[:, :, ::-1], np.uint8)}
-            else:
-                last = len(report.frames)
-                wanted = range(max(0, index - _AROUND), min(last, index + _AROUND + 1))
-                times = seconds_of(report, from_start=False)
-                images = stills(path, times, wanted, on_frame=check_going)
-            for place, pixels in images.items():
-                job.frames.add(number, place, _jpeg(pixels, report.width, report.height))
-            image = job.frames.find(number, index)
-            if image is None:
-                raise InputError(_UNREADABLE)
+    with job.frames.lock:
+        check()
+        image = job.frames.find(number, index)
+        if image is not None:
             return image
+        if job.kind == "image":
+            page = next(read_image(path).pages)
+            images = {0: np.asarray(rgb8(page.pixels)[:, :, ::-1], np.uint8)}
+        else:
+            last = len(report.frames)
+            wanted = range(max(0, index - _AROUND), min(last, index + _AROUND + 1))
+            times = seconds_of(report, from_start=False)
+            images = stills(path, times, wanted, on_frame=check)
+        for place, pixels in images.items():
+            job.frames.add(number, place, _reduced(pixels, report.width, report.height))
+        image = job.frames.find(number, index)
+        if image is None:
+            raise InputError(UNREADABLE)
+        return image
 
 
-class _UnclearError(InputError):
+class UnclearError(InputError):
     """A time that is none."""
 
 
-_UNREADABLE: Final = "the frame cannot be read"
+UNREADABLE: Final = "the frame cannot be read"
 
 
-def _index(found: MediaDetections, at: str) -> int:
+def index_at(found: MediaDetections, at: str) -> int:
     """The frame that is shown at a time from the start.
 
     Raises:
-        _UnclearError: There is none.
+        UnclearError: There is none.
     """
     seconds = parse_time(at)
     if seconds is None:
-        raise _UnclearError("say at=SECONDS, such as at=62.5")
+        raise UnclearError("say at=SECONDS, such as at=62.5")
     try:
         return times_of(found).index(seconds, "the frame")
     except InputError as error:
-        raise _UnclearError(str(error)) from error
+        raise UnclearError(str(error)) from error
 
 
 def _times(found: MediaDetections) -> list[float]:
@@ -175,7 +192,7 @@ def _faces(found: Detections, *, covered: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _jpeg(pixels: BgrImage, width: int, height: int) -> bytes:
+def _reduced(pixels: BgrImage, width: int, height: int) -> bytes:
     """A frame of a file of a size, reduced; the encoder may have added rows and columns."""
     if 0 <= pixels.shape[1] - width < _ODD_PX and 0 <= pixels.shape[0] - height < _ODD_PX:
         pixels = pixels[:height, :width]
@@ -183,7 +200,16 @@ def _jpeg(pixels: BgrImage, width: int, height: int) -> bytes:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return jpeg(pixels)
+
+
+def jpeg(pixels: BgrImage) -> bytes:
+    """An image as JPEG.
+
+    Raises:
+        InputError: It cannot be encoded.
+    """
     done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
-        raise InputError(_UNREADABLE)
+        raise InputError(UNREADABLE)
     return bytes(data)

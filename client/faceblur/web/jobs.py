@@ -41,12 +41,14 @@ class Findings:
         listed: The same as a file, as --json of the command writes it.
         chooses: Somebody can be chosen to stay visible.
         corrects: Masks can be corrected: it is a video or an image of one page.
+        sounds: There is sound.
     """
 
     report: MediaDetections
     listed: Path
     chooses: bool = False
     corrects: bool = False
+    sounds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +196,7 @@ class WebJob:
             "result_name": None if result is None else self.result_name,
             "can_choose": result is not None and findings is not None and findings.chooses,
             "can_correct": result is not None and findings is not None and findings.corrects,
+            "has_sound": findings is not None and findings.sounds,
             "can_undo": result is not None and self.results.has_earlier,
             "can_redo": result is not None and self.results.has_later,
         }

@@ -26,6 +26,7 @@ from faceblur.proof.audit import facts
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
+from faceblur.video.source import open_container
 from faceblur.web.folder import remove
 from faceblur.web.jobs import Findings, WebJob
 from faceblur.web.records import begin_audit, write_record
@@ -98,6 +99,8 @@ def _render(
     on_change: Callable[[], None],
 ) -> Result:
     edits, is_first = job.wanted, job.findings is None
+    if edits.look is not None:
+        policy = dataclasses.replace(policy, mask=edits.look.style(policy.mask))
     finder: DetectionSession | AnnotationFile = session
     if job.findings is not None:
         choice = TrackChoice("keep-visible", edits.kept) if edits.kept else None
@@ -114,7 +117,7 @@ def _render(
         job.tell(done, total)
         on_change()
 
-    options = RunOptions(policy=policy, audit=log)
+    options = RunOptions(policy=policy, video=edits.sound.options(), audit=log)
     (outcome,) = run([plan], finder, options, on_progress=on_masked)
     report = _report(outcome)
     if is_first:
@@ -182,6 +185,11 @@ def _report(outcome: Outcome) -> MediaDetections:
     return outcome.report
 
 
+def _has_sound(video: Path) -> bool:
+    with open_container(video) as container:
+        return bool(container.streams.audio)
+
+
 def _findings(
     job: WebJob, report: MediaDetections, session: DetectionSession, policy: Policy
 ) -> Findings:
@@ -194,4 +202,5 @@ def _findings(
         listed,
         chooses=chooses and not leaves_faces_out(policy),
         corrects=job.kind == "video" or len(report.frames) == 1,
+        sounds=job.kind == "video" and _has_sound(report.path),
     )

@@ -89,7 +89,10 @@ class JobStore:
             if job.deleted or job.result is None or job.findings is None:
                 raise InputError("this file cannot be changed now")
             found = job.findings
-            edits.check(found.report, chooses=found.chooses, corrects=found.corrects)
+            edits.check(
+                found.report, chooses=found.chooses, corrects=found.corrects, sounds=found.sounds
+            )
+            edits = edits.in_style(self._options.policy.mask)
             job.notice = None
             if job.result.edits == edits:
                 return

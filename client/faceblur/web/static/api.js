@@ -7,6 +7,8 @@ export function begin() {
   return session;
 }
 
+export const settings = () => session;
+
 async function change(path, method, options = {}) {
   const { csrf, csrf_header } = await session;
   return fetch(path, { method, headers: { [csrf_header]: csrf }, ...options });

@@ -2,6 +2,7 @@
 
 import { Comparison } from "./comparison.js";
 import { button, element } from "./elements.js";
+import { Look } from "./look.js";
 import { People } from "./people.js";
 import { texts } from "./texts.js";
 
@@ -31,11 +32,12 @@ export class Card {
     this.report.href = `/api/jobs/${job.id}/report`;
     this.report.download = "";
     this.choose = button(texts.choosePeople, texts.chooseName(job.name), () => this.#choose());
+    this.change = button("", "", () => this.#change());
     this.undo = button(texts.undo, texts.undoName(job.name), on.undo);
     this.redo = button(texts.redo, texts.redoName(job.name), on.redo);
     this.cancel = button(texts.cancel, texts.cancelName(job.name), on.cancel);
     this.remove = button(texts.remove, texts.removeName(job.name), on.remove);
-    this.actions.append(this.save, this.choose, this.undo, this.redo, this.report, this.cancel, this.remove);
+    this.actions.append(this.save, this.choose, this.change, this.undo, this.redo, this.report, this.cancel, this.remove);
     this.node.append(this.view, this.name, this.status, this.bar, this.verdict, this.notice);
     this.node.append(this.actions);
     this.update(job);
@@ -58,6 +60,10 @@ export class Card {
     this.remove.hidden = !ended(job);
     this.save.hidden = this.report.hidden = this.verdict.hidden = !done;
     this.choose.hidden = !job.can_choose || this.people !== undefined;
+    this.change.hidden = !done || this.look !== undefined;
+    this.change.textContent = texts.looks.open(job.has_sound);
+    this.change.setAttribute("aria-label", texts.looks.openName(job.name, job.has_sound));
+    if (!done) this.#changed();
     this.undo.hidden = !job.can_undo;
     this.redo.hidden = !job.can_redo;
     this.notice.hidden = !done || !job.notice;
@@ -128,6 +134,22 @@ export class Card {
     this.choose.hidden = true;
     this.actions.before(this.people.node);
     this.people.close.focus();
+  }
+
+  #change() {
+    const at = this.view.querySelector("video")?.currentTime || null;
+    this.look = new Look(() => this.job, at, () => {
+      this.#changed();
+      this.change.hidden = this.job.state !== "done";
+      (this.change.hidden ? this.cancel : this.change).focus();
+    });
+    this.change.hidden = true;
+    this.actions.before(this.look.node);
+  }
+
+  #changed() {
+    this.look?.node.remove();
+    this.look = undefined;
   }
 
   #chosen() {

@@ -1,0 +1,146 @@
+"""The address that shows one frame with masks that look otherwise, before anything is made so.
+
+It shows whoever stays visible in the result, to the one who uploaded it; it is drawn when it is
+asked for, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final
+
+import cv2
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from faceblur.batch.shared_detector import StoppedError
+from faceblur.detections import Detections, MediaDetections
+from faceblur.errors import FaceblurError, InputError
+from faceblur.masks.masker import Masker
+from faceblur.masks.policy import Policy
+from faceblur.masks.selection import Selection
+from faceblur.masks.style import MaskStyle
+from faceblur.masks.surface import ArraySurface
+from faceblur.masks.zones import Length, Zone
+from faceblur.schema import MistakesError, from_json
+from faceblur.times import TimeSpan
+from faceblur.web.answers import LONE, job_of, missing, refused
+from faceblur.web.edits import seconds_of
+from faceblur.web.frames import UNREADABLE, frame_image, index_at, jpeg
+from faceblur.web.jobs import WebJob
+from faceblur.web.looks import Look
+from faceblur.web.results import Result
+from faceblur.web.store import JobStore
+
+_LAST_S: Final = Fraction(1)
+"""How long the last frame is taken to be shown: longer than it is, so that more is covered."""
+
+
+def look_routes(store: JobStore, policy: Policy, *, check_going: Callable[[], None]) -> list[Route]:
+    """The address.
+
+    Args:
+        store: The files.
+        policy: With which results are made.
+        check_going: Raises StoppedError when the program ends.
+    """
+    return [Route("/api/jobs/{id}/look", _Looks(store, policy, check_going).look)]
+
+
+class _Looks:
+    def __init__(self, store: JobStore, policy: Policy, check_going: Callable[[], None]) -> None:
+        self._store = store
+        self._policy = policy
+        self._check_going = check_going
+
+    async def look(self, request: Request) -> Response:
+        """The frame that is shown at a time, or of several faces, with a look that is in JSON."""
+        job = job_of(self._store, request)
+        result = None if job is None else job.result
+        findings = None if job is None else job.findings
+        if job is None or result is None or findings is None or not findings.corrects:
+            return missing()
+        if job.kind == "video" and self._policy.moving.is_on:
+            # What is covered because it moves is not known here.
+            return missing()
+        at = request.query_params.get("at")
+        try:
+            style = _style(request.query_params.get("look", "{}"), self._policy.mask)
+            index = _fullest(result.report) if at is None else index_at(findings.report, at)
+        except InputError as refusal:
+            return refused(422, str(refusal))
+        try:
+            image = await asyncio.to_thread(self._drawn, job, result, index, style)
+        except StoppedError:
+            return refused(410, "it was deleted")
+        except FaceblurError:
+            return refused(422, UNREADABLE)
+        return Response(image, media_type="image/jpeg", headers=LONE)
+
+    def _drawn(self, job: WebJob, result: Result, index: int, style: MaskStyle) -> bytes:
+        report = result.report
+        original = frame_image(job, None, index, check_going=self._check_going)
+        pixels = np.asarray(
+            cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR), np.uint8
+        )
+        height, width = pixels.shape[:2]
+        policy = dataclasses.replace(
+            self._policy, zones=_relative(self._policy.zones, report), min_face=0.0, mask=style
+        )
+        # Which faces are covered was decided when the result was made.
+        covered = Selection(policy, width, height).choose(Detections.empty(), _shown(report, index))
+        faces = report.frames[index].detections.mapped(scale=width / report.width)
+        Masker(style).apply(ArraySurface(pixels), faces, covered.areas)
+        return jpeg(pixels)
+
+
+def _style(text: str, base: MaskStyle) -> MaskStyle:
+    """The style that a request names.
+
+    Raises:
+        InputError: It is none; one sentence.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError('say look={"mode": "solid"}') from error
+    try:
+        return from_json(value, Look, "the look").style(base)
+    except MistakesError as error:
+        raise InputError(error.mistakes[0].sentence("the look")) from error
+
+
+def _relative(zones: tuple[Zone, ...], report: MediaDetections) -> tuple[Zone, ...]:
+    """Zones in per cent, which fit the frame at every size."""
+
+    def part(length: Length, side: int) -> Length:
+        return Length(100 * length.pixels(side) / side, relative=True)
+
+    return tuple(
+        dataclasses.replace(
+            zone,
+            corners=tuple((part(x, report.width), part(y, report.height)) for x, y in zone.corners),
+        )
+        for zone in zones
+    )
+
+
+def _shown(report: MediaDetections, index: int) -> TimeSpan | None:
+    """When a frame of a video is shown."""
+    times = seconds_of(report)
+    if len(times) < 2:
+        return None
+    end_s = times[index + 1] if index + 1 < len(times) else times[index] + _LAST_S
+    return TimeSpan(times[index], end_s)
+
+
+def _fullest(report: MediaDetections) -> int:
+    """The first frame with the most covered faces."""
+    counts = [len(frame.detections) for frame in report.frames]
+    return counts.index(max(counts))
