@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 import fake_camera
@@ -12,7 +13,10 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_page import Served, served, served_small
 
+from benchmarks.people.scenes import SCENES, frames, people, write_scene
 from faceblur.detection.session import DetectionSession
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=path, args=arguments)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of two people beside each other."""
+    clip = tmp_path_factory.mktemp("two") / "two people.mp4"
+    scene = next(scene for scene in SCENES if scene.name == "beside each other")
+    pair = people(ROOT / "docs" / "images" / "before.jpg")
+    drawn = islice(frames(scene, pair, rate=8, seed=1), 20)
+    write_scene(clip, [image for image, _ in drawn], rate=8)
+    return clip
 
 
 @pytest.fixture

@@ -133,3 +133,47 @@ def test_who_stays_visible_is_chosen_with_the_keyboard(
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert download.value.suggested_filename == "clip_blurred.mp4"
+
+
+def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_path: Path) -> None:
+    page = phone
+    page.goto(start().address)
+    page.set_input_files("#files", PHOTO)
+    page.wait_for_selector("li[data-verdict=clean]")
+    _press_to(page, "li button[aria-label^=Correct]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".editor[data-frame='1/0']")
+    assert _faults(page) == []
+    # A photo has no place in time, and a box is not followed anywhere.
+    assert page.locator(".timeline, .box .line:visible").count() == 0
+    _press_to(page, ".here button")
+    page.keyboard.press("Enter")
+    assert page.inner_text(":focus") == "Cover 1 again"
+    assert page.locator(".shown .gone.lit").count() == 1
+    page.locator(".slide input").fill("100")
+    page.wait_for_function("() => document.querySelector('.shown .before').naturalWidth > 0")
+    page.locator("text=Draw a box").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.type") == "number"
+    page.keyboard.type("10")
+    for _ in range(2):
+        page.keyboard.press("ArrowUp")
+    assert page.locator(".shown .draft rect").get_attribute("x") == "12"
+    assert _faults(page) == []
+    _press_to(page, ".box .main")
+    page.keyboard.press("Enter")
+    assert page.locator(".corrections li").all_inner_texts() == [
+        "Not covered: what was taken for a face\nTake back",
+        "Covered where you drew a box\nTake back",
+    ]
+    _press_to(page, ".editor > .actions .main")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 mask removed, as you chose. Checked: no other face shows.")
+    page.wait_for_selector(".editor[data-frame='2/0']")
+    assert _faults(page) == []
+    assert "1 face covered" in page.inner_text("li .status")
+    _press_to(page, "li button[aria-label^=Undo]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".corrections", state="hidden")
+    page.click(".editor >> text=Close")
+    assert page.evaluate("document.activeElement.ariaLabel").startswith("Correct")

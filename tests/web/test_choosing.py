@@ -5,51 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import pytest
-from click.testing import CliRunner
-from media import decoded
 from playwright.sync_api import Page
-from web_page import Served, asked, files_in
+from web_page import Served, asked, files_in, run, same, saved
 
-from benchmarks.people.scenes import SCENES, frames, people, write_scene
-from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
 from faceblur.web.folder import PREFIX
 
 Start = Callable[..., Served]
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of two people beside each other."""
-    clip = tmp_path_factory.mktemp("two") / "two people.mp4"
-    scene = next(scene for scene in SCENES if scene.name == "beside each other")
-    pair = people(ROOT / "docs" / "images" / "before.jpg")
-    drawn = islice(frames(scene, pair, rate=8, seed=1), 20)
-    write_scene(clip, [image for image, _ in drawn], rate=8)
-    return clip
-
-
-def _saved(page: Page, path: Path) -> Path:
-    with page.expect_download() as download:
-        page.click("li a.save")
-    download.value.save_as(path)
-    return path
-
-
-def _same(one: Path, other: Path) -> bool:
-    pairs = zip(decoded(one), decoded(other), strict=True)
-    return all(np.array_equal(*pair) for pair in pairs)
-
-
-def _run(*line: str | Path) -> None:
-    result = CliRunner().invoke(main, list(map(str, line)))
-    assert result.exit_code == 0, result.output
 
 
 def test_one_of_two_stays_visible_and_it_is_undone(
@@ -63,7 +27,7 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     page.set_input_files("#files", two)
     page.wait_for_selector("li[data-verdict=clean]")
     assert "2 faces covered" in page.inner_text("li .status")
-    covered = _saved(page, tmp_path / "covered.mp4")
+    covered = saved(page, tmp_path / "covered.mp4")
     # Until somebody asks, there is no image of anybody but the upload itself.
     assert files_in(site.uploads) == ["found.json", "masked.mp4", "source.mp4"]
     page.click("text=Choose who stays visible")
@@ -80,18 +44,18 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     assert page.locator("li a.save.go").count() == 1
     assert page.locator("li .people").count() == 0
     # It is what the command makes of the same choice, from the same list.
-    kept = _saved(page, tmp_path / "kept.mp4")
+    kept = saved(page, tmp_path / "kept.mp4")
     listed = tmp_path / "people.json"
     assert session.server is not None
-    _run("people", two, "-o", listed.with_suffix(".html"), "--server", session.server.address)
+    run("people", two, "-o", listed.with_suffix(".html"), "--server", session.server.address)
     chosen = ("--boxes", listed, "--keep-visible", track)
-    _run("blur", two, "-o", tmp_path / "command.mp4", *chosen)
-    assert _same(kept, tmp_path / "command.mp4")
-    assert not _same(kept, covered)
+    run("blur", two, "-o", tmp_path / "command.mp4", *chosen)
+    assert same(kept, tmp_path / "command.mp4")
+    assert not same(kept, covered)
     # Back, and forth again, at once: both are still there.
     page.click("text=Undo")
     page.wait_for_selector("text=2 faces covered")
-    assert _same(_saved(page, tmp_path / "undone.mp4"), covered)
+    assert same(saved(page, tmp_path / "undone.mp4"), covered)
     page.click("text=Redo")
     page.wait_for_selector("text=1 face covered")
     assert files_in(site.uploads) == ["found.json", "masked-2.mp4", "masked.mp4", "source.mp4"]

@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from click.testing import CliRunner
+from media import decoded
 from playwright.sync_api import Page
 
+from faceblur.cli import main
 from faceblur.web.folder import PREFIX
 
 
@@ -104,3 +108,23 @@ def asked(page: Page, method: str, path: str, body: str | None = None) -> int:
         [method, path, body],
     )
     return code
+
+
+def saved(page: Page, path: Path) -> Path:
+    """Save the result of the only file."""
+    with page.expect_download() as download:
+        page.click("li a.save")
+    download.value.save_as(path)
+    return path
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two videos show the same, frame by frame."""
+    pairs = zip(decoded(one), decoded(other), strict=True)
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+def run(*line: str | Path) -> None:
+    """Run the command."""
+    result = CliRunner().invoke(main, list(map(str, line)))
+    assert result.exit_code == 0, result.output

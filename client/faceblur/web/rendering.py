@@ -138,8 +138,10 @@ def _render(
     problems = [renamed(text, job) for text in verified.problems]
     verified = dataclasses.replace(verified, problems=problems)
     write_record(record, verified)
-    tallies = [tally for tally in facts.track_tallies(report) if tally.id in report.kept]
-    covered = sum(track.id not in report.kept for track in report.tracks)
+    of_tracks = facts.track_tallies(report)
+    tallies = [tally for tally in of_tracks if tally.id in report.kept]
+    shown = report.kept | {tally.id for tally in of_tracks if tally.unmasked}
+    covered = sum(track.id not in shown for track in report.tracks)
     covered += sum(bool(each.keyframes) for each in edits.corrections)
     return Result(
         number=job.results.count,

@@ -34,6 +34,13 @@ export const viewOf = (id, track) => `/api/jobs/${id}/people/${track}`;
 // edits: all that is wanted of the result, as `edits` of the result before says it.
 export const edit = (id, edits) =>
   told(change(`/api/jobs/${id}/edits`, "POST", { body: JSON.stringify(edits) }));
+export const framesOf = (id) => told(fetch(`/api/jobs/${id}/frames`));
+// at: seconds from the start; side: original or masked; version: of the result.
+export const frameOf = (id, at, side, version) =>
+  `/api/jobs/${id}/frame?at=${at.toFixed(6)}&side=${side}&version=${version}`;
+export const found = (id, at) => told(fetch(`/api/jobs/${id}/found?at=${at.toFixed(6)}`));
+export const openCorrections = (id, file) =>
+  told(change(`/api/jobs/${id}/corrections`, "POST", { body: file }));
 export const undo = (id) => told(change(`/api/jobs/${id}/undo`, "POST"));
 export const redo = (id) => told(change(`/api/jobs/${id}/redo`, "POST"));
 

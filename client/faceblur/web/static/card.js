@@ -2,6 +2,7 @@
 
 import { Comparison } from "./comparison.js";
 import { button, element } from "./elements.js";
+import { Editor } from "./editor.js";
 import { Look } from "./look.js";
 import { People } from "./people.js";
 import { texts } from "./texts.js";
@@ -23,6 +24,7 @@ export class Card {
     this.bar = element("progress", "progress", { max: 1 });
     this.bar.setAttribute("aria-label", texts.progress(job.name));
     this.verdict = element("p", "verdict");
+    this.notes = element("p", "notice");
     this.notice = element("p", "notice");
     this.actions = element("div", "actions");
     this.save = element("a", "button save");
@@ -32,13 +34,16 @@ export class Card {
     this.report.href = `/api/jobs/${job.id}/report`;
     this.report.download = "";
     this.choose = button(texts.choosePeople, texts.chooseName(job.name), () => this.#choose());
+    this.correct = button(texts.masks.open, texts.masks.openName(job.name), () => this.#correct());
     this.change = button("", "", () => this.#change());
     this.undo = button(texts.undo, texts.undoName(job.name), on.undo);
     this.redo = button(texts.redo, texts.redoName(job.name), on.redo);
     this.cancel = button(texts.cancel, texts.cancelName(job.name), on.cancel);
     this.remove = button(texts.remove, texts.removeName(job.name), on.remove);
-    this.actions.append(this.save, this.choose, this.change, this.undo, this.redo, this.report, this.cancel, this.remove);
-    this.node.append(this.view, this.name, this.status, this.bar, this.verdict, this.notice);
+    this.actions.append(this.save, this.choose, this.correct, this.change, this.undo, this.redo);
+    this.actions.append(this.report, this.cancel, this.remove);
+    this.node.append(this.view, this.name, this.status, this.bar, this.verdict);
+    this.node.append(this.notes, this.notice);
     this.node.append(this.actions);
     this.update(job);
   }
@@ -60,6 +65,7 @@ export class Card {
     this.remove.hidden = !ended(job);
     this.save.hidden = this.report.hidden = this.verdict.hidden = !done;
     this.choose.hidden = !job.can_choose || this.people !== undefined;
+    this.correct.hidden = !job.can_correct || this.editor !== undefined;
     this.change.hidden = !done || this.look !== undefined;
     this.change.textContent = texts.looks.open(job.has_sound);
     this.change.setAttribute("aria-label", texts.looks.openName(job.name, job.has_sound));
@@ -69,6 +75,10 @@ export class Card {
     this.notice.hidden = !done || !job.notice;
     this.notice.textContent = job.notice ? texts.unchanged(job.notice) : "";
     if (!job.can_choose) this.#chosen();
+    if (job.state === "failed") this.#corrected();
+    else this.editor?.update(job);
+    this.notes.hidden = !done || job.result.notes.length === 0;
+    this.notes.textContent = this.notes.hidden ? "" : texts.masks.notes(job.result.notes);
     if (!done) {
       this.node.dataset.verdict = "";
       return before && before.state !== job.state && job.state === "failed"
@@ -95,7 +105,7 @@ export class Card {
     this.save.download = job.result_name;
     if (this.shown !== version) this.#show(job.result);
     this.shown = version;
-    const words = [this.#words(), this.verdict.textContent, this.notice.textContent];
+    const words = [this.#words(), this.verdict.textContent, this.notes.textContent, this.notice.textContent];
     return texts.finished(job.name, words.filter(Boolean).join(" "));
   }
 
@@ -150,6 +160,22 @@ export class Card {
   #changed() {
     this.look?.node.remove();
     this.look = undefined;
+  }
+
+  #correct() {
+    this.editor = new Editor(this.job, () => {
+      this.#corrected();
+      this.correct.hidden = !this.job.can_correct;
+      (this.correct.hidden ? this.cancel : this.correct).focus();
+    });
+    this.correct.hidden = true;
+    this.actions.before(this.editor.node);
+    this.editor.close.focus();
+  }
+
+  #corrected() {
+    this.editor?.node.remove();
+    this.editor = undefined;
   }
 
   #chosen() {

@@ -4,8 +4,8 @@ const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
 const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
-const clock = (time) => {
-  const seconds = (time % 60).toFixed(1).padStart(4, "0");
+const clock = (time, digits = 1) => {
+  const seconds = (time % 60).toFixed(digits).padStart(3 + digits, "0");
   return `${Math.floor(time / 60)}:${seconds}`;
 };
 
@@ -16,6 +16,15 @@ const keptVisible = ({ edits, seen_frames, kept_frames }) => {
   const doubtful = kept_frames - seen_frames;
   if (doubtful === 0) return people;
   return `${people} In ${doubtful} of ${plural(kept_frames, "frame", "frames")} they are covered all the same, for it is not certain there that it is them.`;
+};
+
+// A drawn box or a removed mask, in a list in which each has its number.
+const correction = ({ keyframes, until, remove }, isVideo) => {
+  if (remove) return remove.track ? `Not covered: what was taken for face ${remove.track}` : "Not covered: what was taken for a face";
+  if (!isVideo) return "Covered where you drew a box";
+  const times = keyframes.map(({ at }) => at).join(", ");
+  const followed = keyframes[keyframes.length - 1].follow ? `, followed ${until ? `until ${until}` : "to the end"}` : "";
+  return `Covered at ${times}${followed}`;
 };
 
 export const texts = {
@@ -50,6 +59,49 @@ export const texts = {
   stays: "Stays visible",
   apply: "Apply",
   close: "Close",
+  masks: {
+    open: "Correct masks",
+    openName: (name) => `Correct the masks of ${name}`,
+    loading: "Reading the frames …",
+    hintVideo: "Go to where something is wrong. Click a mask that covers no face, and it is removed from the whole video. Drag a box over a face that shows, where it begins to show, and it is covered from there on.",
+    hintPhoto: "Click a mask that covers no face, and it is removed. Drag a box over a face that shows, and it is covered.",
+    originalFrame: "The same frame, as it was",
+    position: "Place in the video",
+    previous: "Previous frame",
+    next: "Next frame",
+    frame: (time, index, count) => `${clock(time, 2)}, frame ${index + 1} of ${count}`,
+    outlines: "Show outlines of what was found",
+    removeMask: (number) => `Remove mask ${number}`,
+    coverAgain: (number) => `Cover ${number} again`,
+    notRemovable: "That is a box that you drew, or not covered anyway: see the list below.",
+    draw: "Draw a box",
+    sides: ["Left", "Top", "Width", "Height"],
+    follow: "Follow it from here on",
+    belongsTo: "It is",
+    newFace: "a new face",
+    ofCorrection: (number) => `that of correction ${number}`,
+    add: "Cover this",
+    discard: "Discard the box",
+    correction,
+    goThere: "Go there",
+    goThereName: (number) => `Go to where correction ${number} begins`,
+    endsHere: "Ends here",
+    endsHereName: (number) => `Correction ${number} ends at this frame`,
+    drop: "Take back",
+    dropName: (number) => `Take back correction ${number}`,
+    save: "Save corrections",
+    openFile: "Open corrections",
+    fileName: (name) => `${name.split("/").pop().replace(/\.[^.]*$/, "")}-corrections.json`,
+    pending: "Not applied yet.",
+    making: "Being made again …",
+    notRead: "This frame cannot be shown.",
+    notShown: (reason) => `The frames cannot be shown: ${reason}.`,
+    notOpened: (reason) => `That was not opened: ${reason}.`,
+    notes: (notes) => {
+      const plain = notes.map((note) => note.replace(/add a keyframe( if it goes on)?$/, "draw it again there$1").replace(/^track/, "face"));
+      return `Look at this: ${plain.join("; ")}.`;
+    },
+  },
   unchanged: (reason) => (reason === "cancelled" ? "Cancelled. This is the result from before." : `That was not done: ${reason}. This is the result from before.`),
   compare: "Slide to see the original",
   maskedAlt: (name) => `${name}, with the faces covered`,
@@ -123,6 +175,7 @@ export const texts = {
     const { faces, frames, edits } = job.result;
     const { kept } = edits;
     if (faces === 0 && kept.length) return "Nobody else was found.";
+    if (faces === 0 && edits.corrections.length) return "Nothing is covered any more.";
     if (faces === 0) return "No face was found, so nothing is covered. Look whether that is right.";
     const covered = `${plural(faces, "face", "faces")} covered`;
     return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
@@ -130,14 +183,16 @@ export const texts = {
   verdict: ({ kind, result }) => {
     const { verdict, edits } = result;
     const { kept } = edits;
-    const other = kept.length ? "other " : "";
-    const chosen = kept.length ? `${keptVisible(result)} ` : "";
+    const removed = edits.corrections.filter(({ remove }) => remove).length;
+    const other = kept.length || removed ? "other " : "";
+    const visible = kept.length ? `${keptVisible(result)} ` : "";
+    const chosen = removed ? `${visible}${plural(removed, "mask", "masks")} removed, as you chose. ` : visible;
     if (verdict.result === "clean") return `${chosen}Checked: no ${other}face shows.`;
     if (verdict.result === "leaks") {
       const places = plural(verdict.leaks, "place", "places");
       const times = verdict.leak_times_s.map((time) => `${time.toFixed(1)} s`).join(", ");
       const when = kind === "video" ? `, at ${times}` : "";
-      const who = kept.length ? "another face" : "a face";
+      const who = other ? "another face" : "a face";
       return `${chosen}Careful: ${who} may still show in ${places}${when}. Look there before you save it.`;
     }
     return `${chosen}It could not be checked completely. ${verdict.problems.join(" ")}`;

@@ -1,0 +1,120 @@
+// One frame: the result, and over it the original as far as the slider says, and outlines.
+// A drag draws a box, and a click names the face that is there.
+
+import { element } from "./elements.js";
+import { texts } from "./texts.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const LEAST_PX = 5; // on the screen: a hand is not still when it clicks
+
+export class Stage {
+  // size: { width, height } of the frames; address(side): where a side of the present frame is;
+  // onBox(box) and onFace(face): what somebody drew, or clicked at.
+  constructor(size, { address, onBox, onFace }) {
+    Object.assign(this, { size, address, onBox, onFace, faces: [] });
+    this.node = element("div", "stage");
+    this.shown = element("div", "shown");
+    this.shown.style.setProperty("--ratio", size.width / size.height);
+    this.after = element("img", "", { draggable: false });
+    this.before = element("img", "before", { draggable: false, hidden: true });
+    this.before.alt = texts.masks.originalFrame;
+    this.drawing = document.createElementNS(SVG, "svg");
+    this.drawing.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+    this.drawing.setAttribute("preserveAspectRatio", "none");
+    this.drawing.setAttribute("aria-hidden", "true");
+    this.shown.append(this.after, this.before, this.drawing);
+    this.slider = element("input", "", { type: "range", min: 0, max: 100, value: 0 });
+    this.slider.addEventListener("input", () => this.#compare());
+    const label = element("label", "slide", { textContent: texts.compare });
+    label.append(this.slider);
+    this.node.append(this.shown, label);
+    this.#takePointer();
+    this.#compare();
+  }
+
+  // Shows a frame, once it is there, and says in words what it is; throws an Error if that fails.
+  async show(words) {
+    this.after.alt = words;
+    this.after.src = this.address("masked");
+    this.before.removeAttribute("src");
+    this.#compare();
+    await this.after.decode();
+  }
+
+  // faces: with `state` masked, gone or seen and `lit` for the one that is meant; boxes: drawn ones.
+  outline(faces, boxes, all) {
+    this.faces = faces;
+    const made = faces.map((face, index) => this.#rect(face.box, `${face.state}${face.lit ? " lit" : ""}`, index + 1));
+    made.push(...boxes.map((box) => this.#rect(box, "draft")));
+    this.drawing.classList.toggle("all", all);
+    this.drawing.replaceChildren(...made);
+  }
+
+  #rect([x0, y0, x1, y1], className, number) {
+    const group = document.createElementNS(SVG, "g");
+    group.setAttribute("class", className);
+    const rect = document.createElementNS(SVG, "rect");
+    for (const [name, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) {
+      rect.setAttribute(name, value);
+    }
+    group.append(rect);
+    if (number) {
+      const text = document.createElementNS(SVG, "text");
+      text.setAttribute("x", x0);
+      text.setAttribute("y", y0);
+      text.setAttribute("font-size", Math.max(12, this.size.width / 40));
+      text.textContent = number;
+      group.append(text);
+    }
+    return group;
+  }
+
+  #compare() {
+    const seen = Number(this.slider.value);
+    this.node.style.setProperty("--seen", `${seen}%`);
+    this.before.hidden = seen === 0;
+    if (seen > 0 && !this.before.hasAttribute("src")) this.before.src = this.address("original");
+  }
+
+  #at(event) {
+    const { left, top, width, height } = this.shown.getBoundingClientRect();
+    const x = ((event.clientX - left) / width) * this.size.width;
+    const y = ((event.clientY - top) / height) * this.size.height;
+    return [Math.min(Math.max(x, 0), this.size.width), Math.min(Math.max(y, 0), this.size.height)];
+  }
+
+  #takePointer() {
+    let from = null;
+    const box = (event) => {
+      const [x, y] = this.#at(event);
+      const [x0, y0] = from.at;
+      return [Math.min(x, x0), Math.min(y, y0), Math.max(x, x0), Math.max(y, y0)].map(Math.round);
+    };
+    const isDrag = (event) =>
+      Math.min(Math.abs(event.clientX - from.x), Math.abs(event.clientY - from.y)) >= LEAST_PX;
+    this.shown.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      event.preventDefault();
+      this.shown.setPointerCapture(event.pointerId);
+      from = { at: this.#at(event), x: event.clientX, y: event.clientY };
+    });
+    this.shown.addEventListener("pointermove", (event) => {
+      if (from !== null && isDrag(event)) this.outline(this.faces, [box(event)], this.drawing.classList.contains("all"));
+    });
+    this.shown.addEventListener("pointercancel", () => {
+      from = null;
+    });
+    this.shown.addEventListener("pointerup", (event) => {
+      if (from === null) return;
+      const drawn = isDrag(event) ? box(event) : null;
+      const [x, y] = from.at;
+      from = null;
+      if (drawn) {
+        this.onBox(drawn);
+        return;
+      }
+      const face = this.faces.findLast(({ box: [x0, y0, x1, y1] }) => x0 <= x && x <= x1 && y0 <= y && y <= y1);
+      if (face) this.onFace(face);
+    });
+  }
+}

@@ -1,0 +1,188 @@
+"""Correcting masks on the page: what covers no face goes, and a face that shows is covered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from media import decoded
+from playwright.sync_api import Page
+from web_page import Served, asked, run, same, saved
+
+from faceblur.detection.detector import Detector
+from faceblur.detection.session import DetectionSession
+from faceblur.masks.policy import Policy
+from faceblur.web.edits import Edits
+from faceblur.web.jobs import WebJob
+from faceblur.web.rendering import render
+
+Start = Callable[..., Served]
+ROOT = Path(__file__).resolve().parents[2]
+
+_FRAME = """async (path) => {
+  const answer = await fetch(path);
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  return [answer.status, answer.headers.get("cache-control"), [...bytes]];
+}"""
+
+
+def _shown(page: Page, job: str, at: float, side: str) -> Any:
+    """A frame as the page shows it, BGR."""
+    path = f"/api/jobs/{job}/frame?at={at}&side={side}"
+    status, cache, data = page.evaluate(_FRAME, path)
+    assert (status, cache) == (200, "no-store")
+    return cv2.imdecode(np.array(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+
+
+def _found(page: Page, job: str) -> list[dict[str, Any]]:
+    """The faces of the third frame."""
+    read = "async (path) => (await (await fetch(path)).json()).faces"
+    faces: list[dict[str, Any]] = page.evaluate(read, f"/api/jobs/{job}/found?at=0.25")
+    return faces
+
+
+def _at(page: Page, box: Sequence[float], x: float = 0.5, y: float = 0.5) -> tuple[float, float]:
+    """Where on the screen a place of a box in the frame is."""
+    page.locator(".shown").scroll_into_view_if_needed()
+    stage = page.locator(".shown").bounding_box()
+    view = page.get_attribute(".shown svg", "viewBox")
+    assert stage is not None
+    assert view is not None
+    *_, width, height = map(float, view.split())
+    across, down = box[0] + x * (box[2] - box[0]), box[1] + y * (box[3] - box[1])
+    return (
+        stage["x"] + across / width * stage["width"],
+        stage["y"] + down / height * stage["height"],
+    )
+
+
+def test_masks_of_a_video_are_removed_drawn_and_undone(
+    start: Start, page: Page, session: DetectionSession, two: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    site = start()
+    page.goto(site.address)
+    page.set_input_files("#files", two)
+    page.wait_for_selector("li[data-verdict=clean]")
+    covered = saved(page, tmp_path / "covered.mp4")
+    job = str(page.get_attribute("li", "data-id"))
+    page.click("text=Correct masks")
+    page.wait_for_selector(".editor[data-frame='1/0']")
+    # Frame by frame: what is shown is the very frame of that time, and no other.
+    page.click("text=Next frame")
+    page.focus(".timeline input")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("text=0:00.25, frame 3 of 20")
+    page.wait_for_selector(".editor[data-frame='1/2']")
+    images = [image.astype(int) for image in decoded(two, pixel_format="bgr24")]
+    masks = [image.astype(int) for image in decoded(covered, pixel_format="bgr24")]
+    for side, whole in (("original", images), ("masked", masks)):
+        for index in (2, 13, 19, 0):
+            frame = _shown(page, job, index / 8, side)
+            away = [float(np.abs(frame - image).mean()) for image in whole]
+            assert int(np.argmin(away)) == index
+            assert away[index] < 3
+    refused = ("at=9&side=masked", "at=x&side=masked", "side=original", "at=0&side=both")
+    asked_for = [asked(page, "GET", f"/api/jobs/{job}/frame?{query}") for query in refused]
+    assert asked_for == [422] * 4
+    found = _found(page, job)
+    assert len(found) == 2
+    # A click on a mask takes it away, wherever its face goes; the other one stays.
+    page.mouse.click(*_at(page, found[0]["box"]))
+    assert page.locator(".corrections li").count() == 1
+    assert page.inner_text(".editor [role=status]") == "Not applied yet."
+    page.click(".editor >> text=Apply")
+    page.wait_for_selector("text=1 mask removed, as you chose. Checked: no other face shows.")
+    assert "1 face covered" in page.inner_text("li .status")
+    removed = saved(page, tmp_path / "removed.mp4")
+    # It is what the command makes of the same correction and the list of the same faces.
+    listed = tmp_path / "found.json"
+    assert session.server is not None
+    server = ("--server", session.server.address)
+    run("blur", two, "-o", tmp_path / "first.mp4", "--json", listed, *server)
+    content = json.loads(listed.read_text())
+    content["media"][0]["corrections"] = [{"remove": {"track": found[0]["track"]}}]
+    listed.write_text(json.dumps(content))
+    run("blur", two, "-o", tmp_path / "command.mp4", "--boxes", listed)
+    assert same(removed, tmp_path / "command.mp4")
+    assert not same(removed, covered)
+    # A box that is drawn where the face shows is followed, and nobody shows any more.
+    page.wait_for_selector(".editor[data-frame='2/2']")
+    (bare,) = (face for face in _found(page, job) if not face["covered"])
+    page.mouse.move(*_at(page, bare["box"], -0.1, -0.1))
+    page.mouse.down()
+    page.mouse.move(*_at(page, bare["box"], 1.1, 1.1), steps=3)
+    page.mouse.up()
+    page.check("text=Show outlines")
+    assert page.locator(".shown .all .masked, .shown .all .gone, .shown .draft").count() == 3
+    page.click("text=Cover this")
+    assert "Covered at 0:00.25, followed to the end" in page.inner_text(".corrections")
+    page.click(".corrections >> text=Take back >> nth=0")
+    page.click(".editor >> text=Apply")
+    page.wait_for_selector("text=3 faces covered")
+    page.wait_for_selector("li[data-verdict=clean]")
+    # Corrections are saved, taken back, and opened again.
+    with page.expect_download() as download:
+        page.click("text=Save corrections")
+    assert download.value.suggested_filename == "two people-corrections.json"
+    kept = tmp_path / "corrections.json"
+    download.value.save_as(kept)
+    (correction,) = json.loads(kept.read_text())["corrections"]
+    (keyframe,) = correction["keyframes"]
+    assert (keyframe["at"], keyframe["follow"]) == ("0:00.25", True)
+    page.click("li >> text=Undo")
+    page.wait_for_selector("text=1 mask removed, as you chose.")
+    page.wait_for_selector(".corrections >> text=Not covered")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"corrections": [{"keyfames": []}]}')
+    page.set_input_files(".editor input[type=file]", broken)
+    page.wait_for_selector("text=That was not opened: corrections[0] in the file has no setting")
+    assert page.locator(".corrections li").count() == 1
+    page.set_input_files(".editor input[type=file]", kept)
+    page.wait_for_selector(".corrections >> text=followed to the end")
+    # It is one of the results that are there already.
+    page.click(".editor >> text=Apply")
+    page.wait_for_selector("text=3 faces covered")
+    assert same(saved(page, tmp_path / "again.mp4"), saved(page, tmp_path / "again2.mp4"))
+    assert [text for text in said if "422" not in text] == []
+
+
+class _Noting:
+    """A detector that notes what its file was at whenever it was asked."""
+
+    def __init__(self, detector: Detector, job: WebJob) -> None:
+        self._detector, self._job = detector, job
+        self.asked: list[str] = []
+        self.model = detector.model
+
+    def submit(self, images: Any, **how: Any) -> list[Future[Any]]:
+        self.asked.append(self._job.state)
+        return self._detector.submit(images, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._detector, name)
+
+
+def test_nothing_is_detected_again_but_to_check(
+    session: DetectionSession, two: Path, tmp_path: Path
+) -> None:
+    job = WebJob(id="", owner="", name="two", folder=tmp_path, kind="video", source=two)
+    noting = _Noting(session.detector, job)
+    shown = dataclasses.replace(session, detector=noting)
+    job.results.add(render(job, shown, Policy(), on_change=lambda: None))
+    assert set(noting.asked) == {"masking", "checking"}
+    noting.asked.clear()
+    drawn = {"keyframes": [{"at": 0, "box": [10, 10, 60, 60], "follow": True}]}
+    job.wanted = Edits.read(json.dumps({"corrections": [drawn]}).encode())
+    result = render(job, shown, Policy(), on_change=lambda: None)
+    assert set(noting.asked) == {"checking"}
+    assert result.verdict.result == "clean"
+    assert all(len(frame.detections) == 3 for frame in result.report.frames)
