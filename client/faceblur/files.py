@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import platformdirs
+
 from faceblur.errors import FaceblurError, InputError, OutputError
 
 if sys.platform == "linux":
@@ -45,6 +47,13 @@ _CHUNK_BYTES: Final = 1 << 20
 
 _swept: set[Path] = set()
 """Folders in which this process has removed leftovers; a batch writes many files to one."""
+
+
+def cache_folder() -> Path:
+    """Where what was fetched or measured is kept; FACEBLUR_CACHE overrides the system's place."""
+    if folder := os.environ.get("FACEBLUR_CACHE"):
+        return Path(folder)
+    return Path(platformdirs.user_cache_dir("faceblur"))
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from faceblur.detection.models import cache_folder
 from faceblur.errors import ModelError, OutputError
-from faceblur.files import atomic_path, file_sha256
+from faceblur.files import atomic_path, cache_folder, file_sha256
 from faceblur_export.onnx import ExportedModel, export_onnx
 from faceblur_export.progress import ShowShare
 from faceblur_export.weights.download import check_hash, fetch

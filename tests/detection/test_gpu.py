@@ -21,10 +21,10 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
+from faceblur import gpus
 from faceblur.cli import doctor, main
 from faceblur.detection import models, runtimes
-from faceblur.detection.gpu import devices, precision, probe, use
-from faceblur.detection.gpu.devices import Gpu
+from faceblur.detection.gpu import precision, probe, use
 from faceblur.detection.gpu.networks import GpuNetworks
 from faceblur.detection.gpu.probe import Answer
 from faceblur.detection.gpu.use import GpuUse
@@ -38,6 +38,7 @@ from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import InputError, ServerError
 from faceblur.files import file_sha256
+from faceblur.gpus import Gpu
 
 CPU = "CPUExecutionProvider"
 FAST = shipped_onnx("fast")
@@ -480,10 +481,10 @@ def test_a_measurement_says_batch_and_instances() -> None:
 def test_gpus_are_those_that_cuda_shows(
     monkeypatch: pytest.MonkeyPatch, visible: str | None, names: str
 ) -> None:
-    gpus = [(f"GPU-{name.lower()}", Gpu(i, name, "580", 1)) for i, name in enumerate("AB")]
+    pairs = [(f"GPU-{name.lower()}", Gpu(i, name, "580", 1)) for i, name in enumerate("AB")]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = list(devices._visible(gpus))
+    found = list(gpus._visible(pairs))
     assert "".join(gpu.name for gpu in found) == names
     assert [gpu.index for gpu in found] == list(range(len(found)))

@@ -22,8 +22,8 @@ from benchmarks.gpu.devices import Device, cpu_device
 from benchmarks.gpu.load import reading
 from benchmarks.gpu.networks import lay_out
 from benchmarks.gpu.watch import watching
-from faceblur.detection.gpu.devices import Gpu
 from faceblur.detections import Detections
+from faceblur.gpus import Gpu
 
 IMAGE = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 

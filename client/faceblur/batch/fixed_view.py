@@ -16,6 +16,7 @@ from faceblur.moving.options import MovingOptions
 from faceblur.moving.sight import Bitmap
 from faceblur.times import TimeSpan
 from faceblur.video.frames import SourceFrame
+from faceblur.video.options import HardwareDecoding
 from faceblur.video.source import VideoSource
 from faceblur.video.surface import VideoSurface
 
@@ -46,6 +47,7 @@ class FixedView:
         source: Path,
         options: MovingOptions,
         on_frame: Callable[[], None],
+        hardware: HardwareDecoding = "off",
     ) -> FixedView:
         """Go through a file once, only for its background.
 
@@ -53,12 +55,13 @@ class FixedView:
             source: The file.
             options: How what moves is told.
             on_frame: Called after each frame.
+            hardware: What decodes.
 
         Raises:
             InputError: The source cannot be read to its end.
         """
         samples = Samples()
-        with VideoSource(source) as video:
+        with VideoSource(source, hardware=hardware) as video:
             moving = MovingMask(video.properties.width, video.properties.height, options)
             for item in video.read():
                 if not isinstance(item, SourceFrame):

@@ -78,8 +78,9 @@ def mask_video(
         if on_progress is not None:
             on_progress(Progress(0, None))
 
-    view = FixedView.learn(source, policy.moving, tell) if policy.moving.is_on else None
-    with VideoSource(source) as video:
+    hardware = (options or VideoOptions()).hardware_decoding
+    view = FixedView.learn(source, policy.moving, tell, hardware) if policy.moving.is_on else None
+    with VideoSource(source, hardware=hardware) as video:
         width, height = video.properties.width, video.properties.height
         faces_of = find_faces.in_video(source, video.properties)
         selection = Selection(policy, width, height)

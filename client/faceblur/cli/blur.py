@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 
@@ -36,7 +36,7 @@ from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.reader import environment_key
 from faceblur.redaction import names
-from faceblur.video.options import VideoOptions
+from faceblur.video.options import HardwareDecoding, VideoOptions
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ _MOST_NAMES: Final = 20
 def _run_options(
     quality: int | None,
     encoder: str | None,
+    hardware_decoding: HardwareDecoding,
     audio: tuple[str, ...],
     keep_metadata: bool,
     keep_subtitles: bool,
@@ -59,6 +60,7 @@ def _run_options(
         video=VideoOptions(
             quality=quality,
             encoder=encoder,
+            hardware_decoding=hardware_decoding,
             audio=sound.audio,
             muted=sound.muted,
             keep_metadata=keep_metadata,
@@ -75,7 +77,18 @@ run_options = bundle(
     "options",
     _run_options,
     option("--quality", type=click.IntRange(1, 100), show_default="like the source", help="1-100."),
-    option("--encoder", help="Video encoder, such as libx264 or hevc_nvenc."),
+    option(
+        "--encoder",
+        help="Video encoder, such as libx264 or hevc_nvenc; or auto for the GPU's where that was "
+        "measured to be faster.",
+    ),
+    option(
+        "--hardware-decoding",
+        type=click.Choice(get_args(HardwareDecoding)),
+        default="auto",
+        help="What decodes videos: a device where that was measured to be faster, one that is "
+        "named, or the CPU. The frames are the same.",
+    ),
     option(
         "--audio",
         cls=SoundOption,

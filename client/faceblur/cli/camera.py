@@ -20,6 +20,7 @@ from faceblur.live.camera import Camera
 from faceblur.live.config import advice
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import Audio, CameraOptions
+from faceblur.live.service.devices import measure_devices
 from faceblur.live.service.open_files import make_room
 from faceblur.live.service.process_list import hide_credentials
 from faceblur.live.sinks.options import parse_sink
@@ -66,7 +67,8 @@ _POLL_S: Final = 0.2
     "--encoder",
     metavar="NAME",
     show_default="x264",
-    help="Video encoder of FFmpeg, such as h264_nvenc; x264 where it does not work.",
+    help="Video encoder of FFmpeg, such as h264_nvenc, or auto for the GPU's where that was "
+    "measured to be faster; x264 where it does not work.",
 )
 @live_session_options
 @logging_options
@@ -101,6 +103,7 @@ def camera(
         **live,
     )
     make_room([options])
+    measure_devices([options])
     for each in advice.of_camera(options):
         logger.warning("%s", each)
     with (

@@ -13,7 +13,6 @@ import click
 from faceblur.cli.base import configure_logging
 from faceblur.cli.options import tls_options
 from faceblur.detection import canary, models, runtimes
-from faceblur.detection.gpu.devices import find_gpus
 from faceblur.detection.models import automatic_model, open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED
@@ -22,6 +21,7 @@ from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
 from faceblur.detection.triton.runtime import TritonRuntime
 from faceblur.errors import FaceblurError, ServerUnavailableError
+from faceblur.gpus import find_gpus
 
 PROBES = 4
 """Check images sent at once: a server with several instances can have lost one of them."""

@@ -11,8 +11,8 @@ from faceblur.cli.options import DETECT_EVERY_OPTION, bundle, option, session_op
 from faceblur.cli.policy_options import moving_options, policy_options, zone_options
 from faceblur.errors import InputError
 from faceblur.live.options import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, OnFailure
-from faceblur.live.sources.options import HardwareDecoding
 from faceblur.masks.policy import Policy
+from faceblur.video.options import HardwareDecoding
 
 LIVE_DEADLINE_S = 1.0
 
@@ -84,7 +84,8 @@ live_options = bundle(
         "--hardware-decoding",
         type=click.Choice(get_args(HardwareDecoding)),
         default="off",
-        help="Decode on a device; on the CPU where that does not work.",
+        help="What decodes: auto is a device where that was measured to be faster; the CPU where "
+        "a device does not work.",
     ),
 )
 """What only cameras have, as keyword arguments of `CameraOptions`."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final, Literal
-
-import platformdirs
 
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.repository import (
@@ -20,7 +17,7 @@ from faceblur.detection.repository import (
     shipped_record,
 )
 from faceblur.errors import ModelError, install_line
-from faceblur.files import file_sha256
+from faceblur.files import cache_folder, file_sha256
 
 Media = Literal["image", "video", "camera"]
 """What faces are looked for in."""
@@ -36,13 +33,6 @@ three times as long."""
 INPUT = "images"
 
 OUTPUTS = ("candidates", "priors")
-
-
-def cache_folder() -> Path:
-    """Where fetched weights and models are kept; FACEBLUR_CACHE overrides the system's place."""
-    if folder := os.environ.get("FACEBLUR_CACHE"):
-        return Path(folder)
-    return Path(platformdirs.user_cache_dir("faceblur"))
 
 
 def cached_models() -> dict[str, Path]:

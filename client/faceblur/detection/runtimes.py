@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from faceblur.detection.cores import usable_cores
-from faceblur.detection.gpu.devices import Gpu, find_gpus
 from faceblur.detection.gpu.networks import GpuNetworks
 from faceblur.detection.gpu.use import (
     GpuRuntime,
@@ -31,6 +30,7 @@ from faceblur.detection.models import open_onnx
 from faceblur.detection.repository import load_code
 from faceblur.errors import InputError, install_line
 from faceblur.files import file_sha256
+from faceblur.gpus import Gpu, find_gpus
 
 logger = logging.getLogger(__name__)
 

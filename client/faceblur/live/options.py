@@ -7,11 +7,11 @@ from typing import Literal, get_args
 
 from faceblur.errors import InputError
 from faceblur.live.sinks.options import SinkOptions, repeated_sink
-from faceblur.live.sources.options import HardwareDecoding as HardwareDecoding
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
+from faceblur.video.options import HardwareDecoding
 
 OnFailure = Literal["placeholder", "hold"]
 Audio = Literal["drop", "keep"]
@@ -45,7 +45,7 @@ class CameraOptions:
             with a notice, or the last checked and masked frame.
         audio: Whether the camera's audio goes along, in sinks that have a place for it. Voices are
             not masked.
-        hardware_decoding: Decode on a device, where it can; falls back with a warning.
+        hardware_decoding: What decodes; the CPU, with a warning, where a device cannot.
     """
 
     name: str

@@ -11,8 +11,8 @@ import av
 import numpy as np
 
 from faceblur.errors import InputError
-from faceblur.video.decoder import reason
 from faceblur.video.muting import Muting
+from faceblur.video.opening import reason
 from faceblur.video.packets import Packet
 
 _BITS_PER_CHANNEL: Final = 96_000

@@ -17,6 +17,8 @@ from faceblur.errors import InputError
 from faceblur.video.alpha import drawable_with_alpha, has_alpha, hide
 from faceblur.video.damage import DamageWatch, FrameLedger
 from faceblur.video.frames import SCALER_THREADS, SourceFrame, VideoProperties
+from faceblur.video.hardware.decoder import DeviceDecoder
+from faceblur.video.opening import reason
 from faceblur.video.orientation import Orientation, Turner, side_data
 
 logger = logging.getLogger(__name__)
@@ -32,11 +34,25 @@ _RATE_TOLERANCE: Final = 0.001
 
 
 class FrameDecoder:
-    """Decodes one track of one file, once; with another `context` if its own will not do."""
+    """Decodes one track of one file, once.
 
-    def __init__(self, path: Path, stream: av.VideoStream, context: Any = None) -> None:
+    Args:
+        path: The file.
+        stream: The track.
+        context: Another codec context than its own, where that will not do.
+        device: What decodes in the context's place.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        stream: av.VideoStream,
+        context: Any = None,
+        device: DeviceDecoder | None = None,
+    ) -> None:
         self._context = stream.codec_context if context is None else context
         self._context.thread_type = "AUTO"
+        self._decode = self._context.decode if device is None else device.decode
         self._path = path
         self._stream = stream
         self._stores_times = stream.container.format.name != "avi"
@@ -67,7 +83,7 @@ class FrameDecoder:
         if self._ledger and packet and packet.pts is not None and not packet.is_discard:
             self._ledger.expect(packet.pts)
         try:
-            frames = self._context.decode(packet)
+            frames = self._decode(packet)
         except (av.error.FFmpegError, EOFError) as error:
             raise self.unreadable(error) from error
         for frame in frames:
@@ -252,8 +268,3 @@ class _Clock:
         self.step = pts - self.now
         self.now = pts
         return float(back * self._time_base)
-
-
-def reason(error: BaseException) -> str:
-    """What FFmpeg says is wrong."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Final
+from fractions import Fraction
+from typing import Any, Final
 
 import av
 
@@ -13,6 +14,8 @@ from faceblur.video.alpha import has_alpha
 from faceblur.video.containers import Container, bit_depth, closest_format, subsampling, whole_size
 from faceblur.video.encoder_settings import HDR_OPTIONS, INTERLACED, encoder_settings
 from faceblur.video.frames import VideoProperties
+from faceblur.video.hardware.choice import AUTO, choose_encoder_like
+from faceblur.video.opening import reason
 from faceblur.video.options import VideoOptions
 
 logger = logging.getLogger(__name__)
@@ -79,7 +82,10 @@ def choose_encoder(
     Raises:
         InputError: The encoder that was asked for is not there, or none is.
     """
-    if options.encoder is not None:
+    codec: av.Codec | None
+    if options.encoder == AUTO:
+        codec = _on_gpu(_preferred_codec(container, source), source)
+    elif options.encoder is not None:
         codec = _find(options.encoder)
         if codec is None:
             known = ", ".join(name for name in _WELL_KNOWN if _find(name))
@@ -117,6 +123,39 @@ def choose_encoder(
         limits_range=limits_range,
         tag="hvc1" if codec.canonical_name == "hevc" and container.edit_lists else None,
     )
+
+
+def _on_gpu(codec: av.Codec, source: VideoProperties) -> av.Codec:
+    """The GPU's encoder in place of one of the CPU, where it is faster and loses no more."""
+    chosen = choose_encoder_like(codec.name)
+    other = None if chosen.name is None else _find(chosen.name)
+    if other is None:
+        logger.info("encoding with %s: %s", codec.name, chosen.why)
+        return codec
+    ours, theirs = (closest_format(source, each) for each in (codec, other))
+    keeps = bit_depth(theirs) >= bit_depth(ours) and subsampling(theirs) == subsampling(ours)
+    if not keeps or has_alpha(source.pixel_format):
+        logger.info("encoding with %s: %s loses samples", codec.name, other.name)
+        return codec
+    # There may be no room on the GPU, or its encoder takes no frames of this size.
+    why = objection(other.name, (source.width, source.height), theirs)
+    if why:
+        logger.warning("encoding with %s: %s cannot: %s", codec.name, other.name, why)
+        return codec
+    logger.info("encoding with %s", chosen.why)
+    return other
+
+
+def objection(encoder: str, size: tuple[int, int], pixel_format: str) -> str:
+    """Why an encoder does not work here; empty if it does. Only trying it tells."""
+    try:
+        context: Any = av.CodecContext.create(encoder, "w")
+        context.width, context.height = whole_size(pixel_format, *size)
+        context.pix_fmt, context.time_base = pixel_format, Fraction(1, 30)
+        context.encode(av.VideoFrame(context.width, context.height, pixel_format))
+    except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
+        return reason(error)
+    return ""
 
 
 def _keeps_alpha(codec: av.Codec, container: Container) -> bool:

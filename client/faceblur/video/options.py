@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from faceblur.errors import InputError
 from faceblur.video.muting import SoundSpan
 
 DEFAULT_QUALITY: Final = 80
 
+HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox", "v4l2m2m"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """How a video is written.
+    """How a video is read and written.
 
     Attributes:
         encoder: FFmpeg's name of the encoder; None chooses one that suits the container and the
-            source.
+            source, `auto` that of the GPU in its place where it was measured to be faster.
+        hardware_decoding: What decodes the source; the frames are the same, bit for bit.
         quality: 0 (worst) to 100 (best); None is 80. Each step of 10 is a step of 4 of the
             constant rate factor on x264's scale (80 is 20, 90 is 16, 70 is 24), converted for
             other encoders.
@@ -33,6 +36,7 @@ class VideoOptions:
     """
 
     encoder: str | None = None
+    hardware_decoding: HardwareDecoding = "off"
     quality: int | None = None
     audio: str = "keep"
     muted: tuple[SoundSpan, ...] = ()

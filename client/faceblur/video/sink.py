@@ -14,10 +14,10 @@ import av
 from faceblur.errors import InputError, OutputError
 from faceblur.video.containers import container_for
 from faceblur.video.conversion import PixelFormatConverter
-from faceblur.video.decoder import reason
 from faceblur.video.encoders import choose_encoder
 from faceblur.video.frames import SourceFrame
 from faceblur.video.muting import Muting
+from faceblur.video.opening import reason
 from faceblur.video.options import VideoOptions
 from faceblur.video.output import OutputPlan, start_output
 from faceblur.video.source import VideoSource

@@ -15,16 +15,18 @@ from av.subtitles.stream import SubtitleStream
 
 from faceblur.errors import InputError
 from faceblur.video.alpha import alpha_decoder
-from faceblur.video.decoder import FrameDecoder, reason
+from faceblur.video.decoder import FrameDecoder
 from faceblur.video.frames import SourceFrame, VideoProperties
+from faceblur.video.hardware.files import open_device_decoder
 from faceblur.video.joints import ClockJoiner
+from faceblur.video.opening import open_container
+from faceblur.video.options import HardwareDecoding
 from faceblur.video.packets import PacketQueue, duplicate
 from faceblur.video.truncation import check_complete
 
 logger = logging.getLogger(__name__)
 
 _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-_IMAGE_FORMATS: Final = frozenset(("image2", "gif", "apng", "ico"))
 _FONT_MARKS: Final = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf", b"wOFF", b"wOF2")
 _CLOCK_STARTS_ANYWHERE: Final = 0x0200
 """AVFMT_TS_DISCONT."""
@@ -50,8 +52,12 @@ class VideoSource:
         start_s: Where the clock starts in containers where it may start anywhere, else 0.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hardware: HardwareDecoding = "off") -> None:
         """Open a file and decode its first frame.
+
+        Args:
+            path: The file.
+            hardware: What decodes it; the frames are the same, bit for bit.
 
         Raises:
             InputError: It is not a video, not complete, or cannot be read.
@@ -71,7 +77,13 @@ class VideoSource:
                 self._packets, broadcast=bool(self._container.format.flags & _CLOCK_STARTS_ANYWHERE)
             )
             context = alpha_decoder(self.stream, self._first_packet())
-            self._decoder = FrameDecoder(path, self.stream, context)
+            device = None
+            if context is self.stream.codec_context:
+                device = open_device_decoder(path, self.stream, hardware)
+            if device is not None:
+                undo.callback(device.close)
+            self._device = device
+            self._decoder = FrameDecoder(path, self.stream, context, device)
             self._unread = self._read()
             self._peeked = self._peek()
             undo.pop_all()
@@ -108,6 +120,8 @@ class VideoSource:
     def close(self) -> None:
         """Close the file."""
         self._unread.close()
+        if self._device is not None:
+            self._device.close()
         self._container.close()
 
     def __enter__(self) -> VideoSource:
@@ -225,36 +239,6 @@ class VideoSource:
             if stream.start_time is not None and stream.time_base
         ]
         return min(starts, default=Fraction(0))
-
-
-def open_container(path: Path) -> av.container.InputContainer:
-    """Open a video file.
-
-    Raises:
-        InputError: It is not a video, or cannot be read.
-    """
-    # An absolute name cannot be mistaken for a URL, and a playlist in disguise cannot reach out.
-    try:
-        container = av.open(
-            str(path.absolute()),
-            "r",
-            container_options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        )
-    except (av.error.InvalidDataError, EOFError) as error:
-        raise InputError(
-            f"{path} is not a video that can be read ({reason(error)}); check that the file is "
-            "what its name says"
-        ) from error
-    except av.error.FFmpegError as error:
-        raise InputError(f"cannot read {path}: {reason(error)}") from error
-    name = container.format.name
-    if name.endswith("_pipe") or name in _IMAGE_FORMATS:
-        container.close()
-        raise InputError(
-            f"{path} is an image, not a video; give it the suffix of its format and try again"
-        )
-    return container
 
 
 def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

@@ -13,9 +13,10 @@ from typing import Any, Final
 import av
 import numpy as np
 
+from faceblur.video.opening import open_container
 from faceblur.video.options import VideoOptions
 from faceblur.video.packets import Packet
-from faceblur.video.source import VideoSource, open_container
+from faceblur.video.source import VideoSource
 from faceblur.video.subtitles import READABLE, TrackTexts, text_of
 
 logger = logging.getLogger(__name__)

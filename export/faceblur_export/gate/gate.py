@@ -25,7 +25,6 @@ from typing import Final, Literal
 import numpy as np
 
 from faceblur.detection.crowds import CrowdDetector
-from faceblur.detection.gpu.devices import find_gpus
 from faceblur.detection.gpu.precision import half_path
 from faceblur.detection.gpu.use import PROVIDERS, GpuUse
 from faceblur.detection.in_process import InProcessDetector
@@ -35,6 +34,7 @@ from faceblur.detection.repository import SHIPPED, shipped_onnx
 from faceblur.detection.runtimes import CPU_CHOICE, Choice
 from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
+from faceblur.gpus import find_gpus
 from faceblur_export.data.formats import LabelledImage
 from faceblur_export.evaluation.evaluation import (
     HEIGHT_BINS,

@@ -14,11 +14,11 @@ from benchmarks.analyzer.frames import canvases, read_frames, write_inputs
 from benchmarks.analyzer.report import write_run
 from benchmarks.analyzer.server import TOPOLOGIES, Inputs
 from benchmarks.analyzer.tool import PerfAnalyzer
-from faceblur.detection import models
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.runtime import MIN_INSTANCES, server_share
 from faceblur.errors import FaceblurError
+from faceblur.files import cache_folder
 from harness import command_line, machine_card
 
 
@@ -152,7 +152,7 @@ def analyzer(
     output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     try:
-        tool = PerfAnalyzer.find(models.cache_folder())
+        tool = PerfAnalyzer.find(cache_folder())
         frames = read_frames(sources, frames=24)
         card = machine_card() | {"perf_analyzer": tool.version()}
         run = Run(plan, tool, frames)

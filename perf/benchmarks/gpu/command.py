@@ -23,10 +23,10 @@ from benchmarks.gpu.load import OwnGenerator
 from benchmarks.gpu.networks import Network, Precision, lay_out
 from benchmarks.gpu.report import write_page
 from benchmarks.gpu.results import Budget, Results, Step
-from faceblur.detection import models
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.repository import BUNDLED_MODEL, FAST_MODEL
 from faceblur.errors import FaceblurError
+from faceblur.files import cache_folder
 from harness import command_line, machine_card
 
 STRIDE: Final = 32
@@ -241,7 +241,7 @@ class _Plan:
 def _generator(choice: str, folder: Path, images: Sequence[np.ndarray]) -> Generator:
     if choice != "own":
         try:
-            return PerfAnalyzer.find(models.cache_folder(), may_fetch=choice == "perf_analyzer")
+            return PerfAnalyzer.find(cache_folder(), may_fetch=choice == "perf_analyzer")
         except AnalyzerError:
             if choice == "perf_analyzer":
                 raise

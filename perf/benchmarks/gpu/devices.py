@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from benchmarks.gpu.networks import Network
 from faceblur.detection.cores import cpu_share, usable_cores
-from faceblur.detection.gpu.devices import Gpu, find_gpus
 from faceblur.detection.gpu.use import PROVIDERS, GpuUse, tried_runtimes
 from faceblur.detection.models import INPUT, OUTPUTS, open_onnx
 from faceblur.detection.repository import load_code
 from faceblur.detection.runtimes import CPU_CHOICE, Choice
 from faceblur.detection.triton.runtime import server_share
 from faceblur.errors import InputError
+from faceblur.gpus import Gpu, find_gpus
 
 Runtime = Literal["cuda", "tensorrt", "cpu", "trial"]
 

@@ -17,12 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from faceblur.detection.gpu.devices import Gpu
 from faceblur.detection.gpu.precision import Precision, chosen_precision
 from faceblur.detection.gpu.probe import MIN_INSTANCES, Answer, Question
-from faceblur.detection.models import cache_folder
 from faceblur.errors import OutputError, install_line
-from faceblur.files import atomic_path, file_sha256
+from faceblur.files import atomic_path, cache_folder, file_sha256
+from faceblur.gpus import Gpu
 
 logger = logging.getLogger(__name__)
 

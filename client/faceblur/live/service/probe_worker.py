@@ -5,10 +5,10 @@ from __future__ import annotations
 import av
 
 from faceblur.errors import InputError
-from faceblur.live.options import HardwareDecoding
 from faceblur.live.process.worker import WorkerContext
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import SnapshotReader, StreamReader, open_reader
+from faceblur.video.options import HardwareDecoding
 
 
 def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
@@ -29,9 +29,10 @@ def describe(options: SourceOptions, hardware: HardwareDecoding) -> str:
             if not container.streams.video:
                 raise InputError("it has no frames")
             stream = container.streams.video[0]
-            image = next(container.decode(stream), None)
-            if image is None:
+            decoded = next(reader.decode(container), None)
+            if decoded is None:
                 raise InputError("it has no frames that can be decoded")
+            image = decoded.image
             rate = stream.average_rate or stream.guessed_rate
             shown = f"{float(rate):.4g} fps" if rate else "fps unknown"
             audio = ", with sound" if container.streams.audio else ""

@@ -18,6 +18,7 @@ from faceblur.live.camera import Camera
 from faceblur.live.config.config import FleetConfig, load_config
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.service.control import Order
+from faceblur.live.service.devices import measure_devices
 from faceblur.live.service.fleet import Fleet, OpenCamera
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.open_files import make_room
@@ -61,6 +62,7 @@ class Service:
         self._open_camera = open_camera
         self._config = self._load()
         make_room(self._config.cameras)
+        measure_devices(self._config.cameras)
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -151,6 +153,7 @@ class Service:
         try:
             config = self._load()
             make_room(config.cameras)
+            measure_devices(config.cameras)
             if config.listen != self._config.listen:
                 self._listen(config.listen)
         except FaceblurError as error:

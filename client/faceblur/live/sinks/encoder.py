@@ -14,6 +14,8 @@ from faceblur.live.audio import AudioFormat, AudioPacket
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.audio_track import open_track
 from faceblur.live.sinks.options import SinkOptions
+from faceblur.video.encoders import objection
+from faceblur.video.hardware.choice import AUTO, choose_encoder_like
 
 logger = logging.getLogger(__name__)
 
@@ -137,16 +139,19 @@ def _usable(name: str) -> str:
 
     Only trying tells whether its device is there too.
     """
+    if name == AUTO:
+        # Who starts the sinks has measured.
+        chosen = choose_encoder_like(FALLBACK_ENCODER, may_measure=False)
+        name = chosen.name or FALLBACK_ENCODER
     if name == FALLBACK_ENCODER:
         return name
     try:
-        context: Any = av.CodecContext.create(name, "w")
-        pixel_format = _pixel_format(context)
-        context.width, context.height, context.pix_fmt = 640, 368, pixel_format
-        context.time_base = Fraction(1, 30)
-        context.encode(av.VideoFrame(640, 368, pixel_format))
-    except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
-        logger.debug("%s: %s", name, error)
+        pixel_format = _pixel_format(av.CodecContext.create(name, "w"))
+        why = objection(name, (640, 368), pixel_format)
+    except (ValueError, av.error.FFmpegError) as error:
+        why = str(error)
+    if why:
+        logger.debug("%s: %s", name, why)
         logger.warning("the encoder %s does not work here; using %s", name, FALLBACK_ENCODER)
         return FALLBACK_ENCODER
     return name

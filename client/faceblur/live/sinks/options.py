@@ -36,7 +36,8 @@ class SinkOptions:
         kind: What it is.
         target: An address with its credentials, a folder, host:port, a device. Printed only by
             way of `label`.
-        encoder: FFmpeg's name of the video encoder; x264, tuned for low delay, when None. If it
+        encoder: FFmpeg's name of the video encoder, or `auto` for the GPU's where that was measured
+            to be faster; x264, tuned for low delay, when None. If it
             does not open, x264 is used instead, with a warning.
         bitrate: Bits per second, at most; by quality alone when None.
         keyframe_s: Seconds between key frames, at most: how long a new viewer waits.

@@ -1,64 +1,57 @@
-"""Decode on a device where there is one, and on the CPU where there is none."""
+"""Decode a stream on a device where that works, and on the CPU where it does not."""
 
 from __future__ import annotations
 
-import logging
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import av
-from av.codec.hwaccel import HWAccel
 
-from faceblur.live.sources.options import HardwareDecoding
-
-logger = logging.getLogger(__name__)
-
-_AUTO_DEVICES: Final = ("cuda", "vaapi", "qsv", "videotoolbox", "drm")
-_OWN_DECODERS: Final = ("v4l2m2m",)
-"""Not devices of FFmpeg's decoders, but decoders of their own."""
-
-
-def accelerator(wanted: HardwareDecoding) -> HWAccel | None:
-    """What FFmpeg's decoders work on; None for the CPU, with a warning if a device was named."""
-    device = _device(wanted)
-    return None if device is None else HWAccel(device_type=device, allow_software_fallback=True)
+from faceblur.video.hardware.choice import choose_decoder, warn
+from faceblur.video.hardware.decoder import DeviceDecoder
+from faceblur.video.hardware.devices import (
+    OWN_DECODERS,
+    DeviceError,
+    accelerator,
+    native_context,
+    own_decoder,
+)
+from faceblur.video.options import HardwareDecoding
 
 
-def own_decoder(stream: Any, wanted: HardwareDecoding) -> Any:
-    """A decoder to use in place of a stream's; None, with a warning, where it does not open."""
-    if wanted not in _OWN_DECODERS:
+def device_decoder(stream: Any, wanted: HardwareDecoding, label: str) -> DeviceDecoder | None:
+    """What decodes a stream on a device; None where the CPU is to, with one warning if asked.
+
+    What a camera damages is told as FFmpeg's InvalidDataError, as the CPU would.
+    """
+    codec = stream.codec_context.codec.canonical_name
+    # Many of these processes start at once; whoever starts them has measured.
+    device = choose_decoder(wanted, codec, may_measure=False).name
+    if device is None:
         return None
-    context = stream.codec_context
     try:
-        decoder: Any = av.CodecContext.create(f"{context.codec.canonical_name}_{wanted}", "r")
-        decoder.extradata = context.extradata
-        decoder.open()
-    except (ValueError, OSError, av.error.FFmpegError) as error:
-        _warn(wanted, str(error))
+        context = open_context(device, stream)
+    except DeviceError as error:
+        warn(device, str(error))
         return None
-    return decoder
+    return DeviceDecoder(
+        context,
+        stream.codec_context,
+        name=device,
+        label=label,
+        checked=False,
+        passes=(av.error.InvalidDataError,),
+    )
 
 
-@lru_cache
-def _device(wanted: HardwareDecoding) -> str | None:
-    """What there is of what is wanted; tried once, and not each time that a file begins."""
-    if wanted == "off" or wanted in _OWN_DECODERS:
-        return None
-    for device in _AUTO_DEVICES if wanted == "auto" else (wanted,):
-        try:
-            found = HWAccel(device_type=device, allow_software_fallback=True)
-            # Only opening the device tells whether there is one.
-            found.create(av.Codec("h264", "r"))
-            return device
-        except (ValueError, RuntimeError, av.error.FFmpegError) as error:
-            logger.debug("no %s here: %s", device, error)
-    if wanted != "auto":
-        _warn(wanted, "no such device")
-    return None
+def open_context(device: str, stream: Any) -> Any:
+    """A codec context on a device for a stream.
 
-
-@lru_cache
-def _warn(wanted: str, why: str) -> None:
-    """Say it once."""
-    logger.warning("cannot decode with %s here; decoding on the CPU", wanted)
-    logger.debug("%s: %s", wanted, why)
+    Raises:
+        DeviceError: It does not decode it.
+    """
+    if device in OWN_DECODERS:
+        return own_decoder(device, stream)
+    codec = stream.codec_context.codec.canonical_name
+    context = native_context(stream, accelerator(device, codec))
+    context.thread_count = 1
+    return context

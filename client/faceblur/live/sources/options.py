@@ -13,7 +13,6 @@ from faceblur.live.addresses import Size, parse_address, split_query, to_flag, t
 from faceblur.redaction import redact_address
 
 SourceKind = Literal["webcam", "rtsp", "rtmp", "hls", "mjpeg", "snapshot", "file", "testpattern"]
-HardwareDecoding = Literal["off", "auto", "cuda", "vaapi", "qsv", "drm", "videotoolbox", "v4l2m2m"]
 RtspTransport = Literal["tcp", "udp"]
 _ADDRESSES: Final[dict[str, SourceKind]] = {
     "rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "rtmp", "rtmps": "rtmp", "rtmpe": "rtmp",

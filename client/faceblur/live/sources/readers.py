@@ -13,9 +13,10 @@ import av
 from faceblur.errors import InputError
 from faceblur.live.sources.audio_tap import AudioTap
 from faceblur.live.sources.clock import StreamClock
-from faceblur.live.sources.hardware import accelerator, own_decoder
-from faceblur.live.sources.options import HardwareDecoding, SourceOptions
+from faceblur.live.sources.hardware import device_decoder
+from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.testpattern import TestPattern
+from faceblur.video.options import HardwareDecoding
 
 _PACED: Final = ("file", "hls")
 """They deliver faster than real time."""
@@ -126,7 +127,7 @@ class StreamReader:
         while True:
             try:
                 with self.open() as container:
-                    yield from self._decode(container)
+                    yield from self.decode(container)
             except (av.error.FFmpegError, OSError) as error:
                 reason = getattr(error, "strerror", None) or type(error).__name__
                 raise InputError(f"{self._options.label}: {reason}") from error
@@ -134,14 +135,15 @@ class StreamReader:
                 return
             self._clock.restart()
 
-    def _decode(self, container: Any) -> Iterator[DecodedFrame]:
+    def decode(self, container: Any) -> Iterator[DecodedFrame]:
+        """The frames of what `open` has opened."""
         if not container.streams.video:
             raise InputError(f"{self._options.label} has no frames")
         stream = container.streams.video[0]
         # Threads that work on several frames would keep each back for as many.
         stream.thread_type = "SLICE"
         audio = None if self.audio is None else self.audio.open(container, self._options.label)
-        decoder = own_decoder(stream, self._hardware)
+        device = device_decoder(stream, self._hardware, self._options.label)
         arrivals: dict[int, float] = {}
         for packet in container.demux(*(each for each in (stream, audio) if each is not None)):
             if packet.stream is not stream:
@@ -152,7 +154,7 @@ class StreamReader:
             if packet.pts is not None:
                 arrivals[packet.pts] = arrived_s
             try:
-                frames = packet.decode() if decoder is None else decoder.decode(packet)
+                frames = packet.decode() if device is None else device.decode(packet)
             except av.error.InvalidDataError:
                 # Garbage; the next key frame makes it good.
                 continue
@@ -194,7 +196,6 @@ class StreamReader:
             format="v4l2" if options.kind == "webcam" else None,
             options=settings,
             timeout=(options.open_timeout_s, options.stall_timeout_s),
-            hwaccel=accelerator(self._hardware),
         )
 
 

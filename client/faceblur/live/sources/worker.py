@@ -12,9 +12,10 @@ from faceblur.detection.parts import Rotation
 from faceblur.live.audio import MAX_BYTES, AudioFormat, put
 from faceblur.live.process.shared_frames import SLOT_BYTES
 from faceblur.live.process.worker import WorkerContext
-from faceblur.live.sources.options import HardwareDecoding, SourceOptions
+from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.preparation import Preparer, copy, model_input_offset
 from faceblur.live.sources.readers import open_reader
+from faceblur.video.options import HardwareDecoding
 
 _EARLY: Final = 0.25
 """Share of its interval by which a frame may come early and still count for its turn."""
