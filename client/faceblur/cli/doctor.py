@@ -22,6 +22,8 @@ from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, Connection
 from faceblur.detection.triton.runtime import TritonRuntime
 from faceblur.errors import FaceblurError, ServerUnavailableError
 from faceblur.gpus import find_gpus
+from faceblur.video.hardware.choice import choose_decoder, choose_encoder_like
+from faceblur.video.hardware.devices import EXACT_CODECS
 
 PROBES = 4
 """Check images sent at once: a server with several instances can have lost one of them."""
@@ -100,6 +102,7 @@ def diagnose(*, server: str | None = None, tls: TLS | None = None) -> Iterator[C
     yield Check("packages", None, ", ".join(_versions()))
     yield _embedded()
     yield from _gpus()
+    yield from _video()
     yield from map(_shipped, SHIPPED)
     cached = models.cached_models()
     if cached:
@@ -142,6 +145,23 @@ def _gpus() -> Iterator[Check]:
             yield Check("GPU", False, f"{text}, is not used", str(error))
         else:
             yield Check("GPU", True, f"{text}, runs {choice.where.partition(' on ')[0]}")
+
+
+def _video() -> Iterator[Check]:
+    """What decodes and encodes videos where the choice is left to what was measured, and why."""
+    chosen = {codec: choose_decoder("auto", codec) for codec in EXACT_CODECS}
+    told: dict[str, list[str]] = {}
+    for codec, each in chosen.items():
+        told.setdefault(f"{each.name or 'the CPU'} ({each.why})", []).append(codec)
+    for by, codecs in told.items():
+        good = None if by.startswith("the CPU") else True
+        yield Check("decoding", good, f"{', '.join(codecs)} by {by}")
+    encoder = choose_encoder_like("libx264")
+    if encoder.name is None:
+        yield Check("encoding", None, f"libx264 ({encoder.why})")
+    else:
+        advice = "faceblur blur --encoder auto takes it"
+        yield Check("encoding", True, f"{encoder.name} is here ({encoder.why})", advice)
 
 
 def _shipped(name: str) -> Check:

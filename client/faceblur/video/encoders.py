@@ -142,7 +142,7 @@ def _on_gpu(codec: av.Codec, source: VideoProperties) -> av.Codec:
     if why:
         logger.warning("encoding with %s: %s cannot: %s", codec.name, other.name, why)
         return codec
-    logger.info("encoding with %s", chosen.why)
+    logger.info("encoding with %s (%s)", other.name, chosen.why)
     return other
 
 

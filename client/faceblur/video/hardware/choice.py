@@ -85,12 +85,12 @@ def choose_decoder(wanted: HardwareDecoding, codec: str, *, may_measure: bool = 
     paces = measurement(devices, may_measure=may_measure).decoders.get(codec, {})
     cpu = paces.get("cpu")
     if cpu is None or cpu.objection:
-        return Chosen(None, f"{codec} was not measured")
+        return Chosen(None, "not measured")
     told = []
     for device in devices:
         why = _speaks_against(paces.get(device, Pace(objection="not measured")), cpu)
         if not why:
-            return Chosen(device, _told(device, paces[device], cpu))
+            return Chosen(device, _told(paces[device], cpu))
         told.append(f"{device}: {why}")
     return Chosen(None, "; ".join(told))
 
@@ -109,7 +109,7 @@ def choose_encoder_like(encoder: str, *, may_measure: bool = True) -> Chosen:
         why = next((p.objection for p in (gpu, cpu) if p is not None and p.objection), "")
         return Chosen(None, f"{other}: {why or 'not measured'}")
     why = _speaks_against(gpu, cpu)
-    return Chosen(None, f"{other}: {why}") if why else Chosen(other, _told(other, gpu, cpu))
+    return Chosen(None, f"{other}: {why}") if why else Chosen(other, _told(gpu, cpu))
 
 
 def _speaks_against(device: Pace, cpu: Pace) -> str:
@@ -121,15 +121,15 @@ def _speaks_against(device: Pace, cpu: Pace) -> str:
     if device.objection:
         return device.objection
     if device.frames_per_s * cpu.cpu_s < 1:
-        return f"slower than a core of the CPU ({_told('it', device, cpu)})"
+        return f"slower than a core of the CPU ({_told(device, cpu)})"
     if device.cpu_s > SAVES * cpu.cpu_s:
-        return f"it takes about as much of the CPU ({_told('it', device, cpu)})"
+        return f"it takes about as much of the CPU ({_told(device, cpu)})"
     return ""
 
 
-def _told(name: str, device: Pace, cpu: Pace) -> str:
+def _told(device: Pace, cpu: Pace) -> str:
     return (
-        f"{name} {device.frames_per_s:.0f} frames of 1080p a second at {1e3 * device.cpu_s:.1f} ms "
+        f"{device.frames_per_s:.0f} frames of 1080p a second at {1e3 * device.cpu_s:.1f} ms "
         f"of the CPU each, without it {1e3 * cpu.cpu_s:.1f} ms"
     )
 
