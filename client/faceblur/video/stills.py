@@ -14,8 +14,9 @@ import numpy as np
 
 from faceblur.image.pixels import BgrImage
 from faceblur.video.frames import SourceFrame
+from faceblur.video.opening import open_container
 from faceblur.video.orientation import Orientation
-from faceblur.video.source import VideoSource, main_stream, open_container
+from faceblur.video.source import VideoSource, main_stream
 
 _SEEKABLE: Final = frozenset({"mov", "mp4", "matroska", "webm"})
 """Containers in which every frame has its time, and one clock holds throughout."""

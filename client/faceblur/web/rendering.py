@@ -26,7 +26,7 @@ from faceblur.proof.audit import facts
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
-from faceblur.video.source import open_container
+from faceblur.video.opening import open_container
 from faceblur.web.folder import remove
 from faceblur.web.jobs import Findings, WebJob
 from faceblur.web.records import begin_audit, write_record
