@@ -14,6 +14,7 @@ from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
+from faceblur.live.sharding.permit import Permit
 from faceblur.masks.policy import Policy
 from rig.clips import encode_clip
 from rig.rtsp import MISSING, is_available
@@ -38,6 +39,7 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
         *sinks: str,
         name: str = "door",
         detector: Detector = detector,
+        permit: Permit | None = None,
         **settings: object,
     ) -> Camera:
         options: dict[str, object] = {
@@ -55,6 +57,7 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
                 **options,
             ),
             detector,
+            permit=permit,
         )
         camera.start()
         cameras.append(camera)

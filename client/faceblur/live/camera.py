@@ -16,6 +16,7 @@ from faceblur.live.presenter import OFFLINE, UNCHECKED, Presenter
 from faceblur.live.process.messages import MessageSocket
 from faceblur.live.process.wakeup import Wakeup
 from faceblur.live.scheduler import IN_FLIGHT, DetectionScheduler
+from faceblur.live.sharding.permit import Permit
 from faceblur.live.sinks.sink import Sink
 from faceblur.live.sources.source import Source
 from faceblur.live.sources.worker import SourceJob
@@ -48,6 +49,7 @@ class Camera:
         options: What to do.
         detector: Shared by all cameras of a process; outlives them. It may be absent at first:
             as long as its `model` raises, the source is not opened and placeholders go out.
+        permit: While it is valid frames may leave; when it is over the camera ends at once.
 
     Attributes:
         failed: It has ended by an error of its own.
@@ -56,8 +58,11 @@ class Camera:
         InputError: The mask's image cannot be read.
     """
 
-    def __init__(self, options: CameraOptions, detector: Detector) -> None:
+    def __init__(
+        self, options: CameraOptions, detector: Detector, *, permit: Permit | None = None
+    ) -> None:
         self.options = options
+        self._permit = permit or Permit()
         self._presenter = Presenter(options)
         self._counters = Counters()
         self._wakeup = Wakeup()
@@ -71,17 +76,15 @@ class Camera:
         self._source: Source | None = None
         self._sinks = tuple(Sink(sink, name=options.name) for sink in options.sinks)
         self._status = Status(options.name)
-        self._placeholder_s = 0.0
-        self._retry_s = 0.0
+        self._placeholder_s = self._retry_s = 0.0
         self._opened = 0
         self.failed = False
         self._turned_s = time.monotonic()
-        self._stopping = threading.Event()
+        self._stopping, self._done = threading.Event(), threading.Event()
         self._flush_s = 5.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name=f"faceblur-{options.name}", daemon=True
-        )
+        name = f"faceblur-{options.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._permit.enter()
 
     @property
     def state(self) -> CameraState:
@@ -147,7 +150,7 @@ class Camera:
 
     def _run(self) -> None:
         try:
-            while not (self._stopping.is_set() or self._has_ended()):
+            while self._permit.is_valid and not (self._stopping.is_set() or self._has_ended()):
                 self._wakeup.wait(self._links(), self._due_s() - time.monotonic())
                 self._turn()
             self._drain()
@@ -240,14 +243,14 @@ class Camera:
 
     def _hand_over(self, frames: Iterable[SafeFrame], now_s: float) -> None:
         for frame in frames:
-            for sink in self._sinks:
+            for sink in self._sinks if self._permit.is_valid else ():
                 sink.offer(frame, now_s)
             self._counters.count_output(frame.faces, frame.arrived_s)
             frame.release()
 
     def _drain(self) -> None:
         """Show what is still being checked, then have the sinks write what they hold."""
-        deadline_s = time.monotonic() + self.options.deadline_s
+        deadline_s = time.monotonic() + min(self.options.deadline_s, self._permit.left_s)
         while not self._scheduler.is_empty and time.monotonic() < deadline_s:
             self._wakeup.wait(self._links(), min(0.1, self._due_s() - time.monotonic()))
             for sink in self._sinks:
@@ -260,7 +263,7 @@ class Camera:
             self._source.close()
         for sink in self._sinks:
             sink.finish()
-        deadline_s = time.monotonic() + self._flush_s
+        deadline_s = time.monotonic() + min(self._flush_s, self._permit.left_s)
         while not all(sink.ended for sink in self._sinks) and time.monotonic() < deadline_s:
             time.sleep(0.02)
         for sink in self._sinks:
@@ -276,6 +279,7 @@ class Camera:
         self._wakeup.close()
         self._status.enter("stopped")
         self._done.set()
+        self._permit.leave()
 
     def _has_ended(self) -> bool:
         at_end = self._source is not None and self._source.ended
@@ -293,4 +297,4 @@ class Camera:
         due_s.append(self._retry_s if self._source is None else self._source.due_s())
         if self._source is None or not self._source.online:
             due_s.append(self._placeholder_s)
-        return min(*due_s, time.monotonic() + 1.0)
+        return min(*due_s, time.monotonic() + min(1.0, self._permit.left_s))

@@ -61,6 +61,10 @@ METRICS: Final = (
               "changed files that were loaded", _of("reloads")),
     MetricRow("faceblur_config_reload_failures_total", "counter", "service",
               "changed files that were not loaded, as they had errors", _of("reloads_failed")),
+    MetricRow("faceblur_leases_up", "gauge", "service",
+              "with `--shard-by lease`: 1 while leases of cameras are renewed",
+              lambda status, _: None if status.leases_failure is None
+              else not status.leases_failure),
     MetricRow("faceblur_camera_state", "states", "camera",
               "1 for the state that the camera is in", _of("state")),
     MetricRow("faceblur_camera_frames_in_total", "counter", "camera",

@@ -9,21 +9,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError, InputError
 from faceblur.live.camera import Camera
 from faceblur.live.config.config import FleetConfig, load_config
 from faceblur.live.detector import ReconnectingDetector
+from faceblur.live.options import CameraOptions
 from faceblur.live.service.control import Order
 from faceblur.live.service.devices import measure_devices
-from faceblur.live.service.fleet import Fleet, OpenCamera
+from faceblur.live.service.fleet import Changes, Fleet, OpenCamera
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.open_files import make_room
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.service.web import StatusServer
+from faceblur.live.sharding.keeper import LeaseKeeper
+from faceblur.live.sharding.permit import Permit
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +45,8 @@ def _detector_for(config: FleetConfig) -> ReconnectingDetector:
 class Service:
     """Runs the cameras of a file, and reads it again when told to.
 
-    The `guard` is told the file's secrets, so that no log holds them.
+    The `guard` is told the file's secrets, so that no log holds them. With `leases` it runs those
+    cameras alone that it holds a lease of, and the service goes on without any.
 
     Raises:
         ConfigError: The file has problems.
@@ -54,12 +60,17 @@ class Service:
         *,
         guard: SecretFilter,
         open_detector: OpenDetector = _detector_for,
-        open_camera: OpenCamera = Camera,
+        open_camera: Callable[..., Camera] = Camera,
+        leases: LeaseKeeper | None = None,
     ) -> None:
         self._path = path
         self._guard = guard
         self._open_detector = open_detector
-        self._open_camera = open_camera
+        self._leases = leases
+        self._permits: dict[str, Permit] = {}
+        self._open_camera: OpenCamera = open_camera
+        if leases is not None:
+            self._open_camera = partial(_permitted, open_camera, leases)
         self._config = self._load()
         make_room(self._config.cameras)
         measure_devices(self._config.cameras)
@@ -72,7 +83,7 @@ class Service:
         self._reload_error = ""
         self._web: StatusServer | None = None
         self._detector = open_detector(self._config)
-        self._fleet = Fleet(self._detector, open_camera=open_camera)
+        self._fleet = Fleet(self._detector, open_camera=self._open_camera)
         try:
             self._listen(self._config.listen)
         except FaceblurError:
@@ -108,10 +119,14 @@ class Service:
     def run(self) -> None:
         """Run until told to stop, or until all cameras have come to an end of their own."""
         try:
-            changes = self._fleet.apply(self._config.cameras)
+            changes = self._fleet.apply(self._own(self._config))
             logger.info("%s: %s; status at %s", self._path.name, changes, self.address or "nowhere")
-            while not (self._stop.is_set() or self._fleet.ended):
+            if self._leases is not None:
+                self._leases.want(camera.name for camera in self._config.cameras)
+                self._leases.start()
+            while not (self._stop.is_set() or self._has_ended):
                 self._turned_s = time.monotonic()
+                self._obey_leases()
                 self._fleet.look()
                 self._obey()
                 if self._reload.is_set():
@@ -140,7 +155,36 @@ class Service:
             reloads=self._reloads,
             reloads_failed=self._failed_reloads,
             reload_error=self._reload_error,
+            leases_failure=None if self._leases is None else self._leases.failure,
         ).scrubbed(self._guard.scrub)
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self._leases is None and self._fleet.ended
+
+    def _own(self, config: FleetConfig) -> tuple[CameraOptions, ...]:
+        """The cameras of a file that are to run here."""
+        if self._leases is None:
+            return config.cameras
+        return tuple(camera for camera in config.cameras if camera.name in self._permits)
+
+    def _obey_leases(self) -> None:
+        """Stop the cameras whose permit is over, then start those that have one."""
+        if self._leases is None:
+            return
+        self._leases.want(camera.name for camera in self._config.cameras)
+        permits = self._leases.permits()
+        if permits == self._permits:
+            return
+        self._permits = {n: p for n, p in permits.items() if self._permits.get(n) is p}
+        stopped = self._fleet.apply(self._own(self._config)).removed
+        self._leases.wake()
+        # What ended while others were being stopped is not begun.
+        self._permits = {n: p for n, p in permits.items() if p.is_valid}
+        started = self._fleet.apply(self._own(self._config)).added
+        changes = Changes(added=started, removed=stopped, kept=tuple(self._permits))
+        logger.info("leases of cameras have changed: %s", changes)
 
     def _load(self) -> FleetConfig:
         config = load_config(self._path)
@@ -166,7 +210,7 @@ class Service:
             return
         if config.session != self._config.session or config.size > self._config.size:
             self._replace_detector(config)
-        changes = self._fleet.apply(config.cameras)
+        changes = self._fleet.apply(self._own(config))
         self._config = config
         self._reloads += 1
         self._reload_error = ""
@@ -207,9 +251,20 @@ class Service:
     def _close(self) -> None:
         logger.info("stopping")
         self._fleet.stop(timeout_s=self._config.shutdown_s)
+        if self._leases is not None:
+            self._leases.close()
         self._detector.close()
         self._listen(None)
         logger.info("stopped")
+
+
+def _permitted(
+    open_camera: Callable[..., Camera],
+    leases: LeaseKeeper,
+    options: CameraOptions,
+    detector: Detector,
+) -> Camera:
+    return open_camera(options, detector, permit=leases.permit(options.name))
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class ServiceStatus:
         reloads: How often the file was read again and taken.
         reloads_failed: How often it was read again and not taken.
         reload_error: Why it was not taken last time; empty if it was.
+        leases_failure: Why leases of cameras are not renewed; empty when they are, None where the
+            cameras are not shared.
     """
 
     version: str
@@ -38,6 +40,7 @@ class ServiceStatus:
     reloads: int
     reloads_failed: int
     reload_error: str
+    leases_failure: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every number, in values that JSON has."""
@@ -62,7 +65,9 @@ class ServiceStatus:
             )
             for camera in self.cameras
         )
-        texts = ("detector", "detector_failure", "reload_error")
+        texts = ["detector", "detector_failure", "reload_error"]
+        if self.leases_failure is not None:
+            texts.append("leases_failure")
         return clean(replace(self, cameras=cameras), *texts)  # type: ignore[no-any-return]
 
     def unhealthy(self, *, limit_s: float) -> list[str]:
@@ -77,6 +82,8 @@ class ServiceStatus:
         reasons = []
         if self.detector_failure:
             reasons.append(f"detector: {self.detector_failure}")
+        if self.leases_failure:
+            reasons.append(f"leases: {self.leases_failure}")
         for camera in self.cameras:
             if camera.state != "running":
                 why = f": {camera.last_error}" if camera.last_error else ""

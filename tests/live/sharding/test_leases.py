@@ -1,0 +1,330 @@
+"""Leases in what Kubernetes' API does with them: of real processes, and of services."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fleet_doubles import FakeCamera
+from lease_api import TOKEN, LeaseApi, lease_api
+from rendered_chart import of_kind, render
+from running import Run, shown, until
+
+from faceblur.cli import main
+from faceblur.detection.session import DetectionSession, SessionOptions
+from faceblur.errors import InputError
+from faceblur.live.detector import ReconnectingDetector
+from faceblur.live.options import CameraOptions
+from faceblur.live.service.logs import SecretFilter
+from faceblur.live.service.metrics import exporter
+from faceblur.live.service.service import Service
+from faceblur.live.sharding import kubernetes
+from faceblur.live.sharding.keeper import LeaseKeeper
+from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
+from faceblur.live.sharding.leases import Lease, LeaseConflictError, LeaseStoreError
+from faceblur.live.sharding.permit import Permit, now_s
+from faceblur.live.sharding.shard import TURNS, Shard
+
+CAMERAS = ["door", "yard", "hall", "gate", "roof"]
+DOOR = Lease(kind="camera", subject="The Door!", holder="a_1", duration_s=15.0)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[LeaseApi]:
+    with lease_api(tmp_path) as running:
+        yield running
+
+
+def store_of(api: LeaseApi, group: str = "test") -> KubernetesLeases:
+    return KubernetesLeases(api.server, group=group, timeout_s=0.5)
+
+
+def wait(reached: Callable[[], object], *, timeout_s: float = 15.0) -> float:
+    """Wait until something is so; the seconds that took."""
+    started = time.monotonic()
+    while not reached():
+        assert time.monotonic() - started < timeout_s
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def test_a_lease_is_changed_only_as_it_is_known(api: LeaseApi) -> None:
+    first, second = store_of(api), store_of(api)
+    mine = first.write(DOOR)
+    assert second.read() == [mine]
+    with pytest.raises(LeaseConflictError):
+        second.write(replace(DOOR, holder="b_1"))
+    renewed = first.write(mine)
+    assert renewed.version != mine.version
+    with pytest.raises(LeaseConflictError):
+        second.write(replace(mine, holder="b_1"))
+    theirs = second.write(replace(renewed, holder="", cameras=("x", "ü")))
+    assert first.read() == [theirs]
+    # Whoever deletes one is not in the way.
+    api.leases.clear()
+    with pytest.raises(LeaseConflictError):
+        first.write(theirs)
+    assert store_of(api, "other").read() == []
+    assert mine.name("test").startswith("test-camera-the-door-")
+
+
+def test_what_the_api_does_not_do_is_said(api: LeaseApi) -> None:
+    store = store_of(api)
+    store.write(DOOR)
+    api.fail_with = 503
+    with pytest.raises(LeaseStoreError, match="refused with 503: etcdserver: request timed out"):
+        store.read()
+    api.fail_with, api.hang_s = 0, 1.0
+    with pytest.raises(LeaseStoreError, match=r"does not answer: .*timed out"):
+        store.read()
+    api.hang_s, api.lose_answers = 0.0, 1
+    # On a connection that was in use, the call is made again, and finds its own work done.
+    store.read()
+    with pytest.raises(LeaseConflictError):
+        store.write(replace(DOOR, subject="yard"))
+    token = api.server.account / "token"
+    token.write_text("expired")
+    with pytest.raises(LeaseStoreError, match="refused with 401: Unauthorized"):
+        store.read()
+    token.write_text(TOKEN)
+    assert {lease.subject for lease in store.read()} == {"The Door!", "yard"}
+    (api.server.account / "ca.crt").write_text("no certificate")
+    with pytest.raises(InputError, match="account of this pod cannot be used"):
+        store_of(api)
+
+
+class Owners:
+    """Processes that share cameras, and what they wrote down."""
+
+    def __init__(self, api: LeaseApi, folder: Path, *, lease_s: float) -> None:
+        self._api, self._record, self._lease_s = api, folder / "record", lease_s
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, member: str) -> None:
+        account = str(self._api.server.account)
+        words = [str(self._api.server.port), account, member, str(self._lease_s)]
+        self.processes[member] = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("owner_process.py"), *words,
+             str(self._record), *CAMERAS]
+        )  # fmt: skip
+
+    def tell(self, member: str, number: int) -> float:
+        os.kill(self.processes[member].pid, number)
+        return now_s()
+
+    def lines(self) -> list[tuple[float, str, str]]:
+        whole = self._record.read_text().splitlines() if self._record.exists() else []
+        split = [line.split() for line in whole]
+        return sorted((float(at), name, member) for at, name, member in split)
+
+    def running(self, since_s: float) -> dict[str, str]:
+        """Who ran each camera last, as far as it ran after that moment."""
+        return {name: member for at, name, member in self.lines() if at > since_s}
+
+    def overlaps(self) -> list[str]:
+        """Where one ran a camera in the midst of another's turn of it.
+
+        To come by a camera, or to be rid of one, a service needs one of its own turns at least.
+        """
+        found = []
+        for camera in CAMERAS:
+            lines = [(at, member) for at, name, member in self.lines() if name == camera]
+            firsts = [at for at, _ in lines[:1]]
+            firsts += [b[0] for a, b in pairwise(lines) if a[1] != b[1]]
+            short = [at for at, after in pairwise(firsts) if after - at < self._lease_s / TURNS / 2]
+            found += [f"{camera} at {at}" for at in short]
+        return found
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+def _all_run(owners: Owners, since_s: float) -> bool:
+    return len(owners.running(max(since_s, now_s() - 0.3))) == len(CAMERAS)
+
+
+def _busiest(owners: Owners) -> str:
+    members = list(owners.running(now_s() - 0.3).values())
+    return max(members, key=members.count)
+
+
+def test_processes_that_hang_and_go_never_overlap(api: LeaseApi, tmp_path: Path) -> None:
+    lease_s = 1.0
+    owners = Owners(api, tmp_path, lease_s=lease_s)
+    try:
+        for member in ("a", "b", "c"):
+            owners.start(member)
+        wait(lambda: _all_run(owners, 0) and len(set(owners.running(0).values())) > 1)
+        busy = _busiest(owners)
+        stopped_s = owners.tell(busy, signal.SIGSTOP)
+        taken_s = wait(lambda: _all_run(owners, stopped_s + 0.1))
+        # As docs/kubernetes.md has it, and what a busy machine takes to get round to it.
+        assert taken_s < lease_s * (1 + 2 / TURNS) + 1.5
+        continued_s = owners.tell(busy, signal.SIGCONT)
+        wait(lambda: busy in owners.running(continued_s).values())
+        others = [member for member in "abc" if member != busy]
+        killed_s = owners.tell(others[0], signal.SIGKILL)
+        wait(lambda: _all_run(owners, killed_s + 0.1))
+        left_s = owners.tell(others[1], signal.SIGTERM)
+        # They were given back: nobody waits for the leases to end.
+        assert wait(lambda: _all_run(owners, left_s + 0.1)) < lease_s
+        assert owners.overlaps() == []
+        assert set(api.holders("camera").values()) == {busy}
+        (role,) = of_kind(render(), "Role")["rules"]
+        assert api.verbs <= set(role["verbs"])
+    finally:
+        owners.close()
+
+
+def test_a_process_that_goes_on_too_long_is_noticed(
+    api: LeaseApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARGIN", "-9")
+    owners = Owners(api, tmp_path, lease_s=1.0)
+    try:
+        for member in ("a", "b"):
+            owners.start(member)
+        wait(lambda: _all_run(owners, 0) and len(set(owners.running(0).values())) > 1)
+        busy = _busiest(owners)
+        stopped_s = owners.tell(busy, signal.SIGSTOP)
+        wait(lambda: _all_run(owners, stopped_s + 0.1))
+        owners.tell(busy, signal.SIGCONT)
+        wait(owners.overlaps)
+    finally:
+        owners.close()
+
+
+class PermittedCamera(FakeCamera):
+    """Runs as long as it may."""
+
+    def __init__(self, options: CameraOptions, detector: object, *, permit: Permit) -> None:
+        super().__init__(options, detector)
+        self.permit = permit
+        permit.enter()
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        super().stop(timeout_s=timeout_s)
+        self.permit.leave()
+
+
+def _refuses(_: SessionOptions) -> DetectionSession:
+    raise OSError("no detector here")
+
+
+def _service(api: LeaseApi, member: str, file: Path) -> Service:
+    keeper = LeaseKeeper(Shard(store_of(api), member=member, lease_s=1.0))
+    return Service(
+        file,
+        guard=SecretFilter(),
+        open_detector=lambda _: ReconnectingDetector(SessionOptions(), open_=_refuses),
+        open_camera=PermittedCamera,
+        leases=keeper,
+    )
+
+
+def test_services_share_the_cameras_of_a_file(api: LeaseApi, tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    lines = [f"  {name}: {{source: testpattern, sinks: ['null']}}" for name in CAMERAS]
+    file.write_text("\n".join(["listen:", "cameras:", *lines]))
+    services = [_service(api, member, file) for member in ("a", "b")]
+    threads = [threading.Thread(target=service.run) for service in services]
+
+    def names(number: int) -> set[str]:
+        return {camera.name for camera in services[number].status().cameras}
+
+    try:
+        assert (
+            services[0].status().unready()[-1] == "leases: the store of leases was not reached yet"
+        )
+        for thread in threads:
+            thread.start()
+        wait(lambda: names(0) | names(1) == set(CAMERAS) and names(0) and names(1))
+        assert names(0).isdisjoint(names(1))
+        assert all(camera.state == "running" for camera in services[0].status().cameras)
+        assert "faceblur_leases_up 1.0" in exporter(services[0].status)().decode()
+        # A camera that is no longer in the file is given back.
+        gone = min(names(1))
+        file.write_text(re.sub(f"  {gone}: .*\n?", "", file.read_text()))
+        for service in services:
+            service.reload()
+        wait(lambda: names(0) | names(1) == set(CAMERAS) - {gone})
+        wait(lambda: api.holders("camera")[gone] == "")
+        # Where the API is away, cameras stop before others could take them; then they run again.
+        api.fail_with = 500
+        wait(lambda: not names(0) and not names(1))
+        wait(lambda: "refused with 500" in str(services[1].status().unready()))
+        assert "faceblur_leases_up 0.0" in exporter(services[1].status)().decode()
+        api.fail_with = 0
+        wait(lambda: names(0) | names(1) == set(CAMERAS) - {gone})
+        services[0].stop()
+        threads[0].join(10)
+        wait(lambda: names(1) == set(CAMERAS) - {gone})
+    finally:
+        for service, thread in zip(services, threads, strict=True):
+            service.stop()
+            thread.join(10)
+    assert set(api.holders("camera").values()) == {""}
+    assert set(api.holders("member").values()) == {""}
+
+
+def test_a_camera_without_a_permit_shows_nothing(run: Run) -> None:
+    permit = Permit(now_s() + 60)
+    camera = run(permit=permit)
+    until(camera, shown(3))
+    assert not permit.is_idle
+    permit.revoke()
+    assert camera.wait(5), "it ends by itself, at once"
+    assert permit.is_idle
+    stats = camera.stats()
+    assert stats.state == "stopped"
+    written = stats.sinks[0].frames
+    late = run(permit=permit)
+    assert late.wait(5)
+    assert late.stats().frames_out == 0
+    assert camera.stats().sinks[0].frames == written
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--shard-by", "lease"], "this process is in none"),
+        (["--shard-group", "x"], "go with --shard-by lease"),
+        (["--shard-by", "lease", "--lease-s", "1"], "5.0<=x<=300.0"),
+    ],
+)
+def test_wrong_options_are_said(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    file = tmp_path / "cameras.yaml"
+    file.write_text("cameras: {a: {source: testpattern, sinks: ['null']}}")
+    result = CliRunner().invoke(main, ["run", str(file), *words])
+    assert result.exit_code == 2 or isinstance(result.exception, SystemExit)
+    assert says in result.output
+    with pytest.raises(InputError, match="--shard-group cannot be 'No!'"):
+        KubernetesLeases(ApiServer(host="x", port=1), group="No!", timeout_s=1)
+
+
+def test_the_clusters_api_is_found_by_the_pods_environment(
+    api: LeaseApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
+    monkeypatch.setattr(kubernetes, "ACCOUNT", api.server.account)
+    found = ApiServer.of_this_pod(environment)
+    assert (found.host, found.port) == ("10.0.0.1", 6443)
+    (api.server.account / "token").unlink()
+    with pytest.raises(InputError, match="token is missing"):
+        ApiServer.of_this_pod(environment)
