@@ -10,7 +10,7 @@ from typing import Final
 from faceblur import schema
 from faceblur.errors import InputError
 
-_TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+_TIME: Final = re.compile(r"(?:(?:([0-9]{1,9}):)?([0-9]{1,9}):)?([0-9]{1,15}(?:\.[0-9]{1,30})?)")
 _EXAMPLE: Final = "give start and end such as 0:05-0:10.5, or 1:00- for the rest"
 
 

@@ -114,11 +114,10 @@ def test_one_file_is_told_of_until_it_is_finished(served: Programs) -> None:
     assert json.loads(next(lines).removeprefix(b"data: "))["state"] == "waiting"
     served.finish(number)
     rest = [line for line in lines if line]
-    assert json.loads(rest[-1].removeprefix(b"data: "))["result"]["faces"] == 1
+    assert json.loads(rest[-1].removeprefix(b"data: "))["error"] == "it is damaged"
     # No page was left, so nothing was, though files of pages would go at once.
     served.store.sweep()
-    result = served.ask("GET", f"/api/jobs/{number}/result")
-    assert (result.content, result.status_code) == (b"masked", 200)
+    assert served.ask("GET", f"/api/jobs/{number}").json()["state"] == "failed"
     assert served.ask("GET", "/api/jobs/unknown/events").status_code == 404
     waiting = served.send(PHOTO).json()["id"]
     told = served.ask("GET", f"/api/jobs/{waiting}/events", stream=True)

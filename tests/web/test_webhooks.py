@@ -85,8 +85,8 @@ def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
         (path, first, body), second, third = (receiver.told.get(timeout=20) for _ in range(3))
         assert path == "/done?of=a%26b"
         said = json.loads(body)
-        assert (said["type"], said["data"]["id"]) == ("job.done", job)
-        assert said["data"]["result"]["verdict"]["result"] == "clean"
+        assert (said["type"], said["data"]["id"]) == ("job.failed", job)
+        assert said["data"]["error"] == "it is damaged"
         assert first["webhook-signature"] == _signature(first, body)
         assert first["webhook-signature"] != _signature(first, body + b" ")
         assert [each[1]["webhook-id"] for each in (second, third)] == [first["webhook-id"]] * 2
@@ -96,7 +96,7 @@ def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
         other = served.send(PHOTO, webhook=hook).json()["id"]
         served.ask("POST", f"/api/jobs/{other}/cancel")
         told = [json.loads(receiver.told.get(timeout=20)[2]) for _ in range(3)]
-        assert {each["type"] for each in told} == {"job.failed"}
+        assert {each["data"]["error"] for each in told} == {"cancelled"}
         last = served.send(PHOTO, webhook=hook).json()["id"]
         served.finish(last)
         assert json.loads(receiver.told.get(timeout=20)[2])["data"]["id"] == last

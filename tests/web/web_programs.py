@@ -1,11 +1,11 @@
-"""The addresses beneath the page, without anybody who works: what comes waits."""
+"""The addresses beneath the page, asked in this process."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,16 @@ from typing import Any
 import requests
 import uvicorn
 
-from faceblur.detection.session import SessionOptions
-from faceblur.detections import MediaDetections
 from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
-from faceblur.web.jobs import WebJob
 from faceblur.web.names import Names
 from faceblur.web.options import WebOptions
-from faceblur.web.results import Result, Verdict
 from faceblur.web.store import JobStore
 from faceblur.web.webcam_routes import Webcams
 from faceblur.web.webhooks import Webhooks
+from faceblur.web.worker import Workers
 
 TOKEN = "t" * 20 + "-._~+/12345="
 
@@ -60,48 +57,46 @@ class Programs:
         said = {"name": name, "webhook": webhook}
         return self.ask("POST", "/api/jobs", params=said, data=photo, headers=headers)
 
-    def finish(self, number: str, result: bytes = b"masked") -> WebJob:
-        """End a file that waits, as one of the workers would."""
+    def finish(self, number: str, sentence: str = "it is damaged") -> None:
+        """End a file that waits, as one of the workers would that cannot read it."""
         job = self.store.find(self.owner, number)
         assert job is not None
         assert self.store.queue.withdraw(job)
-        output = job.folder / "masked.jpg"
-        output.write_bytes(result)
-        verdict = Verdict(result="clean")
-        report = MediaDetections(output, 512, 512, [])
-        job.results.add(
-            Result(number=1, output=output, faces=1, frames=1, verdict=verdict, report=report)
-        )
-        self.store.settle(job, None)
-        return job
+        self.store.settle(job, sentence)
 
 
 @contextmanager
 def programs(
-    folder: Path, options: WebOptions, *, retries_s: tuple[float, ...] = ()
+    folder: Path,
+    options: WebOptions,
+    *,
+    retries_s: tuple[float, ...] = (),
+    works: bool = False,
 ) -> Iterator[Programs]:
-    """Serve the addresses in this process."""
+    """Serve the addresses in this process; unless somebody works, what comes waits."""
     store = JobStore(folder, options, FairQueue(options.workers))
-    detectors = Detectors(SessionOptions(server="127.0.0.1:9"), size=640)
     config = uvicorn.Config("", log_config=None, lifespan="off", ws="none", port=0)
     listener = config.bind_socket()
     port = listener.getsockname()[1]
     access = Access(names=Names(scheme="http", port=port), bearer=options.token)
-    webcams = Webcams(detectors, options.policy)
-    api = Api(store, detectors, options, webcams=webcams, access=access)
-    config.app = api.app
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    webhooks = Webhooks(options.receivers, retries_s=retries_s)
-    store.on_settled = webhooks.tell
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        with webcams, webhooks:
+    with ExitStack() as running:
+        detectors = running.enter_context(Detectors(options.session, size=640))
+        webcams = running.enter_context(Webcams(detectors, options.policy))
+        webhooks = running.enter_context(Webhooks(options.receivers, retries_s=retries_s))
+        store.on_settled = webhooks.tell
+        api = Api(store, detectors, options, webcams=webcams, access=access)
+        config.app = api.app
+        server = uvicorn.Server(config)
+        if works:
+            running.enter_context(Workers(store, detectors, options.policy, count=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
             yield Programs(f"http://127.0.0.1:{port}", api, store, access.programs)
-    finally:
-        api.stopping = server.should_exit = True
-        thread.join(20)
-        store.close()
-        listener.close()
+        finally:
+            api.stopping = server.should_exit = True
+            thread.join(20)
+            store.close()
+            listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from faceblur.web.jobs import WebJob
 from faceblur.web.store import JobStore
+
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 
 LONE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 """A result runs nothing, whatever is in it."""
@@ -23,6 +26,11 @@ def owner_of(request: Request) -> str:
 def job_of(store: JobStore, request: Request) -> WebJob | None:
     """The file that a request names, if it is this visitor's."""
     return store.find(owner_of(request), request.path_params["id"])
+
+
+def number_of(text: str) -> int | None:
+    """A number that somebody has sent; None if it is none, or more than anybody means."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def attachment(name: str) -> dict[str, str]:

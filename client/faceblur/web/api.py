@@ -26,6 +26,7 @@ from faceblur.web.access import CSRF_HEADER, Access, Guard
 from faceblur.web.answers import LONE, attachment, job_of, missing, owner_of, refused
 from faceblur.web.archives import archive, results_of
 from faceblur.web.choices import choice_routes
+from faceblur.web.description import description_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
 from faceblur.web.events import event_routes
@@ -87,6 +88,7 @@ class Api:
             *frame_routes(store, check_going=self._check_going),
             *report_routes(store),
             *look_routes(store, options.policy, check_going=self._check_going),
+            *description_routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         guard = Middleware(Guard, access=access)
@@ -207,7 +209,9 @@ class Api:
         if not clean:
             return missing()
         files = results_of(clean, records="reports" in request.query_params)
-        return StreamingResponse(archive(files), headers=attachment("masked.zip"))
+        return StreamingResponse(
+            archive(files), headers=attachment("masked.zip"), media_type="application/zip"
+        )
 
     def _job(self, request: Request) -> WebJob | None:
         return job_of(self._store, request)

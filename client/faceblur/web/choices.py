@@ -18,7 +18,7 @@ from faceblur.batch.people import Person, look_at
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import FrameDetectionsLog
 from faceblur.errors import FaceblurError
-from faceblur.web.answers import LONE, job_of, missing, refused
+from faceblur.web.answers import LONE, job_of, missing, number_of, refused
 from faceblur.web.jobs import WebJob
 from faceblur.web.store import JobStore
 
@@ -33,7 +33,7 @@ def choice_routes(store: JobStore, *, check_going: Callable[[], None]) -> list[R
     choices = _Choices(store, check_going)
     return [
         Route("/api/jobs/{id}/people", choices.people),
-        Route("/api/jobs/{id}/people/{track:int}", choices.view),
+        Route("/api/jobs/{id}/people/{track}", choices.view),
     ]
 
 
@@ -63,7 +63,7 @@ class _Choices:
         job = job_of(self._store, request)
         if job is None or job.findings is None or not job.findings.chooses:
             return missing()
-        track = request.path_params["track"]
+        track = number_of(request.path_params["track"])
         views = (person.view for person in job.people or () if person.track.id == track)
         view = next(views, None)
         return missing() if view is None else Response(view, media_type="image/jpeg", headers=LONE)

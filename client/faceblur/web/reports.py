@@ -25,7 +25,9 @@ def report_routes(store: JobStore) -> list[Route]:
             return missing()
         name = record_name(job.result_name)
         return StreamingResponse(
-            archive(files_of(result.record, name)), headers=attachment(f"{name}.zip")
+            archive(files_of(result.record, name)),
+            headers=attachment(f"{name}.zip"),
+            media_type="application/zip",
         )
 
     return [Route("/api/jobs/{id}/report", report)]

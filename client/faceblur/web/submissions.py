@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from faceblur.errors import InputError
-from faceblur.web.answers import owner_of, refused
+from faceblur.web.answers import number_of, owner_of, refused
 from faceblur.web.jobs import Submission, WebJob
 from faceblur.web.options import Limits
 from faceblur.web.receivers import Receivers
@@ -42,8 +42,8 @@ class _Submissions:
 
     async def create(self, request: Request) -> Response:
         """Take a file: its bytes are the body, its name is in the query."""
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal():
+        length = number_of(request.headers.get("content-length", ""))
+        if length is None:
             return refused(411, "say how long the file is: send Content-Length")
         key = request.headers.get("idempotency-key")
         if key is not None and not _KEY.fullmatch(key):
@@ -55,7 +55,7 @@ class _Submissions:
         except InputError as refusal:
             return refused(422, str(refusal))
         name = request.query_params.get("name", "")
-        submission = Submission(key=key, name=name, length=int(length), webhook=webhook)
+        submission = Submission(key=key, name=name, length=length, webhook=webhook)
         owner = owner_of(request)
         before = None if key is None else self._store.find_by_key(owner, key)
         if before is not None:

@@ -22,7 +22,7 @@ from faceblur.errors import FaceblurError, InputError
 from faceblur.live.options import DEFAULT_LOOKAHEAD
 from faceblur.masks.policy import Policy
 from faceblur.web.access import HEADERS, Access
-from faceblur.web.answers import LONE, missing, owner_of, refused
+from faceblur.web.answers import LONE, missing, number_of, owner_of, refused
 from faceblur.web.detectors import Detectors
 from faceblur.web.webcam import DEADLINE_S, Webcam
 
@@ -162,8 +162,8 @@ class _Routes:
         webcam = self._webcams.find(owner_of(request), request.path_params["id"])
         if webcam is None:
             return missing()
-        number = request.query_params.get("number", "")
-        if not number.isdecimal():
+        number = number_of(request.query_params.get("number", ""))
+        if number is None:
             return refused(422, "say which image it is: number=0, 1, 2 …")
         data = b""
         try:
@@ -171,7 +171,7 @@ class _Routes:
                 data += part
                 if len(data) > _MOST_BYTES:
                     return refused(413, f"an image has at most {_MOST_BYTES >> 20} MB")
-            answer = await asyncio.wrap_future(webcam.offer(int(number), data))
+            answer = await asyncio.wrap_future(webcam.offer(number, data))
         except ClientDisconnect:
             return refused(400, "it was broken off")
         except InputError as mistake:
