@@ -75,6 +75,11 @@ def test_a_file_that_is_sent_again_is_the_same_file(served: Programs) -> None:
     other = bytes(reversed(PHOTO))
     for body, name in ((other, "a.jpg"), (PHOTO[:-1], "a.jpg"), (PHOTO, "b.jpg")):
         assert served.send(body, name=name, key="one").status_code == 422
+    solid = '{"look": {"mode": "solid"}}'
+    assert served.send(PHOTO, edits=solid, key="one").status_code == 422
+    # What needs to be found first cannot be wanted yet, and what is none is said at once.
+    for edits in ('{"kept": [1]}', '{"look": {"mode": "image"}}', '{"look": {"cells": 99}}', "["):
+        assert served.send(PHOTO, edits=edits).status_code == 422, edits
     assert served.send(PHOTO, key="two").status_code == 201
     assert served.send(PHOTO).status_code == 201
     assert len(served.ask("GET", "/api/jobs").json()["jobs"]) == 3

@@ -50,11 +50,12 @@ class Programs:
         *,
         name: str = "a.jpg",
         key: str | None = None,
+        edits: str | None = None,
         webhook: str | None = None,
     ) -> requests.Response:
         """Send a file."""
         headers = {"Idempotency-Key": key}
-        said = {"name": name, "webhook": webhook}
+        said = {"name": name, "edits": edits, "webhook": webhook}
         return self.ask("POST", "/api/jobs", params=said, data=photo, headers=headers)
 
     def finish(self, number: str, sentence: str = "it is damaged") -> None:

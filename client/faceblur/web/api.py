@@ -74,7 +74,7 @@ class Api:
             Route("/api/session", self.session),
             *event_routes(store, state=self._state, is_stopping=lambda: self.stopping),
             Route("/api/jobs", self.list_jobs, methods=["GET"]),
-            *submission_routes(store, options.limits, options.receivers),
+            *submission_routes(store, options),
             Route("/api/jobs", self.delete_all, methods=["DELETE"]),
             Route("/api/results.zip", self.results),
             Route("/api/jobs/{id}", self.show, methods=["GET"]),

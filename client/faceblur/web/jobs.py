@@ -58,12 +58,14 @@ class Submission:
     Attributes:
         key: Tells it from all others of its sender, so that it can be sent again; None for none.
         length: In bytes.
+        edits: What is wanted of the first result.
         webhook: Who is told when it is finished.
     """
 
     name: str
     length: int = 0
     key: str | None = None
+    edits: Edits = field(default_factory=Edits)
     webhook: str | None = None
 
 

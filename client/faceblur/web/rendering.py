@@ -187,7 +187,8 @@ def _report(outcome: Outcome) -> MediaDetections:
     return outcome.report
 
 
-def _has_sound(video: Path) -> bool:
+def has_sound(video: Path) -> bool:
+    """Whether a video that can be read has sound."""
     with open_container(video) as container:
         return bool(container.streams.audio)
 
@@ -204,5 +205,5 @@ def _findings(
         listed,
         chooses=chooses and not leaves_faces_out(policy),
         corrects=job.kind == "video" or len(report.frames) == 1,
-        sounds=job.kind == "video" and _has_sound(report.path),
+        sounds=job.kind == "video" and has_sound(report.path),
     )

@@ -64,6 +64,7 @@ class JobStore:
             folder.mkdir(mode=0o700)
             name = shown_name(submission.name)
             job = WebJob(id=number, owner=owner, name=name, folder=folder, submission=submission)
+            job.wanted = submission.edits
             self._jobs[number] = job
             self.changed()
             return job

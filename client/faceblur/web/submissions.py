@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import hashlib
 import re
 from typing import Final
@@ -12,33 +14,33 @@ from starlette.routing import Route
 
 from faceblur.errors import InputError
 from faceblur.web.answers import number_of, owner_of, refused
+from faceblur.web.edits import Edits
 from faceblur.web.jobs import Submission, WebJob
-from faceblur.web.options import Limits
-from faceblur.web.receivers import Receivers
+from faceblur.web.looks import Sound
+from faceblur.web.options import WebOptions
+from faceblur.web.rendering import has_sound
 from faceblur.web.store import FullError, JobStore
 from faceblur.web.uploads import UploadError, parts, receive
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_OTHER_FILE: Final = "this Idempotency-Key came with another file, name or webhook before"
+_OTHER_FILE: Final = "this Idempotency-Key came with another file, name, edits or webhook before"
 
 
-def submission_routes(store: JobStore, limits: Limits, receivers: Receivers) -> list[Route]:
+def submission_routes(store: JobStore, options: WebOptions) -> list[Route]:
     """The address.
 
     Args:
         store: Where files go.
-        limits: What is taken.
-        receivers: Who may be told.
+        options: What is taken, and who may be told.
     """
-    submissions = _Submissions(store, limits, receivers)
+    submissions = _Submissions(store, options)
     return [Route("/api/jobs", submissions.create, methods=["POST"])]
 
 
 class _Submissions:
-    def __init__(self, store: JobStore, limits: Limits, receivers: Receivers) -> None:
+    def __init__(self, store: JobStore, options: WebOptions) -> None:
         self._store = store
-        self._limits = limits
-        self._receivers = receivers
+        self._options = options
 
     async def create(self, request: Request) -> Response:
         """Take a file: its bytes are the body, its name is in the query."""
@@ -50,12 +52,13 @@ class _Submissions:
             return refused(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
         webhook = request.query_params.get("webhook")
         try:
+            edits = self._edits(request.query_params.get("edits", "{}"))
             if webhook is not None:
-                self._receivers.check(webhook)
+                self._options.receivers.check(webhook)
         except InputError as refusal:
             return refused(422, str(refusal))
         name = request.query_params.get("name", "")
-        submission = Submission(key=key, name=name, length=length, webhook=webhook)
+        submission = Submission(key=key, name=name, length=length, edits=edits, webhook=webhook)
         owner = owner_of(request)
         before = None if key is None else self._store.find_by_key(owner, key)
         if before is not None:
@@ -67,7 +70,8 @@ class _Submissions:
         except OSError as error:
             return refused(507, f"it cannot be stored: {error.strerror}")
         try:
-            await receive(job, request.stream(), self._limits)
+            await receive(job, request.stream(), self._options.limits)
+            await asyncio.to_thread(_fit, job)
             submitted = self._store.submit(job)
         except UploadError as error:
             self._store.delete(job)
@@ -83,6 +87,17 @@ class _Submissions:
             self._store.delete(job)
             return refused(410, "it was deleted")
         return _located(job, 201)
+
+    def _edits(self, text: str) -> Edits:
+        """What is wanted of a file of which nobody knows anything yet.
+
+        Raises:
+            InputError: It is something else; one sentence.
+        """
+        edits = Edits.read(text.encode()).in_style(self._options.policy.mask)
+        if edits.kept or edits.corrections:
+            raise InputError("kept and corrections need what was found: send them once it is done")
+        return edits
 
     async def _repeat(self, request: Request, job: WebJob, submission: Submission) -> Response:
         """Answer a file that may have come before, without keeping it."""
@@ -101,6 +116,13 @@ class _Submissions:
         if digest.hexdigest() != job.sha256:
             return refused(422, _OTHER_FILE)
         return _located(job, 200)
+
+
+def _fit(job: WebJob) -> None:
+    """Let no sound be dropped where there is none."""
+    assert job.source is not None
+    if job.wanted.sound != Sound() and not (job.kind == "video" and has_sound(job.source)):
+        job.wanted = dataclasses.replace(job.wanted, sound=Sound())
 
 
 def _located(job: WebJob, code: int) -> Response:
