@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from networks import noise_images
 from onnx import numpy_helper
 
-from faceblur.detection.gpu import devices as device
+from faceblur import gpus as device
 from faceblur.detection.gpu.precision import chosen_precision
 from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError, ModelError
