@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.finished import CacheKey, ResultCache
+from faceblur.batch.finished import CacheKey, ResultCache, is_intact
 from faceblur.errors import InputError
 from faceblur.live.config.config import read_config
 from faceblur.live.config.secrets import Secrets
@@ -111,8 +111,9 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
     (tmp_path / ".faceblur").mkdir()
     (tmp_path / ".faceblur" / "finished.jsonl").write_text(NOTE)
     key = CacheKey(source_sha256="1", settings_sha256="2", model_sha256="3", version="0.1.0")
-    note = ResultCache(tmp_path).find(tmp_path / "a.jpg", key)
-    assert (note and note.faces) == 2
+    note = ResultCache(tmp_path).note_of("a.jpg")
+    assert note is not None
+    assert (note.is_of(key), is_intact(tmp_path / "a.jpg", note), note.faces) == (True, True, 2)
 
     camera = read_config(CAMERAS, file="cameras.yaml", secrets=Secrets({})).cameras[0]
     assert (camera.source.rtsp_transport, camera.policy.mask.mode) == ("udp", "solid")

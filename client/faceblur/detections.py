@@ -182,6 +182,8 @@ class MediaDetections:
             them, frame by frame.
         covered: What would have been seen of them, but for what else was masked there, likewise.
         start_s: When the file's clock says that it starts, seconds.
+        address: What a source in a store is called; the path is that of a copy, which is gone.
+        sha256: Of that source, hexadecimal.
 
     Example:
         >>> report = faceblur.blur("photo.jpg", "safe.jpg")
@@ -200,11 +202,13 @@ class MediaDetections:
     unmasked: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())
     covered: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())
     start_s: Fraction = Fraction(0)
+    address: str = ""
+    sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The file as in the JSON file."""
         return {
-            "path": str(self.path),
+            "path": self.address or str(self.path),
             "width": self.width,
             "height": self.height,
             **({"start_s": round(float(self.start_s), TIME_DIGITS)} if self.start_s else {}),

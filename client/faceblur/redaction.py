@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 HIDDEN: Final = "***"
@@ -15,11 +17,15 @@ HIDDEN: Final = "***"
 
 _URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)]")
 _USER_INFO: Final = re.compile(r"://.*@")
+_CONTAINER: Final = re.compile(r"^(?:abfs|wasb)s?://[^:@/]+@[^@]*$", re.I)
 _STREAM_KEY: Final = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
 _QUERY: Final = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
 _SECRET_NAME: Final = re.compile(
     r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
 )
+
+_SHOWN: Final[dict[str, str]] = {}
+"""Paths, and what people know these files as."""
 
 _LONGEST_NAME: Final = 80
 
@@ -37,9 +43,28 @@ def redact(text: str) -> str:
     """Hide the credentials in every address of a text.
 
     Hidden are user and password before the host, the values of query parameters whose names
-    speak of secrets, and the last part of RTMP addresses, which is a stream key.
+    speak of secrets, and the last part of RTMP addresses, which is a stream key. Files that are
+    known by another name are called so: see `shown_as`.
     """
-    return _URL.sub(lambda match: redact_address(match.group()), text)
+    return _URL.sub(lambda match: redact_address(match.group()), renamed(text))
+
+
+@contextmanager
+def shown_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Call files otherwise than their paths in texts for people while the block runs."""
+    _SHOWN.update(names)
+    try:
+        yield
+    finally:
+        for path in names:
+            _SHOWN.pop(path, None)
+
+
+def renamed(text: str) -> str:
+    """A text with the names that files are shown as."""
+    for path, name in tuple(_SHOWN.items()):
+        text = text.replace(path, name)
+    return text
 
 
 def redact_address(url: str) -> str:
@@ -47,8 +72,9 @@ def redact_address(url: str) -> str:
 
     In a longer text a password that holds a space or a quotation mark ends an address too early.
     """
-    # Up to the last @: a password may hold an unescaped one.
-    url = _USER_INFO.sub(f"://{HIDDEN}@", url)
+    # Up to the last @: a password may hold an unescaped one. Azure has a container there.
+    if not _CONTAINER.match(url):
+        url = _USER_INFO.sub(f"://{HIDDEN}@", url)
     url = _STREAM_KEY.sub(rf"\g<1>{HIDDEN}", url)
     return _QUERY.sub(_redact_parameter, url)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from faceblur.batch.jobs import Job, plan
-from faceblur.batch.runner import RunOptions, run
+from faceblur.batch.outcome import RunOptions
+from faceblur.batch.runner import run
 from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError

@@ -23,7 +23,8 @@ from click.testing import CliRunner, Result
 from media import moving_face_video
 
 from faceblur.batch.jobs import plan
-from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.runner import run
 from faceblur.cli import main
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession

@@ -17,10 +17,11 @@ import pytest
 from doubles import OneByOne
 from filelock import FileLock
 
-from faceblur.batch.finished import CacheKey, OutputLock, ResultCache
+from faceblur.batch.finished import CachedResult, CacheKey, OutputLock, ResultCache, is_intact
 from faceblur.batch.jobs import Job, plan
 from faceblur.batch.memory import MemoryBudget, memory_bytes
-from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.runner import run
 from faceblur.batch.shared_detector import SharedDetector, StoppedError
 from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
@@ -219,13 +220,24 @@ def _finished(tmp_path: Path, ingredients: CacheKey = INGREDIENTS) -> Path:
     output = tmp_path / "out.png"
     output.write_bytes(b"content")
     sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-    ResultCache(tmp_path).add(output, ingredients, output_sha256=sha256, faces=2, frames=1)
+    ResultCache(tmp_path).add(
+        CachedResult(
+            name="out.png", ingredients=ingredients, output_sha256=sha256, faces=2, frames=1
+        )
+    )
     return output
+
+
+def _find(tmp_path: Path, output: Path, ingredients: CacheKey) -> CachedResult | None:
+    """The note of a result that is there, unchanged, and made of just this."""
+    note = ResultCache(tmp_path).note_of(output.name)
+    assert note is not None
+    return note if note.is_of(ingredients) and is_intact(output, note) else None
 
 
 def test_a_result_of_the_same_ingredients_is_finished(tmp_path: Path) -> None:
     output = _finished(tmp_path)
-    note = ResultCache(tmp_path).find(output, INGREDIENTS)
+    note = _find(tmp_path, output, INGREDIENTS)
     assert note is not None
     assert (note.name, note.faces, note.frames) == ("out.png", 2, 1)
 
@@ -234,13 +246,13 @@ def test_a_result_of_the_same_ingredients_is_finished(tmp_path: Path) -> None:
 def test_any_other_ingredient_redoes_it(tmp_path: Path, name: str) -> None:
     output = _finished(tmp_path)
     other = dataclasses.replace(INGREDIENTS, **{name: "4" * 64})
-    assert ResultCache(tmp_path).find(output, other) is None
+    assert _find(tmp_path, output, other) is None
 
 
 def test_a_model_that_nobody_knows_is_never_the_same(tmp_path: Path) -> None:
     unknown = dataclasses.replace(INGREDIENTS, model_sha256="")
     output = _finished(tmp_path, unknown)
-    assert ResultCache(tmp_path).find(output, unknown) is None
+    assert _find(tmp_path, output, unknown) is None
 
 
 def test_what_a_killed_run_left_is_swept_up_unless_somebody_works_there(tmp_path: Path) -> None:

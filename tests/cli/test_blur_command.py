@@ -454,7 +454,7 @@ def test_files_that_fail_for_one_reason_share_a_line(
             raise OSError(errno.EMFILE, "Too many open files")
         raise FaceblurError("it failed")
 
-    monkeypatch.setattr("faceblur.batch.runner.process_file", fail)
+    monkeypatch.setattr("faceblur.batch.attempts.process_file", fail)
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
         shutil.copy(photo, tmp_path / name)
     files = [str(tmp_path / f"{name}.jpg") for name in "abcd"]

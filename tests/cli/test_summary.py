@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceblur.batch.jobs import Job
-from faceblur.batch.runner import Outcome, RunOptions
+from faceblur.batch.outcome import Outcome, RunOptions
 from faceblur.cli.summary import show
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import MediaDetections

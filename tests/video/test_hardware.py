@@ -19,7 +19,7 @@ import pytest
 from doubles import OneByOne
 
 from faceblur.batch.faces import DetectedFaces
-from faceblur.batch.runner import RunOptions
+from faceblur.batch.outcome import RunOptions
 from faceblur.batch.video import mask_video
 from faceblur.cli import doctor
 from faceblur.detection.detector import ModelInfo, ModelInput

@@ -10,8 +10,8 @@ from pathlib import Path
 from playwright.sync_api import Page
 from web_page import Served, asked, files_in, run, same, saved
 
+from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.session import DetectionSession
-from faceblur.web.folder import PREFIX
 
 Start = Callable[..., Served]
 

@@ -16,11 +16,11 @@ from media import Recording, decoded, moving_face_video
 from playwright.sync_api import Page
 from web_page import Served, asked
 
+from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
 from faceblur.errors import InputError
 from faceblur.masks.style import MaskStyle
 from faceblur.web.edits import Edits
-from faceblur.web.folder import PREFIX
 from faceblur.web.looks import Look
 
 Start = Callable[..., Served]

@@ -17,9 +17,9 @@ from media import Recording, decoded, moving_face_video, probe
 from playwright.sync_api import Page, Route
 from web_page import FILES_SHOWN, Served, files_in
 
+from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
-from faceblur.web.folder import PREFIX
 
 Start = Callable[..., Served]
 ROOT = Path(__file__).resolve().parents[2]

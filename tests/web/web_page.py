@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from media import decoded
 from playwright.sync_api import Page
 
+from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
-from faceblur.web.folder import PREFIX
 
 
 @dataclass(frozen=True)

@@ -257,4 +257,5 @@ def write_findings(
 def _entry(report: MediaDetections) -> dict[str, Any]:
     """A file in JSON, with the hash of its content: the faces are of no other."""
     entry = report.to_json()
-    return {"path": entry.pop("path"), "sha256": file_sha256(report.path), **entry}
+    sha256 = report.sha256 or file_sha256(report.path)
+    return {"path": entry.pop("path"), "sha256": sha256, **entry}

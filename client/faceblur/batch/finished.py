@@ -8,6 +8,7 @@ folder loses nothing but that knowledge.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -16,12 +17,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from filelock import FileLock, Timeout
 
-from faceblur.errors import OutputError
+from faceblur.errors import FaceblurError, OutputError
 from faceblur.files import file_sha256, leftovers, remove_abandoned
+from faceblur.stores.address import Address
+from faceblur.stores.fsspec_store import store_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,9 @@ class CachedResult:
         name: The result, relative to the tree, with forward slashes.
         faces: Masked regions in all frames.
         frames: Checked frames.
+        source_version: Of a source in a store, its `faceblur.stores.store.Entry.version`: while
+            that is the same, so is its content.
+        output_version: Likewise of a result in a store.
     """
 
     name: str
@@ -59,10 +65,56 @@ class CachedResult:
     output_sha256: str
     faces: int
     frames: int
+    source_version: str = ""
+    output_version: str = ""
+
+    def is_of(self, ingredients: CacheKey) -> bool:
+        """Whether it was made of just this, as far as one can know."""
+        return self.ingredients == ingredients and bool(ingredients.model_sha256)
+
+    def to_line(self) -> bytes:
+        """The note in JSON."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: str | bytes) -> CachedResult | None:
+        """Read a note; None if it is none: a run that was killed leaves half a line."""
+        try:
+            fields = json.loads(line)
+            return cls(**{**fields, "ingredients": CacheKey(**fields["ingredients"])})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+class Notes(Protocol):
+    """The notes of one tree of results; safe to call from several threads and processes."""
+
+    def note_of(self, name: str) -> CachedResult | None:
+        """The note of a result of a name, relative to the tree, whatever it was made of.
+
+        Raises:
+            InputError: They cannot be read.
+        """
+
+    def add(self, note: CachedResult) -> None:
+        """Note a result that has appeared. Without its note it is merely made again."""
+
+
+def is_intact(output: Path, note: CachedResult) -> bool:
+    """Whether a result is there and holds what it did when it was noted.
+
+    Raises:
+        OutputError: It is there, but cannot be read.
+    """
+    try:
+        there = output.is_file()
+    except OSError as error:
+        raise OutputError(f"cannot read {output}: {error.strerror}") from error
+    return there and file_sha256(output, refusal=OutputError) == note.output_sha256
 
 
 class ResultCache:
-    """The notes of one tree of results; safe to call from several threads and processes.
+    """The notes of a tree of results in a folder.
 
     Args:
         tree: The folder; it is made when the first note is.
@@ -74,40 +126,13 @@ class ResultCache:
         self._append = threading.Lock()
         self._notes = {note.name: note for note in _read(self._file)}
 
-    def find(self, output: Path, ingredients: CacheKey) -> CachedResult | None:
-        """The note of a result that is there, unchanged, and made of just this.
+    def note_of(self, name: str) -> CachedResult | None:
+        """The note of a result of a name, whatever it was made of."""
+        return self._notes.get(name)
 
-        Raises:
-            OutputError: It is there, but cannot be read.
-        """
-        note = self._notes.get(self._name(output))
-        if note is None or note.ingredients != ingredients or not ingredients.model_sha256:
-            return None
-        try:
-            intact = output.is_file()
-        except OSError as error:
-            raise OutputError(f"cannot read {output}: {error.strerror}") from error
-        intact = intact and file_sha256(output, refusal=OutputError) == note.output_sha256
-        return note if intact else None
-
-    def add(
-        self,
-        output: Path,
-        ingredients: CacheKey,
-        *,
-        output_sha256: str,
-        faces: int,
-        frames: int,
-    ) -> None:
+    def add(self, note: CachedResult) -> None:
         """Note a result that has appeared. Without its note it is merely made again."""
-        note = CachedResult(
-            name=self._name(output),
-            ingredients=ingredients,
-            output_sha256=output_sha256,
-            faces=faces,
-            frames=frames,
-        )
-        line = json.dumps(asdict(note), separators=(",", ":")).encode() + b"\n"
+        line = note.to_line()
         try:
             with self._append:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -115,10 +140,8 @@ class ResultCache:
                     # One call for one line: other processes append whole lines too.
                     file.write(line if _ends_a_line(self._file) else b"\n" + line)
         except OSError as error:
+            output = self._tree / note.name
             logger.warning("%s will be masked again: %s", output, error.strerror)
-
-    def _name(self, output: Path) -> str:
-        return output.relative_to(self._tree).as_posix()
 
 
 def _read(file: Path) -> Iterator[CachedResult]:
@@ -131,10 +154,8 @@ def _read(file: Path) -> Iterator[CachedResult]:
         logger.warning("every file will be masked again: cannot read %s: %s", file, error.strerror)
         return
     for line in lines:
-        # A run that was killed leaves half a line.
-        with suppress(ValueError, TypeError, KeyError):
-            fields = json.loads(line)
-            yield CachedResult(**{**fields, "ingredients": CacheKey(**fields["ingredients"])})
+        if (note := CachedResult.from_line(line)) is not None:
+            yield note
 
 
 def _ends_a_line(file: Path) -> bool:
@@ -143,6 +164,34 @@ def _ends_a_line(file: Path) -> bool:
             return True
         content.seek(-1, os.SEEK_END)
         return content.read(1) == b"\n"
+
+
+class StoredNotes:
+    """The notes of a tree of results in a store: one small file each, so that none is appended to.
+
+    Args:
+        tree: The folder in the store.
+    """
+
+    def __init__(self, tree: Address) -> None:
+        self._folder = tree / FOLDER
+        self._store = store_of(tree)
+
+    def note_of(self, name: str) -> CachedResult | None:
+        """The note of a result of a name, whatever it was made of."""
+        content = self._store.read(self._file(name))
+        note = None if content is None else CachedResult.from_line(content)
+        return note if note is not None and note.name == name else None
+
+    def add(self, note: CachedResult) -> None:
+        """Note a result that has appeared. Without its note it is merely made again."""
+        try:
+            self._store.write(self._file(note.name), note.to_line())
+        except FaceblurError as error:
+            logger.warning("%s will be masked again: %s", note.name, error)
+
+    def _file(self, name: str) -> Address:
+        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
 class OutputLock:

@@ -10,8 +10,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from faceblur.batch.finished import CachedResult, CacheKey, OutputLock, ResultCache
-from faceblur.batch.jobs import Job
+from faceblur.batch.finished import (
+    CachedResult,
+    CacheKey,
+    Notes,
+    OutputLock,
+    ResultCache,
+    StoredNotes,
+    is_intact,
+)
+from faceblur.batch.found import Place
+from faceblur.batch.jobs import AnyJob, Job, StoredJob
+from faceblur.batch.private_folder import PrivateFolder
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
@@ -19,6 +29,9 @@ from faceblur.files import canonical_sha256, file_sha256
 from faceblur.proof.audit import facts as audit_facts
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import FileFacts, Manifest
+from faceblur.stores.address import Address
+from faceblur.stores.fsspec_store import store_of
+from faceblur.stores.store import Entry
 from faceblur.video.kinds import Kind
 
 Settings = Mapping[Kind, Mapping[str, Any]]
@@ -50,7 +63,7 @@ class Records:
 
     def __init__(
         self,
-        jobs: Iterable[Job],
+        jobs: Iterable[AnyJob],
         *,
         finder: DetectorInfo,
         settings: Settings,
@@ -65,28 +78,78 @@ class Records:
         self.version = importlib.metadata.version("faceblur-triton")
         self._outputs: dict[Path, list[Path]] = {}
         for job in jobs:
-            if job.tree is not None:
+            if isinstance(job.tree, Path) and isinstance(job.output, Path):
                 self._outputs.setdefault(job.tree, []).append(job.output)
         self._locks = [OutputLock(tree) for tree in self._outputs]
-        self._trees: dict[Path, ResultCache] = {}
+        self._trees: dict[Place, Notes] = {}
         self._opening = threading.Lock()
 
-    def begin(self, job: Job) -> Record | None:
+    def begin(self, job: Job, stored: StoredJob | None = None) -> Record | None:
         """Begin the record of a file; None where nothing is kept.
+
+        Args:
+            job: The file as it is here.
+            stored: Where it comes from and its result goes, if one of them is a store.
 
         Raises:
             InputError: The file cannot be read.
         """
-        if job.tree is None and self.audit is None:
+        if (stored or job).tree is None and self.audit is None:
             return None
-        return Record(self, job)
+        return Record(self, job, stored)
 
-    def tree(self, folder: Path) -> ResultCache:
-        """The notes of a tree of results."""
+    def notes_of(self, job: AnyJob) -> Notes | None:
+        """The notes of the tree that a result goes to; None for a single file."""
+        tree = job.tree
+        if tree is None:
+            return None
         with self._opening:
-            if folder not in self._trees:
-                self._trees[folder] = ResultCache(folder)
-            return self._trees[folder]
+            if tree not in self._trees:
+                self._trees[tree] = (
+                    StoredNotes(tree) if isinstance(tree, Address) else ResultCache(tree)
+                )
+            return self._trees[tree]
+
+    def known(self, job: StoredJob) -> CachedResult | None:
+        """The note of a result that needs no work, as far as the stores say without a transfer.
+
+        Raises:
+            InputError: A store or the source cannot be read.
+            OutputError: The result is there, but cannot be read.
+        """
+        notes = self.notes_of(job)
+        gone = isinstance(job.output, Address) and job.present is None
+        note = None if notes is None or gone else notes.note_of(job.output_name)
+        if note is None or not _is_source_of(note, job):
+            return None
+        ingredients = self.ingredients(note.ingredients.source_sha256, job.kind)
+        return note if self.holds(note, ingredients, job) else None
+
+    def ingredients(self, source_sha256: str, kind: Kind) -> CacheKey:
+        """All that would decide what a result holds that is made now."""
+        return CacheKey(
+            source_sha256=source_sha256,
+            settings_sha256=self.digests[kind],
+            model_sha256=self.finder.model.sha256,
+            version=self.version,
+        )
+
+    def holds(self, note: CachedResult, ingredients: CacheKey, job: AnyJob) -> bool:
+        """Whether a note is of a result that is made of this, and is there unchanged.
+
+        Where an audit is kept, that holds the result's manifest too.
+
+        Raises:
+            OutputError: The result is there, but cannot be read.
+        """
+        if not note.is_of(ingredients) or not _is_there(note, job):
+            return False
+        return self.audit is None or self.audit.covers(
+            source=note.ingredients.source_sha256,
+            output=note.output_sha256,
+            settings=note.ingredients.settings_sha256,
+            model=note.ingredients.model_sha256,
+        )
 
     def __enter__(self) -> Records:
         for lock, outputs in zip(self._locks, self._outputs.values(), strict=True):
@@ -105,42 +168,33 @@ class Record:
         InputError: The file cannot be read.
     """
 
-    def __init__(self, records: Records, job: Job) -> None:
+    def __init__(self, records: Records, job: Job, stored: StoredJob | None = None) -> None:
         self._records = records
         self._job = job
-        self._tree = None if job.tree is None else records.tree(job.tree)
+        self._names: AnyJob = stored or job
+        self._notes = records.notes_of(self._names)
         self._started = datetime.now(timezone.utc)
         self._size_and_times = self._state()
-        self._ingredients = CacheKey(
-            source_sha256=file_sha256(job.source),
-            settings_sha256=records.digests[job.kind],
-            model_sha256=records.finder.model.sha256,
-            version=records.version,
-        )
+        self._ingredients = records.ingredients(file_sha256(job.source), job.kind)
         self._output_sha256 = ""
         self._tally = (0, 0)
+
+    @property
+    def source_sha256(self) -> str:
+        """Of the source's content, hexadecimal."""
+        return self._ingredients.source_sha256
 
     def finished(self) -> CachedResult | None:
         """The note of the result, if it needs no work.
 
-        Where an audit is kept, that holds the result's manifest too.
-
         Raises:
             OutputError: The result is there, but cannot be read.
         """
-        audit = self._records.audit
-        if self._tree is None:
+        if self._notes is None:
             return None
-        note = self._tree.find(self._job.output, self._ingredients)
-        if note is None or audit is None:
-            return note
-        covered = audit.covers(
-            source=note.ingredients.source_sha256,
-            output=note.output_sha256,
-            settings=note.ingredients.settings_sha256,
-            model=note.ingredients.model_sha256,
-        )
-        return note if covered else None
+        note = self._notes.note_of(self._names.output_name)
+        held = note is not None and self._records.holds(note, self._ingredients, self._names)
+        return note if held else None
 
     def seal(self, temporary: Path, report: MediaDetections) -> None:
         """Write the manifest, before the result appears: none ever stands without.
@@ -165,12 +219,12 @@ class Record:
             return
         manifest = Manifest(
             source=FileFacts(
-                name=job.source_name,
+                name=self._names.source_name,
                 sha256=self._ingredients.source_sha256,
                 size_bytes=self._size_and_times[0],
             ),
             output=FileFacts(
-                name=job.output_name,
+                name=self._names.output_name,
                 sha256=self._output_sha256,
                 size_bytes=temporary.stat().st_size,
             ),
@@ -190,16 +244,25 @@ class Record:
         )
         records.audit.append(manifest, report.frames, report.unmasked)
 
-    def note(self) -> None:
-        """Note that the result has appeared."""
-        if self._tree is not None:
+    def note(self, *, source: Entry | None = None, output: Entry | None = None) -> None:
+        """Note that the result has appeared.
+
+        Args:
+            source: The source in its store, as it was fetched.
+            output: The result in its store.
+        """
+        if self._notes is not None:
             faces, frames = self._tally
-            self._tree.add(
-                self._job.output,
-                self._ingredients,
-                output_sha256=self._output_sha256,
-                faces=faces,
-                frames=frames,
+            self._notes.add(
+                CachedResult(
+                    name=self._names.output_name,
+                    ingredients=self._ingredients,
+                    output_sha256=self._output_sha256,
+                    faces=faces,
+                    frames=frames,
+                    source_version="" if source is None else source.version,
+                    output_version="" if output is None else output.version,
+                )
             )
 
     def _state(self) -> tuple[int, int, int]:
@@ -209,3 +272,26 @@ class Record:
         except OSError as error:
             raise InputError(f"cannot read {self._job.source}: {error.strerror}") from error
         return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _is_source_of(note: CachedResult, job: StoredJob) -> bool:
+    """Whether a note is of what the source holds now, as far as one knows without fetching it."""
+    if isinstance(job.source, Path):
+        return file_sha256(job.source) == note.ingredients.source_sha256
+    version = "" if job.entry is None else job.entry.version
+    return bool(version) and version == note.source_version
+
+
+def _is_there(note: CachedResult, job: AnyJob) -> bool:
+    """Whether the result is there and holds what it did when it was noted."""
+    if isinstance(job.output, Path):
+        return is_intact(job.output, note)
+    present = job.present if isinstance(job, StoredJob) else None
+    if present is None:
+        return False
+    if present.version and present.version == note.output_version:
+        return True
+    with PrivateFolder() as folder:
+        copy = folder.path / "result"
+        store_of(job.output).fetch(present, copy)
+        return file_sha256(copy) == note.output_sha256

@@ -17,9 +17,11 @@ import click
 from faceblur.batch.annotation_format import check_list_place, write_findings
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.image import ImageOptions
-from faceblur.batch.jobs import Job, survey
+from faceblur.batch.jobs import AnyJob, Job, survey
 from faceblur.batch.memory import default_workers
-from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.runner import run
+from faceblur.batch.stored_search import address_of
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.cli.boxes import choose_tracks, keep_options, policy_of
@@ -169,7 +171,7 @@ def blur(
     """
     found = survey(
         inputs,
-        None if output is None else Path(output),
+        None if output is None else address_of(output) or Path(output),
         into_folder=output is not None and output.endswith(("/", os.sep)),
     )
     jobs = found.jobs
@@ -211,7 +213,7 @@ def blur(
 
 
 def _finder(
-    session: SessionOptions, size: int, jobs: Sequence[Job], replay: AnnotationFile | None
+    session: SessionOptions, size: int, jobs: Sequence[AnyJob], replay: AnnotationFile | None
 ) -> AbstractContextManager[DetectionSession | AnnotationFile]:
     if replay is not None:
         return nullcontext(replay)
@@ -220,29 +222,37 @@ def _finder(
     return open_session(session, size=size, media="video" if only_videos else "image")
 
 
-def _check_times(policy: Policy, jobs: Sequence[Job], options: RunOptions) -> None:
+def _check_times(policy: Policy, jobs: Sequence[AnyJob], options: RunOptions) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
     if policy.moving.is_on and all(job.kind == "image" for job in jobs):
         raise InputError("an image shows nothing that moves: leave out --moving")
     is_timed = policy.is_timed or options.video.muted
-    if is_timed and all(job.kind == "image" and is_still(job.source) for job in jobs):
+    if is_timed and all(isinstance(job, Job) and _is_still(job) for job in jobs):
         raise InputError(
             "a still image has no times: leave out --hide, --spare, the times of zones, and "
             "--audio with mute or beep"
         )
 
 
+def _is_still(job: Job) -> bool:
+    return job.kind == "image" and is_still(job.source)
+
+
 def _run(
-    jobs: list[Job], finder: DetectionSession | AnnotationFile, options: RunOptions, *, quiet: bool
+    jobs: list[AnyJob],
+    finder: DetectionSession | AnnotationFile,
+    options: RunOptions,
+    *,
+    quiet: bool,
 ) -> list[Outcome]:
     """Mask the files; what happened to them is in the order of the jobs."""
     line = ProgressLine(shown=not quiet, files=len(jobs))
     failures = _Failures(line)
 
-    def on_progress(job: Job, progress: Progress) -> None:
+    def on_progress(job: AnyJob, progress: Progress) -> None:
         line.update(job.source.name, done=progress.done, total=progress.total)
 
-    done: dict[Job, Outcome] = {}
+    done: dict[AnyJob, Outcome] = {}
     with closing(line), closing(run(jobs, finder, options, on_progress=on_progress)) as outcomes:
         for outcome in outcomes:
             done[outcome.job] = outcome
@@ -262,7 +272,7 @@ class _Failures:
         self._line = line
         self._more: dict[str, list[str]] = {}
 
-    def tell(self, job: Job, error: FaceblurError) -> None:
+    def tell(self, job: AnyJob, error: FaceblurError) -> None:
         """Say why a file failed, unless others have failed for that reason."""
         reason = str(error)
         if reason in self._more:

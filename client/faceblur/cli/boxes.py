@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.jobs import Job
+from faceblur.batch.jobs import AnyJob
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.cli.options import bundle, given, option
 from faceblur.errors import InputError
@@ -59,7 +59,7 @@ keep_options = bundle(
 
 
 def choose_tracks(
-    replay: AnnotationFile | None, choice: TrackChoice, jobs: Sequence[Job]
+    replay: AnnotationFile | None, choice: TrackChoice, jobs: Sequence[AnyJob]
 ) -> AnnotationFile:
     """Put the choice of some tracks into a JSON file of faces.
 

@@ -12,9 +12,10 @@ import click
 from faceblur.batch.annotation_format import check_list_place, write_findings
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
-from faceblur.batch.jobs import survey
+from faceblur.batch.jobs import Job, survey
 from faceblur.batch.people import find_people, look_at
 from faceblur.batch.people_page import write_page
+from faceblur.batch.stored_search import address_of
 from faceblur.batch.video import Progress
 from faceblur.cli.options import (
     FilePath,
@@ -115,12 +116,16 @@ def _video(text: str) -> Path:
     Raises:
         InputError: It is none, or there are several.
     """
+    if (address := address_of(text)) is not None:
+        raise InputError(f"{address} is in a store: fetch the video, and give the file")
     jobs = survey((text,), None).jobs
     if len(jobs) > 1:
         raise InputError(f"{text} holds {len(jobs)} files; name one video, as each has its page")
-    if jobs[0].kind != "video":
+    (job,) = jobs
+    assert isinstance(job, Job)
+    if job.kind != "video":
         raise InputError(
-            f"{jobs[0].source} is an image, and people are followed in videos; to leave out a face "
+            f"{job.source} is an image, and people are followed in videos; to leave out a face "
             "of an image, delete it from the list that faceblur blur --json writes"
         )
-    return jobs[0].source
+    return job.source

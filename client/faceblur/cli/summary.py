@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.runner import Outcome, RunOptions
+from faceblur.batch.outcome import Outcome, RunOptions
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections

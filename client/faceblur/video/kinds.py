@@ -36,7 +36,7 @@ _VIDEOS: Final = (
 _UNREADABLE: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"FUJIFILMCCD-RAW")
 _IMAGE_BRANDS: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx")
 _AUDIO: Final = (".m4a", ".m4b", ".mka", ".ogg", ".oga", ".opus", ".weba", ".wma")
-_SOURCE_CODE: Final = (".ts", ".mts")
+SOURCE_CODE: Final = (".ts", ".mts")
 """Suffixes that programs have too."""
 
 _THUMBNAIL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -83,7 +83,7 @@ def found_kind(path: Path) -> Kind | Literal["unreadable"] | None:
         return "unreadable" if suffix in readable_suffixes() | VIDEO_SUFFIXES else None
     if suffix in RAW_SUFFIXES or _head(path).startswith(_UNREADABLE):
         return "unreadable"
-    if suffix in _SOURCE_CODE and _is_text(_head(path)):
+    if suffix in SOURCE_CODE and _is_text(_head(path)):
         return None
     guess = mimetypes.guess_type(path.name)[0] or ""
     if guess.startswith("audio/") or suffix in _AUDIO:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from faceblur.batch.jobs import MARK
 from faceblur.batch.people import Person
+from faceblur.batch.result_names import MARK
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.video.kinds import Kind

@@ -15,8 +15,10 @@ import numpy as np
 
 from faceblur.batch.annotation_format import write_findings
 from faceblur.batch.annotations import AnnotationFile, leaves_faces_out
-from faceblur.batch.jobs import Job
-from faceblur.batch.runner import Outcome, RunOptions, run
+from faceblur.batch.jobs import AnyJob, Job
+from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.private_folder import remove
+from faceblur.batch.runner import run
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.detection.session import DetectionSession
@@ -27,7 +29,6 @@ from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
-from faceblur.web.folder import remove
 from faceblur.web.jobs import Findings, WebJob
 from faceblur.web.records import begin_audit, write_record
 from faceblur.web.results import Result, Verdict
@@ -109,7 +110,7 @@ def _render(
     log = begin_audit(record)
     job.start()
 
-    def on_masked(_: Job, progress: Progress) -> None:
+    def on_masked(_: AnyJob, progress: Progress) -> None:
         job.tell(progress.done, progress.total)
         on_change()
 

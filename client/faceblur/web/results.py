@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from faceblur.batch.private_folder import remove
 from faceblur.detections import MediaDetections
 from faceblur.proof.verify.report import VerifyReport
 from faceblur.web.edits import Edits
-from faceblur.web.folder import remove
 
 _MOST_TIMES: Final = 5
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from faceblur.batch.private_folder import PrivateFolder
 from faceblur.errors import OutputError
 from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
-from faceblur.web.folder import PrivateFolder
 from faceblur.web.names import LOOPBACK, WILDCARDS, Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from faceblur.batch.private_folder import remove
 from faceblur.errors import InputError
 from faceblur.web.edits import Edits
 from faceblur.web.fair_queue import FairQueue
-from faceblur.web.folder import remove
 from faceblur.web.jobs import CANCELLED, FINAL, Submission, WebJob, shown_name
 from faceblur.web.options import WebOptions
 

@@ -1,4 +1,4 @@
-"""The private folder of uploads, which disappears with the program, or after it."""
+"""A private folder for what is not masked yet, which disappears with the program, or after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faceblur.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
-PREFIX: Final = "faceblur-web"
+PREFIX: Final = "faceblur-private"
 _OURS: Final = re.compile(rf"{PREFIX}-(?P<owner>{PATTERN})-.*")
 
 

@@ -1,0 +1,164 @@
+"""Where the result of each file goes, on this machine or in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from faceblur.batch.found import Found, Place
+from faceblur.errors import InputError
+from faceblur.image.formats import BY_SUFFIX
+from faceblur.stores.address import Address
+from faceblur.stores.fsspec_store import store_of
+from faceblur.video.containers import CONTAINERS
+from faceblur.video.kinds import Kind
+
+MARK: Final = "_blurred"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was said of the results: a folder, the name of one file, or nothing.
+
+    Attributes:
+        place: None puts results beside the originals.
+        is_folder: Whether it is one, or is to become one.
+    """
+
+    place: Place | None
+    is_folder: bool
+
+    def of(self, item: Found, *, single: bool) -> Place:
+        """The result of a file.
+
+        Raises:
+            InputError: There is no name for it.
+        """
+        if self.place is None:
+            return _beside(item)
+        if single and not self.is_folder:
+            return self.place
+        if isinstance(self.place, Path) and self.place.is_file():
+            raise InputError(
+                f"{self.place} cannot take several files; name a directory with --output"
+            )
+        name = item.path.with_name(item.named)
+        return self.place / (_relative(name, item.root) if item.root else item.named)
+
+    def tree_of(self, item: Found, result: Place, *, single: bool) -> Place | None:
+        """The folder in which it is noted that a result is finished; None for a single file."""
+        if single:
+            return None
+        if self.place is not None:
+            return self.place
+        return result.parent if item.root is None else _mirror(item.root)
+
+    def holds(self, item: Found, originals: set[Place]) -> bool:
+        """Whether a file that was found is the result of an earlier run."""
+        path = item.path
+        if self.place is not None and item.root is not None and self.is_folder:
+            if isinstance(path, Address):
+                inside = isinstance(self.place, Address) and self.place != item.root
+                if inside and path.is_inside(self.place):  # type: ignore[arg-type]
+                    return True
+            elif isinstance(self.place, Path) and isinstance(item.root, Path):
+                folder = self.place.resolve()
+                if folder != item.root.resolve() and folder in path.resolve().parents:
+                    return True
+        stem = path.stem.removesuffix(MARK)
+        return stem != path.stem and not originals.isdisjoint(
+            (path.with_name(stem + path.suffix), path.with_name(stem))
+        )
+
+
+def target_of(output: Place | None, *, into_folder: bool) -> Target:
+    """Find out what an output is; for a store, whether anything lies below it."""
+    if isinstance(output, Address):
+        if output.is_read_only:
+            raise InputError(f"{output} can only be read: give a folder or a bucket with --output")
+        return Target(output, into_folder or not output.path or store_of(output).is_folder(output))
+    return Target(output, into_folder or (output is not None and output.is_dir()))
+
+
+def check_distinct(pairs: Sequence[tuple[Place, Place]]) -> None:
+    """Check sources and their results.
+
+    Raises:
+        InputError: Two results would have one name, or one that of its source.
+    """
+    taken: dict[Place, Place] = {}
+    for source, output in pairs:
+        target = _whole(output)
+        if target == _whole(source):
+            raise InputError(f"the result would replace {source}; name another with --output")
+        if target in taken:
+            raise InputError(
+                f"{taken[target]} and {source} would both become {output}; blur them in "
+                "two runs with different --output"
+            )
+        taken[target] = source
+
+
+def check_kinds(source: Place, output: Place, kind: Kind) -> None:
+    """Refuse to make a video of an animation, or the reverse, and say what can be done.
+
+    Raises:
+        InputError: The output's suffix is of the other kind.
+    """
+    suffix = output.suffix.lower()
+    if kind == "image" and suffix in CONTAINERS:
+        raise InputError(
+            f"{source} is an image, and {suffix} holds videos: name the result .gif, .webp, "
+            f".png or .jpg; what is masked then becomes a video with: ffmpeg -i masked.gif "
+            f"{output.name}"
+        )
+    if kind == "video" and suffix in BY_SUFFIX:
+        raise InputError(
+            f"{source} is a video, and {suffix} holds images: name the result .mp4; what is "
+            f"masked then becomes an animation with: ffmpeg -i masked.mp4 {output.name}"
+        )
+
+
+def name_in(place: Place, folder: Place | None) -> str:
+    """A file's name, relative to a folder that it is in, with forward slashes."""
+    if folder is None:
+        return place.name
+    try:
+        return _relative(place, folder)
+    except ValueError:
+        return place.name
+
+
+def _beside(item: Found) -> Place:
+    if isinstance(item.path, Address) and item.path.is_read_only:
+        raise InputError(f"{item.path} can only be read: say with --output where the result goes")
+    name = item.path.with_name(item.named)
+    if item.root is None:
+        return name.with_name(f"{name.stem}{MARK}{name.suffix}")
+    return _mirror(item.root) / _relative(name, item.root)
+
+
+def _mirror(root: Place) -> Place:
+    """Where the results of a directory go by default."""
+    if isinstance(root, Address):
+        if not root.path:
+            raise InputError(f"{root} is a whole bucket: say with --output where the results go")
+        return root.with_name(root.name + MARK)
+    root = root.resolve()
+    return root.with_name(root.name + MARK)
+
+
+def _relative(place: Place, folder: Place) -> str:
+    if isinstance(place, Address):
+        if not isinstance(folder, Address):
+            raise ValueError(f"{place} is not in {folder}")
+        return place.relative_to(folder).as_posix()
+    if isinstance(folder, Address):
+        raise ValueError(f"{place} is not in {folder}")
+    return place.relative_to(folder).as_posix()
+
+
+def _whole(place: Place) -> Place:
+    return place if isinstance(place, Address) else place.resolve()

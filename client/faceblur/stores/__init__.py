@@ -1,0 +1,1 @@
+"""Files that lie in object stores and behind other addresses: listed, fetched, committed whole."""

@@ -1,0 +1,327 @@
+"""Stores through fsspec, which has a library for nearly every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from faceblur.errors import InputError, OutputError
+from faceblur.stores.address import AZURE, WEB, Address
+from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, persistently
+from faceblur.stores.store import Entry, Going, Store, keep_going
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+PART_BYTES: Final = 8 << 20
+"""Of what is written in parts; larger where there would be too many of them."""
+
+_PARTS_AT_ONCE: Final = 4
+_MOST_PARTS: Final = 9_000
+_SILENT_S: Final = 60.0
+_POLL_S: Final = 0.1
+_CHECKSUMS: Final = ("md5Hash", "ETag", "etag", "Content-MD5", "content_md5", "checksum")
+"""What libraries call that which changes with the content."""
+
+_S3: Final = ("s3", "s3a")
+_GOOGLE: Final = ("gs", "gcs")
+_AT_ONCE: Final = frozenset((*_S3, *_GOOGLE, *AZURE))
+"""Stores in which what is written appears when all of it is there, and not before."""
+
+_TRIES_OF_S3FS: Final = 3
+"""It goes on with a large file where that was cut off."""
+
+_FEW_ATTEMPTS: Final = 2
+"""Where the library tries again by itself, for a minute."""
+
+_LOUD: Final = ("azure", "botocore", "aiobotocore", "s3fs", "gcsfs", "adlfs", "fsspec", "google")
+
+
+@dataclass(frozen=True)
+class FsspecStore:
+    """A store of one kind, at one host or of one login; see `faceblur.stores.store.Store`.
+
+    Its connections are made when they are first needed, in each process anew.
+
+    Attributes:
+        scheme: Of its addresses.
+        root: Their bucket, container or host.
+    """
+
+    scheme: str
+    root: str = field(repr=False)
+
+    def find(self, address: Address) -> Entry | None:
+        """The file of a name; None if there is none."""
+        info = self._info(address)
+        return _entry(address, info) if info and info.get("type") == "file" else None
+
+    def is_folder(self, address: Address) -> bool:
+        """Whether anything lies below it."""
+        info = self._info(address)
+        return info is not None and info.get("type") == "directory"
+
+    def list(self, folder: Address) -> Iterator[Entry]:
+        """All files below a folder, in the order of their names."""
+        if folder.scheme in WEB:
+            raise InputError(f"{folder} gives single files and no list of them: name the files")
+        found = self._do("read", folder, "find", self._path(folder), detail=True)
+        yield from self._entries(folder, found)
+
+    def match(self, pattern: Address) -> Iterator[Entry]:
+        """All files whose names match a pattern with *, ? or **, in the order of their names."""
+        found = self._do("read", pattern, "glob", self._path(pattern), detail=True)
+        files = {path: info for path, info in found.items() if info.get("type") == "file"}
+        yield from self._entries(Address(pattern.scheme, pattern.root, ""), files)
+
+    def head(self, address: Address, size: int) -> bytes:
+        """The first bytes of a file, `size` at most."""
+        path = self._path(address)
+
+        def work() -> bytes:
+            if self.scheme not in WEB:
+                return bytes(self._call(keep_going, "cat_file", path, start=0, end=size))
+            # A server need not know of ranges, and then sends the whole.
+            with self._fs.open(path, "rb", block_size=0) as file:
+                return bytes(file.read(size))
+
+        return self._persistently(work, address, "read")[:size]
+
+    def fetch(self, entry: Entry, target: Path, *, going: Going = keep_going) -> Entry:
+        """Copy a file to a new local one, whole and of one version."""
+        address, path = entry.address, self._path(entry.address)
+        current = entry
+
+        def work() -> Entry:
+            nonlocal current
+            options = {"headers": {"Accept-Encoding": "identity"}} if self.scheme in WEB else {}
+            self._call(going, "get_file", path, str(target), **options)
+            before, current = current, _entry(address, self._call(going, "info", path))
+            size = target.stat().st_size
+            if current.size not in (None, size):
+                raise ChangedError("came short, or is being written")
+            if before.version != current.version:
+                raise ChangedError("was replaced while it was read")
+            return current
+
+        return self._persistently(work, address, "read", going)
+
+    def commit(self, source: Path, address: Address, *, going: Going = keep_going) -> Entry:
+        """Copy a local file to an address, where it appears whole or not at all."""
+        if address.is_read_only:
+            raise OutputError(f"{address} can only be read: name a folder or a bucket with -o")
+        path = self._path(address)
+        size = source.stat().st_size
+
+        def work() -> Entry:
+            if self.scheme in _AT_ONCE:
+                self._put(source, path, size, going)
+            else:
+                self._put_aside(source, path, going)
+            done = _entry(address, self._call(going, "info", path))
+            if done.size not in (None, size):
+                raise ChangedError("came short")
+            return done
+
+        return self._persistently(work, address, "write", going)
+
+    def read(self, address: Address) -> bytes | None:
+        """What a small file holds; None if there is none."""
+        options = {"max_concurrency": 1} if self.scheme in _S3 else {}
+
+        def work() -> bytes | None:
+            try:
+                return bytes(self._call(keep_going, "cat_file", self._path(address), **options))
+            except FileNotFoundError:
+                return None
+
+        return self._persistently(work, address, "read")
+
+    def write(self, address: Address, content: bytes) -> None:
+        """Put a small file in place."""
+        path = self._path(address)
+        if self.scheme not in _AT_ONCE:
+            self._do("write", address, "makedirs", path.rpartition("/")[0], exist_ok=True)
+        self._do("write", address, "pipe_file", path, content)
+
+    def _put(self, source: Path, path: str, size: int, going: Going) -> None:
+        part = max(PART_BYTES, size // _MOST_PARTS)
+        options: dict[str, Any] = {}
+        if self.scheme in _S3:
+            options = {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
+        elif self.scheme in _GOOGLE:
+            options = {"chunksize": -(-part // (1 << 18)) * (1 << 18)}
+        if self.scheme not in _S3 or size < 2 * part:
+            self._call(going, "put_file", str(source), path, **options)
+            return
+        # A run that was killed may have left parts, for which one pays.
+        self._forget_parts(path)
+        try:
+            self._call(going, "put_file", str(source), path, **options)
+        except BaseException:
+            self._forget_parts(path)
+            raise
+
+    def _forget_parts(self, path: str) -> None:
+        """Have S3 delete the parts of a file that was never completed."""
+        bucket, _, key = path.partition("/")
+        with suppress(Exception):  # Whoever may write need not be allowed to list; lifecycles do.
+            found = self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+            for upload in found.get("Uploads", ()):
+                if upload["Key"] == key:
+                    self._fs.call_s3(
+                        *("abort_multipart_upload",),
+                        Bucket=bucket,
+                        Key=key,
+                        UploadId=upload["UploadId"],
+                    )
+
+    def _put_aside(self, source: Path, path: str, going: Going) -> None:
+        """Write under a temporary name, and rename that."""
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{name}.partial-{secrets.token_hex(4)}"
+        self._call(going, "makedirs", folder, exist_ok=True)
+        try:
+            self._call(going, "put_file", str(source), temporary)
+            going()
+            self._call(keep_going, "mv", temporary, path)
+        finally:
+            with suppress(Exception):
+                if self._fs.exists(temporary):
+                    self._fs.rm_file(temporary)
+
+    def _info(self, address: Address) -> Mapping[str, Any] | None:
+        def work() -> Mapping[str, Any] | None:
+            try:
+                info: Mapping[str, Any] = self._call(keep_going, "info", self._path(address))
+            except FileNotFoundError:
+                return None
+            return info
+
+        return self._persistently(work, address, "read")
+
+    def _entries(self, folder: Address, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Entry]:
+        base = self._path(folder).rstrip("/")
+        for path in sorted(found):
+            info = found[path]
+            name = path[len(base) :].lstrip("/") if base else path.lstrip("/")
+            # A name that ends in a slash stands for an empty folder.
+            if info.get("type") == "file" and path.startswith(base) and name[-1:] not in ("", "/"):
+                yield _entry(folder / name, info)
+
+    def _do(self, use: Use, address: Address, name: str, *args: Any, **options: Any) -> Any:
+        return self._persistently(
+            lambda: self._call(keep_going, name, *args, **options), address, use
+        )
+
+    def _persistently(
+        self, work: Callable[[], Result], address: Address, use: Use, going: Going = keep_going
+    ) -> Result:
+        def pause(seconds: float) -> None:
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                going()
+                time.sleep(min(left, _POLL_S))
+
+        attempts = _FEW_ATTEMPTS if self.scheme in (*AZURE, *_GOOGLE) else ATTEMPTS
+        return persistently(work, address, use, attempts=attempts, pause=pause)
+
+    def _call(self, going: Going, name: str, *args: Any, **options: Any) -> Any:
+        """Call a method of the library; one that is a coroutine ends when `going` says so."""
+        fs = self._fs
+        going()
+        work = getattr(fs, f"_{name}", None) if fs.async_impl else None
+        if work is None:
+            return getattr(fs, name)(*args, **options)
+        return _await(work(*args, **options), fs.loop, going)
+
+    def _path(self, address: Address) -> str:
+        """What the library calls it."""
+        if address.scheme in WEB:
+            return address.url
+        if "@" in address.root and address.scheme in AZURE:
+            return f"{address.root.partition('@')[0]}/{address.path}"
+        return str(self._fs._strip_protocol(address.url))
+
+    @property
+    def _fs(self) -> Any:
+        return _connect(self.scheme, self.root)
+
+
+def store_of(address: Address) -> Store:
+    """The store that an address is of; nothing is connected yet."""
+    return FsspecStore(address.scheme, address.root)
+
+
+def is_known(scheme: str) -> bool | None:
+    """Whether addresses that begin so are of stores; None where a library for them is lacking."""
+    try:
+        import fsspec
+    except ImportError:
+        return None if scheme in (*_AT_ONCE, *WEB) else False
+    if scheme == "http" or scheme not in {*fsspec.available_protocols(), *AZURE}:
+        return False
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        return None
+    return True
+
+
+@functools.lru_cache(maxsize=64)
+def _connect(scheme: str, root: str) -> Any:
+    import fsspec
+
+    for name in _LOUD:
+        # They would write paragraphs where one sentence is enough.
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme in (*WEB, *_GOOGLE):
+        import aiohttp
+
+        # Of hours: what counts is that something arrives.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENT_S, sock_read=_SILENT_S)
+        name = "client_kwargs" if scheme in WEB else "session_kwargs"
+        options[name] = {"timeout": timeout}
+    if scheme in _S3:
+        # Three layers that each try again would keep one waiting for minutes.
+        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
+    fs, _ = fsspec.url_to_fs(f"{scheme}://{root}/", **options)
+    if scheme in _S3:
+        fs.retries = _TRIES_OF_S3FS
+    return fs
+
+
+def _await(
+    work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop, going: Going
+) -> Result:
+    """Wait for what runs in the library's own thread, and end it when there is no going on."""
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        while not concurrent.futures.wait([future], timeout=_POLL_S).done:
+            going()
+    except BaseException:
+        future.cancel()
+        concurrent.futures.wait([future], timeout=_SILENT_S)
+        raise
+    return future.result()
+
+
+def _entry(address: Address, info: Mapping[str, Any]) -> Entry:
+    size = info.get("size")
+    checksum = next((str(info[name]) for name in _CHECKSUMS if info.get(name)), "")
+    if checksum.startswith("W/"):
+        checksum = ""  # Alike, but maybe not the same.
+    text = checksum.strip('"')
+    version = f"{text}-{size}" if text and size is not None else ""
+    return Entry(address, None if size is None else int(size), version)
