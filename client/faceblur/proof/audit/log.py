@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from faceblur.detections import PIXEL_DIGITS, TIME_DIGITS, FrameDetections
-from faceblur.errors import FaceblurError, OutputError
+from faceblur.errors import OutputError
 from faceblur.files import atomic_path, file_sha256
 from faceblur.proof.audit.manifest import (
     BEGINNING,
@@ -23,6 +23,7 @@ from faceblur.proof.audit.manifest import (
     HEAD,
     HEAD_FORMAT,
     PENDING,
+    SEAL,
     AuditError,
     Manifest,
 )
@@ -42,15 +43,26 @@ class AuditLog:
     Args:
         folder: Where it lies, or will.
         key: What the head is sealed with; None for no seal. An audit stays as it began.
+        beginning: What its first manifest names as the hash of the one before.
+        covered: What has its manifest elsewhere, as `coverage` gives it.
 
     Raises:
         AuditError: What is there does not hold, or is sealed otherwise.
         OutputError: The folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        key: bytes | None = None,
+        beginning: str = BEGINNING,
+        covered: Collection[bytes] = (),
+    ) -> None:
         self.folder = Path(folder)
         self._key = key
+        self._beginning = beginning
+        self._elsewhere = covered
         self._lock = threading.Lock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +82,8 @@ class AuditLog:
 
         Manifests that other processes append after this object was made do not count.
         """
-        return (source, output, settings, model) in self._covered
+        key = _digest(source, output, settings, model)
+        return key in self._covered or key in self._elsewhere
 
     def append(
         self,
@@ -94,24 +107,30 @@ class AuditLog:
                 head = self._head()
                 self._finish_pending(head)
                 entry = self._write(head, manifest, frames, unmasked)
-                self._covered.add(_key_of(manifest))
+                self._covered.add(coverage(manifest))
                 return entry
         except OSError as error:
             raise self._unwritable(error) from error
 
     def _check_all(self) -> None:
         if (head := read_head(self.folder, key=self._key)) is None:
-            self._covered: set[tuple[str, ...]] = set()
+            if (self.folder / SEAL).exists():
+                raise AuditError(
+                    f"{self.folder} holds the chains of several workers: name another folder, or "
+                    "add to it with --shard 0/1"
+                )
+            self._covered: set[bytes] = set()
+            text = _head_text(0, self._beginning, self._key)
             with atomic_path(self.folder / HEAD) as temporary:
-                temporary.write_text(_head_text(0, BEGINNING, self._key), encoding="utf-8")
+                temporary.write_text(text, encoding="utf-8")
             return
         if head.seal is not None and self._key is None:
             raise AuditError(
                 f"the audit in {self.folder} is sealed with a key: set FACEBLUR_AUDIT_KEY to it, "
                 "or begin another audit in a new folder"
             )
-        audit = read_audit(self.folder, key=self._key)
-        self._covered = {_key_of(entry.manifest) for entry in audit.entries}
+        audit = read_audit(self.folder, key=self._key, beginning=self._beginning)
+        self._covered = {coverage(entry.manifest) for entry in audit.entries}
 
     def _head(self) -> Head:
         head = read_head(self.folder, key=self._key)
@@ -163,35 +182,55 @@ class AuditLog:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Keep other threads and other processes out."""
-        with self._lock:
-            lock = FileLock(self.folder / LOCK, timeout=LOCK_TIMEOUT_S)
-            try:
-                lock.acquire(poll_interval=0.01)
-            except Timeout as error:
-                raise OutputError(
-                    f"somebody else has held {self.folder / LOCK} for {LOCK_TIMEOUT_S:g} s; wait "
-                    "for them, or name another folder with --audit"
-                ) from error
-            except (OSError, NotImplementedError) as error:
-                raise self._unwritable(error) from error
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    lock.release()
+        with self._lock, exclusively(self.folder):
+            yield
 
-    def _unwritable(self, error: Exception) -> FaceblurError:
-        reason = getattr(error, "strerror", None) or str(error)
-        return OutputError(f"cannot write the audit in {self.folder}: {reason}; choose another")
+    def _unwritable(self, error: Exception) -> OutputError:
+        return unwritable(self.folder, error)
 
 
-def _key_of(manifest: Manifest) -> tuple[str, ...]:
-    return (
+@contextmanager
+def exclusively(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to an audit.
+
+    Raises:
+        OutputError: Somebody else does, and does not stop, or the folder cannot be written to.
+    """
+    lock = FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S)
+    try:
+        lock.acquire(poll_interval=0.01)
+    except Timeout as error:
+        raise OutputError(
+            f"somebody else has held {folder / LOCK} for {LOCK_TIMEOUT_S:g} s; wait for them, or "
+            "name another folder with --audit"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.release()
+
+
+def unwritable(folder: Path, error: Exception) -> OutputError:
+    """The error of an audit that cannot be written, and why."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(f"cannot write the audit in {folder}: {reason}; choose another")
+
+
+def coverage(manifest: Manifest) -> bytes:
+    """What a manifest stands for, in few bytes: source, output, settings and model."""
+    return _digest(
         manifest.source.sha256 or "",
         manifest.output.sha256 or "",
         manifest.settings_sha256,
         manifest.model.sha256,
     )
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.sha256(" ".join(parts).encode()).digest()
 
 
 def _head_text(entries: int, sha256: str, key: bytes | None) -> str:

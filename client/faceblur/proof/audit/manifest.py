@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 FORMAT: Final = "faceblur-audit/1"
 HEAD_FORMAT: Final = "faceblur-audit-head/1"
 HEAD: Final = "head.json"
+SEAL: Final = "seal.json"
+"""Of an audit of several chains: see `faceblur.proof.audit.chains`."""
+
 PENDING: Final = ".pending.jsonl"
 """The newest manifest, from just before the head counts it until it gets its name."""
 

@@ -64,7 +64,7 @@ class Entry:
                     yield AuditedFrame(index, float(frame["pts_s"]), boxes, unmasked)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AuditError(
-                f"the frames of {self.path} cannot be read: {_reason(error)}"
+                f"the frames of {self.path} cannot be read: {reason_of(error)}"
             ) from error
 
 
@@ -74,9 +74,10 @@ class Audit:
 
     Attributes:
         entries: In the order they were written.
-        head: SHA-256 of the last manifest.
+        head: SHA-256 of the last manifest, or the root over several chains.
         sealed: Whether the head carries an HMAC.
         checked_with_key: Whether that HMAC was checked.
+        earlier: Of several chains, what the head was each time that one was sealed.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class Audit:
     head: str
     sealed: bool
     checked_with_key: bool
+    earlier: tuple[str, ...] = ()
 
     def of_output(self, sha256: str) -> Entry | None:
         """The newest manifest of an output of this content, if there is one."""
@@ -97,7 +99,8 @@ class Audit:
             head: The SHA-256, or at least its first 12 digits.
         """
         head = head.strip().lower()
-        return len(head) >= 12 and any(entry.sha256.startswith(head) for entry in self.entries)
+        known = (*(entry.sha256 for entry in self.entries), *self.earlier)
+        return len(head) >= 12 and any(each.startswith(head) for each in known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ class Head:
         return self.seal is not None and hmac.compare_digest(self.seal, right)
 
 
-def read_audit(folder: Path, *, key: bytes | None = None) -> Audit:
+def read_audit(folder: Path, *, key: bytes | None = None, beginning: str = BEGINNING) -> Audit:
     """Read an audit and check that nothing in it was changed, moved or removed.
 
     It may be appended to meanwhile.
@@ -128,6 +131,7 @@ def read_audit(folder: Path, *, key: bytes | None = None) -> Audit:
         folder: Where it lies.
         key: What its head is sealed with, see `environment_key`; without it a seal is not
             checked.
+        beginning: What its first manifest names as the hash of the one before.
 
     Raises:
         AuditError: There is none, or it does not hold. The message names the manifest.
@@ -138,13 +142,13 @@ def read_audit(folder: Path, *, key: bytes | None = None) -> Audit:
         raise AuditError(f"there is no audit in {folder}; give the folder that --audit named")
     entries: list[Entry] = []
     while True:
-        _extend(folder, entries, head)
+        _extend(folder, entries, head, beginning)
         beyond = entry_path(folder, head.entries + 1)
         if not beyond.exists():
             break
         newer = read_head(folder, key=key)
         if newer is None or newer.entries <= head.entries:
-            raise _broken_audit(folder, f"{beyond.name} lies there, but the head does not count it")
+            raise broken_audit(folder, f"{beyond.name} lies there, but the head does not count it")
         head = newer
     return Audit(
         folder=folder,
@@ -174,12 +178,12 @@ def read_head(folder: Path, *, key: bytes | None = None) -> Head | None:
         )
     except FileNotFoundError as error:
         if any(folder.glob("[0-9]*.jsonl")):
-            raise _broken_audit(folder, f"{HEAD} is missing") from error
+            raise broken_audit(folder, f"{HEAD} is missing") from error
         return None
     except AuditError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _broken_audit(folder, f"{HEAD} cannot be read ({_reason(error)})") from error
+        raise broken_audit(folder, f"{HEAD} cannot be read ({reason_of(error)})") from error
     if key is not None and head.seal is None:
         raise AuditError(f"the audit in {folder} is not sealed, though {KEY_VARIABLE} is set")
     if key is not None and not head.is_sealed_with(key):
@@ -205,19 +209,19 @@ def entry_path(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.jsonl"
 
 
-def _extend(folder: Path, entries: list[Entry], head: Head) -> None:
+def _extend(folder: Path, entries: list[Entry], head: Head, beginning: str) -> None:
     """Read the manifests that are not read yet, up to the head, each against the one before."""
     while len(entries) < head.entries:
         entry = _read_entry(folder, len(entries) + 1)
-        expected = entries[-1].sha256 if entries else BEGINNING
+        expected = entries[-1].sha256 if entries else beginning
         if entry.previous != expected:
-            guilty = entries[-1].path.name if entries else entry.path.name
-            raise _broken_audit(folder, f"{guilty} is not what {entry.path.name} was chained to")
+            if not entries:
+                raise broken_audit(folder, f"{entry.path.name} belongs to another audit")
+            guilty = entries[-1].path.name
+            raise broken_audit(folder, f"{guilty} is not what {entry.path.name} was chained to")
         entries.append(entry)
-    if head.sha256 != (entries[-1].sha256 if entries else BEGINNING):
-        raise _broken_audit(
-            folder, f"the last of {len(entries)} is not the one that the head names"
-        )
+    if head.sha256 != (entries[-1].sha256 if entries else beginning):
+        raise broken_audit(folder, f"the last of {len(entries)} is not the one that the head names")
 
 
 def _read_entry(folder: Path, number: int) -> Entry:
@@ -234,9 +238,9 @@ def _read_entry(folder: Path, number: int) -> Entry:
         try:
             sha256, fields = _facts(path)
         except (OSError, ValueError) as error:
-            raise _broken_audit(folder, f"{path.name} is missing") from error
+            raise broken_audit(folder, f"{path.name} is missing") from error
     except (OSError, ValueError) as error:
-        raise _broken_audit(folder, f"{path.name} cannot be read ({_reason(error)})") from error
+        raise broken_audit(folder, f"{path.name} cannot be read ({reason_of(error)})") from error
     return _entry(folder, path, number, sha256, fields)
 
 
@@ -256,7 +260,7 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
         if fields["format"] != FORMAT:
             raise AuditError(f"{path} has the format {fields['format']}; update faceblur")
         if fields["entry"] != number:
-            raise _broken_audit(folder, f"{path.name} was written as number {fields['entry']}")
+            raise broken_audit(folder, f"{path.name} was written as number {fields['entry']}")
         return Entry(
             number=number,
             previous=str(fields["previous"]),
@@ -267,17 +271,19 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
     except AuditError:
         raise
     except (AttributeError, ValueError, KeyError, TypeError) as error:
-        raise _broken_audit(folder, f"{path.name} cannot be read ({_reason(error)})") from error
+        raise broken_audit(folder, f"{path.name} cannot be read ({reason_of(error)})") from error
 
 
-def _broken_audit(folder: Path, what: str) -> AuditError:
+def broken_audit(folder: Path, what: str) -> AuditError:
+    """The error of an audit that does not hold, and why."""
     return AuditError(
         f"the audit in {folder} does not hold: {what}; do not rely on it, and begin a new one in "
         "another folder"
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read, for a person."""
     if isinstance(error, KeyError):
         return f"no {error.args[0]}"
     return getattr(error, "strerror", None) or str(error)

@@ -16,8 +16,9 @@ from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
 from faceblur.masks.style import MaskMode, MaskStyle
+from faceblur.proof.audit import chains
 from faceblur.proof.audit.manifest import AuditedFrame
-from faceblur.proof.audit.reader import Entry, environment_key, read_audit
+from faceblur.proof.audit.reader import Entry, environment_key
 from faceblur.proof.verify.evidence import Box
 from faceblur.schema import from_json
 from faceblur.times import TimeSpan
@@ -65,7 +66,7 @@ class AuditedOutput:
             AuditError: There is no audit, or its chain is broken.
             InputError: It does not know the output.
         """
-        audit = read_audit(folder, key=environment_key())
+        audit = chains.read(folder, key=environment_key())
         problems: list[str] = []
         entry = audit.of_output(file_sha256(output))
         if entry is None:
