@@ -35,8 +35,7 @@ class MjpegWriter:
         """Encode a frame if there is a viewer, and have it sent to all of them."""
         if not self._newest.viewers:
             return
-        planes = output.format.planes(output.samples)
-        image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+        image = output.format.bgr(output.samples)
         done, jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
         if done:
             self._newest.put(np.asarray(jpeg, np.uint8).tobytes())

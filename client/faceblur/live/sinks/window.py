@@ -31,13 +31,12 @@ class WindowWriter:
             ViewerLeftError: The user has closed it.
         """
         format_ = output.format
-        planes = format_.planes(output.samples)
         try:
             if not self._is_open:
                 cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
                 cv2.resizeWindow(_TITLE, format_.width, format_.height)
                 self._is_open = True
-            image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+            image = format_.bgr(output.samples)
             self._meter.write_on(image, output)
             cv2.imshow(_TITLE, image)
             key = cv2.waitKey(1) & 0xFF
