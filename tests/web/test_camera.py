@@ -23,35 +23,8 @@ from faceblur.detection.triton.server_options import ServerOptions
 Start = Callable[..., Served]
 Image = npt.NDArray[np.uint8]
 
-_SHOWN = "document.querySelector('#image').toDataURL('image/png')"
 _LIVE = "#image[data-state=live]"
 _WITHHELD = "#image[data-state=withheld]"
-
-
-def _drawn(page: Page) -> Image:
-    """What the page shows of the camera."""
-    data = base64.b64decode(page.evaluate(_SHOWN).partition(",")[2])
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    return np.asarray(image, np.uint8)
-
-
-def _difference(shown: Image, original: Image, *, at_face: bool) -> float:
-    left, top, right, bottom = fake_camera.face()
-    apart = np.abs(shown.astype(int) - original.astype(int)).mean(axis=2)
-    inside = np.zeros(apart.shape, bool)
-    inside[top:bottom, left:right] = True
-    # What is near the face may belong to the mask.
-    near = np.zeros(apart.shape, bool)
-    near[max(0, top - 60) : bottom + 60, max(0, left - 60) : right + 60] = True
-    return float(apart[inside].mean() if at_face else apart[~near].mean())
-
-
-def _is_covered(shown: Image, original: Image) -> bool:
-    """Whether it is the camera's image but for the face."""
-    assert shown.shape == original.shape
-    assert _difference(shown, original, at_face=False) < 8
-    return _difference(shown, original, at_face=True) > 16
 
 
 def test_the_camera_shows_nothing_that_was_not_checked(
@@ -72,9 +45,11 @@ def test_the_camera_shows_nothing_that_was_not_checked(
         page.click("text=Start the camera")
         page.wait_for_selector(_LIVE)
         original = fake_camera.image()
-        assert not _is_covered(original, original), "what finds nothing finds an open face"
+        assert not fake_camera.is_covered(original, original), (
+            "what finds nothing finds an open face"
+        )
         for _ in range(5):
-            assert _is_covered(_drawn(page), original)
+            assert fake_camera.is_covered(fake_camera.drawn(page), original)
         page.wait_for_selector("#figures")
         figures = page.inner_text("#figures")
         rate, delay, faces = figures.split(" · ")
@@ -89,16 +64,16 @@ def test_the_camera_shows_nothing_that_was_not_checked(
         page.wait_for_selector(_WITHHELD)
         assert page.is_hidden("#figures")
         assert "nobody says in time" in page.inner_text("#state")
-        assert _drawn(page).std() < 30
+        assert fake_camera.drawn(page).std() < 30
         assert faults(page) == []
         page.unroute("**/images?*")
         page.wait_for_selector(_LIVE)
-        assert _is_covered(_drawn(page), original)
+        assert fake_camera.is_covered(fake_camera.drawn(page), original)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         page.wait_for_selector(_WITHHELD)
         assert "Not shown, since it could not be checked" in page.inner_text("#state")
-        assert _difference(_drawn(page), original, at_face=False) > 8
+        assert fake_camera.difference(fake_camera.drawn(page), original, at_face=False) > 8
         page.click("text=Stop")
         page.wait_for_selector("#image", state="hidden")
     # A refusal is one.

@@ -23,7 +23,7 @@ from faceblur.web.receivers import SECRET_VARIABLE, Receivers
 
 _OPTIONS: Final = (
     "--port --no-browser --keep-minutes --host --https-cert --https-key --https-self-signed "
-    "--webhook-host"
+    "--webhook-host --cameras"
 )
 
 
@@ -62,6 +62,12 @@ _OPTIONS: Final = (
     metavar="HOST[:PORT]",
     help="Programs may have files that are finished told there; repeatable.",
 )
+@option(
+    "--cameras",
+    type=FilePath,
+    metavar="CAMERAS.YAML",
+    help="Show the cameras of this file, which faceblur run runs, and add others to it.",
+)
 @policy_options
 @session_options
 @logging_options
@@ -75,6 +81,7 @@ def web(
     https_key: Path | None,
     https_self_signed: bool,
     webhook_hosts: tuple[str, ...],
+    cameras: Path | None,
     policy: Policy,
     session: SessionOptions,
     quiet: bool,
@@ -95,6 +102,7 @@ def web(
         host=host,
         port=port,
         keep_s=60 * keep_minutes,
+        cameras=cameras,
         token=os.environ.get(TOKEN_VARIABLE) or None,
         tls=_tls(https_cert, https_key, self_signed=https_self_signed),
         receivers=Receivers(

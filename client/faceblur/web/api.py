@@ -39,7 +39,10 @@ from faceblur.web.previews import TYPES, image_of
 from faceblur.web.reports import report_routes
 from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
+from faceblur.web.trial_routes import trial_routes
 from faceblur.web.uploads import known_suffixes
+from faceblur.web.wall import Wall
+from faceblur.web.wall_routes import wall_routes
 from faceblur.web.webcam_routes import Webcams, webcam_routes
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class Api:
         options: WebOptions,
         *,
         webcams: Webcams,
+        wall: Wall | None,
         access: Access,
     ) -> None:
         self._store = store
@@ -85,6 +89,8 @@ class Api:
             *choice_routes(store, check_going=self._check_going),
             *editing_routes(store),
             *webcam_routes(webcams, access),
+            *wall_routes(wall, access),
+            *trial_routes(wall, detectors),
             *frame_routes(store, check_going=self._check_going),
             *report_routes(store),
             *look_routes(store, options.policy, check_going=self._check_going),
@@ -134,6 +140,7 @@ class Api:
                 "suffixes": sorted(known_suffixes()),
                 "keep_minutes": round(self._options.keep_s / 60),
                 **offered(self._options.policy.mask),
+                "has_cameras": self._options.cameras is not None,
             }
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal
 
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
@@ -34,6 +35,9 @@ class Detectors:
             "video": threading.Lock(),
         }
         self._broken: set[Kind] = set()
+        self._ending = threading.Event()
+        # A server is ended with the thread that has started it, so that one has to stay.
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix="faceblur-web-live")
         self._is_ready = False
         self.trouble: str | None = None
 
@@ -61,6 +65,14 @@ class Detectors:
             self._is_ready, self.trouble = True, None
             return session
 
+    def lasting_session(self) -> DetectionSession:
+        """The detector for cameras, whose threads come and go.
+
+        Raises:
+            FaceblurError: There is none.
+        """
+        return self._opener.submit(self.session, "video", stop=self._ending).result()
+
     def failed(self, kind: Kind, error: ServerError) -> None:
         """Note that a detector did not answer: it is tried again before the next file."""
         self._broken.add(self._kind(kind))
@@ -68,11 +80,13 @@ class Detectors:
 
     def close(self) -> None:
         """Close all that was opened."""
+        self._ending.set()
         for kind, lock in self._locks.items():
             with lock:
                 session = self._sessions.pop(kind, None)
                 if session is not None:
                     session.close()
+        self._opener.shutdown()
 
     def __enter__(self) -> Detectors:
         return self

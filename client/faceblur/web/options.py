@@ -68,6 +68,7 @@ class WebOptions:
         keep_s: Seconds after which a file that is finished is deleted.
         leave_s: Seconds after which everything is deleted when no page is open any more.
         workers: Files that are masked at the same time.
+        cameras: File of `faceblur run`, whose cameras the page shows; None for no such page.
         token: What programs show to be answered; None if none may ask.
         tls: What the connection is encrypted with; None for not at all, on this machine alone.
         receivers: Who may be told of files that are finished.
@@ -85,6 +86,7 @@ class WebOptions:
     keep_s: float = 1800.0
     leave_s: float = 60.0
     workers: int = 2
+    cameras: Path | None = None
     token: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     receivers: Receivers = field(default_factory=Receivers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from faceblur.web.fair_queue import FairQueue
 from faceblur.web.names import LOOPBACK, WILDCARDS, Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
+from faceblur.web.wall import Wall
 from faceblur.web.webcam_routes import Webcams
 from faceblur.web.webhooks import Webhooks
 from faceblur.web.worker import Workers
@@ -70,16 +72,20 @@ def serve(
             Detectors(options.session, size=options.policy.detection.size) as detectors,
             Webcams(detectors, options.policy) as webcams,
             Webhooks(options.receivers) as webhooks,
+            Wall(options.cameras, options.policy) if options.cameras else nullcontext() as wall,
         ):
             store.on_settled = webhooks.tell
-            api = Api(store, detectors, options, webcams=webcams, access=access)
+            api = Api(store, detectors, options, webcams=webcams, wall=wall, access=access)
             place = names.origin(f"{shown(_place(options.host, certificate))}:{port}")
             server = _Server(api, f"{place}/?token={access.token}", certificate)
             server.on_listening = on_listening
             workers = Workers(store, detectors, options.policy, count=options.workers)
             ended = threading.Event()
             sweeper = threading.Thread(
-                target=_sweep, args=(store, webcams, ended), name="faceblur-web-sweep", daemon=True
+                target=_sweep,
+                args=(store, webcams, wall, ended),
+                name="faceblur-web-sweep",
+                daemon=True,
             )
             try:
                 with workers:
@@ -126,10 +132,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _sweep(store: JobStore, webcams: Webcams, ended: threading.Event) -> None:
+def _sweep(store: JobStore, webcams: Webcams, wall: Wall | None, ended: threading.Event) -> None:
     while not ended.wait(_SWEEP_S):
         store.sweep()
         webcams.sweep()
+        if wall is not None:
+            wall.trials.sweep()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -212,7 +212,7 @@ class Webcam:
     def _answer(self, frame: SafeFrame, arrived_s: float) -> Answer:
         if frame.arrived_s is None:
             return Answer(withheld=redact(str(self._scheduler.error)))
-        pixels = frame.format.image(frame.samples).to_ndarray(format="bgr24")
+        pixels = frame.format.bgr(frame.samples)
         done, jpeg = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
         if not done:
             raise OutputError("an image cannot be encoded as JPEG")

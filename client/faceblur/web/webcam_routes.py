@@ -9,7 +9,6 @@ import asyncio
 import secrets
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,8 +49,6 @@ class Webcams:
         self._open: dict[str, _Open] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        # A server is ended with the thread that has started it, so that one has to stay.
-        self._opener = ThreadPoolExecutor(1, thread_name_prefix="faceblur-webcam-open")
 
     def open(self, owner: str, *, lookahead: int) -> str:
         """Begin with a camera, once there is a detector; its id.
@@ -60,7 +57,7 @@ class Webcams:
             InputError: There are enough cameras, or the settings are none for a camera.
             ServerError: There is no detector.
         """
-        session = self._opener.submit(self._detectors.session, "video", stop=self._stop).result()
+        session = self._detectors.lasting_session()
         with self._lock:
             if self._stop.is_set() or len(self._open) >= _MOST:
                 raise InputError("another page uses the camera: stop it there first")
@@ -107,7 +104,6 @@ class Webcams:
             left, self._open = list(self._open.values()), {}
         for each in left:
             each.webcam.close()
-        self._opener.shutdown()
 
 
 def webcam_routes(webcams: Webcams, access: Access) -> list[Route]:

@@ -209,6 +209,16 @@ def read_tree(text: str, problems: Problems) -> Located:
     raise AssertionError
 
 
+def compose(text: str) -> yaml.Node | None:
+    """The nodes of a text that `read_tree` takes, with their places; None if it has none."""
+    loader = _Loader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
 def _placed(at: Located, text: str) -> str:
     return ": ".join(part for part in (at.where, at.key, text) if part)
 

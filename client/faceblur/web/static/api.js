@@ -54,3 +54,20 @@ export const beginCamera = (quick) =>
 export const coverImage = (id, number, image, signal) =>
   change(`/api/camera/${id}/images?number=${number}`, "POST", { body: image, signal });
 export const endCamera = (id) => change(`/api/camera/${id}`, "DELETE", { keepalive: true });
+
+export const cameras = () => told(fetch("/api/cameras"));
+export const cameraImage = (camera, after) =>
+  fetch(`/api/cameras/image?${new URLSearchParams({ camera, after })}`);
+export const orderCamera = async (what, camera) => {
+  const body = JSON.stringify(camera === undefined ? { do: what } : { do: what, camera });
+  const answer = await change("/api/cameras/orders", "POST", { body });
+  if (!answer.ok) await told(Promise.resolve(answer));
+};
+
+const sent = (path, body) => told(change(path, "POST", { body: JSON.stringify(body) }));
+export const tryCamera = (address, user, password) =>
+  sent("/api/cameras/trials", { address, user, password });
+export const trial = (id) => told(fetch(`/api/cameras/trials/${id}`));
+export const trialImage = (id, after) => fetch(`/api/cameras/trials/${id}/image?after=${after}`);
+export const saveTrial = (id, name) => sent(`/api/cameras/trials/${id}/save`, { name });
+export const endTrial = (id) => change(`/api/cameras/trials/${id}`, "DELETE", { keepalive: true });

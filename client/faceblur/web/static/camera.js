@@ -3,8 +3,9 @@
 
 import * as api from "./api.js";
 import { connect } from "./connection.js";
+import { blank, draw } from "./picture.js";
 import { texts } from "./texts.js";
-import { showTexts } from "./words.js";
+import { showTexts, showWays } from "./words.js";
 
 const AT_ONCE = 2; // images that are away to be covered
 const LONGEST = 1280; // pixels of the longer side of what is sent
@@ -108,10 +109,7 @@ class Run {
     const image = await createImageBitmap(body);
     if (this.isOver || number < this.answered) return;
     const canvas = find("image");
-    if (canvas.width !== image.width) canvas.width = image.width;
-    if (canvas.height !== image.height) canvas.height = image.height;
-    canvas.getContext("2d").drawImage(image, 0, 0);
-    image.close();
+    draw(canvas, image);
     this.shownAt = performance.now();
     this.reason = texts.cameraUnanswered;
     const delayMs = this.shownAt - taken + 1000 * Number(answer.headers.get("X-Behind"));
@@ -147,16 +145,6 @@ class Run {
     const delay_s = delays[Math.floor(delays.length / 2)] / 1000;
     find("figures").textContent = texts.cameraFigures({ fps, delay_s, faces: this.recent.at(-1).faces });
   }
-}
-
-function blank(canvas, words) {
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#383838";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = "#e0e0e0";
-  context.font = `${Math.round(canvas.height / 14)}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.fillText(words, canvas.width / 2, canvas.height / 2, 0.9 * canvas.width);
 }
 
 function say(words) {
@@ -213,4 +201,4 @@ find("stop").addEventListener("click", () => run?.end());
 window.addEventListener("pagehide", () => run?.end());
 // It also says that a page is open: files are kept as long as one is.
 const end = (why) => (run ? run.end(texts.ends[why]) : say(texts.ends[why]));
-connect({ session: () => {}, state: () => {}, end });
+connect({ session: showWays, state: () => {}, end });

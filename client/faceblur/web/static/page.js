@@ -5,7 +5,7 @@ import { Card } from "./card.js";
 import { connect } from "./connection.js";
 import { chosen, dropped, sorted } from "./folders.js";
 import { texts } from "./texts.js";
-import { showTexts } from "./words.js";
+import { showTexts, showWays } from "./words.js";
 
 const AT_ONCE = 2;
 
@@ -140,6 +140,7 @@ function onState(state) {
 }
 
 function onSession(session) {
+  showWays(session);
   limits = session;
   find("keep").textContent = texts.keep(session.keep_minutes);
 }

@@ -7,3 +7,8 @@ export function showTexts() {
     node.textContent = texts[node.dataset.text];
   }
 }
+
+// The cameras of the network are there for those who have named some.
+export function showWays(session) {
+  for (const node of document.querySelectorAll("nav [href='/cameras']")) node.hidden = !session.has_cameras;
+}

@@ -1,0 +1,160 @@
+"""The cameras of a running `faceblur run`: how they are, what they show, and orders to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from faceblur.errors import FaceblurError, InputError
+from faceblur.live.config.config import DEFAULT_LISTEN
+from faceblur.live.config.yaml_tree import Problems, read_tree
+from faceblur.live.service.control import Order, can_order, give_order, service_status
+from faceblur.live.sources.options import SourceOptions
+from faceblur.masks.policy import Policy
+from faceblur.web.trials import Trials
+from faceblur.web.watching import Shown, Watcher, readable_output
+
+_WAIT_S: Final = 2.0
+"""For a frame that is asked for."""
+
+NO_OUTPUT: Final = "none of its outputs can be shown here"
+
+
+class Wall:
+    """What one file of cameras says, and the service that runs it; safe to use from threads.
+
+    Args:
+        file: It need not be there yet, and a service need not run.
+        policy: What is masked in cameras that are tried.
+
+    Attributes:
+        trials: Those that are.
+    """
+
+    def __init__(self, file: Path, policy: Policy) -> None:
+        self.file = file
+        self.trials = Trials(file, policy)
+        self._watchers: dict[str, Watcher] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def address(self) -> str | None:
+        """Where the service listens by the file; None if it does nowhere."""
+        try:
+            text = self.file.read_text(encoding="utf-8")
+            tree = read_tree(text, Problems(self.file.name)).plain()
+        except (OSError, ValueError):
+            return DEFAULT_LISTEN
+        listen = tree.get("listen", DEFAULT_LISTEN) if isinstance(tree, dict) else DEFAULT_LISTEN
+        return listen if isinstance(listen, str) and listen else None
+
+    def state(self) -> dict[str, Any]:
+        """How everything is, for the page."""
+        address, said, trouble = self.address, None, ""
+        if address is None:
+            trouble = f"{self.file.name} says listen: nowhere, so nobody can tell"
+        else:
+            try:
+                said = service_status(address)
+            except FaceblurError:
+                trouble = "faceblur run does not run"
+        listed = [] if said is None else said["cameras"]
+        cameras = [_camera(each, can_show=_output(each, listed) is not None) for each in listed]
+        return {
+            "file": self.file.name,
+            "is_running": said is not None,
+            "trouble": trouble or (said or {}).get("detector_failure", ""),
+            "reload_error": (said or {}).get("reload_error", ""),
+            "reloads": (said or {}).get("reloads", 0),
+            "can_order": said is not None and address is not None and can_order(address),
+            "cameras": cameras,
+        }
+
+    def order(self, order: Order, camera: str = "") -> None:
+        """Have the service do something.
+
+        Raises:
+            InputError: It has no such camera.
+            ServerUnavailableError: It does not run, or takes no orders from us.
+        """
+        address = self.address
+        if address is None:
+            raise InputError(f"{self.file.name} says listen: nowhere, so nobody takes orders")
+        give_order(address, order, camera)
+
+    def shown(self, camera: str, number: int) -> Shown | None:
+        """The newest masked frame of a camera after that number; None if none comes soon.
+
+        Raises:
+            InputError: There is no such camera, or it has no output that can be read.
+            ServerUnavailableError: The service does not run.
+        """
+        return self._watcher(camera).after(number, timeout_s=_WAIT_S)
+
+    def trouble(self, camera: str) -> str:
+        """Why nothing of a camera is shown, as far as it is known."""
+        with self._lock:
+            watcher = self._watchers.get(camera)
+        return "" if watcher is None else watcher.trouble
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        with self._lock:
+            for watcher in self._watchers.values():
+                watcher.close()
+            self._watchers.clear()
+        self.trials.close()
+
+    def __enter__(self) -> Wall:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _watcher(self, camera: str) -> Watcher:
+        with self._lock:
+            watcher = self._watchers.get(camera)
+            if watcher is not None and not watcher.ended:
+                return watcher
+        said = service_status(self.address or DEFAULT_LISTEN)["cameras"]
+        found = next((each for each in said if each["name"] == camera), None)
+        if found is None:
+            raise InputError("there is no such camera")
+        source = _output(found, said)
+        if source is None:
+            raise InputError(NO_OUTPUT)
+        with self._lock:
+            watcher = self._watchers.get(camera)
+            if watcher is None or watcher.ended:
+                watcher = self._watchers[camera] = Watcher(source)
+            return watcher
+
+
+def _output(camera: dict[str, Any], cameras: Sequence[dict[str, Any]]) -> SourceOptions | None:
+    """What can be read of what a camera gives out; nothing that is a source of any of them."""
+    labels = [sink["label"] for sink in camera["sinks"]]
+    return readable_output(labels, sources={each["source"] for each in cameras})
+
+
+def _camera(said: dict[str, Any], *, can_show: bool) -> dict[str, Any]:
+    """What the page shows of one."""
+    sinks = said["sinks"]
+    away = [sink["last_error"] for sink in sinks if sink["state"] == "waiting"]
+    error = said["last_error"] if said["state"] not in ("running", "stopped") else ""
+    return {
+        "name": said["name"],
+        "state": said["state"],
+        "source": said["source"],
+        "width": said["width"],
+        "height": said["height"],
+        "fps": said["fps"],
+        "delay_s": said["delay"]["p50_s"],
+        "faces": said["faces"],
+        "dropped": said["frames_dropped"] + sum(sink["dropped"] for sink in sinks),
+        "held": said["frames_held"],
+        "sinks": [sink["label"] for sink in sinks],
+        "can_show": can_show,
+        "error": " ".join((error or next(iter(away), "")).split()),
+    }

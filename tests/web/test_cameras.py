@@ -1,0 +1,140 @@
+"""The cameras of a running service on the page: watched, stopped, started, tried and added."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import fake_camera
+import network_camera
+import pytest
+from accessibility import WIDTH, faults
+from playwright.sync_api import Page
+from web_page import Served, asked
+
+from faceblur.detection.session import DetectionSession
+from faceblur.detection.triton.ports import free_port
+from faceblur.live.config.config import load_config
+from faceblur.web.watching import readable_output
+
+Start = Callable[..., Served]
+PASSWORD = "p/ß w$0rd"
+
+
+def _tile(name: str, *, shown: str = "yes") -> str:
+    return f"[data-camera='{name}'][data-shown={shown}]"
+
+
+def test_cameras_are_watched_stopped_and_added(
+    start: Start,
+    page: Page,
+    session: DetectionSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    file = tmp_path / "cameras.yaml"
+    assert session.server is not None
+    original = fake_camera.image()
+    with (
+        network_camera.serving(original) as open_camera,
+        network_camera.serving(original, user="op", password=PASSWORD) as closed_camera,
+    ):
+        file.write_text(
+            f"# Ours.\nlisten: 127.0.0.1:{free_port('127.0.0.1')}\n"
+            f"server: {{address: '{session.server.address}'}}\n"
+            "cameras:\n  door:  # in front\n"
+            f"    source: {open_camera}\n    deadline_s: 2\n"
+            f"    sinks: ['mjpeg:{free_port('127.0.0.1')}']\n"
+        )
+        written = file.read_text()
+        site = start("--cameras", str(file))
+        page.set_viewport_size({"width": WIDTH, "height": 844})
+        page.goto(site.address)
+        page.click("text=Cameras")
+        page.wait_for_selector("text=The cameras do not run")
+        service = subprocess.Popen(
+            [sys.executable, "-m", "faceblur", "run", "-q", str(file)],
+            stderr=subprocess.DEVNULL,
+            env=os.environ,
+        )
+        try:
+            page.wait_for_selector(_tile("door"))
+            assert fake_camera.is_covered(
+                fake_camera.shown(page, "#wall canvas", original), original
+            )
+            assert "images a second" in page.inner_text(".figures")
+            _add(page, closed_camera, original)
+            # The service runs it without a restart.
+            page.wait_for_selector(_tile("back yard"))
+            assert faults(page) == []
+            page.click("[aria-label='Stop door']")
+            page.wait_for_selector(f"[data-state=stopped]{_tile('door', shown='no')}")
+            assert fake_camera.drawn(page, "#wall canvas").std() < 30
+            page.click("[aria-label='Start door']")
+            page.wait_for_selector(_tile("door"))
+            assert asked(page, "POST", "/api/cameras/orders", '{"do": "end"}') == 422
+            assert asked(page, "GET", "/api/cameras/image?camera=nobody") == 422
+            # One that cannot be taken leaves everything as it is.
+            added = file.read_text()
+            file.write_text(added.replace("deadline_s: 2", "deadline: 2"))
+            page.click("text=Read the file again")
+            page.wait_for_selector("text=was changed and not taken")
+        finally:
+            service.terminate()
+            service.wait(20)
+        page.wait_for_selector("text=The cameras do not run")
+        assert page.locator("#wall li").count() == 0
+    assert added.startswith(written)
+    assert PASSWORD not in added
+    file.write_text(added)
+    assert [camera.name for camera in load_config(file).cameras] == ["door", "back yard"]
+    # Other sites, and who has not opened the page, get nothing.
+    for path in ("/cameras", "/api/cameras", "/api/cameras/image?camera=door"):
+        page.context.clear_cookies()
+        assert page.request.get(f"{site.base}{path}").status in (401, 403)
+
+
+def _add(page: Page, address: str, original: fake_camera.Image) -> None:
+    """Add a camera that asks for a password, by the form."""
+    assert page.is_hidden("#trial-area")
+    for wrong in ("/etc/passwd", "file:///etc/passwd", "testpattern", "rtsp://"):
+        page.fill("#address", wrong)
+        page.click("text=Try it")
+        page.wait_for_selector("text=It is not tried")
+    page.fill("#address", address)
+    page.click("text=Try it")
+    page.wait_for_selector("#trial-said >> text=Nothing can be shown of it yet")
+    assert page.is_disabled("#save-button")
+    page.fill("#user", "op")
+    page.fill("#password", PASSWORD)
+    page.click("text=Try it")
+    page.wait_for_selector("#trial[data-shown=yes]")
+    assert fake_camera.is_covered(fake_camera.shown(page, "#trial", original), original)
+    page.fill("#name", "door")
+    page.click("#save-button")
+    page.wait_for_selector("text=has a camera 'door' already")
+    page.fill("#name", "back yard")
+    page.click("#save-button")
+    page.wait_for_selector("text=It was added, and starts now.")
+
+
+def test_nothing_but_what_a_camera_gives_out_is_read() -> None:
+    def read(*labels: str, sources: tuple[str, ...] = ()) -> str | None:
+        found = readable_output(labels, sources=sources)
+        return None if found is None else found.url
+
+    rtsp = "rtsp://***@localhost:8554/door"
+    assert read("hls:/srv/door", rtsp, "mjpeg:0.0.0.0:8090") == "http://127.0.0.1:8090/"
+    assert read("hls:/srv/door", rtsp) == "rtsp://localhost:8554/door"
+    assert read("hls:/srv/door", "segments:/srv/door") == "/srv/door/index.m3u8"
+    assert read("hls:here", "segments:/srv", "null", "window", "srt://h:1", "rtmp://h/***") is None
+    assert read("rtsp://h/a?token=***") is None
+    # Somebody has written the camera's own address there.
+    for source in (rtsp, "rtsp://localhost:8554/door"):
+        assert read(rtsp, sources=(source,)) is None
