@@ -13,37 +13,32 @@ import cv2
 import numpy as np
 from media import decoded
 from playwright.sync_api import Page
-from web_page import Served, asked, run, same, saved
+from web_page import Served, run, same, saved
 
 from faceblur.detection.detector import Detector
 from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
 from faceblur.web.edits import Edits
+from faceblur.web.folder import PREFIX
 from faceblur.web.jobs import WebJob
-from faceblur.web.rendering import render
+from faceblur.web.rendering import FOUND, render
 
 Start = Callable[..., Served]
 ROOT = Path(__file__).resolve().parents[2]
 
-_FRAME = """async (path) => {
-  const answer = await fetch(path);
-  const bytes = new Uint8Array(await answer.arrayBuffer());
-  return [answer.status, answer.headers.get("cache-control"), [...bytes]];
-}"""
 
-
-def _shown(page: Page, job: str, at: float, side: str) -> Any:
+def _shown(page: Page, files: str, at: float, side: str) -> Any:
     """A frame as the page shows it, BGR."""
-    path = f"/api/jobs/{job}/frame?at={at}&side={side}"
-    status, cache, data = page.evaluate(_FRAME, path)
-    assert (status, cache) == (200, "no-store")
-    return cv2.imdecode(np.array(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    answer = page.request.get(f"{files}/frame?at={at}&side={side}")
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    image = cv2.imdecode(np.frombuffer(answer.body(), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image.astype(int)
 
 
-def _found(page: Page, job: str) -> list[dict[str, Any]]:
+def _found(page: Page, files: str) -> list[dict[str, Any]]:
     """The faces of the third frame."""
-    read = "async (path) => (await (await fetch(path)).json()).faces"
-    faces: list[dict[str, Any]] = page.evaluate(read, f"/api/jobs/{job}/found?at=0.25")
+    faces: list[dict[str, Any]] = page.request.get(f"{files}/found?at=0.25").json()["faces"]
     return faces
 
 
@@ -63,7 +58,7 @@ def _at(page: Page, box: Sequence[float], x: float = 0.5, y: float = 0.5) -> tup
 
 
 def test_masks_of_a_video_are_removed_drawn_and_undone(
-    start: Start, page: Page, session: DetectionSession, two: Path, tmp_path: Path
+    start: Start, page: Page, two: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -73,7 +68,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.set_input_files("#files", two)
     page.wait_for_selector("li[data-verdict=clean]")
     covered = saved(page, tmp_path / "covered.mp4")
-    job = str(page.get_attribute("li", "data-id"))
+    files = f"{site.base}/api/jobs/{page.get_attribute('li', 'data-id')}"
     page.click("text=Correct masks")
     page.wait_for_selector(".editor[data-frame='1/0']")
     # Frame by frame: what is shown is the very frame of that time, and no other.
@@ -86,14 +81,13 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     masks = [image.astype(int) for image in decoded(covered, pixel_format="bgr24")]
     for side, whole in (("original", images), ("masked", masks)):
         for index in (2, 13, 19, 0):
-            frame = _shown(page, job, index / 8, side)
+            frame = _shown(page, files, index / 8, side)
             away = [float(np.abs(frame - image).mean()) for image in whole]
             assert int(np.argmin(away)) == index
             assert away[index] < 3
-    refused = ("at=9&side=masked", "at=x&side=masked", "side=original", "at=0&side=both")
-    asked_for = [asked(page, "GET", f"/api/jobs/{job}/frame?{query}") for query in refused]
-    assert asked_for == [422] * 4
-    found = _found(page, job)
+    for query in ("at=9&side=masked", "at=x&side=masked", "side=original", "at=0&side=both"):
+        assert page.request.get(f"{files}/frame?{query}").status == 422
+    found = _found(page, files)
     assert len(found) == 2
     # A click on a mask takes it away, wherever its face goes; the other one stays.
     page.mouse.click(*_at(page, found[0]["box"]))
@@ -103,12 +97,10 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.wait_for_selector("text=1 mask removed, as you chose. Checked: no other face shows.")
     assert "1 face covered" in page.inner_text("li .status")
     removed = saved(page, tmp_path / "removed.mp4")
-    # It is what the command makes of the same correction and the list of the same faces.
+    # It is what the command makes of the same correction and list of faces, without a detector.
     listed = tmp_path / "found.json"
-    assert session.server is not None
-    server = ("--server", session.server.address)
-    run("blur", two, "-o", tmp_path / "first.mp4", "--json", listed, *server)
-    content = json.loads(listed.read_text())
+    (own,) = site.uploads.glob(f"{PREFIX}-*/*/{FOUND}")
+    content = json.loads(own.read_text())
     content["media"][0]["corrections"] = [{"remove": {"track": found[0]["track"]}}]
     listed.write_text(json.dumps(content))
     run("blur", two, "-o", tmp_path / "command.mp4", "--boxes", listed)
@@ -116,7 +108,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     assert not same(removed, covered)
     # A box that is drawn where the face shows is followed, and nobody shows any more.
     page.wait_for_selector(".editor[data-frame='2/2']")
-    (bare,) = (face for face in _found(page, job) if not face["covered"])
+    (bare,) = (face for face in _found(page, files) if not face["covered"])
     page.mouse.move(*_at(page, bare["box"], -0.1, -0.1))
     page.mouse.down()
     page.mouse.move(*_at(page, bare["box"], 1.1, 1.1), steps=3)
@@ -125,6 +117,19 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     assert page.locator(".shown .all .masked, .shown .all .gone, .shown .draft").count() == 3
     page.click("text=Cover this")
     assert "Covered at 0:00.25, followed to the end" in page.inner_text(".corrections")
+    # It ends where somebody says so, and may be drawn again later.
+    page.focus(".timeline input")
+    page.keyboard.press("End")
+    page.wait_for_selector(".editor[data-frame='2/19']")
+    page.click("text=Ends here")
+    assert "Covered at 0:00.25, followed until 0:02.375" in page.inner_text(".corrections")
+    page.click("text=Draw a box")
+    page.select_option(".box select", label="that of correction 2")
+    page.uncheck("text=Follow it from here on")
+    page.click("text=Cover this")
+    assert "Covered at 0:00.25, 0:02.375" in page.inner_text(".corrections")
+    page.click("text=Go there")
+    page.wait_for_selector(".editor[data-frame='2/2']")
     page.click(".corrections >> text=Take back >> nth=0")
     page.click(".editor >> text=Apply")
     page.wait_for_selector("text=3 faces covered")
@@ -136,8 +141,8 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     kept = tmp_path / "corrections.json"
     download.value.save_as(kept)
     (correction,) = json.loads(kept.read_text())["corrections"]
-    (keyframe,) = correction["keyframes"]
-    assert (keyframe["at"], keyframe["follow"]) == ("0:00.25", True)
+    times = [(keyframe["at"], keyframe.get("follow")) for keyframe in correction["keyframes"]]
+    assert times == [("0:00.25", True), ("0:02.375", None)]
     page.click("li >> text=Undo")
     page.wait_for_selector("text=1 mask removed, as you chose.")
     page.wait_for_selector(".corrections >> text=Not covered")
@@ -147,7 +152,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.wait_for_selector("text=That was not opened: corrections[0] in the file has no setting")
     assert page.locator(".corrections li").count() == 1
     page.set_input_files(".editor input[type=file]", kept)
-    page.wait_for_selector(".corrections >> text=followed to the end")
+    page.wait_for_selector(".corrections >> text=Covered at 0:00.25, 0:02.375")
     # It is one of the results that are there already.
     page.click(".editor >> text=Apply")
     page.wait_for_selector("text=3 faces covered")

@@ -33,11 +33,12 @@ export class Editor {
   // The file has changed: it is made again, or another of its results counts.
   update(job) {
     this.job = job;
-    if (job.state === "done" && this.version !== job.result.version) {
+    if (job.state === "done") {
+      const isOther = this.version !== job.result.version;
       this.version = job.result.version;
       const { corrections } = job.result.edits;
       if (!list.same(corrections, this.base)) this.corrections = this.base = corrections;
-      if (this.stage) this.#go(this.index);
+      if (this.stage && (isOther || this.isStale)) this.#go(this.index);
     }
     this.#tell();
   }
@@ -60,7 +61,7 @@ export class Editor {
     this.outlines.addEventListener("change", () => this.#outline());
     const label = element("label", "line");
     label.append(this.outlines, words.outlines);
-    this.here = element("span", "here");
+    this.here = element("div", "here");
     this.form = this.#form();
     this.list = element("ol", "corrections");
     this.draw = button(words.draw, "", () => {
