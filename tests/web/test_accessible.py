@@ -32,6 +32,13 @@ _PLACES = """() => [...document.querySelectorAll("body *")]
   .map(([what, { left, right, top }]) => [what, left, right, top])"""
 
 
+_ASK_WHILE_CHECKED = """async () => {
+  const job = `/api/jobs/${document.querySelector("li").dataset.id}`;
+  const state = async () => (await (await fetch(job)).json()).state;
+  return [await state(), (await fetch(`${job}/result`)).status, await state()];
+}"""
+
+
 def _not_mirrored(page: Page) -> list[str]:
     """What is elsewhere than it would be seen in a mirror, where lines begin on the right."""
     places = page.evaluate(_PLACES)
@@ -100,6 +107,11 @@ def test_who_stays_visible_is_chosen_with_the_keyboard(
     moving_face_video(clip, frames=40, width=640, height=360, recording=sound)
     page.goto(start().address)
     page.set_input_files("#files", clip)
+    # What is masked shows while it is checked, and cannot be saved before.
+    page.wait_for_selector("li[data-state=checking] video")
+    before, code, after = page.evaluate(_ASK_WHILE_CHECKED)
+    assert (before, after) != ("checking", "checking") or code == 404
+    assert page.locator("li:not([data-state=done]) a:visible").count() == 0
     page.wait_for_selector("li[data-verdict=clean]")
     still = "getComputedStyle(document.querySelector('.button')).transitionDuration"
     assert page.evaluate(still) == "0s"

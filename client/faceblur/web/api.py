@@ -176,16 +176,16 @@ class Api:
         return JSONResponse(job.to_json(), 202)
 
     async def preview(self, request: Request) -> Response:
-        """The masked file, to look at."""
+        """The masked file, to look at: when it is whole, and before it is checked."""
         job = self._job(request)
-        result = None if job is None else job.result
-        if job is None or result is None:
+        masked = None if job is None else job.masked
+        if job is None or masked is None:
             return missing()
-        kind = TYPES.get(result.output.suffix.lower())
+        kind = TYPES.get(masked.output.suffix.lower())
         if kind is not None:
-            return FileResponse(result.output, media_type=kind, headers=LONE)
+            return FileResponse(masked.output, media_type=kind, headers=LONE)
         if job.kind == "image":
-            image = await asyncio.to_thread(image_of, result.output)
+            image = await asyncio.to_thread(image_of, masked.output)
             if image is not None:
                 return Response(image, media_type="image/jpeg", headers=LONE)
         return refused(415, "a browser cannot show this: save it to look at it")

@@ -69,6 +69,24 @@ class Submission:
     webhook: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Masked:
+    """A file that is masked and whole.
+
+    Attributes:
+        number: Of the result that it is or will be.
+        seen_s: When somebody who was chosen is visible first; None if never.
+    """
+
+    number: int
+    output: Path
+    seen_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page."""
+        return {"version": self.number, "seen_s": self.seen_s}
+
+
 @dataclass(eq=False, kw_only=True)
 class WebJob:
     """One file; its fields are changed by the thread that works on it.
@@ -88,6 +106,7 @@ class WebJob:
         frames: Of the original and of results, as somebody looks at them.
         wanted: What the result that is made, or was made last, is made from.
         results: What came out, whole and checked.
+        made: What is masked and whole, while it is checked.
         fraction: Part of the present stage that is done; None if nobody knows.
         error: Why there is no result.
         notice: Why there is no other result than before.
@@ -111,6 +130,7 @@ class WebJob:
     frames: FrameCache = field(default_factory=FrameCache)
     wanted: Edits = field(default_factory=Edits)
     results: History = field(default_factory=History)
+    made: Masked | None = None
     fraction: float | None = 0.0
     error: str | None = None
     notice: str | None = None
@@ -121,6 +141,14 @@ class WebJob:
     def result(self) -> Result | None:
         """What may be shown and saved now."""
         return self.results.current if self.state == "done" else None
+
+    @property
+    def masked(self) -> Masked | None:
+        """What may be shown now: a result, or what will be one if its check can be done."""
+        result = self.result
+        if result is None:
+            return self.made
+        return Masked(number=result.number, output=result.output, seen_s=result.seen_s)
 
     @property
     def result_name(self) -> str:
@@ -185,6 +213,7 @@ class WebJob:
         """What the page may know."""
         left_s = self.left_s()
         progress, result, findings = self.progress(), self.result, self.findings
+        masked = self.masked
         return {
             "id": self.id,
             "name": self.name,
@@ -195,6 +224,7 @@ class WebJob:
             "error": self.error,
             "notice": self.notice,
             "result": None if result is None else result.to_json(),
+            "shown": None if masked is None else masked.to_json(),
             "result_name": None if result is None else self.result_name,
             "can_choose": result is not None and findings is not None and findings.chooses,
             "can_correct": result is not None and findings is not None and findings.corrects,

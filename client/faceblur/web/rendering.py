@@ -29,7 +29,7 @@ from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
-from faceblur.web.jobs import Findings, WebJob
+from faceblur.web.jobs import Findings, Masked, WebJob
 from faceblur.web.records import begin_audit, write_record
 from faceblur.web.results import Result, Verdict
 
@@ -75,6 +75,7 @@ def render(
     try:
         return _render(job, plan, session, policy, record, on_change)
     except BaseException:
+        job.made = None
         plan.output.unlink(missing_ok=True)
         remove(record)
         raise
@@ -124,6 +125,8 @@ def _render(
     if is_first:
         job.findings = _findings(job, report, session, policy)
     job.check_going()
+    number, seen_s = job.results.count, _first_seen_s(report)
+    job.made = Masked(number=number, output=plan.output, seen_s=seen_s)
     job.state, job.fraction = "checking", 0.0
     on_change()
     verified = verify(
@@ -145,7 +148,7 @@ def _render(
     covered = sum(track.id not in shown for track in report.tracks)
     covered += sum(bool(each.keyframes) for each in edits.corrections)
     return Result(
-        number=job.results.count,
+        number=number,
         output=plan.output,
         record=record,
         faces=covered if job.kind == "video" else outcome.faces,
@@ -156,7 +159,7 @@ def _render(
         notes=tuple(renamed(text, job) for text in report.notes),
         seen_frames=sum(tally.unmasked for tally in tallies),
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
-        seen_s=_first_seen_s(report),
+        seen_s=seen_s,
     )
 
 

@@ -129,6 +129,7 @@ class JobStore:
             sentence: Why there is no new result; None if there is one.
         """
         with self._lock:
+            job.made = None
             if job.deleted or job.results.current is None:
                 job.findings = job.people = job.source = None
                 remove(job.folder)

@@ -79,6 +79,7 @@ export class Card {
     else this.editor?.update(job);
     this.notes.hidden = !done || job.result.notes.length === 0;
     this.notes.textContent = this.notes.hidden ? "" : texts.masks.notes(job.result.notes);
+    this.#see(job.shown ?? null);
     if (!done) {
       this.node.dataset.verdict = "";
       return before && before.state !== job.state && job.state === "failed"
@@ -95,7 +96,7 @@ export class Card {
   }
 
   #showResult(job) {
-    const { verdict, version } = job.result;
+    const { verdict } = job.result;
     const clean = verdict.result === "clean";
     this.node.dataset.verdict = verdict.result;
     this.verdict.textContent = texts.verdict(job);
@@ -103,8 +104,6 @@ export class Card {
     this.save.classList.toggle("go", clean);
     this.save.href = `/api/jobs/${job.id}/result`;
     this.save.download = job.result_name;
-    if (this.shown !== version) this.#show(job.result);
-    this.shown = version;
     const words = [this.#words(), this.verdict.textContent, this.notes.textContent, this.notice.textContent];
     return texts.finished(job.name, words.filter(Boolean).join(" "));
   }
@@ -117,11 +116,23 @@ export class Card {
     return left ? `${texts.states[job.state]}, ${left}` : texts.states[job.state];
   }
 
+  // What is masked and whole is seen at once, and can be saved when it is checked.
+  #see(shown) {
+    // The page may hear of a result before it knows the file that it is of.
+    const original = this.originalOf();
+    if (shown?.version === this.version && original === this.original) return;
+    this.original = original;
+    // What was seen stays while the next one is made.
+    if (shown === null && !ended(this.job)) return;
+    this.version = shown?.version;
+    this.comparison?.close();
+    this.view.replaceChildren();
+    if (shown !== null) this.#show(shown);
+  }
+
   #show({ version, seen_s }) {
     const { job } = this;
     const address = `/api/jobs/${job.id}/preview?version=${version}`;
-    this.comparison?.close();
-    this.view.replaceChildren();
     if (job.kind === "video") {
       // What was chosen shows at once.
       const src = seen_s === null ? address : `${address}#t=${seen_s}`;
@@ -131,7 +142,7 @@ export class Card {
       this.view.append(video);
     } else {
       const failed = () => this.#cannotShow();
-      this.comparison = new Comparison(this.view, job.name, address, this.originalOf(), failed);
+      this.comparison = new Comparison(this.view, job.name, address, this.original, failed);
     }
   }
 
