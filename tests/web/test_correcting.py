@@ -134,6 +134,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.click(".editor >> text=Apply")
     page.wait_for_selector("text=3 faces covered")
     page.wait_for_selector("li[data-verdict=clean]")
+    drawn = saved(page, tmp_path / "drawn.mp4")
     # Corrections are saved, taken back, and opened again.
     with page.expect_download() as download:
         page.click("text=Save corrections")
@@ -156,7 +157,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     # It is one of the results that are there already.
     page.click(".editor >> text=Apply")
     page.wait_for_selector("text=3 faces covered")
-    assert same(saved(page, tmp_path / "again.mp4"), saved(page, tmp_path / "again2.mp4"))
+    assert same(saved(page, tmp_path / "again.mp4"), drawn)
     assert [text for text in said if "422" not in text] == []
 
 
