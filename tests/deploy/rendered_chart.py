@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,17 @@ def of_kind(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
 
 def invalid(manifests: list[Manifest]) -> Iterator[str]:
     """What Kubernetes would not take; unknown members too."""
-    judge = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
     for manifest in manifests:
-        if manifest["kind"] in NOT_KUBERNETES:
-            continue
-        try:
-            judge.validate(manifest, KUBERNETES, strict=True)
-        except judge.ValidationError as error:
-            yield f"{manifest['kind']} {'.'.join(map(str, error.path))}: {error.message}"
+        if manifest["kind"] not in NOT_KUBERNETES:
+            yield from _verdict(json.dumps(manifest))
+
+
+@cache
+def _verdict(text: str) -> tuple[str, ...]:
+    judge = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
+    manifest = json.loads(text)
+    try:
+        judge.validate(manifest, KUBERNETES, strict=True)
+    except judge.ValidationError as error:
+        return (f"{manifest['kind']} {'.'.join(map(str, error.path))}: {error.message}",)
+    return ()

@@ -81,7 +81,7 @@ def _complete(values: Values) -> Values:
 
 
 @settings(
-    max_examples=30,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
@@ -115,7 +115,7 @@ LEAVES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(LEAVES), NONSENSE)
 def test_nonsense_is_refused_by_its_name(path: tuple[str, ...], nonsense: object) -> None:
     values: Values = {path[-1]: nonsense}

@@ -8,7 +8,6 @@ import sys
 import threading
 from pathlib import Path
 
-from faceblur.live.sharding import shard
 from faceblur.live.sharding.keeper import LeaseKeeper
 from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
 from faceblur.live.sharding.permit import Permit, now_s
@@ -16,8 +15,7 @@ from faceblur.live.sharding.shard import TURNS, Shard
 
 
 def main(port: str, account: str, member: str, lease: str, record: str, cameras: list[str]) -> None:
-    """Run until SIGTERM; with MARGIN set, by a margin that is not ours."""
-    shard.MARGIN = float(os.environ.get("MARGIN", shard.MARGIN))
+    """Run until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     lease_s = float(lease)
@@ -26,6 +24,7 @@ def main(port: str, account: str, member: str, lease: str, record: str, cameras:
     keeper = LeaseKeeper(Shard(store, member=member, lease_s=lease_s))
     keeper.start()
     running: dict[str, Permit] = {}
+    turns = dict.fromkeys(cameras, 0)
     file = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     while not stop.wait(0.005):
         keeper.want(cameras)
@@ -36,10 +35,11 @@ def main(port: str, account: str, member: str, lease: str, record: str, cameras:
         for name in permits.keys() - running.keys():
             permits[name].enter()
             running[name] = permits[name]
+            turns[name] += 1
         for name, permit in running.items():
             shown_s = now_s()
             if permit.is_valid:
-                os.write(file, f"{shown_s:.4f} {name} {member}\n".encode())
+                os.write(file, f"{shown_s:.6f} {name} {member} {turns[name]}\n".encode())
     for permit in running.values():
         permit.leave()
     keeper.close()

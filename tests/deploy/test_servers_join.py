@@ -1,0 +1,143 @@
+"""Servers as the chart starts them: one that joins gets its share, and no frame is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tritonclient.grpc as grpcclient
+from name_server import name_server
+from rendered_chart import of_kind, render
+from tritonclient.utils import InferenceServerException
+from wheel_server import SHM_PREFIX, Machine
+
+from faceblur.detection import models
+from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.triton.client import SEVERAL_OPTIONS, TritonDetector
+from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.ports import free_port
+from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
+from faceblur.detection.triton.shared_memory import SHM_FOLDER
+from faceblur.detections import Detections
+
+HOSTS = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+AGE_S = 1
+"""In place of the chart's 30 s."""
+
+
+class Servers:
+    """Three that serve the same model at the same port of three addresses."""
+
+    def __init__(self, folder: Path) -> None:
+        runtime = TritonRuntime.find()
+        runtime.lay_out_backends(folder / "backends")
+        onnx, model = models.find("fast")
+        stage_repository(
+            folder / "models", onnx=onnx, model=model, instances=2, threads=1, jpeg=False,
+            warm_up=False,
+        )  # fmt: skip
+        self.port = free_port("127.0.0.1")
+        machine = Machine(folder, runtime)
+        self._processes = [self._start(machine, host) for host in HOSTS]
+        self.clients = [grpcclient.InferenceServerClient(f"{h}:{self.port}") for h in HOSTS]
+
+    def _start(self, machine: Machine, host: str) -> subprocess.Popen[str]:
+        values = {"triton": {"connectionAgeSeconds": 5, "connectionGraceSeconds": 10}}
+        pod = of_kind(render(values), "Deployment")["spec"]["template"]["spec"]
+        words = [word.replace("$$(", "$(") for word in pod["containers"][0]["command"]]
+        here = {
+            "--grpc-address=0.0.0.0": f"--grpc-address={host}",
+            "--metrics-address=0.0.0.0": f"--metrics-address={host}",
+            "--grpc-max-connection-age=5000": f"--grpc-max-connection-age={AGE_S}000",
+        }
+        assert set(here) <= set(words)
+        service: dict[str, Any] = {"command": [here.get(word, word) for word in words]}
+        ports = (self.port, free_port("127.0.0.1"))
+        return machine.start(machine.words(service, ports), "--model-config-name=embedded")
+
+    def wait(self) -> None:
+        """Until all have their model."""
+        deadline = time.monotonic() + 60
+        for client in self.clients:
+            while not _is_ready(client):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    def counts(self) -> list[int]:
+        """How many inferences each has done."""
+        found = []
+        for client in self.clients:
+            statistics = client.get_inference_statistics("yolov5_face").model_stats[0]
+            found.append(int(statistics.inference_stats.success.count))
+        return found
+
+    def stop(self) -> None:
+        for client in self.clients:
+            client.close()
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for region in SHM_FOLDER.glob(f"{SHM_PREFIX}_{os.getpid()}_*"):
+            region.unlink()
+
+
+def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
+    try:
+        return bool(client.is_model_ready("face_detection", client_timeout=1.0))
+    except InferenceServerException:
+        return False
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    started = Servers(tmp_path)
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
+
+
+def test_a_third_server_gets_its_share(
+    servers: Servers, portrait: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    canvas = Letterbox.plan(512, 512, size=320).apply(portrait[:, :, ::-1])
+    under_way: deque[Future[Detections]] = deque()
+    with name_server(*HOSTS[:2]) as names:
+        address = f"dns://127.0.0.1:{names.port}/faceblur-triton:{servers.port}"
+        detector = TritonDetector(Connection(address=address, deadline_s=8.0, transport="raw"))
+
+        def send(frames: int) -> list[int]:
+            """Each must be answered, with its face; what each server did of them."""
+            before = servers.counts()
+            for _ in range(frames):
+                under_way.append(detector.submit([canvas], min_score=0.4)[0])
+                if len(under_way) == 4:
+                    assert len(under_way.popleft().result(8.0)) == 1
+            return [after - b for after, b in zip(servers.counts(), before, strict=True)]
+
+        try:
+            first, second, third = send(30)
+            assert min(first, second) > 8
+            assert third == 0
+            names.addresses = HOSTS
+            joined_s = time.monotonic()
+            while not send(6)[2]:
+                assert time.monotonic() - joined_s < 20
+            # With 30 s in place of AGE_S, and gRPC's tenth of it on top, that is under a minute.
+            lookups_s = dict(SEVERAL_OPTIONS)["grpc.dns_min_time_between_resolutions_ms"] / 1000
+            assert time.monotonic() - joined_s < 1.1 * AGE_S + lookups_s + 5
+            assert min(send(30)) > 4
+        finally:
+            detector.close()
