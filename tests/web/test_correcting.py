@@ -15,11 +15,11 @@ from media import decoded
 from playwright.sync_api import Page
 from web_page import Served, run, same, saved
 
+from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.detector import Detector
 from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
 from faceblur.web.edits import Edits
-from faceblur.web.folder import PREFIX
 from faceblur.web.jobs import WebJob
 from faceblur.web.rendering import FOUND, render
 
