@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +24,8 @@ from faceblur.web.receivers import Receivers
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
-PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
+ROOT = Path(__file__).resolve().parents[2]
+PHOTO = (ROOT / "docs" / "images" / "before.jpg").read_bytes()
 
 
 @dataclass
@@ -65,10 +65,13 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
-def _signature(headers: Message, body: bytes) -> str:
-    """As on standardwebhooks.com."""
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
+def _is_true(headers: Message, body: bytes, secret: str) -> bool:
+    """As the page says it."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Callable[..., bool]] = {}
+    exec(code, names)
+    return names["is_true"](headers, body, secret)
 
 
 def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
@@ -87,8 +90,12 @@ def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
         said = json.loads(body)
         assert (said["type"], said["data"]["id"]) == ("job.failed", job)
         assert said["data"]["error"] == "it is damaged"
-        assert first["webhook-signature"] == _signature(first, body)
-        assert first["webhook-signature"] != _signature(first, body + b" ")
+        assert _is_true(first, body, SECRET)
+        assert not _is_true(first, body + b" ", SECRET)
+        assert not _is_true(first, body, f"whsec_{base64.b64encode(bytes(32)).decode()}")
+        later = first["webhook-timestamp"]
+        first.replace_header("webhook-timestamp", str(int(later) + 1))
+        assert not _is_true(first, body, SECRET)
         assert [each[1]["webhook-id"] for each in (second, third)] == [first["webhook-id"]] * 2
         assert second[0] == third[0] == path
         # Told once, and tried no more often than it should be.

@@ -1,0 +1,59 @@
+"""The lines of docs/api.md, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from web_page import Served, files_in
+from web_programs import TOKEN
+
+Start = Callable[..., Served]
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "api.md").read_text()
+
+
+def test_the_lines_of_the_page_do_what_it_says(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEBLUR_WEB_TOKEN", TOKEN)
+    site = start()
+    shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 7
+    script = "set -euo pipefail\n" + "".join(blocks)
+    script = script.replace("http://127.0.0.1:8000", site.base)
+    ran = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"FACEBLUR_WEB_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    events = [json.loads(line[6:]) for line in ran.stdout.splitlines() if line[:6] == "data: "]
+    assert "done" in {event["state"] for event in events}
+    looks = [(event["result"] or {}).get("edits", {}).get("look") for event in events]
+    assert [look["mode"] for look in looks if look] == ["solid", "pixelate"]
+    before, after = (
+        cv2.imread(str(tmp_path / name)) for name in ("photo.jpg", "photo_blurred.jpg")
+    )
+    assert before.shape == after.shape
+    assert not np.array_equal(before, after)
+    with zipfile.ZipFile(tmp_path / "photo_report.zip") as report:
+        assert any(name.endswith("report.html") for name in report.namelist())
+    # Undone, the look of the start is back, and in the end everything is gone.
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert state["result"]["edits"]["look"]["mode"] == "solid"
+    assert files_in(site.uploads) == []
