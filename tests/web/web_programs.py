@@ -85,7 +85,7 @@ def programs(
         webcams = running.enter_context(Webcams(detectors, options.policy))
         webhooks = running.enter_context(Webhooks(options.receivers, retries_s=retries_s))
         store.on_settled = webhooks.tell
-        api = Api(store, detectors, options, webcams=webcams, access=access)
+        api = Api(store, detectors, options, webcams=webcams, wall=None, access=access)
         config.app = api.app
         server = uvicorn.Server(config)
         if works:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from faceblur.errors import FaceblurError, InputError
-from faceblur.web.answers import missing, owner_of
+from faceblur.web.answers import missing, number_of, owner_of
 from faceblur.web.detectors import Detectors
 from faceblur.web.wall import Wall
 from faceblur.web.wall_routes import answer, as_image, limited_body
@@ -60,10 +60,10 @@ class _Routes:
     async def image(self, request: Request) -> Response:
         """Its newest masked image after a number; 204 if none comes soon."""
         trial = self._trials.find(owner_of(request), request.path_params["id"])
-        after = request.query_params.get("after", "0")
-        if trial is None or not after.isdecimal():
+        after = number_of(request.query_params.get("after", "0"))
+        if trial is None or after is None:
             return missing()
-        shown = await answer(lambda: self._trials.shown(trial, int(after)))
+        shown = await answer(lambda: self._trials.shown(trial, after))
         return shown if isinstance(shown, Response) else as_image(shown, "")
 
     async def end(self, request: Request) -> Response:

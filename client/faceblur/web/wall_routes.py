@@ -14,7 +14,7 @@ from starlette.routing import Route
 from faceblur.errors import FaceblurError, InputError
 from faceblur.live.service.control import MAX_BYTES, parse_order
 from faceblur.web.access import Access
-from faceblur.web.answers import LONE, refused
+from faceblur.web.answers import LONE, number_of, refused
 from faceblur.web.wall import Wall
 from faceblur.web.watching import Shown
 
@@ -65,10 +65,10 @@ class _Routes:
         """The newest masked image of a camera after a number; 204 if none comes soon."""
         wall = self._wall
         name = request.query_params.get("camera", "")
-        after = request.query_params.get("after", "0")
-        if wall is None or not request.state.is_page or not after.isdecimal():
+        after = number_of(request.query_params.get("after", "0"))
+        if wall is None or not request.state.is_page or after is None:
             return refused(404, "there is no such camera")
-        shown = await answer(lambda: wall.shown(name, int(after)))
+        shown = await answer(lambda: wall.shown(name, after))
         if isinstance(shown, Response):
             return shown
         return as_image(shown, wall.trouble(name))
