@@ -34,12 +34,7 @@ class Programs:
     base: str
     api: Api
     store: JobStore
-    access: Access
-
-    @property
-    def owner(self) -> str:
-        """Whose the files of programs are."""
-        return self.access.programs
+    owner: str
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """Ask with the token, or with other headers."""
@@ -100,7 +95,7 @@ def programs(
         try:
             while not server.started:
                 time.sleep(0.01)
-            yield Programs(f"http://127.0.0.1:{port}", api, store, access)
+            yield Programs(f"http://127.0.0.1:{port}", api, store, access.programs)
         finally:
             api.stopping = server.should_exit = True
             thread.join(20)

@@ -35,7 +35,7 @@ from faceblur.web.jobs import WebJob
 from faceblur.web.look_routes import look_routes
 from faceblur.web.looks import offered
 from faceblur.web.options import WebOptions
-from faceblur.web.previews import TYPES, image_of
+from faceblur.web.previews import TYPES, image_of, is_heavy
 from faceblur.web.reports import report_routes
 from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
@@ -182,7 +182,7 @@ class Api:
         if job is None or masked is None:
             return missing()
         kind = TYPES.get(masked.output.suffix.lower())
-        if kind is not None:
+        if kind is not None and not is_heavy(masked.output):
             return FileResponse(masked.output, media_type=kind, headers=LONE)
         if job.kind == "image":
             image = await asyncio.to_thread(image_of, masked.output)

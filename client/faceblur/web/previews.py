@@ -29,15 +29,29 @@ TYPES: Final = {
 """Results that browsers show as they are, by suffix."""
 
 _SIDE: Final = 1600
+_MOST_BYTES: Final = 500_000
+"""Of a photo that is shown as it is: browsers are slow with large ones, and there may be many."""
+
+_REDUCED: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+"""What is read at a lower size in a moment."""
+
+
+def is_heavy(result: Path) -> bool:
+    """Whether a browser is better shown a reduced image."""
+    return result.suffix.lower() in _REDUCED and result.stat().st_size > _MOST_BYTES
 
 
 def image_of(result: Path) -> bytes | None:
-    """A masked image as JPEG, reduced, for browsers that cannot show it; None if that fails."""
+    """A masked image as JPEG, reduced; None if that fails."""
     try:
         with Image.open(result) as image:
+            profile = image.info.get("icc_profile") if image.mode == "RGB" else None
+            scale = min(1.0, _SIDE / max(image.size))
+            # A JPEG is read at a half or a quarter of its size.
+            image.draft(None, (round(image.width * scale), round(image.height * scale)))
             image.thumbnail((_SIDE, _SIDE))
             buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "JPEG", quality=85)
+            image.convert("RGB").save(buffer, "JPEG", quality=85, icc_profile=profile)
             return buffer.getvalue()
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
