@@ -327,7 +327,7 @@ def test_the_measurement_sees_a_device_that_works_and_one_that_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     question = Question(devices=("one",), size=(96, 64), frames=6)
-    images = list(probe._images(question))
+    images = list(probe.sample_images(question))
     sample = probe._encoded("libx264", {"preset": "ultrafast"}, images)
 
     def measured(**how: Any) -> Pace:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from starlette.routing import Route
 from web_programs import TOKEN, Programs, programs
 
 from faceblur.cli import main
@@ -46,6 +48,50 @@ def test_a_program_needs_its_token_alone(served: Programs) -> None:
     assert served.ask("GET", "/").status_code == 403
     assert served.ask("GET", "/api/nothing").json() == {"error": "there is nothing here: Not Found"}
     assert served.ask("PUT", "/api/jobs").headers["allow"]
+
+
+def test_nothing_is_changed_but_by_the_page_itself(served: Programs) -> None:
+    session = served.access.redeem(served.access.token)
+    assert session is not None
+    cookie = {"Authorization": None, "Cookie": f"{served.access.cookie}={session}"}
+    own = {"X-CSRF-Token": served.access.csrf(session)}
+    changing = [
+        (method, re.sub(r"{\w+}", "1", route.path))
+        for route in served.api.app.routes
+        if isinstance(route, Route)
+        for method in sorted((route.methods or set()) - {"GET", "HEAD"})
+    ]
+    assert len(changing) >= 9
+
+    def codes(headers: dict[str, str | None]) -> set[int]:
+        return {served.ask(method, path, headers=headers).status_code for method, path in changing}
+
+    assert codes({"Authorization": None}) == {401}
+    assert codes(cookie) == {403}
+    assert codes(cookie | {"X-CSRF-Token": ""}) == {403}
+    assert codes(cookie | {"X-CSRF-Token": TOKEN}) == {403}
+    for strange in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": served.base.replace("http:", "https:")},
+        {"Origin": "null"},
+    ):
+        assert codes(cookie | own | strange) == {403}, strange
+        assert codes(strange) == {403}, strange
+    # A token that is wrong is not made good by a cookie.
+    assert codes(cookie | own | {"Authorization": "Bearer x"}) == {401}
+    # The page itself is let through, and is told of files that are not there.
+    assert not codes(cookie | own) & {401, 403}
+    assert (
+        served.ask("POST", "/api/jobs", headers=cookie | own | {"Cookie": "x"}).status_code == 401
+    )
+    # What programs send is not shown to it, nor the other way round.
+    number = served.send(PHOTO).json()["id"]
+    assert served.ask("GET", f"/api/jobs/{number}", headers=cookie).status_code == 404
+    sent = served.ask("POST", "/api/jobs?name=a.jpg", data=PHOTO, headers=cookie | own).json()
+    assert served.ask("GET", f"/api/jobs/{sent['id']}").status_code == 404
+    assert served.ask("DELETE", f"/api/jobs/{sent['id']}").status_code == 404
 
 
 def test_without_a_token_no_program_is_answered(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ class Programs:
     base: str
     api: Api
     store: JobStore
-    owner: str
+    access: Access
+
+    @property
+    def owner(self) -> str:
+        """Whose the files of programs are."""
+        return self.access.programs
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """Ask with the token, or with other headers."""
@@ -95,7 +100,7 @@ def programs(
         try:
             while not server.started:
                 time.sleep(0.01)
-            yield Programs(f"http://127.0.0.1:{port}", api, store, access.programs)
+            yield Programs(f"http://127.0.0.1:{port}", api, store, access)
         finally:
             api.stopping = server.should_exit = True
             thread.join(20)
