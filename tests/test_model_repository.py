@@ -24,6 +24,7 @@ from faceblur.detection.repository import (
     model_repository,
     shipped_onnx,
 )
+from faceblur.detection.triton.connection import PRIORITIES
 
 REPOSITORY = model_repository()
 CONFIGS = sorted([*REPOSITORY.glob("*/config.pbtxt"), *REPOSITORY.glob("*/configs/*.pbtxt")])
@@ -92,6 +93,12 @@ def test_every_configuration_is_explicit(path: Path) -> None:
     assert queue.default_timeout_microseconds > 0
     assert queue.max_queue_size > 0
     assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
+    batching = config.dynamic_batching
+    assert (batching.priority_levels, batching.default_priority_level) == (2, PRIORITIES["batch"])
+    files = batching.priority_queue_policy
+    assert list(files) == [PRIORITIES["batch"]]
+    assert files[PRIORITIES["batch"]].max_queue_size > queue.max_queue_size
+    assert files[PRIORITIES["batch"]].timeout_action == queue.timeout_action
     assert config.instance_group
     # What decodes JPEG loads its decoder itself, and serves on (refusing) where there is none.
     assert bool(config.model_warmup) == (config.name != "jpeg_letterbox")

@@ -163,7 +163,9 @@ def _fit_to_jetson(output: Path) -> None:
     folders = [output / name for name in (DETECTOR, POSTPROCESS, JPEG_MODEL)]
     for path in [config for folder in folders for config in sorted(folder.rglob("*.pbtxt"))]:
         with _editing(path) as config:
-            config.dynamic_batching.default_queue_policy.max_queue_size = 0
+            batching = config.dynamic_batching
+            for queue in (batching.default_queue_policy, *batching.priority_queue_policy.values()):
+                queue.max_queue_size = 0
             for group in config.instance_group:
                 group.count = min(group.count, MIN_INSTANCES)
 

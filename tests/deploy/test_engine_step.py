@@ -151,7 +151,8 @@ def queue_bounds(models: Path) -> set[int]:
     ]
     batched = [config.dynamic_batching for config in configs if config.platform != "ensemble"]
     assert all(each.default_queue_policy.default_timeout_microseconds for each in batched)
-    return {each.default_queue_policy.max_queue_size for each in batched}
+    files = {each.priority_queue_policy[2].max_queue_size for each in batched}
+    return {each.default_queue_policy.max_queue_size for each in batched} | files
 
 
 def test_a_board_gets_queues_and_instances_of_its_own(
@@ -167,7 +168,7 @@ def test_a_board_gets_queues_and_instances_of_its_own(
         config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         (group,) = config.instance_group
         assert group.count == (2 if profile == "jetson" else 3)
-    assert bounds == {"gpu": {64}, "jetson": {0}}
+    assert bounds == {"gpu": {64, 256}, "jetson": {0}}
     assert board.builds == 2
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from faceblur.web.folder import PREFIX
 from media import decoded
 from playwright.sync_api import Page
 from web_page import Served, run, same, saved

@@ -13,7 +13,7 @@ import click
 from faceblur.cli.base import configure_logging
 from faceblur.cli.options import tls_options
 from faceblur.detection import canary, models, runtimes
-from faceblur.detection.models import automatic_model, open_onnx
+from faceblur.detection.models import Media, automatic_model, open_onnx
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
 from faceblur.detection.repository import SHIPPED
 from faceblur.detection.session import SessionOptions, open_session
@@ -83,7 +83,12 @@ def probe(server: str | None = None, tls: TLS | None = None) -> None:
         ServerError: It did not.
     """
     connection = Connection(
-        address=server or DEFAULT_SERVER, tls=tls, deadline_s=PROBE_DEADLINE_S, transport="raw"
+        address=server or DEFAULT_SERVER,
+        tls=tls,
+        deadline_s=PROBE_DEADLINE_S,
+        transport="raw",
+        # A health check does not wait for files.
+        priority="live",
     )
     detector = TritonDetector(connection)
     try:
@@ -178,7 +183,9 @@ def _shipped(name: str) -> Check:
 def _server(server: str | None, tls: TLS | None) -> Check:
     address = server or DEFAULT_SERVER
     try:
-        detector = TritonDetector(Connection(address=address, tls=tls, deadline_s=5.0))
+        detector = TritonDetector(
+            Connection(address=address, tls=tls, deadline_s=5.0, priority="live")
+        )
     except ServerUnavailableError as error:
         if server is None:
             return Check("server", None, f"none at {address}; blur starts its own")
@@ -199,7 +206,9 @@ def _server(server: str | None, tls: TLS | None) -> Check:
 
 def _end_to_end(server: str | None, tls: TLS | None) -> Check:
     try:
-        with open_session(SessionOptions(server=server, tls=tls)) as session:
+        # A server that is asked how it is must not wait for its files.
+        media: Media = "image" if server is None else "camera"
+        with open_session(SessionOptions(server=server, tls=tls), media=media) as session:
             text = f"a known face was found by the {session.model.name} model, {session.where}"
             return Check("blur", True, text, "faceblur blur PHOTO-OR-VIDEO")
     except FaceblurError as error:

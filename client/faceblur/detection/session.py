@@ -126,7 +126,7 @@ def open_session(
     this process.
 
     What it will be asked about has a longest side of `size` pixels; `media` is what that is, which
-    decides where no model is named.
+    decides where no model is named, and what a server does first: cameras wait for nobody's files.
 
     Raises:
         ServerError: No frame could be checked, or none of that size.
@@ -134,8 +134,8 @@ def open_session(
     """
     remove_leftovers()
     if options.server is not None:
-        return _remote(options, options.server, size)
-    session = None if options.in_process else _local(options, size)
+        return _remote(options, options.server, size, media)
+    session = None if options.in_process else _local(options, size, media)
     if session is not None:
         return session
     onnx, model = models.find(options.model or automatic_model(media))
@@ -174,9 +174,15 @@ def _in_process(
     )
 
 
-def _remote(options: SessionOptions, address: str, size: int) -> DetectionSession:
+def _remote(options: SessionOptions, address: str, size: int, media: Media) -> DetectionSession:
     connection = Connection(
-        address=address, tls=options.tls, deadline_s=options.deadline_s, transport=options.transport
+        address=address,
+        tls=options.tls,
+        deadline_s=options.deadline_s,
+        transport=options.transport,
+        priority="live" if media == "camera" else "batch",
+        # One that was found on this machine is this user's own.
+        is_shared=options.server is not None,
     )
     with contextlib.ExitStack() as undo:
         detector = TritonDetector(connection)
@@ -216,7 +222,7 @@ def _served(
     )
 
 
-def _local(options: SessionOptions, size: int) -> DetectionSession | None:
+def _local(options: SessionOptions, size: int, media: Media) -> DetectionSession | None:
     if not accepts_connections(DEFAULT_SERVER):
         return None
     if (uid := stranger_at(int(DEFAULT_SERVER.rpartition(":")[2]))) is not None:
@@ -228,7 +234,7 @@ def _local(options: SessionOptions, size: int) -> DetectionSession | None:
         )
         return None
     try:
-        return _remote(options, DEFAULT_SERVER, size)
+        return _remote(options, DEFAULT_SERVER, size, media)
     except (ServerUnavailableError, ModelError) as error:
         logger.info("not using %s: %s", DEFAULT_SERVER, error)
     except ServerError as error:

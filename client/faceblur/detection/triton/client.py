@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 from faceblur.detection import canary
 from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.triton import server_token
-from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.connection import PRIORITIES, Connection
 from faceblur.detection.triton.loopback import hosts_of, is_loopback, proxy_for
 from faceblur.detection.triton.reply import PendingRequest
 from faceblur.detection.triton.shared_memory import forget_abandoned_regions
@@ -140,6 +140,8 @@ class TritonDetector:
             raise ValueError("canvases of several shapes do not go into one request")
         fitting = REQUEST_BYTES // max(1, inputs[0].nbytes)
         room = max(1, min(self._max_batch, fitting))
+        if self.connection.is_shared and self.connection.priority == "batch":
+            room = 1
         futures: list[Future[Detections]] = []
         for start in range(0, len(inputs), room):
             futures += self._submit(self._transporter, inputs[start : start + room], min_score)
@@ -241,6 +243,7 @@ class TritonDetector:
                 client_timeout=deadline_s,
                 # The server drops what nobody waits for any more.
                 timeout=int(deadline_s * 1e6),
+                priority=PRIORITIES[self.connection.priority],
             )
         except InferenceServerException:
             parcel.done(True)

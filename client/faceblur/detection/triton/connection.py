@@ -17,6 +17,10 @@ DEFAULT_SERVER: Final = "localhost:8001"
 Transport = Literal["auto", "shm", "raw", "jpeg"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "shm", "raw", "jpeg")
 
+Priority = Literal["live", "batch"]
+PRIORITIES: Final[dict[Priority, int]] = {"live": 1, "batch": 2}
+"""What a server does first; servers whose queues know no priorities take them as they come."""
+
 MAX_PORT: Final = 65535
 _ADDRESS: Final = re.compile(r"[^\s,/]+:\d+")
 _TARGETS: Final = re.compile(r"dns:///?[^\s/]\S*:\d+|ipv[46]:\S+:\d+(,\S+:\d+)*")
@@ -90,6 +94,9 @@ class Connection:
         transport: How images travel: `shm` as pixels in system shared memory, `raw` as pixels
             inside the gRPC message, `jpeg` as JPEG; `auto` through shared memory where that works,
             else as pixels or JPEG, whichever is found to be faster when the connection is made.
+        priority: `live` goes before `batch` in the queues of a server.
+        is_shared: Others use the server too: `batch` sends its frames one by one, since what has
+            begun is not interrupted, and an urgent frame would wait for all of a request.
         token: Opens the closed calls of a server that was started here; where it is None, that of
             this user's server at the address, if there is one.
     """
@@ -98,6 +105,8 @@ class Connection:
     tls: TLS | None = field(default=None)
     deadline_s: float = 10.0
     transport: Transport = "auto"
+    priority: Priority = "batch"
+    is_shared: bool = False
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from faceblur.detection.options import DEFAULT_SIZE
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.triton.connection import Connection
+from faceblur.detection.triton.connection import DEFAULT_SERVER, Connection
 from faceblur.errors import InputError
 from faceblur.live.addresses import split_address
 from faceblur.live.config import advice
@@ -139,9 +139,11 @@ def _session(top: dict[str, Located], problems: Problems) -> SessionOptions:
 
 def _session_options(**settings: Any) -> SessionOptions:
     session = SessionOptions(**{"deadline_s": SERVER_DEADLINE_S, **settings})
-    checked = {} if session.server is None else {"address": session.server}
     Connection(
-        **checked, tls=session.tls, deadline_s=session.deadline_s, transport=session.transport
+        address=DEFAULT_SERVER if session.server is None else session.server,
+        tls=session.tls,
+        deadline_s=session.deadline_s,
+        transport=session.transport,
     )
     return session
 
