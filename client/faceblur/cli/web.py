@@ -18,12 +18,13 @@ from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, install_line
 from faceblur.masks.policy import Policy
+from faceblur.stores.address import Address
 from faceblur.web.options import TOKEN_VARIABLE, Tls, WebOptions
 from faceblur.web.receivers import SECRET_VARIABLE, Receivers
 
 _OPTIONS: Final = (
     "--port --no-browser --keep-minutes --host --https-cert --https-key --https-self-signed "
-    "--webhook-host --cameras"
+    "--webhook-host --fetch-from --cameras"
 )
 
 
@@ -63,6 +64,12 @@ _OPTIONS: Final = (
     help="Programs may have files that are finished told there; repeatable.",
 )
 @option(
+    "--fetch-from",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Programs may have files of this folder fetched, such as s3://bucket/in; repeatable.",
+)
+@option(
     "--cameras",
     type=FilePath,
     metavar="CAMERAS.YAML",
@@ -81,6 +88,7 @@ def web(
     https_key: Path | None,
     https_self_signed: bool,
     webhook_hosts: tuple[str, ...],
+    fetch_from: tuple[str, ...],
     cameras: Path | None,
     policy: Policy,
     session: SessionOptions,
@@ -105,6 +113,7 @@ def web(
         cameras=cameras,
         token=os.environ.get(TOKEN_VARIABLE) or None,
         tls=_tls(https_cert, https_key, self_signed=https_self_signed),
+        folders=_folders(fetch_from),
         receivers=Receivers(
             hosts=frozenset(host.lower() for host in webhook_hosts),
             secret=os.environ.get(SECRET_VARIABLE, ""),
@@ -140,3 +149,11 @@ def _tls(certificate: Path | None, key: Path | None, *, self_signed: bool) -> Tl
     if importlib.util.find_spec("cryptography") is None:
         raise InputError(f"encryption needs cryptography; first run: {install_line('web')}")
     return Tls(certificate=certificate, key=key)
+
+
+def _folders(texts: tuple[str, ...]) -> tuple[Address, ...]:
+    if not texts:
+        return ()
+    from faceblur.web.stored import allowed_folders
+
+    return allowed_folders(texts)

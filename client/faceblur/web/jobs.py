@@ -12,6 +12,7 @@ from faceblur.batch.people import Person
 from faceblur.batch.result_names import MARK
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
+from faceblur.stores.address import Address
 from faceblur.video.kinds import Kind
 from faceblur.web.edits import Edits
 from faceblur.web.frame_cache import FrameCache
@@ -58,6 +59,7 @@ class Submission:
     Attributes:
         key: Tells it from all others of its sender, so that it can be sent again; None for none.
         length: In bytes.
+        stored: Where it is to be fetched, if it is not sent.
         edits: What is wanted of the first result.
         webhook: Who is told when it is finished.
     """
@@ -65,6 +67,7 @@ class Submission:
     name: str
     length: int = 0
     key: str | None = None
+    stored: Address | None = None
     edits: Edits = field(default_factory=Edits)
     webhook: str | None = None
 

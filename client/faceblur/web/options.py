@@ -10,6 +10,7 @@ from typing import Final
 from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
+from faceblur.stores.address import Address
 from faceblur.web.names import LOOPBACK
 from faceblur.web.receivers import Receivers
 
@@ -72,6 +73,7 @@ class WebOptions:
         token: What programs show to be answered; None if none may ask.
         tls: What the connection is encrypted with; None for not at all, on this machine alone.
         receivers: Who may be told of files that are finished.
+        folders: Folders of object stores from which programs may have files fetched.
 
     Raises:
         InputError: The host is not this machine: without encryption nobody else may connect. Or
@@ -90,6 +92,7 @@ class WebOptions:
     token: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     receivers: Receivers = field(default_factory=Receivers)
+    folders: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the host and the token."""

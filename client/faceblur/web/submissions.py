@@ -20,6 +20,7 @@ from faceblur.web.looks import Sound
 from faceblur.web.options import WebOptions
 from faceblur.web.rendering import has_sound
 from faceblur.web.store import FullError, JobStore
+from faceblur.web.stored import checked_address, fetch
 from faceblur.web.uploads import UploadError, parts, receive
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -43,23 +44,14 @@ class _Submissions:
         self._options = options
 
     async def create(self, request: Request) -> Response:
-        """Take a file: its bytes are the body, its name is in the query."""
-        length = number_of(request.headers.get("content-length", ""))
-        if length is None:
-            return refused(411, "say how long the file is: send Content-Length")
-        key = request.headers.get("idempotency-key")
-        if key is not None and not _KEY.fullmatch(key):
-            return refused(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
-        webhook = request.query_params.get("webhook")
+        """Take a file: its bytes are the body, what is said of it is in the query."""
         try:
-            edits = self._edits(request.query_params.get("edits", "{}"))
-            if webhook is not None:
-                self._options.receivers.check(webhook)
+            submission = self._said(request)
+        except UploadError as error:
+            return refused(error.code, str(error))
         except InputError as refusal:
             return refused(422, str(refusal))
-        name = request.query_params.get("name", "")
-        submission = Submission(key=key, name=name, length=length, edits=edits, webhook=webhook)
-        owner = owner_of(request)
+        owner, key = owner_of(request), submission.key
         before = None if key is None else self._store.find_by_key(owner, key)
         if before is not None:
             return await self._repeat(request, before, submission)
@@ -70,9 +62,7 @@ class _Submissions:
         except OSError as error:
             return refused(507, f"it cannot be stored: {error.strerror}")
         try:
-            await receive(job, request.stream(), self._options.limits)
-            await asyncio.to_thread(_fit, job)
-            submitted = self._store.submit(job)
+            await self._take(request, job)
         except UploadError as error:
             self._store.delete(job)
             return refused(error.code, str(error))
@@ -83,10 +73,52 @@ class _Submissions:
             # The server ends, or something is wrong.
             self._store.delete(job)
             raise
-        if not submitted:
-            self._store.delete(job)
-            return refused(410, "it was deleted")
         return _located(job, 201)
+
+    def _said(self, request: Request) -> Submission:
+        """What a request says of its file.
+
+        Raises:
+            UploadError: The length or the key is none.
+            InputError: It wants what cannot be done; one sentence.
+        """
+        said = request.query_params
+        webhook, source = said.get("webhook"), said.get("source")
+        missing = "" if source is None else "0"
+        length = number_of(request.headers.get("content-length", missing))
+        if length is None:
+            raise UploadError(411, "say how long the file is: send Content-Length")
+        key = request.headers.get("idempotency-key")
+        if key is not None and not _KEY.fullmatch(key):
+            raise UploadError(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
+        edits = self._edits(said.get("edits", "{}"))
+        stored = None if source is None else checked_address(source, self._options.folders)
+        if webhook is not None:
+            self._options.receivers.check(webhook)
+        return Submission(
+            name=said.get("name", "") or (stored.name if stored else ""),
+            length=length,
+            key=key,
+            stored=stored,
+            edits=edits,
+            webhook=webhook,
+        )
+
+    async def _take(self, request: Request, job: WebJob) -> None:
+        """Have a file come, and let it wait for its turn.
+
+        Raises:
+            UploadError: It is not taken.
+            ClientDisconnect: Its sender has gone.
+        """
+        limits, stored = self._options.limits, job.submission.stored
+        if stored is None:
+            await receive(job, request.stream(), limits)
+        else:
+            await asyncio.to_thread(fetch, job, stored, limits)
+        await asyncio.to_thread(_fit, job)
+        if not self._store.submit(job):
+            raise UploadError(410, "it was deleted")
 
     def _edits(self, text: str) -> Edits:
         """What is wanted of a file of which nobody knows anything yet.
@@ -113,7 +145,7 @@ class _Submissions:
             return refused(error.code, str(error))
         except ClientDisconnect:
             return refused(400, "it was broken off")
-        if digest.hexdigest() != job.sha256:
+        if job.sha256 is not None and digest.hexdigest() != job.sha256:
             return refused(422, _OTHER_FILE)
         return _located(job, 200)
 

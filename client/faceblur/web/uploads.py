@@ -48,9 +48,8 @@ async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> 
     Raises:
         UploadError: It is too large, was cut off, or is neither an image nor a video.
     """
-    _check_room(job, job.submission.length, limits)
-    path = job.folder / f"source{_suffix(job.name)}"
-    job.source = path
+    check_room(job, job.submission.length, limits)
+    job.source = path = path_of(job)
     digest = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -66,7 +65,7 @@ async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> 
             except OSError as error:
                 raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
     job.sha256 = digest.hexdigest()
-    job.kind = await asyncio.to_thread(_kind, path, job.name, limits)
+    job.kind = await asyncio.to_thread(kind_of, path, job.name, limits)
 
 
 async def parts(
@@ -99,7 +98,17 @@ async def parts(
         raise UploadError(400, "it did not come whole: try again")
 
 
-def _check_room(job: WebJob, length: int, limits: Limits) -> None:
+def path_of(job: WebJob) -> Path:
+    """Where a file goes that comes."""
+    return job.folder / f"source{_suffix(job.name)}"
+
+
+def check_room(job: WebJob, length: int, limits: Limits) -> None:
+    """Let a file of so many bytes come.
+
+    Raises:
+        UploadError: It is too large for these limits or for the disk, or empty.
+    """
     if length == 0:
         raise UploadError(400, "the file is empty")
     if length > limits.file_bytes:
@@ -124,7 +133,12 @@ def _suffix(name: str) -> str:
     return suffix if suffix in known_suffixes() else ""
 
 
-def _kind(path: Path, name: str, limits: Limits) -> Kind:
+def kind_of(path: Path, name: str, limits: Limits) -> Kind:
+    """What a file is that has come.
+
+    Raises:
+        UploadError: It is neither an image nor a video, or has too many pixels.
+    """
     kind = found_kind(path)
     if kind is None or kind == "unreadable":
         what = "cannot be read here" if kind else "is neither a photo nor a video"
