@@ -11,7 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from faceblur.web.folder import PREFIX
 from media import decoded
 from playwright.sync_api import Page
 from web_page import Served, run, same, saved
