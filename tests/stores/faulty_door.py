@@ -16,8 +16,8 @@ REFUSALS = {
 }
 
 Judge = Callable[[str, str], str]
-"""Method and path of a request, and what to do with it: "pass", "cut", "drop", or one of
-`REFUSALS`."""
+"""Method and path of a request, and what to do with it: "pass", "cut", "drop", "hold" (no
+answer, for ever), or one of `REFUSALS`."""
 
 
 class FaultyDoor:
@@ -34,6 +34,7 @@ class FaultyDoor:
         self.port: int = self._listener.getsockname()[1]
         self.judge: Judge = lambda method, path: "pass"
         self.seen: list[tuple[str, str]] = []
+        self._closed = threading.Event()
 
     def __enter__(self) -> FaultyDoor:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -42,6 +43,7 @@ class FaultyDoor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self._closed.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -78,7 +80,9 @@ class FaultyDoor:
                 ]
                 body = _body(reader, head, length)
                 what = self.judge(method, path)
-                if what == "drop":
+                if what == "hold":
+                    self._closed.wait(20)
+                if what in ("drop", "hold"):
                     return
                 if what in REFUSALS:
                     status, text = REFUSALS[what]

@@ -150,6 +150,11 @@ class Batch:
         self._transfers.__exit__(*exc_info)
         self._records.__exit__(*exc_info)
 
+    def wait_again(self) -> None:
+        """After the server was lost: have the next file wait for it, as long as the first did."""
+        with self._recovering:
+            self._broken, self._lost = self._lost or self._broken, None
+
     def attempt(self, job: AnyJob) -> Outcome:
         """Mask one file, or find that it is finished."""
         self._await_server()

@@ -148,7 +148,7 @@ def jobs_of(found: Sequence[Found], target: Target, *, single: bool) -> list[Any
     Raises:
         InputError: Two would have the same name.
     """
-    jobs = [_job(item, target, single=single) for item in found]
+    jobs = [job_of(item, target, single=single) for item in found]
     check_distinct([(job.source, job.output) for job in jobs])
     stored = [job for job in jobs if isinstance(job, StoredJob)]
     trees = {job.tree for job in stored if isinstance(job.tree, Address)}
@@ -166,7 +166,12 @@ def _expand(text: str) -> FoundPart:
     return expand(text) if address is None else expand_address(address, text)
 
 
-def _job(item: Found, target: Target, *, single: bool) -> AnyJob:
+def job_of(item: Found, target: Target, *, single: bool) -> AnyJob:
+    """Name the result of a file.
+
+    Raises:
+        InputError: There is no name for it.
+    """
     source, root = item.path, item.root
     output = target.of(item, single=single)
     tree = target.tree_of(item, output, single=single)

@@ -29,7 +29,7 @@ def search(root: Path) -> Search:
     """Go through a folder and all in it, linked folders too, each once."""
     found: list[Path] = []
     unread: list[Path] = []
-    for path, readable in _walk(root, root.resolve(), set()):
+    for path, readable in walk(root):
         (found if readable else unread).append(path)
     result = classify(sorted(found))
     return Search(result.media, sorted([*result.unchecked, *unread]), result.others)
@@ -48,6 +48,11 @@ def classify(paths: list[Path]) -> Search:
         else:
             others += 1
     return Search(media, unchecked, others)
+
+
+def walk(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Everything below a folder that is none, and True; folders that are left out, and False."""
+    return _walk(root, root.resolve(), set())
 
 
 def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, bool]]:

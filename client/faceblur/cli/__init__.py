@@ -41,6 +41,7 @@ COMMANDS: Final = (
     "status",
     "test",
     "verify",
+    "watch",
     "web",
 )
 

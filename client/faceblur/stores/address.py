@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from faceblur.errors import InputError
-from faceblur.redaction import redact_address
+from faceblur.redaction import HIDDEN, redact_address
 
 AZURE: Final = ("az", "abfs", "abfss")
 WEB: Final = ("https",)
@@ -113,7 +113,7 @@ class Address:
 
     def __str__(self) -> str:
         shown = redact_address(f"{self.scheme}://{self.root}/{self.path}")
-        return f"{shown}?…" if self.query else shown
+        return f"{shown}?{HIDDEN}" if self.query else shown
 
 
 def parse_address(text: str) -> Address | None:

@@ -263,6 +263,11 @@ def store_of(address: Address) -> Store:
     return FsspecStore(address.scheme, address.root)
 
 
+def appears_whole(scheme: str) -> bool:
+    """Whether a file cannot be seen in such a store before all of it is there."""
+    return scheme in _AT_ONCE
+
+
 def is_known(scheme: str) -> bool | None:
     """Whether addresses that begin so are of stores; None where a library for them is lacking."""
     try:

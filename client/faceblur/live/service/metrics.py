@@ -189,8 +189,13 @@ def _buckets(delay: DelayStats) -> list[tuple[str, float]]:
 
 def exporter(status: Callable[[], ServiceStatus]) -> Callable[[], bytes]:
     """Something that writes all metrics, those of this process included."""
+    return written(_Fleet(status))
+
+
+def written(collector: Collector) -> Callable[[], bytes]:
+    """Something that writes the metrics of a collector, and those of this process."""
     registry = CollectorRegistry()
-    registry.register(_Fleet(status))
+    registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     return lambda: generate_latest(registry)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
 from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError, InputError
@@ -267,8 +267,18 @@ def _permitted(
     return open_camera(options, detector, permit=leases.permit(options.name))
 
 
+class Obedient(Protocol):
+    """What signals can tell something."""
+
+    def stop(self) -> None:
+        """End in order."""
+
+    def reload(self) -> None:
+        """Look at what has changed."""
+
+
 @contextmanager
-def obeying_signals(service: Service) -> Iterator[None]:
+def obeying_signals(service: Obedient) -> Iterator[None]:
     """SIGTERM and SIGINT stop the service in order, SIGHUP has it read its file again."""
     handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
     if hasattr(signal, "SIGHUP"):

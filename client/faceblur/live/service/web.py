@@ -20,10 +20,13 @@ logger = logging.getLogger(__name__)
 JSON: Final = "application/json"
 
 
-class StatusServer:
+Page = Callable[[], tuple[int, str, bytes]]
+
+
+class PageServer:
     """Answers at host:port, port 0 being a free one, until closed; a context manager.
 
-    `status` and `order` are called from any thread; without the latter it takes no orders.
+    The pages and `order` are called from any thread; without the latter it takes no orders.
 
     Raises:
         OutputError: It cannot listen there.
@@ -32,11 +35,11 @@ class StatusServer:
     def __init__(
         self,
         listen: str,
-        status: Callable[[], ServiceStatus],
+        pages: dict[str, Page],
         order: Callable[[Order, str], None] | None = None,
     ) -> None:
         self._orders = _Orders(order)
-        handler = partial(_Handler, _pages(status), self._orders)
+        handler = partial(_Handler, pages, self._orders)
         self._server = serve(listen, handler, advice="give listen another address")
         if order is not None:
             self._orders.control = Control(self.address)
@@ -55,31 +58,46 @@ class StatusServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def __enter__(self) -> StatusServer:
+    def __enter__(self) -> PageServer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 
-Page = Callable[[], tuple[int, str, bytes]]
+class StatusServer(PageServer):
+    """Shows a service of cameras; `status` and `order` are called from any thread.
+
+    Raises:
+        OutputError: It cannot listen there.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        status: Callable[[], ServiceStatus],
+        order: Callable[[Order, str], None] | None = None,
+    ) -> None:
+        super().__init__(listen, _pages(status), order)
+
+
+def verdict(name: str, reasons: list[str]) -> tuple[int, str, bytes]:
+    """A page that says yes, or no and why."""
+    return 503 if reasons else 200, JSON, as_json({name: not reasons, "reasons": reasons})
 
 
 def _pages(status: Callable[[], ServiceStatus]) -> dict[str, Page]:
     metrics = exporter(status)
-
-    def verdict(name: str, reasons: list[str]) -> tuple[int, str, bytes]:
-        return 503 if reasons else 200, JSON, _json({name: not reasons, "reasons": reasons})
-
     return {
         "/metrics": lambda: (200, CONTENT_TYPE, metrics()),
         "/healthz": lambda: verdict("healthy", status().unhealthy(limit_s=HUNG_S)),
         "/readyz": lambda: verdict("ready", status().unready()),
-        "/status": lambda: (200, JSON, _json(status().to_json())),
+        "/status": lambda: (200, JSON, as_json(status().to_json())),
     }
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """A value as a page."""
     return json.dumps(value, allow_nan=False).encode() + b"\n"
 
 

@@ -1,0 +1,1 @@
+"""A folder or a store that is watched: what arrives is masked, until somebody ends it."""
