@@ -129,7 +129,7 @@ run_options = bundle(
         "--output --mask --shape --expand --threshold --size --always --never --audio --server",
     )
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN...")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|PATTERN|ADDRESS...")
 @option(
     "-o",
     "--output",
@@ -167,7 +167,8 @@ def blur(
 
     photo.jpg becomes photo_blurred.jpg; the originals are never touched. A file that could not
     be checked completely is not written at all. Of a directory, what is finished already, with
-    these settings and from the same content, is skipped.
+    these settings and from the same content, is skipped. Addresses such as s3://bucket/folder/ are
+    taken like files and directories: docs/stores.md.
     """
     found = survey(
         inputs,

@@ -56,7 +56,9 @@ watch_options = bundle(
 )
 
 
-@click.command(cls=sectioned("Most used", "--output --listen --every --settle --workers --server"))
+@click.command(
+    cls=sectioned("Most used", "--output --listen --every --settle --log-format --workers --server")
+)
 @click.argument("place", metavar="DIRECTORY|ADDRESS")
 @option("-o", "--output", metavar="PATH", required=True, help="The directory for the results.")
 @option(

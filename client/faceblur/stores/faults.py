@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 from faceblur.errors import FaceblurError, InputError, OutputError, install_line
-from faceblur.stores.address import AZURE, Address
+from faceblur.stores.address import AZURE, WEB, Address
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ class Fault:
 
 def fault_of(error: Exception, address: Address, use: Use) -> Fault:
     """Say in one sentence what an exception of a library means."""
+    error = behind(error, address)
     names = {cls.__name__ for cls in type(error).__mro__}
     status = _status(error)
     if isinstance(error, FaceblurError):
@@ -148,6 +149,14 @@ def fault_of(error: Exception, address: Address, use: Use) -> Fault:
         text = f"the store of {address} does not answer as it should"
         return Fault(_passing(use)(f"{text}: check the address and the network"), True)
     return Fault(_kind(use)(f"cannot {use} {address}: {_told(error)}"))
+
+
+def behind(error: Exception, address: Address) -> Exception:
+    """The true exception: of https, fsspec calls everything a file that is not there."""
+    cause = error.__cause__
+    if address.scheme in WEB and isinstance(error, FileNotFoundError):
+        return cause if isinstance(cause, Exception) else error
+    return error
 
 
 def _kind(use: Use) -> type[FaceblurError]:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from faceblur.errors import InputError, OutputError
 from faceblur.stores.address import AZURE, WEB, Address
-from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, persistently
+from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
 from faceblur.stores.store import Entry, Going, Store, keep_going
 
 logger = logging.getLogger(__name__)
@@ -204,8 +204,11 @@ class FsspecStore:
         def work() -> Mapping[str, Any] | None:
             try:
                 info: Mapping[str, Any] = self._call(keep_going, "info", self._path(address))
-            except FileNotFoundError:
-                return None
+            except FileNotFoundError as error:
+                true = behind(error, address)
+                if true is error:
+                    return None
+                raise true from None
             return info
 
         return self._persistently(work, address, "read")
