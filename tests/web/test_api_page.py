@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import requests
+from receiver import receiving
 from web_page import Served, files_in
 from web_programs import TOKEN
 
@@ -26,7 +29,24 @@ def test_the_lines_of_the_page_do_what_it_says(
     start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FACEBLUR_WEB_TOKEN", TOKEN)
-    site = start()
+    monkeypatch.setenv("FACEBLUR_WEBHOOK_SECRET", f"whsec_{base64.b64encode(bytes(24)).decode()}")
+    with receiving() as receiver:
+        site = start("--webhook-host", receiver.address)
+        _run_lines(site, tmp_path)
+        # Who wanted to know is told of a result that is there by then.
+        told = requests.post(
+            f"{site.base}/api/jobs?name=a.jpg&webhook=http://{receiver.address}/done",
+            data=(tmp_path / "photo.jpg").read_bytes(),
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            timeout=20,
+        )
+        assert told.status_code == 201
+        said = json.loads(receiver.told.get(timeout=60)[2])
+    assert (said["type"], said["data"]["id"]) == ("job.done", told.json()["id"])
+    assert said["data"]["result"]["verdict"]["result"] == "clean"
+
+
+def _run_lines(site: Served, tmp_path: Path) -> None:
     shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg")
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 7

@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
 
 import pytest
 from click.testing import CliRunner
+from receiver import Receiver, receiving
 from web_programs import TOKEN, programs
 
 from faceblur.cli import main
@@ -28,41 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTO = (ROOT / "docs" / "images" / "before.jpg").read_bytes()
 
 
-@dataclass
-class Receiver:
-    """A program that is told.
-
-    Attributes:
-        answers: What it says to the next that come; 204 when there are none.
-        told: Path, headers and body of each that came.
-    """
-
-    address: str
-    answers: list[int] = field(default_factory=list)
-    told: Queue[tuple[str, Message, bytes]] = field(default_factory=Queue)
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            code = made.answers.pop(0) if made.answers else 204
-            self.send_response(code)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-            made.told.put((self.path, self.headers, body))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made = Receiver(f"127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with receiving() as made:
         yield made
-        server.shutdown()
-        thread.join()
 
 
 def _is_true(headers: Message, body: bytes, secret: str) -> bool:

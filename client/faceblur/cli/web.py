@@ -111,12 +111,12 @@ def web(
         port=port,
         keep_s=60 * keep_minutes,
         cameras=cameras,
-        token=os.environ.get(TOKEN_VARIABLE) or None,
+        token=_secret(TOKEN_VARIABLE) or None,
         tls=_tls(https_cert, https_key, self_signed=https_self_signed),
         folders=_folders(fetch_from),
         receivers=Receivers(
             hosts=frozenset(host.lower() for host in webhook_hosts),
-            secret=os.environ.get(SECRET_VARIABLE, ""),
+            secret=_secret(SECRET_VARIABLE),
         ),
     )
     from faceblur.web.server import serve
@@ -157,3 +157,8 @@ def _folders(texts: tuple[str, ...]) -> tuple[Address, ...]:
     from faceblur.web.stored import allowed_folders
 
     return allowed_folders(texts)
+
+
+def _secret(variable: str) -> str:
+    """What the environment holds for this process alone, and not for those that it starts."""
+    return os.environ.pop(variable, "")
