@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fake_camera
 import network_camera
+import onvif_camera
 import pytest
 from accessibility import WIDTH, faults
 from playwright.sync_api import Page
@@ -44,6 +45,7 @@ def test_cameras_are_watched_stopped_and_added(
     with (
         network_camera.serving(original) as open_camera,
         network_camera.serving(original, user="op", password=PASSWORD) as closed_camera,
+        onvif_camera.present(closed_camera, user="op", password=PASSWORD),
     ):
         file.write_text(
             f"# Ours.\nlisten: 127.0.0.1:{free_port('127.0.0.1')}\n"
@@ -111,10 +113,15 @@ def _add(page: Page, address: str, original: fake_camera.Image) -> None:
     page.click("text=Try it")
     page.wait_for_selector("#trial-said >> text=Nothing can be shown of it yet")
     assert page.is_disabled("#save-button")
+    page.fill("#address", "")
+    page.click("text=Look for cameras")
+    page.click("[aria-label='Try Front door M-1 at 127.0.0.1']")
+    page.wait_for_selector("text=127.0.0.1 asks for a user and a password")
     page.fill("#user", "op")
     page.fill("#password", PASSWORD)
-    page.click("text=Try it")
+    page.click("[aria-label='Try Front door M-1 at 127.0.0.1']")
     page.wait_for_selector("#trial[data-shown=yes]")
+    assert page.input_value("#address") == address
     assert fake_camera.is_covered(fake_camera.shown(page, "#trial", original), original)
     page.fill("#name", "door")
     page.click("#save-button")

@@ -30,6 +30,7 @@ from faceblur.web.description import description_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
 from faceblur.web.events import event_routes
+from faceblur.web.found_routes import found_routes
 from faceblur.web.frames import frame_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.look_routes import look_routes
@@ -91,6 +92,7 @@ class Api:
             *webcam_routes(webcams, access),
             *wall_routes(wall, access),
             *trial_routes(wall, detectors),
+            *found_routes(wall),
             *frame_routes(store, check_going=self._check_going),
             *report_routes(store),
             *look_routes(store, options.policy, check_going=self._check_going),

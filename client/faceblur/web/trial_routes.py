@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from faceblur.errors import FaceblurError, InputError
+from faceblur.errors import FaceblurError
 from faceblur.web.answers import missing, number_of, owner_of
 from faceblur.web.detectors import Detectors
 from faceblur.web.wall import Wall
-from faceblur.web.wall_routes import answer, as_image, limited_body
+from faceblur.web.wall_routes import answer, as_image, limited_body, texts_of
 
 _ADDRESS: Final = "/api/cameras/trials"
 
@@ -43,7 +42,7 @@ class _Routes:
         body = await limited_body(request)
 
         def begun() -> str:
-            address, user, password = _texts(body, "address", "user", "password")
+            address, user, password = texts_of(body, "address", "user", "password")
             session = self._detectors.lasting_session()
             return self._trials.begin(owner_of(request), session, address, user, password)
 
@@ -76,7 +75,7 @@ class _Routes:
         body = await limited_body(request)
 
         def saved() -> dict[str, Any]:
-            (called,) = _texts(body, "name")
+            (called,) = texts_of(body, "name")
             self._trials.save(owner_of(request), request.path_params["id"], called)
             try:
                 self._wall.order("reload")
@@ -86,14 +85,3 @@ class _Routes:
 
         done = await answer(saved)
         return done if isinstance(done, Response) else JSONResponse(done, 201)
-
-
-def _texts(body: bytes, *names: str) -> list[str]:
-    try:
-        said = json.loads(body)
-        texts = [said.get(name, "") for name in names]
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError
-    except (ValueError, TypeError, AttributeError, RecursionError) as mistake:
-        raise InputError(f"say {', '.join(names)}, each as a text") from mistake
-    return texts

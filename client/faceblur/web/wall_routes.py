@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -100,3 +101,19 @@ async def answer(work: Callable[[], Value]) -> Value | Response:
         return refused(422, str(mistake))
     except FaceblurError as error:
         return refused(503, str(error))
+
+
+def texts_of(body: bytes, *names: str) -> list[str]:
+    """Named texts of what was sent; empty where one is not there.
+
+    Raises:
+        InputError: That is no JSON with texts.
+    """
+    try:
+        said = json.loads(body)
+        texts = [said.get(name, "") for name in names]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+    except (ValueError, TypeError, AttributeError, RecursionError) as mistake:
+        raise InputError(f"say {', '.join(names)}, each as a text") from mistake
+    return texts

@@ -1,6 +1,7 @@
 // The form with which a camera is tried, looked at as it would be given out, and added.
 
 import * as api from "./api.js";
+import { button, element } from "./elements.js";
 import { blank, draw } from "./picture.js";
 import { texts } from "./texts.js";
 
@@ -24,12 +25,51 @@ export function prepareForm() {
     say("");
     find("address").focus();
   });
+  find("search").addEventListener("click", search);
   window.addEventListener("pagehide", end);
 }
 
 export function showForm(file) {
   find("add").hidden = false;
   find("save-button").textContent = texts.addSave(file);
+}
+
+async function search() {
+  end();
+  find("search").disabled = true;
+  find("found").hidden = true;
+  say(texts.foundSearching);
+  try {
+    const { cameras } = await api.searchCameras();
+    find("found").replaceChildren(...cameras.map(foundLine));
+    find("found").hidden = cameras.length === 0;
+    say(texts.foundCount(cameras.length));
+  } catch (error) {
+    say(texts.foundNothing(error.message), true);
+  }
+  find("search").disabled = false;
+}
+
+function foundLine(camera) {
+  const line = element("li", "");
+  const name = element("span", "", { textContent: texts.foundName(camera) });
+  name.dir = "auto";
+  line.append(name, button(texts.foundUse, texts.foundUseName(camera), () => use(camera)));
+  return line;
+}
+
+// It says itself where its images are.
+async function use({ id, host }) {
+  end();
+  say(texts.foundAsking(host));
+  try {
+    const { address } = await api.askFound(id, find("user").value, find("password").value);
+    find("address").value = address;
+    begin();
+  } catch (error) {
+    say(texts.foundRefused(error.message), true);
+    if (!find("user").value) find("user").focus();
+  }
 }
 
 async function begin() {

@@ -71,3 +71,5 @@ export const trial = (id) => told(fetch(`/api/cameras/trials/${id}`));
 export const trialImage = (id, after) => fetch(`/api/cameras/trials/${id}/image?after=${after}`);
 export const saveTrial = (id, name) => sent(`/api/cameras/trials/${id}/save`, { name });
 export const endTrial = (id) => change(`/api/cameras/trials/${id}`, "DELETE", { keepalive: true });
+export const searchCameras = () => sent("/api/cameras/found", {});
+export const askFound = (id, user, password) => sent(`/api/cameras/found/${id}`, { user, password });

@@ -299,4 +299,14 @@ export const texts = {
   trialGood: ({ width, height, fps }) => `It works: ${width} × ${height} pixels, ${fps.toFixed(0)} images a second. This is what it would give out.`,
   trialBad: ({ error }) => (error ? `Nothing can be shown of it yet: ${error}.` : "Trying it …"),
   trialRefused: (reason) => `It is not tried: ${reason}.`,
+
+  addSearch: "Look for cameras in the network",
+  foundSearching: "Looking for cameras in the network …",
+  foundCount: (count) => (count ? `${plural(count, "camera has", "cameras have")} answered.` : "No camera has answered. Type its address; its maker's manual or app says what it is."),
+  foundNothing: (reason) => `There can be no search: ${reason}.`,
+  foundName: ({ name, host }) => (name ? `${name} (${host})` : host),
+  foundUse: "Try this one",
+  foundUseName: ({ name, host }) => `Try ${name} at ${host}`,
+  foundAsking: (host) => `Asking ${host} where its images are …`,
+  foundRefused: (reason) => `${reason}. If it asks for a user and a password, type them above and try it again.`,
 };

@@ -1,0 +1,144 @@
+"""A camera that speaks ONVIF, as far as finding it and its stream needs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_GROUP, _PORT = "239.255.255.250", 3702
+
+_MATCH = """<?xml version="1.0" encoding="UTF-8"?>
+<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"
+ xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"
+ xmlns:d="http://schemas.xmlsoap.org/ws/2005/04/discovery"
+ xmlns:dn="http://www.onvif.org/ver10/network/wsdl">
+<s:Header><a:MessageID>uuid:{id}</a:MessageID><a:RelatesTo>{asked}</a:RelatesTo>
+<a:To>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:To>
+<a:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</a:Action></s:Header>
+<s:Body><d:ProbeMatches><d:ProbeMatch>
+<a:EndpointReference><a:Address>urn:uuid:{id}</a:Address></a:EndpointReference>
+<d:Types>dn:NetworkVideoTransmitter</d:Types>
+<d:Scopes>onvif://www.onvif.org/name/Front%20door onvif://www.onvif.org/hardware/M-1</d:Scopes>
+<d:XAddrs>{service}</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>
+</d:ProbeMatch></d:ProbeMatches></s:Body></s:Envelope>"""
+
+_ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
+<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"
+ xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl"
+ xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error">
+<s:Body>{body}</s:Body></s:Envelope>"""
+
+_TIME = """<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime>
+<tt:DateTimeType>NTP</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings>
+<tt:UTCDateTime><tt:Time><tt:Hour>1</tt:Hour><tt:Minute>2</tt:Minute><tt:Second>3</tt:Second></tt:Time>
+<tt:Date><tt:Year>2020</tt:Year><tt:Month>1</tt:Month><tt:Day>2</tt:Day></tt:Date></tt:UTCDateTime>
+</tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>"""
+
+_SERVICES = """<tds:GetServicesResponse><tds:Service>
+<tds:Namespace>http://www.onvif.org/ver10/media/wsdl</tds:Namespace>
+<tds:XAddr>http://10.9.8.7:81/onvif/media</tds:XAddr>
+<tds:Version><tt:Major>2</tt:Major><tt:Minor>0</tt:Minor></tds:Version>
+</tds:Service></tds:GetServicesResponse>"""
+
+_PROFILES = """<trt:GetProfilesResponse><trt:Profiles token="main" fixed="true">
+<tt:Name>main</tt:Name></trt:Profiles></trt:GetProfilesResponse>"""
+
+_URI = """<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>{stream}</tt:Uri>
+<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect>
+<tt:InvalidAfterReboot>false</tt:InvalidAfterReboot><tt:Timeout>PT0S</tt:Timeout>
+</trt:MediaUri></trt:GetStreamUriResponse>"""
+
+_REFUSAL = """<s:Fault><s:Code><s:Value>s:Sender</s:Value>
+<s:Subcode><s:Value>ter:NotAuthorized</s:Value></s:Subcode></s:Code>
+<s:Reason><s:Text xml:lang="en">Sender not Authorized</s:Text></s:Reason></s:Fault>"""
+
+
+@contextmanager
+def present(stream: str, *, user: str, password: str) -> Iterator[str]:
+    """Answer searches and questions; where it does, for whoever has the password.
+
+    Args:
+        stream: What it says its stream's address is.
+        user: Who may ask for it.
+        password: Theirs.
+    """
+    base = ""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            answers = {
+                "GetSystemDateAndTime": _TIME,
+                "GetServices": _SERVICES,
+                "GetProfiles": _PROFILES,
+                "GetStreamUri": _URI.format(stream=stream),
+            }
+            found = (each for each in answers if re.search(rf"[:<]{each}[ />]", asked))
+            name = next(found, "")
+            good = name == "GetSystemDateAndTime" or _is_signed(asked, user, password)
+            body = _ENVELOPE.format(body=answers.get(name, _REFUSAL) if good else _REFUSAL).encode()
+            self.send_response(200 if good else 400)
+            self.send_header("Content-Type", "application/soap+xml; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    listener = _joined()
+    service = f"{base}/onvif/device_service"
+    threading.Thread(target=_answer_searches, args=(listener, service), daemon=True).start()
+    try:
+        yield service
+    finally:
+        listener.close()
+        server.shutdown()
+        server.server_close()
+
+
+def _is_signed(asked: str, user: str, password: str) -> bool:
+    def part(name: str) -> str:
+        found = re.search(rf"<[^>]*:{name}\b[^>]*>([^<]*)<", asked)
+        return "" if found is None else found[1]
+
+    signed = base64.b64decode(part("Nonce")) + part("Created").encode() + password.encode()
+    digest = base64.b64encode(hashlib.sha1(signed).digest()).decode()
+    return part("Username") == user and part("Password") == digest
+
+
+def _joined() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("", _PORT))
+    for _, name in socket.if_nameindex():
+        with suppress(OSError):
+            index = socket.if_nametoindex(name)
+            group = struct.pack("4s4si", socket.inet_aton(_GROUP), bytes(4), index)
+            listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    return listener
+
+
+def _answer_searches(listener: socket.socket, service: str) -> None:
+    while True:
+        try:
+            data, sender = listener.recvfrom(65535)
+        except OSError:
+            return
+        asked = re.search(rb"MessageID>([^<]+)<", data)
+        if b"NetworkVideoTransmitter" not in data or asked is None:
+            continue
+        port = int(service.rpartition(":")[2].partition("/")[0])
+        answer = _MATCH.format(id=f"camera-{port}", asked=asked[1].decode(), service=service)
+        with suppress(OSError):
+            listener.sendto(answer.encode(), sender)
