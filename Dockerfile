@@ -12,11 +12,13 @@ COPY . .
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${PYTHON_IMAGE} AS packages
+# heic,cloud where files are in object stores.
+ARG EXTRAS=heic
 ENV PATH=/opt/faceblur/bin:$PATH
 COPY --from=wheel /wheels /wheels
 COPY deploy/docker/constraints.txt /wheels/
 COPY deploy/docker/install /usr/local/bin/install-faceblur
-RUN python -m venv /opt/faceblur && install-faceblur heic
+RUN python -m venv /opt/faceblur && install-faceblur "$EXTRAS"
 
 # The packages that build a repository; TensorRT itself is NVIDIA's, in the server's image.
 FROM packages AS server-packages

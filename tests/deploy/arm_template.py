@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import inspect
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from azure.mgmt.authorization.v2022_04_01 import models as authorization
+from azure.mgmt.authorization.v2022_04_01.operations import (
+    _role_assignments_operations as role_calls,
+)
 from azure.mgmt.compute import models as compute
 from azure.mgmt.compute.operations import _operations as compute_calls
+from azure.mgmt.containerservice import models as containers
+from azure.mgmt.containerservice.operations import _operations as container_calls
+from azure.mgmt.msi.v2024_11_30 import models as identities
+from azure.mgmt.msi.v2024_11_30.operations import (
+    _federated_identity_credentials_operations as credential_calls,
+)
+from azure.mgmt.msi.v2024_11_30.operations import (
+    _user_assigned_identities_operations as identity_calls,
+)
 from azure.mgmt.network import models as network
 from azure.mgmt.network.operations import _operations as network_calls
+from azure.mgmt.storage import models as storage
+from azure.mgmt.storage.operations import _operations as storage_calls
 
 MODELS = {
+    "Microsoft.Authorization/roleAssignments": (
+        authorization.RoleAssignmentCreateParameters,
+        role_calls.build_create_request,
+    ),
+    "Microsoft.ContainerService/managedClusters": (
+        containers.ManagedCluster,
+        container_calls.build_managed_clusters_create_or_update_request,
+    ),
+    "Microsoft.ManagedIdentity/userAssignedIdentities": (
+        identities.Identity,
+        identity_calls.build_create_or_update_request,
+    ),
+    "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials": (
+        identities.FederatedIdentityCredential,
+        credential_calls.build_create_or_update_request,
+    ),
+    "Microsoft.Storage/storageAccounts": (
+        storage.StorageAccountCreateParameters,
+        storage_calls.build_storage_accounts_create_request,
+    ),
+    "Microsoft.Storage/storageAccounts/blobServices/containers": (
+        storage.BlobContainer,
+        storage_calls.build_blob_containers_create_request,
+    ),
     "Microsoft.Compute/virtualMachines": (
         compute.VirtualMachine,
         compute_calls.build_virtual_machines_create_or_update_request,
@@ -45,7 +86,7 @@ MODELS = {
         network_calls.build_virtual_networks_create_or_update_request,
     ),
 }
-ENVELOPE = {"type", "apiVersion", "dependsOn", "condition"}
+ENVELOPE = {"type", "apiVersion", "dependsOn", "condition", "scope"}
 """Members of a resource that are the template's, not the resource's."""
 
 OPEN_ENUMS = {"properties.hardwareProfile.vmSize"}
@@ -76,7 +117,7 @@ class Template:
     def resolve(self, value: Any) -> Any:
         """A value with its expressions replaced by what they stand for."""
         if isinstance(value, dict):
-            return {key: self.resolve(member) for key, member in value.items()}
+            return {self.resolve(key): self.resolve(member) for key, member in value.items()}
         if isinstance(value, list):
             return [self.resolve(member) for member in value]
         if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
@@ -90,7 +131,18 @@ class Template:
         if name == "variables" and arguments[0] in self._tree["variables"]:
             return self.resolve(self._tree["variables"][arguments[0]])
         if name == "resourceGroup":
-            return {"location": "westeurope"}
+            return {"location": "westeurope", "id": "/group"}
+        if name in ("guid", "uniqueString"):
+            # Thirteen letters and digits, and as many with dashes, to Azure.
+            digest = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
+            return str(uuid.UUID(digest[:32])) if name == "guid" else digest[:13]
+        if name == "reference":
+            return _Reference(arguments[0])
+        if name == "subscriptionResourceId":
+            return f"/{arguments[0]}/{arguments[1]}"
+        if name == "extensionResourceId":
+            scope, kind, *names = arguments
+            return scope + self.call("resourceId", [kind, *names])
         if name == "concat":
             return "".join(arguments)
         if name == "replace":
@@ -104,6 +156,13 @@ class Template:
             parts = [f"{k}/{n}" for k, n in zip(kinds, names, strict=True)]
             return f"/{provider}/{'/'.join(parts)}"
         raise ValueError(f"{name}({', '.join(map(repr, arguments))}) stands for nothing")
+
+
+class _Reference(str):
+    """What is known of a resource once it is there."""
+
+    def __getitem__(self, name: Any) -> Any:
+        return _Reference(f"{self}.{name}")
 
 
 class _Expression:
@@ -166,7 +225,10 @@ def problems(template: Template) -> list[str]:
         if resource["apiVersion"] != known:
             found.append(f"{kind}: {resource['apiVersion']} is not {known}")
         body = {key: value for key, value in resource.items() if key not in ENVELOPE}
-        found += [f"{kind}: {text}" for text in _unknown(model(body), body, "")]
+        if hasattr(model, "_attribute_map"):
+            found += [f"{kind}: {text}" for text in _unmapped(model, body)]
+        else:
+            found += [f"{kind}: {text}" for text in _unknown(model(body), body, "")]
         found += [f"{kind} waits for {n}" for n in resource.get("dependsOn", []) if n not in names]
         for link in re.findall(r'"id": "([^"]+)"', json.dumps(body)):
             whole = re.sub(r"/subnets/.*", "", link)
@@ -178,8 +240,9 @@ def problems(template: Template) -> list[str]:
 
 
 def _identity(resource: dict[str, Any]) -> str:
-    provider, kind = resource["type"].split("/")
-    return f"/{provider}/{kind}/{resource['name']}"
+    provider, *kinds = resource["type"].split("/")
+    parts = [f"{k}/{n}" for k, n in zip(kinds, resource["name"].split("/"), strict=True)]
+    return f"{resource.get('scope', '')}/{provider}/{'/'.join(parts)}"
 
 
 def _version(request: Any) -> str:
@@ -190,14 +253,30 @@ def _version(request: Any) -> str:
     return match[1]
 
 
+def _unmapped(model: Any, body: dict[str, Any]) -> Iterator[str]:
+    """As `_unknown`, of the clients that Azure made before."""
+    known = {each["key"] for each in model._attribute_map.values()}
+    # The name is in the address of the request.
+    flat = {key: value for key, value in body.items() if key not in ("properties", "name")}
+    flat |= {f"properties.{key}": value for key, value in body.get("properties", {}).items()}
+    yield from (f"{key} does not exist" for key in flat if key not in known)
+    for name, rule in model._validation.items():
+        key = model._attribute_map[name]["key"]
+        if rule.get("readonly") and key in flat:
+            yield f"{key} cannot be set"
+        if rule.get("required") and key not in flat:
+            yield f"{key} is missing"
+
+
 def _unknown(model: Any, body: dict[str, Any], path: str) -> Iterator[str]:
     attributes = {field._rest_name: name for name, field in model._attr_to_rest_field.items()}
     for key, value in body.items():
         here = f"{path}.{key}".lstrip(".")
         if key not in attributes:
-            yield f"{here} does not exist"
+            # The name is in the address of the request, and not always in its body too.
+            if here != "name":
+                yield f"{here} does not exist"
             continue
-        # The name is in the address of the request.
         if model._attr_to_rest_field[attributes[key]]._visibility == ["read"] and here != "name":
             yield f"{here} cannot be set"
         read, declared = getattr(model, attributes[key]), _annotation(model, attributes[key])

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from arm_template import Template, problems
+from rendered_chart import invalid, of_kind, render
 from resolved_compose import ROOT, SERVERS, resolve
 
 FOLDER = ROOT / "deploy" / "azure"
@@ -125,6 +126,84 @@ def test_the_machine_has_no_rights_and_no_password(template: Template) -> None:
         name for name, each in TREE["parameters"].items() if "secure" in each["type"].lower()
     ]
     assert secrets == []
+
+
+AKS = json.loads((FOLDER / "aks.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Template:
+    return Template(AKS)
+
+
+def test_azures_own_client_knows_every_member_of_the_cluster(cluster: Template) -> None:
+    assert problems(cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_put("resources", 6, "properties", "oidcIssuer", to={}), "oidcIssuer does not exist"),
+        (_put("resources", 5, "properties", "principal", to=""), "principal does not exist"),
+        (_put("resources", 5, "properties", to={}), "roleDefinitionId is missing"),
+        (_put("resources", 7, "properties", "minimumTlsVersion", to="TLS1_9"), "'TLS1_9'"),
+        (_put("resources", 8, "properties", "publicAccess", to="Yes"), "cannot be 'Yes'"),
+        (_put("resources", 7, "dependsOn", to=[]), "does not wait for"),
+    ],
+)  # fmt: skip
+def test_a_broken_cluster_is_noticed(change: Callable[[Any], None], problem: str) -> None:
+    tree = copy.deepcopy(AKS)
+    change(tree)
+    assert any(problem in each for each in problems(Template(tree)))
+
+
+def test_no_key_opens_the_cluster_or_its_files(cluster: Template) -> None:
+    properties = resource(cluster, "managedClusters")["properties"]
+    assert properties["disableLocalAccounts"] is True
+    assert properties["apiServerAccessProfile"] == {"enablePrivateCluster": True}
+    assert properties["networkProfile"]["outboundType"] == "userAssignedNATGateway"
+    account = resource(cluster, "storageAccounts")["properties"]
+    assert account["allowSharedKeyAccess"] is account["allowBlobPublicAccess"] is False
+    assert account["networkAcls"]["defaultAction"] == "Deny"
+    rights = {
+        (each["scope"].rpartition("/")[2], each["properties"]["roleDefinitionId"][-36:])
+        for each in cluster.resources
+        if each["type"].endswith("roleAssignments")
+    }
+    # Nobody may change what comes in.
+    assert rights == {
+        ("faceblur-network", AKS["variables"]["networkContributor"]),
+        ("in", AKS["variables"]["blobReader"]),
+        ("out", AKS["variables"]["blobContributor"]),
+    }
+    assert "secure" not in json.dumps(AKS["parameters"]).lower()
+
+
+def test_the_chart_fits_the_cluster(cluster: Template) -> None:
+    page = (FOLDER / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    values = yaml.safe_load(text)
+    manifests = render(values)
+    assert list(invalid(manifests)) == []
+    job = of_kind(manifests, "Job")["spec"]["template"]
+    assert job["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+    account = of_kind(manifests, "ServiceAccount", "archive")["metadata"]
+    assert "azure.workload.identity/client-id" in account["annotations"]
+    (credential,) = (r for r in cluster.resources if "federated" in r["type"])
+    subject = credential["properties"]["subject"]
+    # The release and the namespace of the tests, in place of the template's own.
+    assert subject == "system:serviceaccount:faceblur:faceblur-archive"
+    assert account["name"] == "fb-archive"
+    names = [each["name"] for each in job["spec"]["containers"][0]["env"]]
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in names
+    pools = resource(cluster, "managedClusters")["properties"]["agentPoolProfiles"]
+    (gpu,) = (pool for pool in pools if "nodeTaints" in pool)
+    triton = of_kind(manifests, "Deployment")["spec"]["template"]["spec"]
+    assert triton["nodeSelector"].items() <= gpu["nodeLabels"].items()
+    key, _, effect = gpu["nodeTaints"][0].partition(":")
+    assert {"key": key.partition("=")[0], "operator": "Exists", "effect": effect} in triton[
+        "tolerations"
+    ]
 
 
 def test_the_profiles_offered_are_composes(template: Template) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from doc_commands import Line, fault
 from rendered_chart import CHART, DEFAULTS, SCHEMA, Manifest, Values, invalid, of_kind, render
 from resolved_compose import ROOT, command_of, resolve
 
@@ -29,6 +30,13 @@ FULL: Values = {
         "secretFiles": ["media"],
     },
     "networkPolicy": {"tritonClients": [{"app": "archive"}]},
+    "archive": {
+        "from": "s3://in/2026",
+        "to": "s3://out",
+        "options": ["--threshold=0.2"],
+        "env": {"AWS_REGION": "eu-1"},
+        "secretEnv": [{"name": "AWS_SECRET_ACCESS_KEY", "secret": "store", "key": "key"}],
+    },
 }
 CPU: Values = {
     "triton": {"backend": "cpu"},
@@ -50,7 +58,7 @@ def problems(manifests: list[Manifest]) -> list[str]:
     found = list(invalid(manifests))
     for manifest in manifests:
         found += _open(manifest)
-        if manifest["kind"] in ("Deployment", "StatefulSet"):
+        if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
             found += [f"{manifest['kind']}: {what}" for what in _careless(pod_of(manifest))]
             found += _astray(manifest, manifests)
     return [*found, *_served(pod_of(of_kind(manifests, "Deployment")))]
@@ -235,6 +243,17 @@ def test_clients_read_their_cameras_and_reach_their_servers(
     assert container["args"][1] == "/etc/faceblur/cameras.yaml"
 
 
+def test_an_archive_is_masked_by_a_command_that_exists() -> None:
+    manifests = render(FULL)
+    (container,) = pod_of(of_kind(manifests, "Job"))["containers"]
+    words = ("faceblur", *container["args"])
+    assert fault(Line(words, whole=True), {}) is None
+    assert fault(Line((*words, "--thresold=1"), whole=True), {}) is not None
+    policy = of_kind(manifests, "NetworkPolicy", "triton")
+    assert "'app.kubernetes.io/component': 'archive'" in str(policy["spec"]["ingress"])
+    assert [m["kind"] for m in render({}) if "archive" in m["metadata"]["name"]] == []
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -247,6 +266,8 @@ def test_clients_read_their_cameras_and_reach_their_servers(
         ({"client": {"secretEnv": [{"name": "A", "value": "hunter2"}]}},
          "at '/client/secretEnv/0': "),
         ({"cameras": {"door": "rtsp://x"}}, "at '/cameras/door': got string, want object"),
+        ({"archive": {"from": "az://in"}}, "at '/archive/to': minLength"),
+        ({"archive": {"from": "s3://key:secret@in", "to": "s3://out"}}, "at '/archive/from'"),
         ({"networkPolicy": {"api": "everywhere"}}, "at '/networkPolicy/api'"),
     ],
 )  # fmt: skip

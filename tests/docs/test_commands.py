@@ -20,7 +20,7 @@ PAGES = [
     *sorted((ROOT / "perf" / "results").glob("*.md")),
 ]
 SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE))
-FOREIGN = {"--model-config-name", "--allow-client-shm", "--backend-config"}
+FOREIGN = {"--model-config-name", "--allow-client-shm", "--backend-config", "--build-arg"}
 """Options of other programs that the pages name."""
 
 
