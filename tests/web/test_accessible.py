@@ -90,7 +90,6 @@ def test_the_page_is_for_everybody(small: Start, phone: Page, tmp_path: Path) ->
     # What it sees: a label that is missing, and what is too wide.
     page.evaluate("document.querySelector('progress').hidden = false")
     page.evaluate("document.querySelector('li input[type=range]').removeAttribute('aria-label')")
-    page.evaluate("document.querySelector('li input[type=range]').removeAttribute('title')")
     page.evaluate("document.querySelector('li .status').style.marginLeft = '5px'")
     assert len(_not_mirrored(page)) == 1
     page.evaluate("document.querySelector('h1').style.width = '400px'")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page
-from web_page import Served, asked, files_in, run, same, saved
+from web_page import Served, asked, files_in, pictured, run, same, saved
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.session import DetectionSession
@@ -37,6 +37,7 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     assert page.locator(".state").all_inner_texts() == ["Covered", "Covered"]
     page.locator(".face input").first.check()
     assert page.locator(".state").all_inner_texts() == ["Stays visible", "Covered"]
+    pictured(page, "web-people", "li.card")
     track = page.locator(".face input").first.input_value()
     page.click("text=Apply")
     page.wait_for_selector("text=1 person stays visible, as you chose.")

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from media import Recording, decoded, moving_face_video
 from playwright.sync_api import Page
-from web_page import Served, asked
+from web_page import Served, asked, pictured
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -69,6 +69,8 @@ def test_a_look_and_the_sound_are_chosen_seen_made_and_undone(
     seen = _is_blue(_looked(page))
     page.check("text=Silence parts of it")
     page.fill("label:has-text('From') input", "0:00.2")
+    page.fill("label:has-text('to') >> nth=-1", "0:00.5")
+    pictured(page, "web-look", "li.card")
     page.fill("label:has-text('to') >> nth=-1", "soon")
     page.click("text=Apply")
     page.wait_for_selector("text=Give times such as 1:02.5")

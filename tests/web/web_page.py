@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 from media import decoded
+from PIL import Image
 from playwright.sync_api import Page
 
 from faceblur.batch.private_folder import PREFIX
@@ -108,6 +110,28 @@ def asked(page: Page, method: str, path: str, body: str | None = None) -> int:
         [method, path, body],
     )
     return code
+
+
+def pictured(page: Page, name: str, selector: str = "body") -> None:
+    """Write what a part of the page looks like, if FACEBLUR_SCREENSHOTS says to which folder.
+
+    So the images of docs/images are made:
+    `FACEBLUR_SCREENSHOTS=docs/images pytest tests/web -k "report or stays_visible or look"`.
+    """
+    folder = os.environ.get("FACEBLUR_SCREENSHOTS")
+    if folder is None:
+        return
+    size = page.viewport_size
+    page.set_viewport_size({"width": 1000, "height": 700})
+    # What slides is there, and no control of a video lies over it.
+    page.wait_for_timeout(1000)
+    data = page.locator(selector).first.screenshot()
+    with Image.open(io.BytesIO(data)) as image:
+        colours = image.convert("RGB")
+        few = colours.quantize(palette=colours.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
+        few.save(Path(folder, f"{name}.png"), optimize=True)
+    if size is not None:
+        page.set_viewport_size(size)
 
 
 def saved(page: Page, path: Path) -> Path:

@@ -1,5 +1,6 @@
 // The result, and beside it the user's own file, which never leaves the browser for this.
 
+import { element } from "./elements.js";
 import { texts } from "./texts.js";
 
 export class Comparison {
@@ -22,14 +23,14 @@ export class Comparison {
     slider.max = 100;
     slider.value = 0;
     slider.setAttribute("aria-label", texts.compare);
-    slider.title = texts.compare;
     const move = () => {
       view.style.setProperty("--seen", `${slider.value}%`);
       before.hidden = slider.value === "0";
     };
     slider.addEventListener("input", move);
     // Browsers do not know every format: then there is nothing to compare with.
-    before.addEventListener("load", () => view.append(before, slider));
+    const hint = element("p", "hint", { textContent: texts.compare, ariaHidden: "true" });
+    before.addEventListener("load", () => view.append(before, slider, hint));
     before.addEventListener("error", () => this.close());
     move();
   }

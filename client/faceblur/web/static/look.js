@@ -46,7 +46,8 @@ export class Look {
     this.node.append(actions);
     this.#fill(modes, most_cells);
     this.#draw();
-    this.close.focus();
+    this.node.scrollIntoView({ block: "nearest" });
+    this.parts.querySelector("input:checked").focus({ preventScroll: true });
   }
 
   #fill(modes, mostCells) {
