@@ -26,6 +26,9 @@ from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur.gpus import Gpu
+from faceblur.live.sources import hardware
+from faceblur.live.sources.options import SourceOptions
+from faceblur.live.sources.readers import StreamReader
 from faceblur.masks.policy import Policy
 from faceblur.video import encoders
 from faceblur.video.containers import container_for
@@ -254,6 +257,33 @@ def test_live_damage_is_passed_on_and_a_lost_device_is_replaced(clips: dict[str,
     assert (len(whole), passed) == (FRAMES, 0)
 
 
+def test_a_camera_is_decoded_on_a_device_as_on_the_cpu(
+    clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SourceOptions(kind="rtmp", url="rtmp://camera.example/live")
+
+    def seen(wanted: HardwareDecoding) -> list[bytes]:
+        with av.open(str(clips["h264"])) as container:
+            reader = StreamReader(source, wanted)
+            return [
+                each.image.reformat(format="yuv420p").to_ndarray().tobytes()
+                for each in reader.decode(container)
+            ]
+
+    def open_context(device: str, stream: Any) -> StandIn:
+        context = devices.native_context(stream, None)
+        context.thread_count = 1
+        return StandIn(context, fails_at=15)
+
+    expected = seen("off")
+    assert len(expected) == FRAMES
+    # None is here.
+    assert seen("cuda") == expected
+    monkeypatch.setattr(hardware, "choose_decoder", lambda *_, **__: Chosen("cuda", "in a test"))
+    monkeypatch.setattr(hardware, "open_context", open_context)
+    assert seen("auto") == expected
+
+
 def record_of(**paces: Pace) -> Measurement:
     return Measurement(
         decoders={"h264": {"cpu": Pace(frames_per_s=250, cpu_s=0.004), **paces}},
@@ -317,9 +347,21 @@ def test_what_was_measured_is_remembered_and_what_failed_is_tried_again_a_day_la
     assert choice._record_path(("cuda",)) != record
     # A driver that ends the process that tries it is not used.
     choice.measurement.cache_clear()
-    monkeypatch.setattr(choice.sys, "executable", "false")
-    assert choice.measurement(("cuda",)) == Measurement()
+    with monkeypatch.context() as broken:
+        broken.setattr(choice.sys, "executable", "false")
+        assert choice.measurement(("cuda",)) == Measurement()
     assert "the process that tried it died" in warnings(caplog)[-1]
+    # Where nothing can be kept, the processes that this one starts are told.
+    monkeypatch.setenv(choice._HANDED_ON, "")
+    monkeypatch.setattr(choice, "_measured", lambda _: works)
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    monkeypatch.setenv("FACEBLUR_CACHE", str(nowhere))
+    choice.measurement.cache_clear()
+    assert choice.measurement(("cuda",)) == works
+    monkeypatch.setattr(choice, "_measured", None)
+    choice.measurement.cache_clear()
+    assert choice.measurement(("cuda",), may_measure=False) == works
     choice.measurement.cache_clear()
 
 

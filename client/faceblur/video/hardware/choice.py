@@ -43,6 +43,8 @@ worth its memory."""
 _TIMEOUT_S: Final = 120.0
 _AGAIN_S: Final = 24 * 3600.0
 """What did not work is tried again after so long."""
+_HANDED_ON: Final = "FACEBLUR_VIDEO_MEASUREMENT"
+"""Where the processes that this one starts find it if the cache cannot be written."""
 _VERSION: Final = 1
 """Of the measurement: an older one is made again."""
 
@@ -141,7 +143,7 @@ def measurement(devices: tuple[str, ...], *, may_measure: bool = True) -> Measur
     By GPU, driver, FFmpeg and the CPU's cores; several processes wait for the one that measures.
     """
     record = _record_path(devices)
-    found = _remembered(record)
+    found = _handed_on() or _remembered(record)
     if found is not None or not may_measure:
         return found or Measurement()
     try:
@@ -153,7 +155,16 @@ def measurement(devices: tuple[str, ...], *, may_measure: bool = True) -> Measur
     except (OSError, OutputError, TimeoutError) as error:
         logger.info("the measurement is not remembered: %s", error)
         found = found or _measured(devices)
+        os.environ[_HANDED_ON] = json.dumps(asdict(found))
     return found
+
+
+def _handed_on() -> Measurement | None:
+    """What the process that started this one has measured."""
+    try:
+        return Measurement.read(os.environ[_HANDED_ON])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _measured(devices: tuple[str, ...]) -> Measurement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class DeviceError(Exception):
     """A device cannot be used; says why."""
 
 
+@lru_cache
 def candidates() -> tuple[str, ...]:
     """The devices that may be here, by what can be told without opening any."""
     built = hwdevices_available()
