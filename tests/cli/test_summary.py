@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceblur.batch.jobs import Job
-from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.outcome import Outcome
 from faceblur.cli.summary import show
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import MediaDetections
@@ -45,6 +45,6 @@ def test_what_to_look_at_is_said_of_several_files(
             report.left_out.extend(left_out)
         job = Job(Path(name), Path(f"masked_{name}"), "video")
         outcomes.append(Outcome(job=job, elapsed_s=1, report=report))
-    show(outcomes, Finder(), RunOptions(), 2.0, others=0)  # type: ignore[arg-type]
+    show(outcomes, Finder(), 2.0, others=0)  # type: ignore[arg-type]
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"2 files: 0 faces masked in 0 frames, 2.0 s (bundled model, here){said}"

@@ -139,7 +139,9 @@ class Batch:
             self._faces_for = lambda _: detected
             self._recover = recover
             info = DetectorInfo(model=finder.model, kind=finder.kind, tools=finder.tools)
-        self._records = Records(jobs, finder=info, settings=settings, audit=options.audit)
+        self._records = Records(
+            jobs, finder=info, settings=settings, audit=options.audit, writer=options.writer
+        )
 
     def __enter__(self) -> Batch:
         self._records.__enter__()

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".faceblur"
 NOTES: Final = "finished.jsonl"
+_ALL_NOTES: Final = "finished*.jsonl"
 _LOCK: Final = "lock"
 
 
@@ -118,13 +119,15 @@ class ResultCache:
 
     Args:
         tree: The folder; it is made when the first note is.
+        writer: Whose notes are added, in a file of their own: machines that share a folder may
+            lose what they append to one file at the same time. Empty for the only one.
     """
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, writer: str = "") -> None:
         self._tree = tree
-        self._file = tree / FOLDER / NOTES
+        self._file = tree / FOLDER / (f"finished-{writer}.jsonl" if writer else NOTES)
         self._append = threading.Lock()
-        self._notes = {note.name: note for note in _read(self._file)}
+        self._notes = {note.name: note for file in _files(tree) for note in _read(file)}
 
     def note_of(self, name: str) -> CachedResult | None:
         """The note of a result of a name, whatever it was made of."""
@@ -142,6 +145,15 @@ class ResultCache:
         except OSError as error:
             output = self._tree / note.name
             logger.warning("%s will be masked again: %s", output, error.strerror)
+
+
+def _files(tree: Path) -> list[Path]:
+    """The files with notes, whoever wrote them, the newest last."""
+    times = {}
+    for file in (tree / FOLDER).glob(_ALL_NOTES):
+        with suppress(OSError):
+            times[file] = file.stat().st_mtime_ns
+    return sorted(times, key=times.__getitem__)
 
 
 def _read(file: Path) -> Iterator[CachedResult]:

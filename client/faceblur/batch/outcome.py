@@ -27,6 +27,8 @@ class RunOptions:
         again: Mask files too whose results are finished.
         audit: Where the manifest of each result goes; None for nowhere.
         names_tracks: Whether reports say which track of a video a face is of; see `DetectedFaces`.
+        writer: Whose notes of finished results these are, where several machines note theirs in
+            one folder at once; empty for the only one.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -36,6 +38,7 @@ class RunOptions:
     again: bool = False
     audit: AuditLog | None = None
     names_tracks: bool = True
+    writer: str = ""
 
     def settings(self) -> dict[Kind, dict[str, Any]]:
         """All that decides what is masked and how it is written, in values that JSON has."""

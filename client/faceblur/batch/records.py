@@ -59,6 +59,7 @@ class Records:
         finder: What finds the faces.
         settings: In values that JSON has.
         audit: Where manifests go; None for nowhere.
+        writer: See `RunOptions`.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Records:
         finder: DetectorInfo,
         settings: Settings,
         audit: AuditLog | None,
+        writer: str = "",
     ) -> None:
         self.finder = finder
+        self._writer = writer
         self.audit = audit
         self.settings = {
             kind: audit_facts.without_folders(values) for kind, values in settings.items()
@@ -106,7 +109,9 @@ class Records:
         with self._opening:
             if tree not in self._trees:
                 self._trees[tree] = (
-                    StoredNotes(tree) if isinstance(tree, Address) else ResultCache(tree)
+                    StoredNotes(tree)
+                    if isinstance(tree, Address)
+                    else ResultCache(tree, self._writer)
                 )
             return self._trees[tree]
 

@@ -10,117 +10,37 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import click
 
 from faceblur.batch.annotation_format import check_list_place, write_findings
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.image import ImageOptions
+from faceblur.batch.found import Place
 from faceblur.batch.jobs import AnyJob, Job, survey
-from faceblur.batch.memory import default_workers
 from faceblur.batch.outcome import Outcome, RunOptions
 from faceblur.batch.runner import run
 from faceblur.batch.stored_search import address_of
 from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.cli.boxes import choose_tracks, keep_options, policy_of
-from faceblur.cli.options import FilePath, bundle, logging_options, option, session_options
+from faceblur.cli.options import FilePath, logging_options, option, session_options
 from faceblur.cli.policy_options import choice_options, policy_options
 from faceblur.cli.progress import ProgressLine
+from faceblur.cli.run_options import AUDIT_OPTION, run_options
 from faceblur.cli.sections import sectioned
-from faceblur.cli.sound import SoundOption, sound_of
+from faceblur.cli.spreading import Kept, Spread, run_on_cluster, shard_of, spread_options
 from faceblur.cli.summary import show
+from faceblur.detection.models import Media
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
-from faceblur.proof.audit.log import AuditLog
-from faceblur.proof.audit.reader import environment_key
 from faceblur.redaction import names
-from faceblur.video.options import HardwareDecoding, VideoOptions
 
 logger = logging.getLogger(__name__)
 
 _MOST_NAMES: Final = 20
-
-
-def _run_options(
-    quality: int | None,
-    encoder: str | None,
-    hardware_decoding: HardwareDecoding,
-    audio: tuple[str, ...],
-    keep_metadata: bool,
-    keep_subtitles: bool,
-    workers: int | None,
-    again: bool,
-    audit: Path | None,
-) -> RunOptions:
-    sound = sound_of(audio)
-    return RunOptions(
-        image=ImageOptions(quality=quality, keep_metadata=keep_metadata),
-        video=VideoOptions(
-            quality=quality,
-            encoder=encoder,
-            hardware_decoding=hardware_decoding,
-            audio=sound.audio,
-            muted=sound.muted,
-            keep_metadata=keep_metadata,
-            keep_subtitles=keep_subtitles,
-        ),
-        workers=workers or default_workers(),
-        again=again,
-        # What is wrong with an audit is said before any work.
-        audit=None if audit is None else AuditLog(audit, key=environment_key()),
-    )
-
-
-run_options = bundle(
-    "options",
-    _run_options,
-    option("--quality", type=click.IntRange(1, 100), show_default="like the source", help="1-100."),
-    option(
-        "--encoder",
-        help="Video encoder, such as libx264 or hevc_nvenc; or auto for the GPU's where that was "
-        "measured to be faster.",
-    ),
-    option(
-        "--hardware-decoding",
-        type=click.Choice(get_args(HardwareDecoding)),
-        default="auto",
-        help="What decodes videos: a device where that was measured to be faster, one that is "
-        "named, or the CPU. The frames are the same.",
-    ),
-    option(
-        "--audio",
-        cls=SoundOption,
-        multiple=True,
-        default=("keep",),
-        metavar="keep|drop|mute START-END|beep START-END",
-        help="Keep the audio, whose voices are not masked, or drop it; or leave silence or a tone "
-        "in a part of it, such as mute 0:10-0:14, and no subtitles. Repeatable.",
-    ),
-    option("--keep-metadata", is_flag=True, help="Keep titles, dates and places."),
-    option(
-        "--keep-subtitles",
-        is_flag=True,
-        help="Keep subtitles that do not look like speech too: positions, readings, bitmaps.",
-    ),
-    option(
-        "--workers",
-        type=click.IntRange(1, 64),
-        metavar="N",
-        show_default="two for each core",
-        help="Of several files, mask so many at the same time.",
-    ),
-    option("--again", is_flag=True, help="Redo results of a batch that are finished."),
-    option(
-        "--audit",
-        type=FilePath,
-        metavar="DIR",
-        help="Write a manifest of each result to this folder, chained to the one before.",
-    ),
-)
 
 
 @click.command(
@@ -150,6 +70,8 @@ run_options = bundle(
 @choice_options
 @session_options
 @run_options
+@AUDIT_OPTION
+@spread_options
 @logging_options
 def blur(
     *,
@@ -161,6 +83,8 @@ def blur(
     policy: Policy,
     session: SessionOptions,
     options: RunOptions,
+    audit: Path | None,
+    spread: Spread,
     quiet: bool,
 ) -> None:
     """Mask every face found in images and videos.
@@ -175,7 +99,12 @@ def blur(
         None if output is None else address_of(output) or Path(output),
         into_folder=output is not None and output.endswith(("/", os.sep)),
     )
+    # One model for all: among images, videos get theirs. Each shard takes that of all files.
+    media: Media = "video" if all(job.kind == "video" for job in found.jobs) else "image"
+    if spread.shard is not None:
+        found = shard_of(found, spread.shard)
     jobs = found.jobs
+    spread.check(lists=bool(boxes or choice or json_file))
     replay = None if boxes is None else AnnotationFile.read(boxes)
     if choice is not None:
         replay = choose_tracks(replay, choice, jobs)
@@ -191,40 +120,65 @@ def blur(
         options,
         policy=dataclasses.replace(policy, detection=detection),
         again=options.again or json_file is not None,
-        names_tracks=json_file is not None or options.audit is not None,
+        writer="" if spread.shard is None else spread.shard.writer,
+        names_tracks=json_file is not None or audit is not None,
     )
-    with _finder(session, detection.size, jobs, replay) as opened:
-        started = time.monotonic()
-        outcomes = _run(jobs, opened, options, quiet=quiet)
-        elapsed_s = time.monotonic() - started
-        if json_file is not None:
-            reports = [outcome.report for outcome in outcomes if outcome.report is not None]
-            write_findings(json_file, opened.model, policy, reports)
-    if not quiet:
-        show(outcomes, opened, options, elapsed_s, others=found.others)
-    if found.unchecked:
-        for path in found.unchecked:
-            logger.info("not checked: %s", path)
-        left = names([str(path) for path in found.unchecked], most=_MOST_NAMES)
-        told = "1 file was" if len(found.unchecked) == 1 else f"{len(found.unchecked)} files were"
-        hint = " (--verbose names them all)" if len(found.unchecked) > _MOST_NAMES else ""
-        click.echo(f"faceblur: {told} not checked: {left}{hint}", err=True)
-    if found.unchecked or any(outcome.error is not None for outcome in outcomes):
+    if not jobs:
+        done = True
+        click.echo("none of the files is in this shard", err=True)
+    elif spread.on is not None:
+        done = run_on_cluster(
+            jobs, spread.on, options, session, media=media, audit=audit, quiet=quiet
+        )
+    else:
+        # What is wrong with an audit is said before any work.
+        kept = None if audit is None else Kept(audit, spread.shard)
+        options = dataclasses.replace(options, audit=None if kept is None else kept.log)
+        with _finder(session, detection.size, media, replay) as opened:
+            started = time.monotonic()
+            outcomes = _run(jobs, opened, options, quiet=quiet)
+            elapsed_s = time.monotonic() - started
+            _write_list(json_file, opened, policy, outcomes)
+        last = None if kept is None else kept.end()
+        if not quiet:
+            show(outcomes, opened, elapsed_s, others=found.others, last=last)
+        done = all(outcome.error is None for outcome in outcomes)
+    _name_unchecked(found.unchecked)
+    if found.unchecked or not done:
         sys.exit(1)
 
 
+def _write_list(
+    path: Path | None,
+    finder: DetectionSession | AnnotationFile,
+    policy: Policy,
+    outcomes: Sequence[Outcome],
+) -> None:
+    if path is not None:
+        reports = [outcome.report for outcome in outcomes if outcome.report is not None]
+        write_findings(path, finder.model, policy, reports)
+
+
+def _name_unchecked(unchecked: Sequence[Place]) -> None:
+    for path in unchecked:
+        logger.info("not checked: %s", path)
+    if unchecked:
+        left = names([str(path) for path in unchecked], most=_MOST_NAMES)
+        told = "1 file was" if len(unchecked) == 1 else f"{len(unchecked)} files were"
+        hint = " (--verbose names them all)" if len(unchecked) > _MOST_NAMES else ""
+        click.echo(f"faceblur: {told} not checked: {left}{hint}", err=True)
+
+
 def _finder(
-    session: SessionOptions, size: int, jobs: Sequence[AnyJob], replay: AnnotationFile | None
+    session: SessionOptions, size: int, media: Media, replay: AnnotationFile | None
 ) -> AbstractContextManager[DetectionSession | AnnotationFile]:
-    if replay is not None:
-        return nullcontext(replay)
-    # One detector for all: among images, videos get theirs.
-    only_videos = all(job.kind == "video" for job in jobs)
-    return open_session(session, size=size, media="video" if only_videos else "image")
+    return nullcontext(replay) if replay else open_session(session, size=size, media=media)
 
 
 def _check_times(policy: Policy, jobs: Sequence[AnyJob], options: RunOptions) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
+    if not jobs:
+        return
     if policy.moving.is_on and all(job.kind == "image" for job in jobs):
         raise InputError("an image shows nothing that moves: leave out --moving")
     is_timed = policy.is_timed or options.video.muted

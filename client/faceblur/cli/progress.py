@@ -37,6 +37,11 @@ class ProgressLine:
         self._done = 0
         self._steps = 0
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._shown
+
     def __enter__(self) -> ProgressLine:
         return self
 

@@ -17,6 +17,7 @@ SECTIONS: Final = {
     "--lookahead --on-failure --hardware-decoding --interval --encoder --keep-subtitles",
     "Speed and server": "--server --in-process --model --workers --deadline --transport "
     "--tls --tls-ca --tls-cert --tls-key",
+    "Many machines": "--on --shard --cpus-per-worker --workers-per-gpu",
     "Output": "--quality --keep-metadata --json --audit --again --quiet --verbose --help",
 }
 """Title and options, in the order of the help; a command shows those of them that it has."""

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.outcome import Outcome, RunOptions
+from faceblur.batch.outcome import Outcome
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
@@ -22,10 +22,10 @@ _TITLES: Final = ("file", "faces", "frames", "seconds", "outcome")
 def show(
     outcomes: list[Outcome],
     finder: DetectionSession | AnnotationFile,
-    options: RunOptions,
     elapsed_s: float,
     *,
     others: int,
+    last: str | None = None,
 ) -> None:
     """Print what happened to the files of a run, in their order; `others` were left alone."""
     if len(outcomes) > 1:
@@ -33,10 +33,9 @@ def show(
         for line in table(_TITLES, rows, left={"file", "outcome"}):
             click.echo(line)
     text = _summary(outcomes, finder, elapsed_s)
-    click.echo(text + (f"; {_count(others, 'other file')} left alone" if others else ""))
-    if options.audit is not None:
-        entries, head = options.audit.head
-        click.echo(f"{options.audit.folder}: {_count(entries, 'manifest')}, head {head}")
+    click.echo(text + (f"; {count(others, 'other file')} left alone" if others else ""))
+    if last is not None:
+        click.echo(last)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
@@ -53,17 +52,17 @@ def _summary(
 ) -> str:
     masked = [outcome for outcome in outcomes if outcome.report is not None]
     skipped = [outcome for outcome in outcomes if outcome.finished is not None]
-    what = printable(outcomes[0].job.output) if len(outcomes) == 1 else _count(len(masked), "file")
+    what = printable(outcomes[0].job.output) if len(outcomes) == 1 else count(len(masked), "file")
     if len(outcomes) == 1 and skipped:
         return f"{what}: skipped, it was finished; --again masks it again"
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
-    text = f"{what}: {_count(faces, 'face')} masked in {_count(frames, 'frame')}, {elapsed_s:.1f} s"
+    text = f"{what}: {count(faces, 'face')} masked in {count(frames, 'frame')}, {elapsed_s:.1f} s"
     text += f" ({_source_of_faces(finder)})"
     text += "".join(_kept(o.report) for o in outcomes if o.report is not None and o.report.kept)
     text += _left_out([o.report for o in outcomes if o.report is not None])
-    text += f"; {_count(len(skipped), 'file')} skipped" if skipped else ""
+    text += f"; {count(len(skipped), 'file')} skipped" if skipped else ""
     failed = len(outcomes) - len(masked) - len(skipped)
-    return text + (f"; {_count(failed, 'file')} failed" if failed else "")
+    return text + (f"; {count(failed, 'file')} failed" if failed else "")
 
 
 def _kept(report: MediaDetections) -> str:
@@ -92,9 +91,9 @@ def _left_out(reports: Sequence[MediaDetections]) -> str:
     if len(reports) == 1:
         return "".join(f"; {what}" for what in (*reports[0].left_out, *reports[0].notes))
     noted = sum(bool(report.notes) for report in reports)
-    text = f"; look at {_count(noted, 'file')}, see the warnings" if noted else ""
+    text = f"; look at {count(noted, 'file')}, see the warnings" if noted else ""
     if lacking:
-        text += f"; sound or subtitles left out of {_count(len(lacking), 'file')}"
+        text += f"; sound or subtitles left out of {count(len(lacking), 'file')}"
     return text
 
 
@@ -104,5 +103,6 @@ def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:
     return f"{finder.model.name} model, {finder.where}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things, such as 1 file and 2 files."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -12,10 +12,10 @@ import click
 from faceblur.batch.outcome import RunOptions
 from faceblur.batch.result_names import target_of
 from faceblur.batch.stored_search import address_of
-from faceblur.cli.blur import run_options
 from faceblur.cli.options import bundle, option, session_options
 from faceblur.cli.policy_options import policy_options
 from faceblur.cli.run import log_options
+from faceblur.cli.run_options import AUDIT_OPTION, run_options
 from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError
@@ -23,6 +23,8 @@ from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.service import obeying_signals
 from faceblur.live.service.web import PageServer
 from faceblur.masks.policy import Policy
+from faceblur.proof.audit.log import AuditLog
+from faceblur.proof.audit.reader import environment_key
 from faceblur.stores.address import Address
 from faceblur.watching.status import pages
 from faceblur.watching.watch import Watch, WatchOptions
@@ -70,6 +72,7 @@ watch_options = bundle(
 @policy_options
 @session_options
 @run_options
+@AUDIT_OPTION
 @log_options
 def watch(
     *,
@@ -80,6 +83,7 @@ def watch(
     policy: Policy,
     session: SessionOptions,
     options: RunOptions,
+    audit: Path | None,
     guard: SecretFilter,  # noqa: ARG001 - it guards the log
 ) -> None:
     """Mask images and videos as they arrive in a directory or a store, until SIGTERM or Ctrl-C.
@@ -103,7 +107,9 @@ def watch(
     options = dataclasses.replace(
         options,
         policy=dataclasses.replace(policy, detection=detection),
-        names_tracks=options.audit is not None,
+        # What is wrong with it is said before any work.
+        audit=None if audit is None else AuditLog(audit, key=environment_key()),
+        names_tracks=audit is not None,
     )
     with open_session(session, size=detection.size) as opened:
         made = Watch(source, target, opened, options, watching)

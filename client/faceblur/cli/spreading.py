@@ -1,0 +1,230 @@
+"""`faceblur blur` on more than one machine: --on, --shard, and what goes with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from faceblur.batch.finished import OutputLock
+from faceblur.batch.jobs import AnyJob, Job, Plan
+from faceblur.batch.outcome import RunOptions
+from faceblur.cli.options import bundle, given, option
+from faceblur.cli.progress import ProgressLine
+from faceblur.cli.standing import StandingLine, Tally
+from faceblur.cli.summary import count
+from faceblur.cluster.connection import connected
+from faceblur.cluster.landmarks import landmarks
+from faceblur.cluster.options import ClusterOptions
+from faceblur.cluster.run import run
+from faceblur.cluster.shards import Shard, parse_shard
+from faceblur.cluster.worker import WorkerSetup, key_mark
+from faceblur.detection.models import Media
+from faceblur.detection.session import SessionOptions
+from faceblur.errors import InputError
+from faceblur.proof.audit.chains import AuditChains
+from faceblur.proof.audit.log import AuditLog
+from faceblur.proof.audit.reader import Audit, environment_key
+
+logger = logging.getLogger(__name__)
+
+_TOLD_S: Final = 60.0
+"""How often the standing is written where nobody sees a bar."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """On which machines files are masked: a cluster, a shard of them here, or all here."""
+
+    on: ClusterOptions | None = None
+    shard: Shard | None = None
+
+    def check(self, *, lists: bool) -> None:
+        """Refuse what only one machine does; `lists` says whether faces are listed in a file.
+
+        Raises:
+            InputError: It is asked for a cluster.
+        """
+        if self.on is not None and lists:
+            raise InputError(
+                "--on finds the faces by itself and lists none: leave out --boxes, --json and what "
+                "chooses tracks, or leave out --on"
+            )
+
+
+def _spread(
+    on: str | None, shard: str | None, cpus_per_worker: int | None, workers_per_gpu: int
+) -> Spread:
+    if on is None:
+        if idle := {"cpus_per_worker", "workers_per_gpu"} & given():
+            name = "--" + min(idle).replace("_", "-")
+            raise InputError(f"{name} is for a cluster: name it with --on, or leave it out")
+        return Spread(shard=None if shard is None else parse_shard(shard))
+    if shard is not None:
+        raise InputError("--on shares the files out by itself: leave out --shard")
+    return Spread(
+        ClusterOptions(address=on, cpus_per_worker=cpus_per_worker, workers_per_gpu=workers_per_gpu)
+    )
+
+
+spread_options = bundle(
+    "spread",
+    _spread,
+    option(
+        "--on",
+        metavar="ray|ray://HOST:PORT",
+        help="Mask on a cluster of Ray: a running one, or for ray without one this machine.",
+    ),
+    option(
+        "--shard",
+        metavar="I/N",
+        help="Mask this part of the files, 0/N to N-1/N: other machines mask the others.",
+    ),
+    option(
+        "--cpus-per-worker",
+        type=click.IntRange(min=1),
+        metavar="N",
+        show_default="all of a machine",
+        help="With --on, for machines without GPUs.",
+    ),
+    option(
+        "--workers-per-gpu",
+        type=click.IntRange(1, 16),
+        default=1,
+        metavar="N",
+        help="With --on, workers that share a GPU.",
+    ),
+)
+"""--on, --shard, --cpus-per-worker and --workers-per-gpu, as a `Spread`."""
+
+
+def shard_of(found: Plan, shard: Shard) -> Plan:
+    """The files of a shard, and of what was not checked what belongs to it."""
+    return Plan(
+        [job for job in found.jobs if shard.holds(job.source_name)],
+        [path for path in found.unchecked if shard.holds(path.name)],
+        found.others,
+    )
+
+
+def run_on_cluster(
+    jobs: Sequence[AnyJob],
+    cluster: ClusterOptions,
+    options: RunOptions,
+    session: SessionOptions,
+    *,
+    media: Media,
+    audit: Path | None,
+    quiet: bool,
+) -> bool:
+    """Mask files on a cluster, and say what happened.
+
+    Args:
+        jobs: The files.
+        cluster: Where.
+        options: What is masked, and how.
+        session: What finds the faces, of each worker.
+        media: What all files are, for a model that nobody names.
+        audit: Where manifests go.
+        quiet: Say only what went wrong.
+
+    Returns:
+        Whether all files are done.
+
+    Raises:
+        FaceblurError: Nothing could be done.
+    """
+    if cluster.files_per_worker is None and "workers" in given():
+        cluster = replace(cluster, files_per_worker=options.workers)
+    jobs = [_anywhere(job) for job in jobs]
+    chains = None if audit is None else AuditChains(audit.absolute(), key=environment_key())
+    sealed: Audit | None = None
+    tally = Tally(len(jobs))
+    line = ProgressLine(shown=not quiet, files=len(jobs))
+    with ExitStack() as cleanup:
+        _sweep(jobs, cleanup)
+        setup = WorkerSetup(
+            options=replace(options, workers=cluster.files_per_worker or 0, audit=None),
+            session=session,
+            size=options.policy.detection.size,
+            media=media,
+            chains=None if chains is None else chains.place,
+            key_mark=None if chains is None else key_mark(environment_key(), chains.place.audit),
+            landmarks=landmarks(jobs),
+            level=logger.getEffectiveLevel(),
+        )
+        ray = cleanup.enter_context(connected(cluster))
+        cleanup.enter_context(closing(line))
+        standing = StandingLine(line, quiet=quiet)
+        covered = frozenset() if chains is None else chains.covered
+        results = run(ray, jobs, setup, cluster, covered=covered, on_standing=standing.show)
+        try:
+            with closing(results):
+                for job, result in results:
+                    tally.add(job, result, line)
+        finally:
+            if chains is not None:
+                sealed = chains.seal()
+            _sweep(jobs, cleanup)
+    tally.end(line)
+    if not quiet:
+        click.echo(tally.summary(standing))
+        if sealed is not None:
+            click.echo(_sealed_line(sealed))
+    return not tally.failed
+
+
+class Kept:
+    """The audit of files that are masked here; of a shard it is one of several chains."""
+
+    def __init__(self, folder: Path, shard: Shard | None) -> None:
+        key = environment_key()
+        self._chains = None if shard is None else AuditChains(folder, key=key)
+        self.log = (
+            AuditLog(folder, key=key)
+            if self._chains is None
+            else self._chains.place.begin(key=key, covered=self._chains.covered)
+        )
+
+    def end(self) -> str:
+        """Seal it, if it is of several chains; what to note of it."""
+        if self._chains is not None:
+            return _sealed_line(self._chains.seal())
+        entries, head = self.log.head
+        return f"{self.log.folder}: {count(entries, 'manifest')}, head {head}"
+
+
+def _sealed_line(audit: Audit) -> str:
+    return f"{audit.folder}: {count(len(audit.entries), 'manifest')}, root {audit.head}"
+
+
+def _anywhere(job: AnyJob) -> AnyJob:
+    """The same file, under a name that means the same in every folder."""
+
+    def absolute(place: Any) -> Any:
+        return place.absolute() if isinstance(place, Path) else place
+
+    return replace(
+        job,
+        source=absolute(job.source),
+        output=absolute(job.output),
+        root=absolute(job.root),
+        tree=absolute(job.tree),
+    )
+
+
+def _sweep(jobs: Sequence[AnyJob], cleanup: ExitStack) -> None:
+    """Remove what workers that were killed have left of unfinished results."""
+    outputs: dict[Path, list[Path]] = {}
+    for job in jobs:
+        if isinstance(job, Job):
+            outputs.setdefault(job.tree or job.output.parent, []).append(job.output)
+    for tree, paths in outputs.items():
+        lock = OutputLock(tree)
+        lock.acquire(paths)
+        cleanup.callback(lock.release)

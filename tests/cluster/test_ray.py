@@ -1,0 +1,257 @@
+"""Two nodes of Ray on this machine: what one machine makes, whatever ends in the middle."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from media import moving_face_video
+
+from faceblur.batch.jobs import plan
+from faceblur.batch.outcome import RunOptions
+from faceblur.batch.runner import run as run_here
+from faceblur.cluster.connection import connected
+from faceblur.cluster.options import ClusterOptions
+from faceblur.cluster.run import Standing, run
+from faceblur.cluster.worker import FileResult, WorkerSetup
+from faceblur.detection.options import DetectionOptions
+from faceblur.detection.session import SessionOptions, open_session
+from faceblur.masks.policy import Policy
+from faceblur.proof.audit.chains import read
+
+ONE_FILE = ClusterOptions(address="ray", files_per_worker=1)
+OPTIONS = RunOptions(policy=Policy(detection=DetectionOptions(size=320)), names_tracks=False)
+SECRET = "a-secret-of-the-environment"
+QUICK = {
+    # Of the loss of a machine; the defaults are made for networks.
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes with one CPU each, and Ray's port for clients as `client_port`."""
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Sockets have short names; Ray is to write nowhere else.
+    folder = tempfile.mkdtemp(prefix="fb-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("FACEBLUR_AUDIT_KEY", SECRET)
+        from ray.cluster_utils import Cluster
+
+        node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8}
+        head = {**node, "ray_client_server_port": port, "_system_config": QUICK}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.client_port = port
+        cluster.second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        patch.delenv("AWS_SECRET_ACCESS_KEY")
+        yield cluster
+        cluster.shutdown()
+    written = [path for path in Path(folder).rglob("*") if path.is_file()]
+    assert any("gcs_server" in path.name for path in written)
+    told = [path for path in written if SECRET.encode() in path.read_bytes()]
+    shutil.rmtree(folder, ignore_errors=True)
+    assert told == [], "a secret is in Ray's files"
+
+
+@pytest.fixture(scope="module")
+def ray(cluster: Any) -> Iterator[Any]:
+    """The module, connected."""
+    with connected(ONE_FILE) as ray:
+        yield ray
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory, portrait: npt.NDArray[np.uint8]) -> Path:
+    """Two videos of a second or two, four photos, and what is no photo."""
+    folder = tmp_path_factory.mktemp("archive") / "in"
+    (folder / "sub").mkdir(parents=True)
+    small = cv2.resize(portrait, (160, 160), interpolation=cv2.INTER_AREA)
+    for number, name in enumerate(("a.jpg", "b.png", "sub/c.jpg", "sub/d.png")):
+        cv2.imwrite(str(folder / name), np.roll(small, 9 * number, axis=1))
+    for number in range(2):
+        path = folder / f"clip{number}.mp4"
+        moving_face_video(path, frames=50 + number, width=320, height=180)
+    (folder / "bad.jpg").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made_here(tree: Path, bundled_server: str) -> dict[str, bytes]:
+    """What one machine makes of it."""
+    with open_session(SessionOptions(server=bundled_server), size=320) as session:
+        jobs = plan([str(tree)], tree.parent / "here")
+        assert sum(outcome.error is not None for outcome in run_here(jobs, session, OPTIONS)) == 1
+    return outputs(tree.parent / "here")
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """All files of a folder of results, but for the notes; nothing unfinished is there."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and ".faceblur" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+Masked = Callable[..., dict[str, FileResult]]
+
+
+@pytest.fixture
+def mask(ray: Any, tree: Path, tmp_path: Path, bundled_server: str) -> Masked:
+    """Mask the tree, or those of it that are named, into tmp_path/out."""
+
+    def masked(
+        *names: str, on_standing: Callable[[Standing], None] = lambda _: None, **setup: Any
+    ) -> dict[str, FileResult]:
+        jobs = plan([str(tree)], tmp_path / "out")
+        jobs = [job for job in jobs if not names or job.source_name in names]
+        given = WorkerSetup(
+            options=OPTIONS,
+            session=SessionOptions(server=bundled_server),
+            size=320,
+            media="image",
+            level=logging.INFO,
+        )
+        results = run(ray, jobs, replace(given, **setup), ONE_FILE, on_standing=on_standing)
+        return {job.source_name: result for job, result in results}
+
+    return masked
+
+
+@contextmanager
+def meanwhile(do: Callable[[int], object], out: Path) -> Iterator[None]:
+    """Do something to the process that has a result half written, as soon as there is one."""
+    done, over = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            for pid in _writing(out):
+                do(pid)
+                done.set()
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert done.is_set()
+
+
+def _writing(out: Path) -> Iterator[int]:
+    """Workers of Ray that have files in a folder open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.joinpath("comm").read_text().startswith("ray::"):
+                opened = [str(fd.readlink()) for fd in process.joinpath("fd").iterdir()]
+                if any(name.startswith(f"{out}/") and "/." in name for name in opened):
+                    yield int(process.name)
+
+
+def test_results_are_those_of_one_machine_and_are_found_again(
+    mask: Masked, made_here: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standings: list[Standing] = []
+    with caplog.at_level(logging.INFO, logger="faceblur"):
+        results = mask(on_standing=standings.append)
+    assert outputs(tmp_path / "out") == made_here
+    # The largest come first; what fails in the same way everywhere was tried on both machines.
+    assert {next(iter(results)), [*results][1]} & {"clip0.mp4", "clip1.mp4"}
+    bad = results.pop("bad.jpg").failure
+    assert bad is not None
+    assert "bad.jpg" in bad.reason
+    assert sum("bad.jpg" in line for line in caplog.messages if line.startswith("try ")) == 1
+    assert all(result.failure is None and not result.skipped for result in results.values())
+    assert (standings[-1].files, standings[-1].workers) == (7, 2)
+    again = mask("clip0.mp4", "a.jpg", "sub/c.jpg")
+    assert all(result.skipped for result in again.values())
+    assert again["clip0.mp4"].frames == 50
+
+
+def test_a_worker_and_a_node_that_are_killed_in_the_middle_cost_nothing_but_time(
+    cluster: Any,
+    mask: Masked,
+    made_here: dict[str, bytes],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = ("clip0.mp4", "clip1.mp4", "a.jpg")
+    expected = {name: made_here[name] for name in names}
+    out = tmp_path / "out"
+    killed = meanwhile(lambda pid: os.kill(pid, signal.SIGKILL), out)
+    with caplog.at_level(logging.INFO, logger="faceblur"), killed:
+        results = mask(*names)
+    assert all(result.failure is None for result in results.values())
+    assert any("ended while it was masked" in line for line in caplog.messages)
+    assert outputs(out).items() >= expected.items()
+
+    shutil.rmtree(out)
+    with meanwhile(lambda _: cluster.remove_node(cluster.second), out):
+        results = mask(*names)
+    assert all(result.failure is None for result in results.values())
+    assert outputs(out).items() >= expected.items()
+
+
+def test_a_driver_that_is_killed_loses_nothing_and_the_next_goes_on(
+    cluster: Any,
+    ray: Any,
+    tree: Path,
+    made_here: dict[str, bytes],
+    tmp_path: Path,
+    bundled_server: str,
+) -> None:
+    out, record = tmp_path / "out", tmp_path / "record"
+    line = [sys.executable, "-m", "faceblur", "blur", str(tree), "-o", str(out)]
+    line += ["--server", bundled_server, "--model", "bundled", "--size", "320", "--workers", "1"]
+    line += ["--audit", str(record), "--on"]
+    with subprocess.Popen([*line, "ray"], stderr=subprocess.DEVNULL, text=True) as driver:
+        deadline = time.monotonic() + 60
+        while not _notes(out) and time.monotonic() < deadline:
+            assert driver.poll() is None
+            time.sleep(0.02)
+        driver.kill()
+    finished = len(_notes(out))
+    assert 0 < finished < 6
+    # Its workers end with it.
+    address = f"ray://127.0.0.1:{cluster.client_port}"
+    done = subprocess.run([*line, address], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("bad.jpg") == 1
+    skipped = re.search(r"; (\d+) files? skipped; 1 file failed", done.stdout)
+    assert skipped is not None, done.stdout
+    assert int(skipped[1]) >= finished
+    assert outputs(out) == made_here
+    audit = read(record, key=SECRET.encode())
+    assert {entry.manifest.output.name for entry in audit.entries} == made_here.keys()
+    assert f"root {audit.head}" in done.stdout
+
+
+def _notes(out: Path) -> list[str]:
+    files = (out / ".faceblur").glob("finished*.jsonl")
+    return [line for file in files for line in file.read_text().splitlines()]
