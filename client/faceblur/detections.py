@@ -16,6 +16,9 @@ PIXEL_DIGITS = 2
 SCORE_DIGITS = 4
 TIME_DIGITS = 6
 
+DRAWN_SCORE = 1.0
+"""Of a face that somebody drew, or listed without a score: it is one."""
+
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int32]

@@ -281,17 +281,18 @@ def test_a_track_that_is_listed_twice_is_refused(clip: Path) -> None:
 def test_a_photo_is_corrected_at_time_0_and_its_audit_says_so(tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), mosaic(3))
-    faces = [{"box": [10, 10, 50, 60]}, {"box": [30, 20, 70, 70]}, {"box": [200, 40, 240, 90]}]
+    boxes = [10, 10, 50, 60], [30, 20, 70, 70], [200, 40, 240, 90]
+    faces = [{"box": box, "score": 0.9} for box in boxes]
     media: dict[str, Any] = {"path": str(photo), "width": WIDTH, "height": HEIGHT}
     media["frames"] = [{"index": 0, "pts_s": 0, "faces": faces}]
 
-    def blur(*corrections: Any) -> Result:
+    def blur(*corrections: Any, options: Sequence[str] = ()) -> Result:
         listed = tmp_path / "found.json"
         listed.write_text(
             json.dumps({"version": 2, "media": [{**media, "corrections": corrections}]})
         )
         line = ["blur", photo, "-o", tmp_path / "out.png", "--boxes", listed, "--mask", "solid"]
-        line += ["--audit", tmp_path / "audit", "--again"]
+        line += ["--audit", tmp_path / "audit", "--again", *options]
         return CliRunner().invoke(main, [*map(str, line)], catch_exceptions=False)
 
     drawn = {"keyframes": [{"at": 0, "box": [120, 100, 160, 150], "follow": True}]}
@@ -304,8 +305,15 @@ def test_a_photo_is_corrected_at_time_0_and_its_audit_says_so(tmp_path: Path) ->
     assert [is_black[y, x] for x, y in ((30, 35), (220, 65), (140, 125), (68, 45))] == [1, 1, 1, 0]
     audit = AuditedOutput.of(tmp_path / "audit", tmp_path / "out.png", photo)
     assert len(audit.masked(Fraction(0))) == 3
-    boxes = np.array([[31, 21, 69, 71], [200, 40, 240, 90]], np.float32)
-    assert [audit.left_alone(box, None) for box in boxes] == [True, False]
+    sought = np.array([[31, 21, 69, 71], [200, 40, 240, 90]], np.float32)
+    assert [audit.left_alone(box, None) for box in sought] == [True, False]
+    # What somebody drew is masked, however small, and wherever nothing else is.
+    spared = ["--min-face", "60", "--never", "0%,0% 100%,0% 100%,100% 0%,100%"]
+    assert blur(drawn, options=spared).exit_code == 0
+    masked = cv2.imread(str(tmp_path / "out.png"))
+    assert masked is not None
+    is_black = (masked == 0).all(axis=2)
+    assert [is_black[y, x] for x, y in ((30, 35), (220, 65), (140, 125))] == [0, 0, 1]
     for wrong, reason in (
         ({"remove": {"track": 3}}, "an image has none; give at and box"),
         ({"remove": {"at": 0, "box": [35, 30, 40, 40]}}, "the list has 2; give the very box"),

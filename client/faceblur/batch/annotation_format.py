@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 
 from faceblur.batch.corrections import Correction
 from faceblur.detection.detector import ModelInfo
-from faceblur.detections import MediaDetections
+from faceblur.detections import DRAWN_SCORE, MediaDetections
 from faceblur.errors import InputError
 from faceblur.files import check_place, file_sha256, write_json
 from faceblur.masks.policy import Policy
@@ -28,9 +28,6 @@ VERSION: Final = 2
 
 READ: Final = (1, 2)
 """Versions that are read."""
-
-_DRAWN_SCORE: Final = 1.0
-"""Of a face without a score: somebody says that it is one."""
 
 _MAX_PIXEL: Final = 1e6
 _MAX_TRACK: Final = 2**31 - 1
@@ -65,7 +62,7 @@ class FacePart(_Part):
     """
 
     box: tuple[float, float, float, float]
-    score: float = _DRAWN_SCORE
+    score: float = DRAWN_SCORE
     landmarks: tuple[tuple[float, float], ...] | None = None
     track: int = 0
 

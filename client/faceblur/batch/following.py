@@ -20,7 +20,7 @@ import numpy as np
 from faceblur.batch.annotations import MediaAnnotations
 from faceblur.batch.corrections import Correction, FrameTimes, Keyframe, meant_face
 from faceblur.batch.video_detection import luma_of
-from faceblur.detections import Detections, Float64Array
+from faceblur.detections import DRAWN_SCORE, Detections, Float64Array
 from faceblur.errors import InputError
 from faceblur.image.pixels import Array
 from faceblur.times import clock
@@ -84,7 +84,8 @@ def with_drawn(faces: Detections, boxes: Float64Array | None) -> Detections:
     if boxes is None:
         return faces
     middles = np.tile((boxes[:, :2] + boxes[:, 2:]) / 2, 5)
-    rows = np.concatenate([boxes, np.ones((len(boxes), 1)), middles], axis=1)
+    scores = np.full((len(boxes), 1), DRAWN_SCORE)
+    rows = np.concatenate([boxes, scores, middles], axis=1)
     return faces.joined(Detections.from_rows(rows))
 
 

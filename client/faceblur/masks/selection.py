@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import PIXEL_DIGITS, Detections
+from faceblur.detections import DRAWN_SCORE, PIXEL_DIGITS, Detections
 from faceblur.masks.areas import Area
 from faceblur.masks.policy import Policy
 from faceblur.masks.polygons import BoolArray, Polygon, holds
@@ -35,7 +35,8 @@ class Choice(NamedTuple):
 class Selection:
     """Applies a policy to frames of one size. Safe to share between threads.
 
-    Where settings contradict each other, the one that masks more counts. A face is spared by a
+    Where settings contradict each other, the one that masks more counts: so what somebody drew is
+    masked whatever they say. A face is spared by a
     zone only if the whole box around its mask, as far as it is in the image, lies in this one
     zone. What a policy says of times counts where the time of a frame is known: a frame is hidden
     if it is shown at any time of the span, spared only if it is shown at no other time. What moves
@@ -117,7 +118,8 @@ class Selection:
             for polygon in spared:
                 alone |= holds(polygon, seen)
         # An invalid box is left to the masker, which refuses the frame.
-        return np.asarray(alone & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
+        alone &= (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
+        return np.asarray(alone & (faces.scores < DRAWN_SCORE))
 
 
 def _meets(time: TimeSpan | None, shown: TimeSpan | None) -> bool:

@@ -34,6 +34,7 @@ _AROUND: Final = 6
 _LONGEST: Final = 1600
 """Side of what is shown, pixels."""
 _QUALITY: Final = 90
+_MOST_PLACES: Final = 1000
 _ODD_PX: Final = 4
 """By how much encoders enlarge images that they cannot hold."""
 
@@ -91,7 +92,10 @@ class _Frames:
         return Response(image, media_type="image/jpeg", headers=LONE)
 
     async def found(self, request: Request) -> Response:
-        """The faces of a frame: what is covered in the result, and what was left out."""
+        """The faces of a frame: what is covered, what was left out, and what may show all the same.
+
+        With the places of all frames in which something may.
+        """
         job = job_of(self._store, request)
         result = None if job is None else job.result
         if job is None or result is None or job.findings is None:
@@ -104,7 +108,10 @@ class _Frames:
         masked = report.frames[index].detections
         shown = report.unmasked[index].detections if len(report.unmasked) else Detections.empty()
         faces = [*_faces(masked, covered=True), *_faces(shown, covered=False)]
-        return JSONResponse({"version": result.number, "faces": faces})
+        leaks = [_rounded(leak.box.tolist()) for leak in result.leaks if leak.frame == index]
+        places = sorted({leak.frame for leak in result.leaks})[:_MOST_PLACES]
+        found = {"version": result.number, "faces": faces, "leaks": leaks, "places": places}
+        return JSONResponse(found)
 
 
 def frame_image(
@@ -187,9 +194,13 @@ def _times(found: MediaDetections) -> list[float]:
 
 def _faces(found: Detections, *, covered: bool) -> list[dict[str, Any]]:
     return [
-        {"box": [round(value, 2) for value in box], "track": track, "covered": covered}
+        {"box": _rounded(box), "track": track, "covered": covered}
         for box, track in zip(found.boxes.tolist(), found.tracks.tolist(), strict=True)
     ]
+
+
+def _rounded(box: list[float]) -> list[float]:
+    return [round(value, 2) for value in box]
 
 
 def _reduced(pixels: BgrImage, width: int, height: int) -> bytes:

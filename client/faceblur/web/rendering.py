@@ -129,11 +129,15 @@ def _render(
     job.made = Masked(number=number, output=plan.output, seen_s=seen_s)
     job.state, job.fraction = "checking", 0.0
     on_change()
+    # What somebody has chosen to leave unmasked is meant; what the policy leaves alone shows, as in
+    # the first result.
+    meant = None
+    if not is_first:
+        meant = AuditedOutput.of(log.folder, plan.output, plan.source, by_policy=False)
     verified = verify(
         plan.output,
         source=plan.source,
-        # What it says was left unmasked is what the check takes for meant.
-        audit=None if is_first else AuditedOutput.of(log.folder, plan.output, plan.source),
+        audit=meant,
         detector=session.detector,
         how=policy.detection,
         in_flight=session.in_flight,
@@ -156,6 +160,7 @@ def _render(
         verdict=Verdict.of(verified),
         edits=edits,
         report=report,
+        leaks=tuple(verified.leaks),
         notes=tuple(renamed(text, job) for text in report.notes),
         seen_frames=sum(tally.unmasked for tally in tallies),
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from faceblur.batch.private_folder import remove
 from faceblur.detections import MediaDetections
-from faceblur.proof.verify.report import VerifyReport
+from faceblur.proof.verify.report import Region, VerifyReport
 from faceblur.web.edits import Edits
 
 _MOST_TIMES: Final = 5
@@ -62,6 +62,7 @@ class Result:
         record: Its folder; see `faceblur.web.records`.
         faces: Covered faces: of a video, tracks.
         report: What was covered in it, frame by frame, and what was left out.
+        leaks: Where a face may show, frame by frame, as the check found it.
         edits: What somebody wanted of it.
         notes: Where somebody should look at what became of corrections, a sentence each.
         seen_frames: In how many frames one of them is visible, counted for each.
@@ -77,6 +78,7 @@ class Result:
     frames: int
     verdict: Verdict
     report: MediaDetections
+    leaks: tuple[Region, ...] = ()
     edits: Edits = field(default_factory=Edits)
     notes: tuple[str, ...] = ()
     seen_frames: int = 0

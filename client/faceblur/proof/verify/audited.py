@@ -44,7 +44,7 @@ class AuditedOutput:
         problems: One sentence for each way in which files are not those that it names.
     """
 
-    def __init__(self, entry: Entry, problems: list[str]) -> None:
+    def __init__(self, entry: Entry, problems: list[str], *, by_policy: bool = True) -> None:
         self.name = str(entry.path)
         self.problems = problems
         self.manifest = entry.manifest
@@ -57,10 +57,20 @@ class AuditedOutput:
         self._offset_s: float | None = None
         self._next: AuditedFrame | None = None
         self._unmasked = _NOTHING
+        self._by_policy = by_policy
 
     @classmethod
-    def of(cls, folder: Path, output: Path, source: Path | None) -> AuditedOutput:
+    def of(
+        cls, folder: Path, output: Path, source: Path | None, *, by_policy: bool = True
+    ) -> AuditedOutput:
         """Find the manifest of an output, by its content, or else by its name.
+
+        Args:
+            folder: Of the audit.
+            output: What was masked.
+            source: What it was made from; None if that is not there.
+            by_policy: Whether what the policy leaves alone, such as small faces, counts as left
+                alone, or only what somebody has chosen.
 
         Raises:
             AuditError: There is no audit, or its chain is broken.
@@ -82,7 +92,7 @@ class AuditedOutput:
             )
         if source is not None and file_sha256(source) != entry.manifest.source.sha256:
             problems.append(f"{source} is not the file that {entry.path} names as the source")
-        return cls(entry, problems)
+        return cls(entry, problems, by_policy=by_policy)
 
     def masked(self, time_s: Fraction) -> npt.NDArray[np.float32]:
         """What was masked at a time, (N, 4) float32: x1 y1 x2 y2, before the mask's expansion.
@@ -119,6 +129,8 @@ class AuditedOutput:
         """
         if box_iou(box, self._unmasked).max(initial=0) >= _SAME_IOU:
             return True
+        if not self._by_policy:
+            return False
         row = np.zeros((2, ROW_WIDTH), np.float32)
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
         row[0, :4] = box

@@ -13,7 +13,7 @@ export class Editor {
   constructor(job, onClose) {
     const { corrections } = job.result.edits;
     // base: those of the result that is shown.
-    Object.assign(this, { job, corrections, base: corrections, faces: [], index: 0 });
+    Object.assign(this, { job, corrections, base: corrections, faces: [], leaks: [], places: [], index: 0 });
     this.isVideo = job.kind === "video";
     this.node = element("fieldset", "editor");
     this.said = element("p", "hint", { textContent: words.loading });
@@ -96,7 +96,9 @@ export class Editor {
     const previous = button(words.previous, "", step(-1));
     const label = element("label", "slide", { textContent: words.position });
     label.append(this.position);
-    row.append(label, previous, button(words.next, "", step(1)), this.time);
+    // Where the check has found something.
+    this.onward = button(words.onward, "", () => this.#go(this.places.find((place) => place > this.index) ?? this.places[0]));
+    row.append(label, previous, button(words.next, "", step(1)), this.onward, this.time);
     return row;
   }
 
@@ -116,9 +118,9 @@ export class Editor {
       this.stage.outline([], [], false);
       try {
         const at = this.times[this.index];
-        const [{ faces }] = await Promise.all([api.found(this.job.id, at), this.stage.show(texts.maskedAlt(this.job.name))]);
+        const [found] = await Promise.all([api.found(this.job.id, at), this.stage.show(texts.maskedAlt(this.job.name))]);
         if (this.isStale) continue;
-        this.faces = faces;
+        Object.assign(this, { faces: found.faces, leaks: found.leaks, places: found.places });
         // What is shown may lag behind what is wanted.
         this.node.dataset.frame = `${this.version}/${this.index}`;
       } catch {
@@ -167,22 +169,33 @@ export class Editor {
   #outline(lit = null) {
     const faces = this.faces.map((face) => ({ ...face, state: this.#stateOf(face), lit: face === lit }));
     const boxes = list.drawnAt(this.corrections, this.times[this.index]);
+    faces.push(...this.leaks.map((box) => ({ box, state: box === lit ? "leak lit" : "leak" })));
     this.stage.outline(faces, this.draft ? [...boxes, this.draft] : boxes, this.outlines.checked);
   }
 
+  // What a mouse does in the frame, for whoever has none.
   #listFaces() {
     const held = [...this.here.children].indexOf(document.activeElement);
-    this.here.replaceChildren(
-      ...this.faces.map((face, index) => {
-        const gone = list.removedAt(this.corrections, face) >= 0;
-        const made = button((gone ? words.coverAgain : words.removeMask)(index + 1), "", () => this.#toggle(face));
-        made.hidden = !this.#isRemovable(face);
-        for (const type of ["focus", "pointerenter"]) made.addEventListener(type, () => this.#outline(face));
-        for (const type of ["blur", "pointerleave"]) made.addEventListener(type, () => this.#outline());
-        return made;
-      }),
-    );
+    const masks = this.faces.map((face, index) => {
+      const gone = list.removedAt(this.corrections, face) >= 0;
+      const made = this.#marking((gone ? words.coverAgain : words.removeMask)(index + 1), face, () => this.#toggle(face));
+      made.hidden = !this.#isRemovable(face);
+      return made;
+    });
+    const leaks = this.leaks.map((box, index) => {
+      return this.#marking(words.coverLeak(this.faces.length + index + 1), box, () => this.#draw(box.map(Math.round)));
+    });
+    this.here.replaceChildren(...leaks, ...masks);
     this.here.children[held]?.focus();
+    if (this.onward) this.onward.hidden = this.places.length === 0;
+  }
+
+  // A button that shows in the frame what it is for.
+  #marking(text, what, onClick) {
+    const made = button(text, "", onClick);
+    for (const type of ["focus", "pointerenter"]) made.addEventListener(type, () => this.#outline(what));
+    for (const type of ["blur", "pointerleave"]) made.addEventListener(type, () => this.#outline());
+    return made;
   }
 
   #listCorrections() {

@@ -41,7 +41,7 @@ export class Stage {
     await this.after.decode();
   }
 
-  // faces: with `state` masked, gone or seen and `lit` for the one that is meant; boxes: drawn ones.
+  // faces: with `state` masked, gone, seen or leak and `lit` for the one that is meant; boxes: drawn ones.
   outline(faces, boxes, all) {
     this.faces = faces;
     const made = faces.map((face, index) => this.#rect(face.box, `${face.state}${face.lit ? " lit" : ""}`, index + 1));
@@ -113,7 +113,7 @@ export class Stage {
         this.onBox(drawn);
         return;
       }
-      const face = this.faces.findLast(({ box: [x0, y0, x1, y1] }) => x0 <= x && x <= x1 && y0 <= y && y <= y1);
+      const face = this.faces.findLast(({ state, box: [x0, y0, x1, y1] }) => !state.startsWith("leak") && x0 <= x && x <= x1 && y0 <= y && y <= y1);
       if (face) this.onFace(face);
     });
   }
