@@ -19,7 +19,7 @@ from web_page import Served, asked
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.ports import free_port
 from faceblur.live.config.config import load_config
-from faceblur.web.watching import readable_output
+from faceblur.web.watching import can_be_read, readable_output
 
 Start = Callable[..., Served]
 PASSWORD = "p/ß w$0rd"
@@ -132,16 +132,24 @@ def _add(page: Page, address: str, original: fake_camera.Image) -> None:
 
 
 def test_nothing_but_what_a_camera_gives_out_is_read() -> None:
-    def read(*labels: str, sources: tuple[str, ...] = ()) -> str | None:
-        found = readable_output(labels, sources=sources)
+    def read(*labels: str, source: str = "testpattern", state: str = "running") -> str | None:
+        sinks = [{"label": label, "state": state} for label in labels]
+        camera = {"source": source, "sinks": sinks}
+        found = readable_output(camera, [camera])
+        assert can_be_read(camera) == (found is not None or state != "running")
         return None if found is None else found.url
 
-    rtsp = "rtsp://***@localhost:8554/door"
-    assert read("hls:/srv/door", rtsp, "mjpeg:0.0.0.0:8090") == "http://127.0.0.1:8090/"
+    rtsp, mjpeg = "rtsp://***@localhost:8554/door", "mjpeg:0.0.0.0:8090"
+    assert read("hls:/srv/door", rtsp, mjpeg) == "http://127.0.0.1:8090/"
+    assert read("mjpeg:[::]:8090") == "http://127.0.0.1:8090/"
     assert read("hls:/srv/door", rtsp) == "rtsp://localhost:8554/door"
     assert read("hls:/srv/door", "segments:/srv/door") == "/srv/door/index.m3u8"
     assert read("hls:here", "segments:/srv", "null", "window", "srt://h:1", "rtmp://h/***") is None
     assert read("rtsp://h/a?token=***") is None
     # Somebody has written the camera's own address there.
-    for source in (rtsp, "rtsp://localhost:8554/door"):
-        assert read(rtsp, sources=(source,)) is None
+    assert read(rtsp, source=rtsp) is None
+    assert read(rtsp, source="rtsp://localhost:8554/door") is None
+    assert read("mjpeg:127.0.0.1:8090", source="http://127.0.0.1:8090/") is None
+    # Its place is taken: what is there is somebody else's.
+    for state in ("waiting", "starting", "stopped"):
+        assert read(mjpeg, rtsp, "hls:/srv/door", state=state) is None

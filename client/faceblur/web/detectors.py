@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, Literal
 
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.triton.connection import DEFAULT_SERVER
 from faceblur.errors import FaceblurError, ServerError
 from faceblur.video.kinds import Kind
 
@@ -36,6 +38,7 @@ class Detectors:
         }
         self._broken: set[Kind] = set()
         self._ending = threading.Event()
+        self._live: DetectionSession | None = None
         # A server is ended with the thread that has started it, so that one has to stay.
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="faceblur-web-live")
         self._is_ready = False
@@ -66,12 +69,12 @@ class Detectors:
             return session
 
     def lasting_session(self) -> DetectionSession:
-        """The detector for cameras, whose threads come and go.
+        """The detector for cameras, whose threads come and go; a server takes them before files.
 
         Raises:
             FaceblurError: There is none.
         """
-        return self._opener.submit(self.session, "video", stop=self._ending).result()
+        return self._opener.submit(self._live_session).result()
 
     def failed(self, kind: Kind, error: ServerError) -> None:
         """Note that a detector did not answer: it is tried again before the next file."""
@@ -87,12 +90,24 @@ class Detectors:
                 if session is not None:
                     session.close()
         self._opener.shutdown()
+        if self._live is not None:
+            self._live.close()
 
     def __enter__(self) -> Detectors:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _live_session(self) -> DetectionSession:
+        session = self.session("video", stop=self._ending)
+        # What was started here is this page's alone, and has no second connection.
+        if session.kind != "server":
+            return session
+        if self._live is None:
+            options = replace(self._options, server=self._options.server or DEFAULT_SERVER)
+            self._live = open_session(options, size=self._size, media="camera")
+        return self._live
 
     def _kind(self, kind: Kind) -> Kind:
         """What was named serves both."""

@@ -62,7 +62,7 @@ class _Routes:
         after = number_of(request.query_params.get("after", "0"))
         if trial is None or after is None:
             return missing()
-        shown = await answer(lambda: self._trials.shown(trial, after))
+        shown = await answer(lambda: trial.shown(after))
         return shown if isinstance(shown, Response) else as_image(shown, "")
 
     async def end(self, request: Request) -> Response:

@@ -39,20 +39,22 @@ _MOST_CHARACTERS: Final = 2000
 _WAIT_S: Final = 2.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Trial:
     """One camera that is tried.
 
     Attributes:
         wanted: What would be added; it has no name yet.
         camera: Runs, and gives out masked frames at this machine.
-        watcher: Reads these.
+        output: Where it does.
+        watcher: Reads these, once there are some.
     """
 
     owner: str
     wanted: NewCamera
     camera: Camera
-    watcher: Watcher
+    output: SourceOptions
+    watcher: Watcher | None = None
 
     def to_json(self) -> dict[str, Any]:
         """How it goes."""
@@ -72,9 +74,19 @@ class Trial:
         stats = self.camera.stats()
         return stats.state == "running" and stats.frames_checked > 0
 
+    def shown(self, number: int) -> Shown | None:
+        """Its newest masked frame after that number; None if none comes soon."""
+        # Before, somebody else might give out something there.
+        if not self.is_good or self.camera.stats().sinks[0].state != "running":
+            return None
+        if self.watcher is None or self.watcher.ended:
+            self.watcher = Watcher(self.output)
+        return self.watcher.after(number, timeout_s=_WAIT_S)
+
     def close(self) -> None:
         """End it."""
-        self.watcher.close()
+        if self.watcher is not None:
+            self.watcher.close()
         self.camera.stop(timeout_s=1.0)
 
 
@@ -118,9 +130,9 @@ class Trials:
                 raise InputError("other cameras are being tried: wait a moment")
             camera = Camera(options, session.detector)
             camera.start()
-            watcher = Watcher(SourceOptions(kind="mjpeg", url=f"http://{LOOPBACK}:{port}/"))
+            output = SourceOptions(kind="mjpeg", url=f"http://{LOOPBACK}:{port}/")
             name = secrets.token_urlsafe(16)
-            self._open[name] = Trial(owner, wanted, camera, watcher)
+            self._open[name] = Trial(owner, wanted, camera, output)
             self._asked_s[name] = time.monotonic()
             return name
 
@@ -132,10 +144,6 @@ class Trials:
                 return None
             self._asked_s[name] = time.monotonic()
             return found
-
-    def shown(self, trial: Trial, number: int) -> Shown | None:
-        """Its newest masked frame after that number; None while it has given out none."""
-        return trial.watcher.after(number, timeout_s=_WAIT_S) if trial.is_good else None
 
     def save(self, owner: str, name: str, called: str) -> None:
         """Add what was tried to the file, and end the trial.

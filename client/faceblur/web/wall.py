@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from faceblur.errors import FaceblurError, InputError
+from faceblur.errors import FaceblurError, InputError, ServerUnavailableError
 from faceblur.live.config.config import DEFAULT_LISTEN
 from faceblur.live.config.yaml_tree import Problems, read_tree
 from faceblur.live.service.control import Order, can_order, give_order, service_status
-from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
 from faceblur.web.trials import Trials
-from faceblur.web.watching import Shown, Watcher, readable_output
+from faceblur.web.watching import Shown, Watcher, can_be_read, readable_output
 
 _WAIT_S: Final = 2.0
 """For a frame that is asked for."""
 
-NO_OUTPUT: Final = "none of its outputs can be shown here"
+NO_OUTPUT: Final = "none of its outputs runs that can be shown here"
 
 
 class Wall:
@@ -61,7 +59,7 @@ class Wall:
             except FaceblurError:
                 trouble = "faceblur run does not run"
         listed = [] if said is None else said["cameras"]
-        cameras = [_camera(each, can_show=_output(each, listed) is not None) for each in listed]
+        cameras = [_camera(each, can_show=can_be_read(each)) for each in listed]
         return {
             "file": self.file.name,
             "is_running": said is not None,
@@ -88,8 +86,8 @@ class Wall:
         """The newest masked frame of a camera after that number; None if none comes soon.
 
         Raises:
-            InputError: There is no such camera, or it has no output that can be read.
-            ServerUnavailableError: The service does not run.
+            InputError: There is no such camera.
+            ServerUnavailableError: The service does not run, or no output that can be read.
         """
         return self._watcher(camera).after(number, timeout_s=_WAIT_S)
 
@@ -122,20 +120,15 @@ class Wall:
         found = next((each for each in said if each["name"] == camera), None)
         if found is None:
             raise InputError("there is no such camera")
-        source = _output(found, said)
+        # Each time anew: what a sink has let go of may be taken by somebody else.
+        source = readable_output(found, said)
         if source is None:
-            raise InputError(NO_OUTPUT)
+            raise ServerUnavailableError(NO_OUTPUT)
         with self._lock:
             watcher = self._watchers.get(camera)
             if watcher is None or watcher.ended:
                 watcher = self._watchers[camera] = Watcher(source)
             return watcher
-
-
-def _output(camera: dict[str, Any], cameras: Sequence[dict[str, Any]]) -> SourceOptions | None:
-    """What can be read of what a camera gives out; nothing that is a source of any of them."""
-    labels = [sink["label"] for sink in camera["sinks"]]
-    return readable_output(labels, sources={each["source"] for each in cameras})
 
 
 def _camera(said: dict[str, Any], *, can_show: bool) -> dict[str, Any]:

@@ -5,13 +5,14 @@ Never from the camera itself: only what `faceblur run` gives out is opened here.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import cv2
@@ -30,37 +31,51 @@ FRESH_S: Final = 5.0
 """What is older is shown no more: the camera may see something else by now."""
 
 _UNWATCHED_S: Final = 10.0
-_RETRY_S: Final = 1.0
 _FPS: Final = 12.0
 _SIDE: Final = 1280
 _QUALITY: Final = 80
 
+_numbers = itertools.count(1)
+"""Of frames: one that is read later, by whomever, has a higher one."""
 
-def readable_output(labels: Iterable[str], *, sources: Collection[str]) -> SourceOptions | None:
-    """Which of a camera's sinks can be read again, the quickest first; None if none can.
+
+def readable_output(
+    camera: Mapping[str, Any], cameras: Iterable[Mapping[str, Any]]
+) -> SourceOptions | None:
+    """Which of a camera's sinks can be read at this moment, the quickest first; None if none can.
+
+    Only sinks that run: at the address of another one, somebody else may give out anything.
 
     Args:
-        labels: Of its sinks, as the status of a service has them: without credentials.
-        sources: Labels of all sources, none of which is opened, whatever is written there.
+        camera: As the status of a service has it, where addresses are without credentials.
+        cameras: All of them; none of their sources is opened, whatever is written there.
     """
     found: dict[str, SourceOptions] = {}
-    cameras = {_bare(source) for source in sources}
-    for label in labels:
+    sources = {_bare(each["source"]).rstrip("/") for each in cameras}
+    for label in (_bare(sink["label"]) for sink in camera["sinks"] if sink["state"] == "running"):
         kind, _, rest = label.partition(":")
-        if _bare(label) in cameras:
-            continue
         if kind == "mjpeg":
-            host, port = split_address(rest)
-            host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-            shown = f"[{host}]" if ":" in host else host
-            found[kind] = SourceOptions(kind="mjpeg", url=f"http://{shown}:{port}/")
-        elif kind in ("rtsp", "rtsps"):
+            found[kind] = SourceOptions(kind="mjpeg", url=f"http://{_here(rest)}/")
+        elif kind in ("rtsp", "rtsps") and HIDDEN not in label:
             # Those who publish may have a password; those who watch are tried without.
-            if HIDDEN not in _bare(label):
-                found["rtsp"] = SourceOptions(kind="rtsp", url=_bare(label))
+            found["rtsp"] = SourceOptions(kind="rtsp", url=label)
         elif kind == "hls" and (playlist := Path(rest) / "index.m3u8").is_absolute():
             found[kind] = SourceOptions(kind="hls", url=str(playlist))
-    return next((found[kind] for kind in ("mjpeg", "rtsp", "hls") if kind in found), None)
+    kinds = (kind for kind in ("mjpeg", "rtsp", "hls") if kind in found)
+    return next((found[kind] for kind in kinds if found[kind].url.rstrip("/") not in sources), None)
+
+
+def can_be_read(camera: Mapping[str, Any]) -> bool:
+    """Whether a camera has a sink that can be read once it runs."""
+    sinks = [{**sink, "state": "running"} for sink in camera["sinks"]]
+    return readable_output({**camera, "sinks": sinks}, [camera]) is not None
+
+
+def _here(address: str) -> str:
+    """Where this machine reaches what listens at an address."""
+    host, port = split_address(address)
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _bare(address: str) -> str:
@@ -83,7 +98,7 @@ class Shown:
 
 
 class Watcher:
-    """Reads one masked stream in a thread of its own, as long as somebody looks.
+    """Reads one masked stream in a thread of its own, until it ends or nobody looks any more.
 
     Attributes:
         source: What is read.
@@ -94,7 +109,6 @@ class Watcher:
         self.source = source
         self.trouble = ""
         self._newest: Shown | None = None
-        self._number = 0
         self._asked_s = time.monotonic()
         self._stopping = threading.Event()
         self._changed = threading.Condition()
@@ -103,20 +117,23 @@ class Watcher:
 
     @property
     def ended(self) -> bool:
-        """Whether it reads no more, as nobody has looked for a while."""
-        return not self._thread.is_alive()
+        """Whether it reads no more."""
+        return self._stopping.is_set()
 
     def after(self, number: int, *, timeout_s: float) -> Shown | None:
         """The newest frame after that number; None if none comes in time, or it is old."""
         self._asked_s = time.monotonic()
         with self._changed:
             self._changed.wait_for(
-                lambda: self._number > number or self._stopping.is_set(), timeout_s
+                lambda: self._has_after(number) or self._stopping.is_set(), timeout_s
             )
             newest = self._newest
         if newest is None or newest.number <= number:
             return None
         return newest if time.monotonic() - newest.at_s < FRESH_S else None
+
+    def _has_after(self, number: int) -> bool:
+        return self._newest is not None and self._newest.number > number
 
     def close(self) -> None:
         """Have it end, without waiting for that."""
@@ -125,16 +142,14 @@ class Watcher:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while not self._is_over():
-            try:
-                self._read()
-                self.trouble = "its output has ended"
-            except FaceblurError as error:
-                self.trouble = redact(str(error))
-            except Exception:
-                logger.exception("an output of a camera cannot be read")
-                self.trouble = "its output cannot be read"
-            self._stopping.wait(_RETRY_S)
+        try:
+            self._read()
+        except FaceblurError as error:
+            self.trouble = redact(str(error))
+        except Exception:
+            logger.exception("an output of a camera cannot be read")
+            self.trouble = "its output cannot be read"
+        self.close()
 
     def _is_over(self) -> bool:
         return self._stopping.is_set() or time.monotonic() - self._asked_s > _UNWATCHED_S
@@ -148,8 +163,7 @@ class Watcher:
                 continue
             jpeg = _jpeg(decoded.image)
             with self._changed:
-                self._number += 1
-                self._newest = Shown(self._number, jpeg, time.monotonic())
+                self._newest = Shown(next(_numbers), jpeg, time.monotonic())
                 self._changed.notify_all()
             self.trouble = ""
 

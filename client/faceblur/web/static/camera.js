@@ -58,7 +58,9 @@ class Run {
 
   #next() {
     if (this.isOver) return;
-    this.video.requestVideoFrameCallback(() => {
+    // Where a browser does not tell of new images, some are sent twice.
+    const wait = this.video.requestVideoFrameCallback?.bind(this.video) ?? requestAnimationFrame;
+    wait(() => {
       if (this.away < AT_ONCE && performance.now() >= this.notBefore) this.#send();
       this.#next();
     });
