@@ -33,7 +33,9 @@ def address(text: str) -> Address:
 
 class TestParts:
     @pytest.fixture
-    def large(self, tmp_path: Path) -> Path:
+    def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        # The smallest that S3 takes.
+        monkeypatch.setattr(fsspec_store, "PART_BYTES", 5 << 20)
         path = tmp_path / "large.mp4"
         with path.open("wb") as file:
             file.truncate(2 * fsspec_store.PART_BYTES + 1)

@@ -254,7 +254,9 @@ class FsspecStore:
             return address.url
         if "@" in address.root and address.scheme in AZURE:
             return f"{address.root.partition('@')[0]}/{address.path}"
-        return str(self._fs._strip_protocol(address.url))
+        import fsspec
+
+        return str(fsspec.get_filesystem_class(self.scheme)._strip_protocol(address.url))
 
     @property
     def _fs(self) -> Any:
