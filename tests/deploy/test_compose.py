@@ -198,6 +198,10 @@ def test_the_releases_of_triton_are_the_ones_that_fit() -> None:
     assert release is not None
     assert release[1] <= "26.02"
     assert f"stay at {release[1]}" in page
+    # The table of drivers is that of these releases.
+    drivers = (ROOT / "docs" / "deploy.md").read_text()
+    assert f"| `TRITON_IMAGE`, release {named[1]} |" in drivers
+    assert f"| `TRITON_JETSON_IMAGE`, release {release[1]} |" in drivers
     # Ensembles hang on full queues before 26.03.
     assert "--jetson" in services["repository-jetson"]["command"]
 
