@@ -214,7 +214,7 @@ def test_images_never_go_to_a_server_that_another_user_has_put_there(
     with listening:
         port = listening.getsockname()[1]
         monkeypatch.setattr(sessions, "DEFAULT_SERVER", f"localhost:{port}")
-        assert sessions._local(SessionOptions(deadline_s=1), 640) is None
+        assert sessions._local(SessionOptions(deadline_s=1), 640, "image") is None
     assert "another user of this machine" in caplog.text
     with socket.create_server(("127.0.0.1", 0)) as own:
         monkeypatch.undo()

@@ -163,7 +163,13 @@ class TritonDetector:
             yield request.futures[0]
 
     def renew(self) -> None:
-        """Use none of the regions again: one of them brought the answer to something else."""
+        """Use none of the regions again: one of them brought the answer to something else.
+
+        Or another server has taken the place of that one, and knows neither them nor its token.
+        """
+        opener = self._client.plugin()
+        if isinstance(opener, server_token.Opener) and self.connection.token is None:
+            opener.token = server_token.find(self.connection.address) or opener.token
         if isinstance(self._transporter, SharedMemoryTransport):
             # A server that hangs takes its time to let go of them.
             threading.Thread(target=self._transporter.renew, daemon=True).start()

@@ -23,14 +23,18 @@ HEADER: Final = f"triton-grpc-protocol-{NAME}"
 
 
 class Opener:
-    """A plugin of `tritonclient`: sends the token with every call."""
+    """A plugin of `tritonclient`: sends the token with every call.
+
+    Attributes:
+        token: Another one when another server has taken the place of that one.
+    """
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        self.token = token
 
     def __call__(self, request: Any) -> None:
         """Add the header."""
-        request.headers = {**(request.headers or {}), HEADER: self._token}
+        request.headers = {**(request.headers or {}), HEADER: self.token}
 
 
 def new() -> str:
