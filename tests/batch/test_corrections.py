@@ -19,6 +19,8 @@ import skimage.data
 from click.testing import CliRunner, Result
 from media import FACE, Recording, decoded, record
 
+from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.following import correct
 from faceblur.cli import main
 from faceblur.detection.detect import detect
 from faceblur.detection.options import DetectionOptions
@@ -136,6 +138,13 @@ def test_one_box_follows_a_face_there_and_back(clip: Path) -> None:
     assert min(box_iou(found[i], [truth(i)])[0, 0] for i in range(FRAMES)) > 0.6
     # Elsewhere nothing is changed.
     assert (frames[0] == decoded(clip, pixel_format="bgr24")[0]).mean() > 0.85
+
+
+def test_following_is_broken_off_at_the_next_frame(clip: Path) -> None:
+    listed = AnnotationFile.read(listing(clip, [{"keyframes": [keyframe(0, follow=True)]}]))
+    read = iter([None] * 3)
+    with pytest.raises(StopIteration):
+        correct(clip, listed.media(clip), on_frame=lambda: next(read))
 
 
 def test_a_box_that_does_not_follow_goes_straight(clip: Path) -> None:

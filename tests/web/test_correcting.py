@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from media import decoded
 from playwright.sync_api import Page
-from web_page import Served, run, same, saved
+from web_page import Served, files_in, run, same, saved
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.detector import Detector
@@ -158,6 +158,12 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.click(".editor >> text=Apply")
     page.wait_for_selector("text=3 faces covered")
     assert same(saved(page, tmp_path / "again.mp4"), drawn)
+    # What was looked at was never on the disk, and goes with the file.
+    assert not [name for name in files_in(site.uploads) if name.endswith((".jpg", ".png"))]
+    page.click("li >> text=Delete")
+    page.wait_for_selector("li", state="detached")
+    assert files_in(site.uploads) == []
+    assert page.request.get(f"{files}/frame?at=0&side=original").status == 404
     assert [text for text in said if "422" not in text] == []
 
 
