@@ -10,12 +10,14 @@ serialised form, and an ensemble. Needs `pip install nvidia-dali-cuda120` (or `-
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "model_repository" / "jpeg_letterbox" / "1"))
+PYTHON_MODEL = Path(__file__).parents[2] / "model_repository" / "jpeg_letterbox"
+sys.path.insert(0, str(PYTHON_MODEL / "1"))
 
 import letterboxing
 import numpy as np
@@ -42,15 +44,7 @@ output [
 # At least two everywhere: docs/triton-stall.md.
 instance_group [ {{ kind: KIND_{kind} count: 2 }} ]
 
-dynamic_batching {{
-  max_queue_delay_microseconds: 0
-  default_queue_policy {{
-    timeout_action: REJECT
-    default_timeout_microseconds: 5000000
-    allow_timeout_override: true
-    max_queue_size: 64
-  }}
-}}
+{queue}
 """
 ENSEMBLE: Final = """\
 # As face_detection_jpeg, decoded by DALI; made by deploy/dali/make_models.py.
@@ -159,12 +153,15 @@ def write(
     Yields:
         The folder of each model.
     """
+    # Queues are those of the model whose place it takes.
+    python = (PYTHON_MODEL / "config.pbtxt").read_text()
+    (queue,) = re.findall(r"^dynamic_batching \{\n.*?^\}", python, re.DOTALL | re.MULTILINE)
     for h, w in letterboxing.canonical_shapes(size=size, stride=stride):
         pipeline = serialise(h, w)
         names = (f"jpeg_letterbox_{h}x{w}", LETTERBOX), (f"face_detection_jpeg_{h}x{w}", ENSEMBLE)
         for name, template in names:
             (output / name / "1").mkdir(parents=True, exist_ok=True)
-            text = template.format(h=h, w=w, kind="GPU" if on_gpu else "CPU")
+            text = template.format(h=h, w=w, kind="GPU" if on_gpu else "CPU", queue=queue)
             (output / name / "config.pbtxt").write_text(text)
         (output / names[0][0] / "1" / "model.dali").write_bytes(pipeline)
         yield output / names[0][0]
