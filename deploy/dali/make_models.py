@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-PYTHON_MODEL = Path(__file__).parents[2] / "model_repository" / "jpeg_letterbox"
-sys.path.insert(0, str(PYTHON_MODEL / "1"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "model_repository" / "jpeg_letterbox" / "1"))
 
 import letterboxing
 import numpy as np
 from image_decoder import find_decoder
 from jpeg_header import read_size
 
+PYTHON_MODEL: Final = Path(letterboxing.__file__).parents[1]
 MAX_PIXELS: Final = 40_000_000
 BATCH: Final = 8
 LETTERBOX: Final = """\
