@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -158,6 +159,8 @@ def run_on_cluster(
             landmarks=landmarks(jobs),
             level=logger.getEffectiveLevel(),
         )
+        # Ray tells there of machines that end; what that means for a file is said by us.
+        cleanup.enter_context(redirect_stdout(_Chatter()))
         ray = cleanup.enter_context(connected(cluster))
         cleanup.enter_context(closing(line))
         standing = StandingLine(line, quiet=quiet)
@@ -177,6 +180,16 @@ def run_on_cluster(
         if sealed is not None:
             click.echo(_sealed_line(sealed))
     return not tally.failed
+
+
+class _Chatter(io.TextIOBase):
+    """Takes what a library prints to where results are told, and logs it."""
+
+    def write(self, text: str, /) -> int:
+        """Log a part of a line."""
+        if text.strip():
+            logger.debug("%s", text.strip())
+        return len(text)
 
 
 class Kept:

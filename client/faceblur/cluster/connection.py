@@ -7,11 +7,14 @@ import importlib
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from faceblur.cluster.options import ClusterOptions
+from faceblur.detection.triton.owners import is_gone, own_mark
 from faceblur.errors import FaceblurError, InputError, install_line
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,11 @@ logger = logging.getLogger(__name__)
 ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
 
 LOCAL: Final = "local"
+
+_TRIES: Final = 3
+
+_PREFIX: Final = "fb-ray-"
+_OWNER: Final = "owner"
 
 _STORE_BYTES: Final = 256 << 20
 """Of a cluster of our own: files do not go through Ray."""
@@ -48,7 +56,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
             arguments |= undo.enter_context(_own_cluster())
         ray = _import(undo)
         try:
-            ray.init(address, **arguments)
+            _connect(ray, address, arguments)
         except (ConnectionError, ValueError, RuntimeError) as error:
             logger.debug("Ray says: %s", error)
             raise ClusterError(
@@ -64,6 +72,19 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
                 f"the cluster at {address} has gone: what is finished stays, and the same command "
                 "goes on from there"
             ) from error
+
+
+def _connect(ray: Any, address: str, arguments: dict[str, Any]) -> None:
+    """Connect; a head with much to do may not answer at once."""
+    for left in reversed(range(_TRIES)):
+        try:
+            ray.init(address, **arguments)
+        except ConnectionError:
+            if not left:
+                raise
+            logger.info("%s does not answer yet", address)
+        else:
+            return
 
 
 def _import(undo: contextlib.ExitStack) -> Any:
@@ -85,14 +106,25 @@ def _own_cluster() -> Iterator[dict[str, Any]]:
     with contextlib.ExitStack() as undo:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         undo.enter_context(_environment(token))
+        _remove_abandoned()
+        # Names of sockets are short, and the owner's mark would make this one too long.
         folder = undo.enter_context(
-            tempfile.TemporaryDirectory(prefix="fb-", ignore_cleanup_errors=True)
+            tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         )
+        Path(folder, _OWNER).write_text(own_mark())
         yield {
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
             "_temp_dir": folder,
         }
+
+
+def _remove_abandoned() -> None:
+    """Remove what clusters of programs that are no more have left: Ray ends with its head."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
+        with contextlib.suppress(OSError):
+            if is_gone(owner.read_text()):
+                shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 @contextlib.contextmanager
