@@ -14,7 +14,7 @@ import onvif_camera
 import pytest
 from accessibility import WIDTH, faults
 from playwright.sync_api import Page
-from web_page import Served, asked
+from web_page import Served, asked, pictured
 
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.ports import free_port
@@ -49,16 +49,20 @@ def test_cameras_are_watched_stopped_and_added(
     ):
         file.write_text(
             f"# Ours.\nlisten: 127.0.0.1:{free_port('127.0.0.1')}\n"
-            f"server: {{address: '{session.server.address}'}}\n"
+            f"server: {{address: '{session.server.address}', deadline_s: 10}}\n"
+            "defaults: {deadline_s: 10}\n"
             "cameras:\n  door:  # in front\n"
-            f"    source: {open_camera}\n    deadline_s: 2\n"
+            f"    source: {open_camera}\n    lookahead: 2\n"
             f"    sinks: ['mjpeg:{free_port('127.0.0.1')}']\n"
         )
         written = file.read_text()
+        file.rename(tmp_path / "later")
         site = start("--cameras", str(file))
         page.set_viewport_size({"width": WIDTH, "height": 844})
         page.goto(site.address)
         page.click("text=Cameras")
+        page.wait_for_selector("text=There is no cameras.yaml yet")
+        (tmp_path / "later").rename(file)
         page.wait_for_selector("text=The cameras do not run")
         service = subprocess.Popen(
             [sys.executable, "-m", "faceblur", "run", "-q", str(file)],
@@ -75,6 +79,8 @@ def test_cameras_are_watched_stopped_and_added(
             # The service runs it without a restart.
             page.wait_for_selector(_tile("back yard"))
             assert faults(page) == []
+            page.emulate_media(color_scheme="light")
+            pictured(page, "web-cameras")
             page.click("[aria-label='Stop door']")
             page.wait_for_selector(f"[data-state=stopped]{_tile('door', shown='no')}")
             assert fake_camera.drawn(page, "#wall canvas").std() < 30
@@ -84,7 +90,7 @@ def test_cameras_are_watched_stopped_and_added(
             assert asked(page, "GET", "/api/cameras/image?camera=nobody") == 422
             # One that cannot be taken leaves everything as it is.
             added = file.read_text()
-            file.write_text(added.replace("deadline_s: 2", "deadline: 2"))
+            file.write_text(added.replace("lookahead: 2", "look: 2"))
             page.click("text=Read the file again")
             page.wait_for_selector("text=was changed and not taken")
         finally:

@@ -116,7 +116,7 @@ def pictured(page: Page, name: str, selector: str = "body") -> None:
     """Write what a part of the page looks like, if FACEBLUR_SCREENSHOTS says to which folder.
 
     So the images of docs/images are made:
-    `FACEBLUR_SCREENSHOTS=docs/images pytest tests/web -k "report or stays_visible or look"`.
+    `FACEBLUR_SCREENSHOTS=docs/images pytest tests/web -k "report or visible or look or added"`.
     """
     folder = os.environ.get("FACEBLUR_SCREENSHOTS")
     if folder is None:

@@ -62,6 +62,7 @@ class Wall:
         cameras = [_camera(each, can_show=can_be_read(each)) for each in listed]
         return {
             "file": self.file.name,
+            "is_there": self.file.exists(),
             "is_running": said is not None,
             "trouble": trouble or (said or {}).get("detector_failure", ""),
             "reload_error": (said or {}).get("reload_error", ""),

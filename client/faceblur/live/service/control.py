@@ -10,6 +10,7 @@ import secrets
 import stat
 import urllib.error
 import urllib.request
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -146,7 +147,10 @@ def service_status(address: str) -> dict[str, Any]:
 def _path(address: str) -> Path:
     host, port = split_address(address)
     name = f"control-{host.replace(':', '_')}-{port}"
-    return platformdirs.user_runtime_path("faceblur") / name
+    with warnings.catch_warnings():
+        # That there is none for the session is no news.
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_path("faceblur") / name
 
 
 def _read(address: str) -> str:

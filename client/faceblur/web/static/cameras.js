@@ -126,7 +126,7 @@ function show(state) {
   }
   showForm(state.file);
   const reload = state.reload_error ? texts.wallRefused(state.file, state.reload_error) : "";
-  const trouble = state.is_running ? state.trouble && texts.wallTrouble(state.trouble) : texts.wallAway(state.file);
+  const trouble = state.is_running ? state.trouble && texts.wallTrouble(state.trouble) : (state.is_there ? texts.wallAway : texts.wallEmpty)(state.file);
   notice([trouble, reload].filter(Boolean).join(" "));
   find("reload").hidden = !state.can_order;
   const names = new Set(state.cameras.map(({ name }) => name));

@@ -252,6 +252,7 @@ export const texts = {
   wallHint: "What the cameras of this file give out, with the faces covered. Nothing that is uncovered is shown here.",
   wallReload: "Read the file again",
   wallNoFile: "No cameras are named. Start the page with: faceblur web --cameras cameras.yaml",
+  wallEmpty: (file) => `There is no ${file} yet. Add a camera below; then start it with: faceblur run ${file}`,
   wallAway: (file) => `The cameras do not run. Start them with: faceblur run ${file}`,
   wallTrouble: (reason) => `Faces cannot be found at present, so nothing of the cameras is given out: ${reason}.`,
   wallRefused: (file, reason) => `${file} was changed and not taken, and everything goes on as before: ${reason}`,
