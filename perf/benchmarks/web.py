@@ -90,9 +90,18 @@ class Row:
 @click.option("--photo", type=click.Path(path_type=Path, exists=True), help="Else one is made.")
 @click.option("--width", default=4000, show_default=True, help="Of the photo that is made, pixels.")
 @click.option("--rounds", default=7, show_default=True)
+@click.option("--warm-up", default=1, show_default=True, help="Rounds before, not counted.")
 @click.option("--server", help="A Triton server; else the page starts its own.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
-def web(*, photo: Path | None, width: int, rounds: int, server: str | None, output: Path) -> None:
+def web(
+    *,
+    photo: Path | None,
+    width: int,
+    rounds: int,
+    warm_up: int,
+    server: str | None,
+    output: Path,
+) -> None:
     """Open the page in Chromium, drop a photo on it, and see when what is there.
 
     Exits with 1 where anything takes longer than it must.
@@ -112,10 +121,9 @@ def web(*, photo: Path | None, width: int, rounds: int, server: str | None, outp
         page.set_default_timeout(120_000)
         page.goto(address)
         page.wait_for_selector("#trouble", state="hidden")
-        for number in range(1 + rounds):
+        for number in range(warm_up + rounds):
             found = _round(page, photo)
-            # The first one warms everything up.
-            for name, time_s in found.items() if number else ():
+            for name, time_s in found.items() if number >= warm_up else ():
                 times[name].append(time_s)
         chromium.close()
     rows = [Row.of(what, each) for what, each in times.items()]

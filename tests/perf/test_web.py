@@ -20,7 +20,7 @@ def test_what_somebody_waits_for_is_measured(session: DetectionSession, tmp_path
     if shutil.which("chromium") is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     assert session.server is not None
-    line = [sys.executable, "perf/run", "web", "--rounds", "1", "--width", "640"]
+    line = [sys.executable, "perf/run", "web", "--rounds", "1", "--warm-up", "0", "--width", "640"]
     line += ["--server", session.server.address, "--output", str(tmp_path)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
     document = json.loads((tmp_path / "web.json").read_text())
