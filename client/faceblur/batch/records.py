@@ -17,11 +17,10 @@ from faceblur.batch.finished import (
     OutputLock,
     ResultCache,
     StoredNotes,
-    is_intact,
 )
 from faceblur.batch.found import Place
 from faceblur.batch.jobs import AnyJob, Job, StoredJob
-from faceblur.batch.private_folder import PrivateFolder
+from faceblur.batch.unchanged import is_source_of, is_there
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
@@ -30,7 +29,6 @@ from faceblur.proof.audit import facts as audit_facts
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import FileFacts, Manifest
 from faceblur.stores.address import Address
-from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.kinds import Kind
 
@@ -115,6 +113,16 @@ class Records:
                 )
             return self._trees[tree]
 
+    def note_of(self, job: AnyJob) -> CachedResult | None:
+        """The note of a result, whatever it was made of; None where the result is known to be gone.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        gone = isinstance(job, StoredJob) and isinstance(job.output, Address) and not job.present
+        notes = self.notes_of(job)
+        return None if notes is None or gone else notes.note_of(job.output_name)
+
     def known(self, job: StoredJob) -> CachedResult | None:
         """The note of a result that needs no work, as far as the stores say without a transfer.
 
@@ -122,10 +130,8 @@ class Records:
             InputError: A store or the source cannot be read.
             OutputError: The result is there, but cannot be read.
         """
-        notes = self.notes_of(job)
-        gone = isinstance(job.output, Address) and job.present is None
-        note = None if notes is None or gone else notes.note_of(job.output_name)
-        if note is None or not _is_source_of(note, job):
+        note = self.note_of(job)
+        if note is None or not is_source_of(note, job):
             return None
         ingredients = self.ingredients(note.ingredients.source_sha256, job.kind)
         return note if self.holds(note, ingredients, job) else None
@@ -147,7 +153,7 @@ class Records:
         Raises:
             OutputError: The result is there, but cannot be read.
         """
-        if not note.is_of(ingredients) or not _is_there(note, job):
+        if not note.is_of(ingredients) or not is_there(note, job):
             return False
         return self.audit is None or self.audit.covers(
             source=note.ingredients.source_sha256,
@@ -195,9 +201,7 @@ class Record:
         Raises:
             OutputError: The result is there, but cannot be read.
         """
-        if self._notes is None:
-            return None
-        note = self._notes.note_of(self._names.output_name)
+        note = self._records.note_of(self._names)
         held = note is not None and self._records.holds(note, self._ingredients, self._names)
         return note if held else None
 
@@ -277,26 +281,3 @@ class Record:
         except OSError as error:
             raise InputError(f"cannot read {self._job.source}: {error.strerror}") from error
         return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
-def _is_source_of(note: CachedResult, job: StoredJob) -> bool:
-    """Whether a note is of what the source holds now, as far as one knows without fetching it."""
-    if isinstance(job.source, Path):
-        return file_sha256(job.source) == note.ingredients.source_sha256
-    version = "" if job.entry is None else job.entry.version
-    return bool(version) and version == note.source_version
-
-
-def _is_there(note: CachedResult, job: AnyJob) -> bool:
-    """Whether the result is there and holds what it did when it was noted."""
-    if isinstance(job.output, Path):
-        return is_intact(job.output, note)
-    present = job.present if isinstance(job, StoredJob) else None
-    if present is None:
-        return False
-    if present.version and present.version == note.output_version:
-        return True
-    with PrivateFolder() as folder:
-        copy = folder.path / "result"
-        store_of(job.output).fetch(present, copy)
-        return file_sha256(copy) == note.output_sha256

@@ -125,7 +125,7 @@ def fault_of(error: Exception, address: Address, use: Use) -> Fault:
         return Fault(_gone(address, use))
     if _lacks_login(error, names, address):
         return Fault(_kind(use)(f"there are no credentials for {address}: {_login(address)}"))
-    if not names.isdisjoint(_DENIED) or status in (401, 403):
+    if not names.isdisjoint(_DENIED) or status in (401, 403) or _is_forbidden(error):
         verb = "reading" if use == "read" else "writing to"
         return Fault(
             _kind(use)(
@@ -191,6 +191,11 @@ def _lacks_login(error: Exception, names: set[str], address: Address) -> bool:
             "ClientAuthenticationError" in names and _status(error) is None
         )
     return False
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Whether gcsfs was refused, of which it says nothing but this word."""
+    return type(error) is OSError and str(error).startswith("Forbidden")
 
 
 def _status(error: Exception) -> int | None:
