@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 from buckets import SECRET, Blur, Bucket
 from faulty_door import FaultyDoor
+from media import moving_face_video
 
 from faceblur.detection.session import DetectionSession
 from faceblur.proof.audit.reader import read_audit
@@ -119,7 +120,9 @@ def test_files_go_from_a_bucket_to_a_folder_and_back(
 def test_what_a_file_is_its_content_says(
     blur: Blur, door: FaultyDoor, bucket: Bucket, photos: Photos, tmp_path: Path
 ) -> None:
+    moving_face_video(tmp_path / "clip.mp4", frames=3, width=160, height=90)
     for key, content in {
+        "film.jpg": (tmp_path / "clip.mp4").read_bytes(),
         "cache.dat": photos["a.jpg"],
         "clip.png": photos["a.jpg"],
         "photo.mpo": photos["a.jpg"],
@@ -134,12 +137,16 @@ def test_what_a_file_is_its_content_says(
     result = blur(f"s3://{bucket.name}/", "-o", f"{tmp_path}/out/")
     assert result.exit_code == 1
     written = [path.name for path in (tmp_path / "out").glob("*.*")]
-    assert sorted(written) == [".faceblur", "cache.dat.jpg", "clip.png", "photo.mpo.jpg"]
+    assert sorted(written) == [
+        *(".faceblur", "cache.dat.jpg", "clip.png", "film.jpg.mp4", "photo.mpo.jpg")
+    ]
     assert result.stdout.splitlines()[-1].endswith("2 other files left alone")
     assert re.fullmatch(
         r"faceblur: 3 files were not checked: (s3://\S+\.(jpg|dng),? ?){3}\n", result.stderr
     )
     assert not list(tmp_path.rglob("b.jpg"))
+    again = blur(f"s3://{bucket.name}/", "-o", f"{tmp_path}/out/")
+    assert "4 files skipped" in again.stdout
 
 
 def _once(left: set[tuple[str, str]], what: str, method: str, path: str) -> str:

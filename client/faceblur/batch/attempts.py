@@ -171,7 +171,7 @@ class Batch:
             if self._lost is not None:
                 return clock.outcome(job, error=self._lost)
             with self._transfers.here(job) as visit:
-                return self._attempt_here(visit.stored or job, visit, clock)
+                return self._attempt_here(job, visit, clock)
         except ServerError as error:
             self._broken = error
             return clock.outcome(job, error=error)

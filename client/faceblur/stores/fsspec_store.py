@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
 import logging
 import secrets
@@ -12,12 +10,16 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from faceblur.errors import InputError, OutputError
 from faceblur.stores.address import AZURE, WEB, Address
 from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
 from faceblur.stores.store import Entry, Going, Store, keep_going
+
+if TYPE_CHECKING:
+    # It takes its time, and who masks a file of this machine needs none of it.
+    import asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -294,7 +296,9 @@ def _connect(scheme: str, root: str) -> Any:
 
     for name in _LOUD:
         # They would write paragraphs where one sentence is enough.
-        logging.getLogger(name).addHandler(logging.NullHandler())
+        quiet = logging.getLogger(name)
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme in (*WEB, *_GOOGLE):
         import aiohttp
@@ -316,6 +320,9 @@ def _await(
     work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop, going: Going
 ) -> Result:
     """Wait for what runs in the library's own thread, and end it when there is no going on."""
+    import asyncio
+    import concurrent.futures
+
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         while not concurrent.futures.wait([future], timeout=_POLL_S).done:
