@@ -12,7 +12,7 @@ COPY . .
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${PYTHON_IMAGE} AS packages
-# heic,cloud where files are in object stores.
+# heic,cloud where files are in object stores; heic,cloud,local,ray for docs/scale.md.
 ARG EXTRAS=heic
 ENV PATH=/opt/faceblur/bin:$PATH
 COPY --from=wheel /wheels /wheels
