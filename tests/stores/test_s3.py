@@ -214,10 +214,13 @@ def test_what_cannot_be_used_is_told_in_a_sentence(
         ((f"simplecache::{source}",), 3, "leave unmasked copies"),
         ((f"zip://a.jpg::{source}",), 3, "leave unmasked copies"),
         (("rtsp://camera/1",), 3, "faceblur camera"),
+        ((source, "-o", here, "--audit", f"s3://{filled.name}/record"), 2, "is an address"),
     ):
         result = blur(*arguments)
         assert (result.exit_code, result.stdout) == (code, ""), arguments
-        assert re.fullmatch(rf"faceblur: [^\n]*{told}[^\n]*\n", result.stderr), result.stderr
+        assert re.fullmatch(
+            rf"(Usage: .*\n.*\n\n)?(faceblur|Error): [^\n]*{told}[^\n]*\n", result.stderr
+        ), result.stderr
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -22,9 +22,21 @@ from faceblur.detection.options import (
 from faceblur.detection.session import SessionOptions
 from faceblur.detection.triton.connection import DEFAULT_SERVER, TLS, TRANSPORTS, Transport
 from faceblur.errors import InputError
+from faceblur.redaction import redact
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-FilePath = click.Path(path_type=Path)
+
+
+class _FilePath(click.Path):
+    """The name of a file of this machine: an address would become a strange folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value and not Path(value).exists():
+            self.fail(f"{redact(value)} is an address: give a file of this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FilePath = _FilePath(path_type=Path)
 option = functools.partial(click.option, show_default=True)
 
 
