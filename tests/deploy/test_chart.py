@@ -30,6 +30,7 @@ FULL: Values = {
         "secretFiles": ["media"],
     },
     "networkPolicy": {"tritonClients": [{"app": "archive"}]},
+    "tracing": {"endpoint": "http://collector.monitoring:4318", "share": 0.02},
     "archive": {
         "from": "s3://in/2026",
         "to": "s3://out",

@@ -27,6 +27,8 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.one_of([values_of({**schema, "type": each}) for each in kind])
     if kind == "boolean":
         return st.booleans()
+    if kind == "number":
+        return st.floats(0.001, schema["maximum"], allow_nan=False)
     if kind == "integer":
         step = schema.get("multipleOf", 1)
         high = schema.get("maximum", 10**6)

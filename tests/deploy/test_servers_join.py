@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +27,7 @@ from wheel_server import SHM_PREFIX, Machine
 
 from faceblur.detection import models
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.trace_context import requests_of
 from faceblur.detection.triton.client import SEVERAL_OPTIONS, TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.ports import free_port
@@ -38,7 +43,8 @@ AGE_S = 1
 class Servers:
     """Three that serve the same model at the same port of three addresses."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, collector: str) -> None:
+        self._collector = collector
         runtime = TritonRuntime.find()
         runtime.lay_out_backends(folder / "backends")
         onnx, model = models.find("fast")
@@ -52,7 +58,10 @@ class Servers:
         self.clients = [grpcclient.InferenceServerClient(f"{h}:{self.port}") for h in HOSTS]
 
     def _start(self, machine: Machine, host: str) -> subprocess.Popen[str]:
-        values = {"triton": {"connectionAgeSeconds": 5, "connectionGraceSeconds": 10}}
+        values = {
+            "triton": {"connectionAgeSeconds": 5, "connectionGraceSeconds": 10},
+            "tracing": {"endpoint": self._collector},
+        }
         pod = of_kind(render(values), "Deployment")["spec"]["template"]["spec"]
         words = [word.replace("$$(", "$(") for word in pod["containers"][0]["command"]]
         here = {
@@ -63,7 +72,12 @@ class Servers:
         assert set(here) <= set(words)
         service: dict[str, Any] = {"command": [here.get(word, word) for word in words]}
         ports = (self.port, free_port("127.0.0.1"))
-        return machine.start(machine.words(service, ports), "--model-config-name=embedded")
+        environment = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+        options = environment["TRITON_OPTIONS"]
+        options += " --trace-config=opentelemetry,bsp_schedule_delay=100"
+        return machine.start(
+            machine.words(service, ports), f"--model-config-name=embedded {options}"
+        )
 
     def wait(self) -> None:
         """Until all have their model."""
@@ -98,9 +112,37 @@ def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
         return False
 
 
+class Collector(BaseHTTPRequestHandler):
+    """Takes traces by OTLP, and keeps the ids and names of their spans."""
+
+    spans: ClassVar[set[tuple[str, str]]] = set()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/traces":
+            # The protocol's JSON, which that Triton speaks.
+            for resource in json.loads(body)["resourceSpans"]:
+                for scope in resource["scopeSpans"]:
+                    self.spans.update((span["traceId"], span["name"]) for span in scope["spans"])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[Servers]:
-    started = Servers(tmp_path)
+def collector() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def servers(tmp_path: Path, collector: str) -> Iterator[Servers]:
+    started = Servers(tmp_path, collector)
     try:
         started.wait()
         yield started
@@ -139,5 +181,14 @@ def test_a_third_server_gets_its_share(
             lookups_s = dict(SEVERAL_OPTIONS)["grpc.dns_min_time_between_resolutions_ms"] / 1000
             assert time.monotonic() - joined_s < 1.1 * AGE_S + lookups_s + 5
             assert min(send(30)) > 4
+            # One that belongs to a trace goes on in the server's part of it.
+            trace = secrets.token_hex(16)
+            with requests_of(f"00-{trace}-{secrets.token_hex(8)}-01"):
+                send(1)
+            deadline = time.monotonic() + 10
+            while (trace, "yolov5_face") not in Collector.spans:
+                assert time.monotonic() < deadline, Collector.spans
+                time.sleep(0.05)
+            assert {found for found, _ in Collector.spans} == {trace}, "no other is traced"
         finally:
             detector.close()

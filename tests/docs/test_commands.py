@@ -20,7 +20,13 @@ PAGES = [
     *sorted((ROOT / "perf" / "results").glob("*.md")),
 ]
 SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE))
-FOREIGN = {"--model-config-name", "--allow-client-shm", "--backend-config", "--build-arg"}
+FOREIGN = {
+    "--model-config-name",
+    "--allow-client-shm",
+    "--backend-config",
+    "--build-arg",
+    "--trace-config",
+}
 """Options of other programs that the pages name."""
 
 

@@ -16,6 +16,7 @@ from faceblur.live.service.service import Service, obeying_signals
 from faceblur.live.sharding.keeper import LeaseKeeper
 from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
 from faceblur.live.sharding.shard import TURNS, Shard
+from faceblur.live.tracing import trace_frames
 
 
 def _guard(log_format: LogFormat, quiet: bool, verbose: bool) -> SecretFilter:
@@ -79,16 +80,32 @@ shard_options = bundle(
 )
 
 
+trace_option = option(
+    "--trace",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    metavar="SHARE",
+    help="Trace this share of all frames with OpenTelemetry; none by default.",
+)
+
+
 @click.command()
 @click.argument("file", type=FilePath, metavar="CAMERAS.YAML")
 @shard_options
+@trace_option
 @log_options
-def run(*, file: Path, leases: LeaseKeeper | None, guard: SecretFilter) -> None:
+def run(
+    *, file: Path, leases: LeaseKeeper | None, trace: float | None, guard: SecretFilter
+) -> None:
     """Mask the faces of many cameras, until SIGTERM or Ctrl-C.
 
     SIGHUP reads the file again and touches only the cameras that changed. Metrics, health and
     status are served at the file's listen address. docs/cameras.yaml shows every setting.
     """
-    service = Service(file, guard=guard, leases=leases)
-    with obeying_signals(service):
-        service.run()
+    end_tracing = None if trace is None else trace_frames(trace)
+    try:
+        service = Service(file, guard=guard, leases=leases)
+        with obeying_signals(service):
+            service.run()
+    finally:
+        if end_tracing is not None:
+            end_tracing()

@@ -10,7 +10,8 @@ from typing import Final
 
 from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError
-from faceblur.live.frames import RawFrame, SafeFrame
+from faceblur.live import tracing
+from faceblur.live.frames import SafeFrame
 from faceblur.live.options import CameraOptions
 from faceblur.live.presenter import OFFLINE, UNCHECKED, Presenter
 from faceblur.live.process.messages import MessageSocket
@@ -209,14 +210,12 @@ class Camera:
             # It goes along whatever becomes of the frame, and when it is due.
             for sink in self._sinks:
                 sink.add_audio(source.audio, frame.audio)
-            self._admit(frame)
+            self._counters.count_arrival(frame.arrived_s)
+            frame.trace = tracing.begin(self.options.name, frame.arrived_s)
+            self._scheduler.admit(frame)
         if source.error and not source.online:
             self._status.error = source.error
             self._status.enter("offline")
-
-    def _admit(self, frame: RawFrame) -> None:
-        self._counters.count_arrival(frame.arrived_s)
-        self._scheduler.admit(frame)
 
     def _show(self, now_s: float) -> None:
         """Hand over the frames that were decided."""

@@ -15,6 +15,7 @@ from faceblur.detection.parts import CloseUps
 from faceblur.image.pixels import Plane
 from faceblur.live.audio import AudioPacket
 from faceblur.live.frame_format import Bytes, FrameFormat
+from faceblur.live.tracing import FrameTrace
 from faceblur.masks.masker import Masker
 from faceblur.masks.selection import Choice
 from faceblur.video.surface import VideoSurface
@@ -42,6 +43,7 @@ class RawFrame:
         close_ups: Parts of it that the detector is given, too; None where the whole is enough.
         audio: Packets that came since the frame before.
         on_release: Called when nobody holds its memory any more.
+        trace: Of what becomes of it; None where that is not traced.
     """
 
     format: FrameFormat
@@ -54,6 +56,7 @@ class RawFrame:
     close_ups: CloseUps | None = None
     audio: Sequence[AudioPacket] = ()
     on_release: Callable[[], None] | None = None
+    trace: FrameTrace | None = None
 
     def __post_init__(self, samples: Bytes) -> None:
         """Hold it once."""
@@ -101,6 +104,7 @@ class SafeFrame:
         arrived_s: When the frame that it was made of arrived; None for placeholders.
         time_s: When it is shown, `time.monotonic()`.
         faces: Masks that were drawn on it.
+        trace: Of the frame that it was made of.
     """
 
     key: InitVar[object]
@@ -110,6 +114,7 @@ class SafeFrame:
     arrived_s: float | None
     time_s: float
     faces: int = 0
+    trace: FrameTrace | None = None
     source: InitVar[RawFrame | None] = None
 
     def __post_init__(self, key: object, source: RawFrame | None) -> None:
@@ -156,6 +161,7 @@ def mask(frame: RawFrame, choice: Choice, masker: Masker) -> SafeFrame:
         arrived_s=frame.arrived_s,
         time_s=frame.time_s,
         faces=len(choice.faces),
+        trace=frame.trace,
         source=frame,
     )
 

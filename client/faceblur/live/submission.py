@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -10,9 +11,11 @@ from queue import SimpleQueue
 from typing import Final
 
 from faceblur.detection.detector import Detector
+from faceblur.detection.trace_context import requests_of
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError, ServerError
 from faceblur.live.frames import RawFrame
+from faceblur.live.tracing import FrameTrace
 
 MAX_HUNG: Final = 4
 """So many threads at most hang in a call of the detector; then it is not called any more."""
@@ -103,10 +106,13 @@ class _SubmitThread(threading.Thread):
         frame = request.frame
         assert frame.model_input is not None
         close_ups = () if frame.close_ups is None else frame.close_ups.inputs
+        if frame.trace is not None:
+            request.answer.add_done_callback(partial(_note, frame.trace, time.monotonic()))
         try:
-            futures = self._detector.submit(
-                [frame.model_input, *close_ups], min_score=self._min_score
-            )
+            with requests_of("" if frame.trace is None else frame.trace.traceparent):
+                futures = self._detector.submit(
+                    [frame.model_input, *close_ups], min_score=self._min_score
+                )
         except Exception as error:  # noqa: BLE001  it must not end this thread
             request.answer.set_exception(error)
             request.is_sent = True
@@ -114,6 +120,11 @@ class _SubmitThread(threading.Thread):
             return
         request.is_sent = True
         _Gathering(futures, request.answer, self._wake)
+
+
+def _note(trace: FrameTrace, sent_s: float, answer: Future[list[Detections]]) -> None:
+    error = None if answer.cancelled() else answer.exception()
+    trace.stage("detect", sent_s, error="" if error is None else type(error).__name__)
 
 
 class _Gathering:

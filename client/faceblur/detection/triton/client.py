@@ -20,7 +20,7 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from faceblur.detection import canary
+from faceblur.detection import canary, trace_context
 from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.triton import server_token
 from faceblur.detection.triton.connection import PRIORITIES, Connection
@@ -250,6 +250,7 @@ class TritonDetector:
                 # The server drops what nobody waits for any more.
                 timeout=int(deadline_s * 1e6),
                 priority=PRIORITIES[self.connection.priority],
+                headers=trace_context.headers(),
             )
         except InferenceServerException:
             parcel.done(True)

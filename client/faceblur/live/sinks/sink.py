@@ -15,6 +15,7 @@ from faceblur.live.process.supervisor import Supervisor
 from faceblur.live.sinks.audio_track import takes_audio
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.stats import DelayMeter, SinkState, SinkStats
+from faceblur.live.tracing import FrameTrace
 from faceblur.redaction import redact
 
 SLOTS: Final = 3
@@ -36,6 +37,7 @@ class Sink(Supervisor):
         self._free: deque[int] = deque()
         self._sent: dict[int, tuple[float, float | None]] = {}
         """By slot: since when it is being written, and when its frame arrived at the source."""
+        self._traces: dict[int, FrameTrace | None] = {}
         self._delay = DelayMeter()
         self._frames = 0
         self._dropped = 0
@@ -67,10 +69,13 @@ class Sink(Supervisor):
             self._dropped += 1
             return
         slot, format_ = self._free.popleft(), frame.format
+        if frame.trace is not None:
+            frame.trace.masked(frame.faces)
         memory = child.memory.slot(slot)
         memory[: format_.size_bytes] = frame.samples
         audio = put(self._waiting.take(), memory[format_.size_bytes :])
         self._sent[slot] = (now_s, frame.arrived_s)
+        self._traces[slot] = frame.trace
         try:
             self._announce_audio(child)
             child.link.send(
@@ -168,7 +173,9 @@ class Sink(Supervisor):
         """Act on a message; whether the child lives on."""
         kind, text = message.get("kind"), redact(str(message.get("text", "")))
         if kind == "written" and message.get("slot") in self._sent:
-            _, arrived_s = self._sent.pop(message["slot"])
+            sent_s, arrived_s = self._sent.pop(message["slot"])
+            if (trace := self._traces.pop(message["slot"], None)) is not None:
+                trace.stage("sink", sent_s, sink=self._label)
             self._free.append(message["slot"])
             self._frames += 1
             if arrived_s is not None:
