@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,15 +61,22 @@ def test_a_large_file_appears_when_all_of_it_is_there(door: FaultyDoor, tmp_path
     assert there is not None
     large = tmp_path / "large.mp4"
     large.write_bytes(bytes(fsspec_store.PART_BYTES + 1))
-    sent = []
+    sending = threading.Event()
+
+    def hold(method: str, path: str) -> str:
+        if "upload_id" not in path:
+            return "pass"
+        sending.set()
+        return "hold"
 
     def going() -> None:
-        sent.append([path for _, path in door.seen if "upload_id" in path])
-        if sent[-1]:
+        if sending.is_set():
             raise FaceblurError("interrupted")
 
+    door.judge = hold
     store = store_of(there)
     with pytest.raises(FaceblurError, match="interrupted"):
         store.commit(large, there, going=going)
+    door.judge = lambda method, path: "pass"
     assert store.find(there) is None
     assert store.commit(large, there).size == large.stat().st_size

@@ -39,13 +39,12 @@ QUICK = WatchOptions(every_s=0.1, settle_s=0.2)
 
 
 @contextmanager
-def running(watch: Watch) -> Iterator[PageServer]:
-    """A watch in a thread, and its pages."""
+def running(watch: Watch) -> Iterator[None]:
+    """A watch in a thread."""
     thread = threading.Thread(target=watch.run)
     thread.start()
     try:
-        with PageServer("127.0.0.1:0", pages(watch.status)) as server:
-            yield server
+        yield
     finally:
         watch.stop()
         thread.join(20)
@@ -87,7 +86,8 @@ def test_a_folder_is_watched(
     source.mkdir()
     (source / "first.jpg").write_bytes(photo)
     watch = of(session, source, out)
-    with running(watch) as server, (source / "slow.jpg").open("wb") as slow:
+    served = PageServer("127.0.0.1:0", pages(watch.status))
+    with served as server, running(watch), (source / "slow.jpg").open("wb") as slow:
         until(lambda: (out / "first.jpg").exists())
         # Somebody writes to it, and pauses for longer than a file that is whole stays unchanged.
         slow.write(photo[:-500])
@@ -137,7 +137,7 @@ def test_a_bucket_is_watched(
     monkeypatch.setattr(watching, "FIRST_PAUSE_S", 0.2)
     bucket.put("in/a.jpg", photo)
     watch = of(session, f"s3://{bucket.name}/in", f"s3://{bucket.name}/out")
-    with running(watch) as server:
+    with PageServer("127.0.0.1:0", pages(watch.status)) as server, running(watch):
         until(lambda: bucket.keys("out/") == ["out/a.jpg"])
         door.first(10**6, "deny", "GET", "list-type")
         until(lambda: get(server, "/readyz")[0] == 503)
