@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rendered_chart import SCHEMA, Values, invalid, of_kind, render
+from resolved_compose import ROOT
 from test_monitoring import program
 
 ASCII = st.characters(min_codepoint=32, max_codepoint=126)
@@ -139,13 +142,28 @@ def keda_query(**autoscaling: str) -> str:
     return str(trigger["metadata"]["query"])
 
 
+def adapter_query() -> str:
+    """What the page has prometheus-adapter serve, as that asks for it."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    (text,) = re.findall(r"```yaml\n(externalRules:.*?)```", page, re.DOTALL)
+    (rule,) = yaml.safe_load(text)["externalRules"]
+    metric = of_kind(render({"autoscaling": {"kind": "hpa"}}), "HorizontalPodAutoscaler")
+    asked = metric["spec"]["metrics"][0]["external"]["metric"]
+    assert rule["name"]["as"] == asked["name"]
+    labels = {"namespace": "video", **asked["selector"]["matchLabels"]}
+    matchers = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    query = rule["metricsQuery"].replace("<<.LabelMatchers>>", matchers)
+    return f"avg without (service) ({query})"
+
+
+@pytest.mark.parametrize("ask", [keda_query, adapter_query])
 @pytest.mark.parametrize(
-    ("broken", "is_right"), [(None, True), (("queue", "exec"), False), (("sum(", "max("), False)]
+    ("broken", "is_right"), [(None, True), (("queue", "exec"), False), (("sum", "max"), False)]
 )
 def test_servers_are_added_by_what_a_request_waits(
-    broken: tuple[str, str] | None, is_right: bool, tmp_path: Path
+    broken: tuple[str, str] | None, is_right: bool, ask: Callable[[], str], tmp_path: Path
 ) -> None:
-    query = keda_query()
+    query = ask()
     if broken:
         assert broken[0] in query
         query = query.replace(*broken)

@@ -243,7 +243,7 @@ class Camera:
     def _hand_over(self, frames: Iterable[SafeFrame], now_s: float) -> None:
         for frame in frames:
             for sink in self._sinks if self._permit.is_valid else ():
-                sink.offer(frame, now_s)
+                sink.offer(frame, now_s, until_s=self._permit.until_s)
             self._counters.count_output(frame.faces, frame.arrived_s)
             frame.release()
 

@@ -25,6 +25,8 @@ from faceblur.cli import main
 from faceblur.detection.session import DetectionSession, SessionOptions
 from faceblur.errors import InputError
 from faceblur.live.detector import ReconnectingDetector
+from faceblur.live.frame_format import FrameFormat
+from faceblur.live.frames import placeholder
 from faceblur.live.options import CameraOptions
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.metrics import exporter
@@ -35,6 +37,8 @@ from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
 from faceblur.live.sharding.leases import Lease, LeaseConflictError, LeaseStoreError
 from faceblur.live.sharding.permit import Permit, now_s
 from faceblur.live.sharding.shard import TURNS, Shard
+from faceblur.live.sinks.options import parse_sink
+from faceblur.live.sinks.sink import Sink
 
 CAMERAS = ["door", "yard", "hall", "gate", "roof"]
 DOOR = Lease(kind="camera", subject="The Door!", holder="a_1", duration_s=15.0)
@@ -288,6 +292,26 @@ def test_a_camera_without_a_permit_shows_nothing(run: Run) -> None:
     assert late.wait(5)
     assert late.stats().frames_out == 0
     assert camera.stats().sinks[0].frames == written
+
+
+@pytest.mark.parametrize(("left_s", "is_written"), [(60.0, True), (-0.001, False)])
+def test_what_a_sinks_process_has_taken_is_not_written_late(
+    left_s: float, is_written: bool
+) -> None:
+    sink = Sink(parse_sink("null"), name="door")
+    frame = placeholder(FrameFormat(64, 64), "x", time_s=0.0)
+    try:
+        sink.poll(time.monotonic())
+        sink.offer(frame, time.monotonic(), until_s=now_s() + left_s)
+
+        def is_over() -> bool:
+            sink.poll(time.monotonic())
+            return bool(sink.stats().frames + sink.stats().dropped)
+
+        wait(is_over)
+        assert (sink.stats().frames, sink.stats().dropped) == (is_written, not is_written)
+    finally:
+        sink.close()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ class Permit:
         return self._clock() < self._until_s
 
     @property
+    def until_s(self) -> float | None:
+        """When it ends as far as is known now, on `now_s`; None if it does not."""
+        return None if math.isinf(self._until_s) else self._until_s
+
+    @property
     def left_s(self) -> float:
         """Seconds until it ends, as far as is known now; infinite if it does not."""
         return max(0.0, self._until_s - self._clock())

@@ -60,8 +60,11 @@ class Sink(Supervisor):
             self._audio = audio
             self._waiting.add(packets)
 
-    def offer(self, frame: SafeFrame, now_s: float) -> None:
-        """Pass on a frame if the sink can take it now; it is counted if not."""
+    def offer(self, frame: SafeFrame, now_s: float, *, until_s: float | None = None) -> None:
+        """Pass on a frame if the sink can take it now; it is counted if not.
+
+        It is written until `until_s` at the latest, on the clock of a `Permit`.
+        """
         if not isinstance(frame, SafeFrame):
             raise TypeError("only a SafeFrame may leave")
         child = self._child
@@ -84,6 +87,7 @@ class Sink(Supervisor):
                 **format_.to_message(),
                 time_s=frame.time_s,
                 arrived_s=frame.arrived_s,
+                until_s=until_s,
                 audio=audio,
             )
         except LinkClosedError:
@@ -185,6 +189,11 @@ class Sink(Supervisor):
                 self._state = "running"
                 # From now on frames have the shorter deadline, those that waited included.
                 self._sent = {slot: (now_s, at) for slot, (_, at) in self._sent.items()}
+            return True
+        if kind == "late" and message.get("slot") in self._sent:
+            del self._sent[message["slot"]]
+            self._free.append(message["slot"])
+            self._dropped += 1
             return True
         if kind == "finished":
             return True

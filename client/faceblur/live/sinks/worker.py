@@ -12,6 +12,7 @@ from faceblur.live.audio import AudioFormat, get
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.process.messages import Message
 from faceblur.live.process.worker import WorkerContext
+from faceblur.live.sharding.permit import now_s
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import Output, ViewerLeftError, Writer
 
@@ -55,6 +56,10 @@ def work(worker: WorkerContext) -> None:
                 return
             if message["kind"] == "audio":
                 audio = AudioFormat.from_message(message)
+                continue
+            if message["until_s"] is not None and now_s() >= message["until_s"]:
+                # This process was held up, and another service may run the camera by now.
+                worker.link.send(kind="late", slot=message["slot"])
                 continue
             try:
                 writer.write(_output(worker, message, audio))
