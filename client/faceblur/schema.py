@@ -203,9 +203,15 @@ def named(value: object) -> dict[str, Any]:
 
 def finite(value: object) -> float:
     """Take a finite number; a `WrongTypeError` if it is something else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongTypeError("a number", value)
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise WrongTypeError("a number", value)
+    return number
 
 
 def shown(value: object) -> str:

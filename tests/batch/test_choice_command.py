@@ -363,6 +363,7 @@ FACES = "media.0.frames.7.faces"
         (_change(FACES, [{"box": [9, 9, 5, 5]}]), "ends before it starts"),
         (_change(FACES, [{"box": [0, 0, 9, "x"]}]), "must be a number"),
         (_change(FACES, [{"box": [0, 0, 9, float("nan")]}]), "must be a number"),
+        (_change(FACES, [{"box": [0, 0, 9, 10**400]}]), "must be a number"),
         (_change(FACES, [{"box": [0, 0, 9, 1e30]}]), "beyond any image"),
         (_change(FACES, [{"box": [0, 0, 9, 9], "score": 7}]), "must be 0 to 1"),
         (_change(FACES, [{"box": [0, 0, 9, 9], "landmarks": [[1, 2]]}]), "must be five points"),

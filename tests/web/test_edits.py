@@ -51,6 +51,10 @@ def test_the_same_wishes_are_the_same_however_they_are_written() -> None:
         ('{"corrections": [{"keyframes": [{"at": 9, "box": [0, 0, 9, 9]}]}]}', "is at 0:09"),
         ('{"corrections": [{"keyframes": [{"at": 0, "box": [9, 0, 9, 9]}]}]}', "the box ends"),
         ('{"corrections": [{"remove": {"at": "x", "box": [0, 0, 9, 9]}}]}', "seconds such as"),
+        (
+            '{"corrections": [{"keyframes": [{"at": 0, "box": [0, 0, 9, 9%s]}]}]}' % ("0" * 400),
+            "number",
+        ),
     ],
 )
 def test_what_is_unclear_gets_one_sentence(text: str, sentence: str) -> None:
