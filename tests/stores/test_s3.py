@@ -68,7 +68,8 @@ def test_a_bucket_is_mirrored_and_resumed_as_a_folder_is(
     # Finished: nothing of any image is transferred.
     door.seen.clear()
     assert "3 files skipped" in blur(*line).stdout
-    assert not [path for _, path in door.seen if re.search(r"\.(jpg|png)$", path)]
+    got = [path for method, path in door.seen if method != "HEAD"]
+    assert not [path for path in got if re.search(r"\.(jpg|png)$", path)]
     # Nor does it count that the store knows a content by another tag by now.
     upload = filled.client.create_multipart_upload(Bucket=filled.name, Key="in/a.jpg")
     part = {"Bucket": filled.name, "Key": "in/a.jpg", "UploadId": upload["UploadId"]}
@@ -88,8 +89,10 @@ def test_a_bucket_is_mirrored_and_resumed_as_a_folder_is(
 
 
 def test_files_go_from_a_bucket_to_a_folder_and_back(
-    blur: Blur, filled: Bucket, photos: Photos, tmp_path: Path
+    blur: Blur, filled: Bucket, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As of many files: results are looked for by a list of all that is there.
+    monkeypatch.setattr("faceblur.batch.jobs._FEW", 0)
     here, there = tmp_path / "here", f"s3://{filled.name}/there"
     record, listed = tmp_path / "record", tmp_path / "found.json"
     line = (f"s3://{filled.name}/in", "-o", f"{here}/", "--audit", record)

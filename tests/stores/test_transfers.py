@@ -161,6 +161,12 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             if path.startswith("/secret/") and query != f"sig={SIGNATURE}":
                 self.send_error(403)
                 return
+            if path == "/moved.jpg":
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.1:{site.port}/a.jpg")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if content is None:
                 self.send_error(404)
                 return
@@ -222,6 +228,7 @@ def test_files_behind_https_are_read_and_never_written(
     for arguments, code, told in (
         ((f"{root}/no.jpg", "-o", tmp_path / "b.jpg"), 3, "does not exist"),
         ((f"{root}/secret/download?sig=x", "-o", tmp_path / "b.jpg"), 3, "is denied"),
+        ((f"{root}/moved.jpg", "-o", tmp_path / "b.jpg"), 3, "without encryption"),
         ((f"{root}/a.jpg",), 3, "can only be read"),
         ((f"{root}/folder/", "-o", tmp_path / "b"), 3, "name the files"),
         (("http://127.0.0.1/a.jpg", "-o", tmp_path / "b.jpg"), 3, "download it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from faceblur.batch.found import Found, FoundPart, Place, check_name, expand
 from faceblur.batch.result_names import (
@@ -25,6 +26,10 @@ from faceblur.video.kinds import Kind
 OnComplete = Callable[[Path, MediaDetections], None]
 """Called with a result that is complete under its temporary name, and with what was found in it,
 just before it gets its own name. What it raises is passed on, and the result does not appear."""
+
+
+_FEW: Final = 20
+"""So many results are asked for one by one; for more, all that lies in their folder is listed."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +155,21 @@ def jobs_of(found: Sequence[Found], target: Target, *, single: bool) -> list[Any
     """
     jobs = [job_of(item, target, single=single) for item in found]
     check_distinct([(job.source, job.output) for job in jobs])
-    stored = [job for job in jobs if isinstance(job, StoredJob)]
-    trees = {job.tree for job in stored if isinstance(job.tree, Address)}
-    present = {entry.address: entry for tree in trees for entry in store_of(tree).list(tree)}
+    present = _present([job for job in jobs if isinstance(job.tree, Address)])
     return [
-        replace(job, present=present.get(job.output))
-        if isinstance(job, StoredJob) and isinstance(job.output, Address)
-        else job
+        replace(job, present=present.get(job.output)) if isinstance(job, StoredJob) else job
         for job in jobs
     ]
+
+
+def _present(jobs: Sequence[AnyJob]) -> dict[Place, Entry]:
+    """What is there under the names of results that go into folders of stores."""
+    addresses = [job.output for job in jobs if isinstance(job.output, Address)]
+    if len(addresses) <= _FEW:
+        found = (store_of(address).find(address) for address in addresses)
+        return {entry.address: entry for entry in found if entry is not None}
+    trees = {job.tree for job in jobs if isinstance(job.tree, Address)}
+    return {entry.address: entry for tree in trees for entry in store_of(tree).list(tree)}
 
 
 def _expand(text: str) -> FoundPart:

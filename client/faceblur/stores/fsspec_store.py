@@ -300,13 +300,10 @@ def _connect(scheme: str, root: str) -> Any:
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme in (*WEB, *_GOOGLE):
-        import aiohttp
-
-        # Of hours: what counts is that something arrives.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENT_S, sock_read=_SILENT_S)
-        name = "client_kwargs" if scheme in WEB else "session_kwargs"
-        options[name] = {"timeout": timeout}
+    if scheme in WEB:
+        options["client_kwargs"] = _web_options()
+    elif scheme in _GOOGLE:
+        options["session_kwargs"] = {"timeout": _patience()}
     if scheme in _S3:
         # Three layers that each try again would keep one waiting for minutes.
         options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
@@ -314,6 +311,29 @@ def _connect(scheme: str, root: str) -> Any:
     if scheme in _S3:
         fs.retries = _TRIES_OF_S3FS
     return fs
+
+
+def _patience() -> Any:
+    import aiohttp
+
+    # Of hours: what counts is that something arrives.
+    return aiohttp.ClientTimeout(total=None, sock_connect=_SILENT_S, sock_read=_SILENT_S)
+
+
+def _web_options() -> dict[str, Any]:
+    """How aiohttp is to talk to a web server: by a proxy if there is one, and always encrypted."""
+    import aiohttp
+
+    async def stay_encrypted(_: Any, __: Any, event: Any) -> None:
+        if event.response.headers.get("Location", "").lower().startswith("http:"):
+            raise InputError(
+                f"{event.url.host} sends on to an address without encryption, which anybody on the "
+                "way could read: ask for one that begins with https"
+            )
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(stay_encrypted)
+    return {"timeout": _patience(), "trust_env": True, "trace_configs": [trace]}
 
 
 def _await(
