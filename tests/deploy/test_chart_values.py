@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     )
 
 
+@cache
 def _texts(pattern: str) -> st.SearchStrategy[str]:
     return st.from_regex(pattern, fullmatch=True, alphabet=ASCII)
 
@@ -73,6 +75,7 @@ NONSENSE = st.one_of(
 )
 
 
+@cache
 def _section(name: str) -> st.SearchStrategy[Values]:
     return values_of(SECTIONS[name]).map(lambda section: {name: section})
 
@@ -90,7 +93,7 @@ def _complete(values: Values) -> Values:
 
 
 @settings(
-    max_examples=20,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
