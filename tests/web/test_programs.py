@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import resource
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,13 @@ from starlette.routing import Route
 from web_programs import TOKEN, Programs, programs
 
 from faceblur.cli import main
+from faceblur.detections import Detections, FrameDetections, MediaDetections
+from faceblur.web.jobs import Findings, Submission, WebJob
 from faceblur.web.options import Limits, WebOptions
+from faceblur.web.uploads import UploadError, receive
 
-PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
+PHOTO_PATH = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
+PHOTO = PHOTO_PATH.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +163,62 @@ def test_a_key_is_taken_while_its_file_still_comes(served: Programs) -> None:
         sender.sendall(PHOTO)
         assert sender.recv(1000).startswith(b"HTTP/1.1 201")
     assert served.send(PHOTO, key="slow").status_code == 200
+
+
+def test_who_looks_at_many_frames_keeps_nobody_waiting(
+    served: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = served.send(PHOTO, name="many.jpg").json()["id"]
+    job = served.store.find(served.owner, number)
+    assert job is not None
+    found = MediaDetections(PHOTO_PATH, 512, 512, [FrameDetections(0, 0, Detections.empty())])
+    job.findings = Findings(found, tmp_path, corrects=True)
+    go, looked = threading.Event(), []
+
+    def slow(*_: object, **__: object) -> bytes:
+        looked.append(go.wait(20))
+        return b"a frame"
+
+    monkeypatch.setattr("faceblur.web.frames.frame_image", slow)
+    path = f"/api/jobs/{number}/frame?at=0&side=original"
+    host = served.base.partition("://")[2]
+    address = ("127.0.0.1", int(host.rpartition(":")[2]))
+    gone = [socket.create_connection(address) for _ in range(40)]
+    for asking in gone:
+        asking.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+        )
+    with ThreadPoolExecutor(1) as others:
+        waits = others.submit(served.ask, "GET", path)
+        # All threads would be taken.
+        assert served.send(PHOTO, name="beside.jpg").status_code == 201
+        # Whoever has gone on is not read frames for.
+        for asking in gone:
+            asking.close()
+        assert served.ask("GET", "/api/jobs").status_code == 200
+        go.set()
+        assert waits.result().content == b"a frame"
+    assert 1 <= len(looked) < 40
+    served.ask("DELETE", "/api/jobs")
+
+
+def test_a_disk_that_is_full_with_the_last_bytes_is_said(tmp_path: Path) -> None:
+    job = WebJob(
+        id="1", owner="", name="a", folder=tmp_path, submission=Submission(name="a", length=9000)
+    )
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield bytes(9000 - 10)
+        yield bytes(10)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000 - 5, before[1]))
+    try:
+        with pytest.raises(UploadError, match="it cannot be stored") as refusal:
+            asyncio.run(receive(job, stream(), Limits(spare_bytes=0)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refusal.value.code == 507
 
 
 def test_one_file_is_told_of_until_it_is_finished(served: Programs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -9,9 +10,15 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class FrameCache:
-    """Frames of one file as JPEG, the last ones that somebody asked for and those beside them."""
+    """Frames of one file as JPEG, the last ones that somebody asked for and those beside them.
+
+    Attributes:
+        turn: Held while one of them is looked for: who waits keeps no thread busy, of which there
+            are few.
+    """
 
     most: int = 40
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _frames: OrderedDict[tuple[int, int], bytes] = field(default_factory=OrderedDict)
 

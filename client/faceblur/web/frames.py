@@ -82,8 +82,10 @@ class _Frames:
         try:
             index = index_at(job.findings.report, request.query_params.get("at", ""))
             shown = None if side == "original" else result
-            image = await asyncio.to_thread(
-                frame_image, job, shown, index, check_going=self._check_going
+            image = await in_turn(
+                request,
+                job,
+                lambda: frame_image(job, shown, index, check_going=self._check_going),
             )
         except StoppedError:
             return refused(410, "it was deleted")
@@ -112,6 +114,18 @@ class _Frames:
         places = sorted({leak.frame for leak in result.leaks})[:_MOST_PLACES]
         found = {"version": result.number, "faces": faces, "leaks": leaks, "places": places}
         return JSONResponse(found)
+
+
+async def in_turn(request: Request, job: WebJob, work: Callable[[], bytes]) -> bytes:
+    """What comes of work on the frames of a file in a thread, of which each file has one.
+
+    Raises:
+        StoppedError: Who has asked is gone, as when somebody goes through a video.
+    """
+    async with job.frames.turn:
+        if await request.is_disconnected():
+            raise StoppedError("gone")
+        return await asyncio.to_thread(work)
 
 
 def frame_image(

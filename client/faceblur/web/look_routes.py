@@ -6,7 +6,6 @@ asked for, and nothing of it is kept.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from faceblur.schema import MistakesError, from_json
 from faceblur.times import TimeSpan
 from faceblur.web.answers import LONE, job_of, missing, refused
 from faceblur.web.edits import seconds_of
-from faceblur.web.frames import UNREADABLE, frame_image, index_at, jpeg
+from faceblur.web.frames import UNREADABLE, frame_image, in_turn, index_at, jpeg
 from faceblur.web.jobs import WebJob
 from faceblur.web.looks import Look
 from faceblur.web.results import Result
@@ -72,19 +71,20 @@ class _Looks:
         at = request.query_params.get("at")
         try:
             style = _style(request.query_params.get("look", "{}"), self._policy.mask)
-            index = _fullest(result.report) if at is None else index_at(findings.report, at)
+            index = None if at is None else index_at(findings.report, at)
         except InputError as refusal:
             return refused(422, str(refusal))
         try:
-            image = await asyncio.to_thread(self._drawn, job, result, index, style)
+            image = await in_turn(request, job, lambda: self._drawn(job, result, index, style))
         except StoppedError:
             return refused(410, "it was deleted")
         except FaceblurError:
             return refused(422, UNREADABLE)
         return Response(image, media_type="image/jpeg", headers=LONE)
 
-    def _drawn(self, job: WebJob, result: Result, index: int, style: MaskStyle) -> bytes:
+    def _drawn(self, job: WebJob, result: Result, index: int | None, style: MaskStyle) -> bytes:
         report = result.report
+        index = _fullest(report) if index is None else index
         original = frame_image(job, None, index, check_going=self._check_going)
         pixels = np.asarray(
             cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR), np.uint8

@@ -51,19 +51,20 @@ async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> 
     check_room(job, job.submission.length, limits)
     job.source = path = path_of(job)
     digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # The disk may be full only when the last bytes leave the buffer, at the end of this.
+        with os.fdopen(descriptor, "wb") as file:
 
-        def take(part: bytes) -> None:
-            file.write(part)
-            if job.submission.key is not None:
-                digest.update(part)
+            def take(part: bytes) -> None:
+                file.write(part)
+                if job.submission.key is not None:
+                    digest.update(part)
 
-        async for part in parts(stream, job.submission.length, job.stop):
-            try:
+            async for part in parts(stream, job.submission.length, job.stop):
                 await asyncio.to_thread(take, part)
-            except OSError as error:
-                raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
+    except OSError as error:
+        raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
     job.sha256 = digest.hexdigest()
     job.kind = await asyncio.to_thread(kind_of, path, job.name, limits)
 

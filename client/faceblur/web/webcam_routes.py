@@ -32,6 +32,8 @@ _MOST: Final = 2
 _MOST_BYTES: Final = 4 << 20
 _PAGE: Final = Path(__file__).with_name("static") / "camera.html"
 _MARGIN_S: Final = 1.0
+_LONGEST_S: Final = 2 * (DEADLINE_S + _MARGIN_S)
+"""No image is held for longer, whatever happens; the page gives up before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,10 @@ class _Routes:
                 data += part
                 if len(data) > _MOST_BYTES:
                     return refused(413, f"an image has at most {_MOST_BYTES >> 20} MB")
-            answer = await asyncio.wrap_future(webcam.offer(number, data))
+            asked = asyncio.wrap_future(webcam.offer(number, data))
+            answer = await asyncio.wait_for(asked, _LONGEST_S)
+        except asyncio.TimeoutError:
+            return refused(503, "nobody answers")
         except ClientDisconnect:
             return refused(400, "it was broken off")
         except InputError as mistake:
