@@ -41,7 +41,7 @@ def face() -> tuple[int, int, int, int]:
 def write(path: Path) -> None:
     """Write it as Chromium takes it, YUV4MPEG2."""
     planes = cv2.cvtColor(image(), cv2.COLOR_BGR2YUV_I420).tobytes()
-    head = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F20:1 Ip A1:1 C420jpeg\n".encode()
+    head = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F10:1 Ip A1:1 C420jpeg\n".encode()
     path.write_bytes(head + (b"FRAME\n" + planes) * 2)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-_PAUSE_S = 0.1
+_PAUSE_S = 0.2
 
 
 @contextmanager
