@@ -16,7 +16,7 @@ from faceblur.video.kinds import Kind
 logger = logging.getLogger(__name__)
 
 Health = Literal["starting", "ready", "lost"]
-_POLL_S: Final = 0.2
+_AGAIN: Final = "What finds them has ended, and is being started again: that takes a moment."
 
 
 class Detectors:
@@ -76,10 +76,18 @@ class Detectors:
         """
         return self._opener.submit(self._live_session).result()
 
-    def failed(self, kind: Kind, error: ServerError) -> None:
-        """Note that a detector did not answer: it is tried again before the next file."""
-        self._broken.add(self._kind(kind))
-        self.trouble = str(error)
+    def failed(self, kind: Kind, error: ServerError) -> bool:
+        """Note that a detector did not answer: it is tried again before the next file.
+
+        Returns:
+            Whether it is one that was started here, and so is started again.
+        """
+        kind = self._kind(kind)
+        self._broken.add(kind)
+        session = self._sessions.get(kind)
+        is_own = session is not None and session.server is not None
+        self.trouble = _AGAIN if is_own else str(error)
+        return is_own
 
     def close(self) -> None:
         """Close all that was opened."""

@@ -198,6 +198,12 @@ class WebJob:
         self.started_s = time.monotonic()
         self.state, self.fraction = "masking", 0.0
 
+    def begin_again(self) -> None:
+        """Wait to be masked once more, after that failed."""
+        if self.results.current is None:
+            self.findings = None
+        self.state, self.fraction, self.started_s = "waiting", 0.0, None
+
     def tell(self, done: int, total: int | None) -> None:
         """Note how far the present stage is.
 

@@ -77,8 +77,11 @@ class Workers:
                 self._queue.finished(job)
             self._store.settle(job, sentence)
 
-    def _attempt(self, job: WebJob) -> str | None:
-        """Make a result, or say why there is none."""
+    def _attempt(self, job: WebJob, *, is_last: bool = False) -> str | None:
+        """Make a result, or say why there is none.
+
+        A detector that is lost and started again is no reason, the first time.
+        """
         try:
             job.check_going()
             session = self._detectors.session(job.kind, stop=job.stop)
@@ -89,7 +92,10 @@ class Workers:
         except StoppedError:
             return CANCELLED
         except ServerError as error:
-            self._detectors.failed(job.kind, error)
+            if self._detectors.failed(job.kind, error) and not is_last:
+                job.begin_again()
+                self._store.changed()
+                return self._attempt(job, is_last=True)
             return renamed(str(error), job)
         except FaceblurError as error:
             return renamed(str(error), job)

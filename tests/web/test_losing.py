@@ -1,0 +1,80 @@
+"""What becomes of a file whose detector is lost, and is started again or not."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceblur.detections import MediaDetections
+from faceblur.errors import ServerError, ServerUnavailableError
+from faceblur.masks.policy import Policy
+from faceblur.web import worker
+from faceblur.web.fair_queue import FairQueue
+from faceblur.web.jobs import Submission, WebJob
+from faceblur.web.options import WebOptions
+from faceblur.web.results import Result, Verdict
+from faceblur.web.store import JobStore
+from faceblur.web.worker import Workers
+
+
+class _Detectors:
+    """Notes who was lost, and says whose it is."""
+
+    def __init__(self, *, is_own: bool) -> None:
+        self._is_own = is_own
+        self.lost = 0
+
+    def session(self, kind: str, *, stop: threading.Event) -> None:
+        pass
+
+    def failed(self, kind: str, error: ServerError) -> bool:
+        self.lost += 1
+        return self._is_own
+
+
+def _result(output: Path) -> Result:
+    found = MediaDetections(output, 9, 9, [])
+    verdict = Verdict(result="clean")
+    return Result(
+        number=1, output=output, record=output, faces=0, frames=1, verdict=verdict, report=found
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_own", "failures", "state", "attempts"),
+    [(True, 1, "done", 2), (True, 9, "failed", 2), (False, 1, "failed", 1)],
+)
+def test_a_file_is_begun_again_once_where_the_detector_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_own: bool,
+    failures: int,
+    state: str,
+    attempts: int,
+) -> None:
+    begun: list[str] = []
+
+    def render(job: WebJob, *_: object, **__: object) -> Result:
+        begun.append(job.state)
+        job.start()
+        if len(begun) <= failures:
+            raise ServerUnavailableError("no server answers")
+        return _result(job.folder / "masked.jpg")
+
+    monkeypatch.setattr(worker, "render", render)
+    store = JobStore(tmp_path, WebOptions(), FairQueue(1))
+    settled = threading.Event()
+    store.on_settled = lambda _: settled.set()
+    detectors: Any = _Detectors(is_own=is_own)
+    with Workers(store, detectors, Policy(), count=1):
+        job = store.begin("somebody", Submission(name="a.jpg"))
+        store.submit(job)
+        assert settled.wait(20)
+    assert job.state == state
+    # Each time it waits until there is a detector.
+    assert begun == ["waiting"] * attempts
+    assert detectors.lost == min(failures, attempts)
+    assert (job.error is None) == (state == "done")
