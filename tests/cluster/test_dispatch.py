@@ -57,6 +57,7 @@ class World:
         default_factory=lambda: {"one": {"CPU": 4.0}, "two": {"CPU": 4.0}}
     )
     begun: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -88,6 +89,7 @@ class World:
 
     def call(self, actor: Actor, name: str, given: tuple[Any, ...]) -> int:
         ref = next(self._numbers)
+        self.asked.append((name, given))
         if name == "attempt":
             source = given[0].source.name
             self.begun.append((source, actor.node))
@@ -229,6 +231,15 @@ def test_where_no_worker_comes_up_every_file_says_why(
     monkeypatch.setattr("faceblur.cluster.run._POLL_S", 0.0)
     with pytest.raises(ClusterError, match="no machine of the cluster has CPUs"):
         masked(World(lambda *_: DONE, nodes_now={"head": {}}), jobs, ON)
+
+
+def test_workers_of_one_machine_have_cores_of_their_own(jobs: list[Job]) -> None:
+    world = World(lambda *_: DONE, nodes_now={"one": {"CPU": 5.0}})
+    masked(world, jobs, ClusterOptions(address="ray", cpus_per_worker=2))
+    cores = [given[2] for name, given in world.asked if name == "open"]
+    assert [range(5)[each] for each in cores] == [range(2), range(2, 4)]
+    masked(world, jobs, ON)
+    assert [given[2] for name, given in world.asked if name == "open"][2:] == [None]
 
 
 FACTS = WorkerFacts(1, 2, "a detector")

@@ -33,7 +33,7 @@ class Seat:
     node: str
     number: int
     share: Share
-    cores: slice | None
+    cores: slice | None = field(compare=False)
 
 
 @dataclass(eq=False)
@@ -173,8 +173,8 @@ class Pool:
             for number, share in enumerate(shares):
                 cores = int(share.cpus)
                 own = slice(number * cores, (number + 1) * cores)
-                alone = len(shares) == 1 or share.gpus > 0 or not cores
-                yield Seat(name, number, share, None if alone else own)
+                whole = self._options.cpus_per_worker is None or share.gpus > 0
+                yield Seat(name, number, share, None if whole else own)
 
     def _start(self, seat: Seat) -> Member:
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(

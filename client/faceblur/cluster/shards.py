@@ -30,8 +30,12 @@ class Shard:
 
     def holds(self, name: str) -> bool:
         """Whether a file is in it, by its name relative to the folder that was searched."""
+        return self.of(name) == self.index
+
+    def of(self, name: str) -> int:
+        """The index of the shard that a file is in."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index
+        return int.from_bytes(digest[:8], "big") % self.count
 
 
 def parse_shard(text: str) -> Shard:
