@@ -57,9 +57,8 @@ class Schedule:
                 only if there is no other.
             idle: Whether the worker does nothing else.
         """
-        others = set(nodes)
         for task in self._again:
-            elsewhere = others - task.avoided
+            elsewhere = set(nodes) - task.avoided
             if (idle or not task.alone) and (node in elsewhere or not elsewhere):
                 self._again.remove(task)
                 return self._begun(task)

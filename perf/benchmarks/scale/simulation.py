@@ -11,6 +11,9 @@ from faceblur.cluster.schedule import Schedule
 from faceblur.cluster.shards import Shard
 
 WORKERS: Final = 1000
+FEWER: Final = (8, 100, WORKERS)
+"""Of how many workers it is said how evenly they end."""
+
 FILES: Final = 20_000
 MEDIAN_S: Final = 600.0
 SPREAD: Final = 1.0
@@ -46,8 +49,6 @@ class Load:
 
     Attributes:
         hours: Of video.
-        largest_first: Share of the time that workers are busy until the last is done, with the
-            schedule of Ray; likewise `shards`.
         core_hours_per_1000: For 1,000 hours of video.
         files_per_s: That are finished while all are busy.
         head_share: Of one core, for the driver and the head, how far each worker is included.
@@ -55,8 +56,6 @@ class Load:
     """
 
     hours: float
-    largest_first: float
-    shards: float
     core_hours_per_1000: float
     files_per_s: float
     head_share: float
@@ -70,15 +69,12 @@ def simulate(parts: Parts) -> Load:
     chance = random.Random(SEED)
     lengths = [MEDIAN_S * chance.lognormvariate(0, SPREAD) for _ in range(FILES)]
     costs = [length * parts.work_s + parts.overhead_s for length in lengths]
-    ideal_s = sum(costs) / WORKERS
     files_per_s = WORKERS / (sum(costs) / FILES)
     # Each worker is asked how far it is every ten seconds, at the cost of a file at most.
     asked_per_s = WORKERS / max(1.0, WORKERS / 100)
     video_s = sum(lengths)
     return Load(
         hours=video_s / 3600,
-        largest_first=ideal_s / _largest_first(costs),
-        shards=ideal_s / _shards(costs),
         core_hours_per_1000=sum(costs) / video_s * 1000,
         files_per_s=files_per_s,
         head_share=(files_per_s + asked_per_s) * parts.head_s,
@@ -88,10 +84,44 @@ def simulate(parts: Parts) -> Load:
     )
 
 
-def _largest_first(costs: list[float]) -> float:
+@dataclass(frozen=True)
+class Evenness:
+    """Share of the time until the last worker is done in which workers are busy.
+
+    Attributes:
+        ray: With the schedule of Ray, the largest first.
+        shards: With as many shards.
+    """
+
+    workers: int
+    ray: float
+    shards: float
+
+
+def evenness(parts: Parts) -> list[Evenness]:
+    """How evenly workers end."""
+    _, costs = _files(parts)
+    return [
+        Evenness(
+            workers,
+            sum(costs) / workers / _largest_first(costs, workers),
+            sum(costs) / workers / _shards(costs, workers),
+        )
+        for workers in FEWER
+    ]
+
+
+def _files(parts: Parts) -> tuple[list[float], list[float]]:
+    """How long each file is, and what it costs, seconds."""
+    chance = random.Random(SEED)
+    lengths = [MEDIAN_S * chance.lognormvariate(0, SPREAD) for _ in range(FILES)]
+    return lengths, [length * parts.work_s + parts.overhead_s for length in lengths]
+
+
+def _largest_first(costs: list[float], workers: int) -> float:
     """When the last worker is done, where each takes the next file."""
     schedule = Schedule(int(cost * 1e6) for cost in costs)
-    nodes = [str(worker) for worker in range(WORKERS)]
+    nodes = [str(worker) for worker in range(workers)]
     free = [(0.0, node) for node in nodes]
     end_s = 0.0
     while True:
@@ -104,10 +134,10 @@ def _largest_first(costs: list[float]) -> float:
         heapq.heappush(free, (done_s, node))
 
 
-def _shards(costs: list[float]) -> float:
+def _shards(costs: list[float], workers: int) -> float:
     """When the last of as many shards is done."""
-    loads = [0.0] * WORKERS
-    shards = Shard(0, WORKERS)
+    loads = [0.0] * workers
+    shards = Shard(0, workers)
     for number, cost in enumerate(costs):
         loads[shards.of(f"{number:05d}.mp4")] += cost
     return max(loads)
