@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
-from faceblur.stores import faults, fsspec_store
+from faceblur.stores import connections, faults, fsspec_store
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +42,10 @@ def door(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDoor]:
         # The same errors, sooner.
         monkeypatch.setattr(faults, "FIRST_PAUSE_S", 0.01)
         monkeypatch.setattr(fsspec_store, "ATTEMPTS", 3)
-        monkeypatch.setattr(fsspec_store, "_TRIES_OF_S3FS", 1)
-        fsspec_store._connect.cache_clear()
+        monkeypatch.setattr(connections, "_TRIES_OF_S3FS", 1)
+        connections.connect.cache_clear()
         yield door
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
 
 
 @pytest.fixture

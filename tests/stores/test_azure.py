@@ -15,7 +15,7 @@ from buckets import Blur
 from faulty_door import FaultyDoor
 
 from faceblur.errors import FaceblurError
-from faceblur.stores import fsspec_store
+from faceblur.stores import connections
 from faceblur.stores.address import parse_address
 from faceblur.stores.fsspec_store import store_of
 
@@ -60,13 +60,13 @@ def container(azurite: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[F
     """A door before the server, and an empty container called box, seen past the door."""
     with FaultyDoor(azurite) as door:
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", LOGIN % door.port)
-        fsspec_store._connect.cache_clear()
+        connections.connect.cache_clear()
         client = BlobServiceClient.from_connection_string(LOGIN % azurite)
         box = client.create_container("box")
         yield door, box
         box.delete_container()
         client.close()
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
 
 
 def names(box: Any) -> list[str]:
@@ -111,7 +111,7 @@ def test_a_container_is_mirrored_and_resumed(
     result = blur("az://box/in/a.jpg", "-o", "az://box/out/new.jpg")
     assert (result.exit_code, "is denied" in result.stderr) == (4, True)
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
     result = blur("az://box/in/", "-o", tmp_path / "c")
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
     assert "there are no credentials for az://box/in: log in with az login" in result.stderr

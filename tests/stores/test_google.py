@@ -12,7 +12,7 @@ from faulty_door import FaultyDoor
 from gcp_storage_emulator.server import create_server
 
 from faceblur.errors import FaceblurError
-from faceblur.stores import fsspec_store
+from faceblur.stores import connections, fsspec_store
 from faceblur.stores.address import parse_address
 from faceblur.stores.fsspec_store import store_of
 
@@ -26,9 +26,9 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDoor]:
     server.start()
     with FaultyDoor(server._api._httpd.socket.getsockname()[1]) as door:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{door.port}")
-        fsspec_store._connect.cache_clear()
+        connections.connect.cache_clear()
         yield door
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
     server.stop()
 
 

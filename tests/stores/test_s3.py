@@ -22,7 +22,7 @@ from media import moving_face_video
 
 from faceblur.detection.session import DetectionSession
 from faceblur.proof.audit.reader import read_audit
-from faceblur.stores import fsspec_store
+from faceblur.stores import connections
 
 Photos = dict[str, bytes]
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_used_is_told_in_a_sentence(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
     result = blur(source, "-o", here)
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
     assert "there are no credentials" in result.stderr

@@ -18,7 +18,7 @@ from buckets import Blur, Bucket
 from faulty_door import FaultyDoor
 
 from faceblur.errors import FaceblurError, OutputError
-from faceblur.stores import faults, fsspec_store
+from faceblur.stores import connections, faults, fsspec_store
 from faceblur.stores.address import Address, parse_address
 from faceblur.stores.fsspec_store import store_of
 
@@ -189,7 +189,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
     monkeypatch.setattr(faults, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(fsspec_store, "ATTEMPTS", 3)
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     site.port = server.server_address[1]
@@ -238,7 +238,7 @@ def test_files_behind_https_are_read_and_never_written(
         assert (result.exit_code, result.stderr.count("\n")) == (code, 1), result.output
         assert told in result.stderr
     monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context())
-    fsspec_store._connect.cache_clear()
+    connections.connect.cache_clear()
     result = blur(f"{root}/a.jpg", "-o", tmp_path / "b.jpg")
     assert (result.exit_code, "vouches for the certificate" in result.stderr) == (3, True)
     assert not (tmp_path / "b.jpg").exists()

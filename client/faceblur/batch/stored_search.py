@@ -16,7 +16,8 @@ from faceblur.batch.private_folder import PrivateFolder
 from faceblur.errors import InputError, install_line
 from faceblur.image.formats import BY_SUFFIX, RAW_SUFFIXES
 from faceblur.stores.address import WEB, Address, parse_address
-from faceblur.stores.fsspec_store import is_known, store_of
+from faceblur.stores.connections import is_known
+from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.containers import CONTAINERS
 from faceblur.video.kinds import SOURCE_CODE, Kind, found_kind, kind_of, result_name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import secrets
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from faceblur.errors import InputError, OutputError
 from faceblur.stores.address import AZURE, WEB, Address
+from faceblur.stores.connections import AT_ONCE, GOOGLE, S3, SILENT_S, connect
 from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
 from faceblur.stores.store import Entry, Going, Store, keep_going
 
@@ -30,23 +30,12 @@ PART_BYTES: Final = 8 << 20
 
 _PARTS_AT_ONCE: Final = 4
 _MOST_PARTS: Final = 9_000
-_SILENT_S: Final = 60.0
 _POLL_S: Final = 0.1
 _CHECKSUMS: Final = ("md5Hash", "ETag", "etag", "Content-MD5", "content_md5", "checksum")
 """What libraries call that which changes with the content."""
 
-_S3: Final = ("s3", "s3a")
-_GOOGLE: Final = ("gs", "gcs")
-_AT_ONCE: Final = frozenset((*_S3, *_GOOGLE, *AZURE))
-"""Stores in which what is written appears when all of it is there, and not before."""
-
-_TRIES_OF_S3FS: Final = 3
-"""It goes on with a large file where that was cut off."""
-
 _FEW_ATTEMPTS: Final = 2
 """Where the library tries again by itself, for a minute."""
-
-_LOUD: Final = ("azure", "botocore", "aiobotocore", "s3fs", "gcsfs", "adlfs", "fsspec", "google")
 
 
 @dataclass(frozen=True)
@@ -126,7 +115,7 @@ class FsspecStore:
         size = source.stat().st_size
 
         def work() -> Entry:
-            if self.scheme in _AT_ONCE:
+            if self.scheme in AT_ONCE:
                 self._put(source, path, size, going)
             else:
                 self._put_aside(source, path, going)
@@ -139,7 +128,7 @@ class FsspecStore:
 
     def read(self, address: Address) -> bytes | None:
         """What a small file holds; None if there is none."""
-        options = {"max_concurrency": 1} if self.scheme in _S3 else {}
+        options = {"max_concurrency": 1} if self.scheme in S3 else {}
 
         def work() -> bytes | None:
             try:
@@ -152,18 +141,18 @@ class FsspecStore:
     def write(self, address: Address, content: bytes) -> None:
         """Put a small file in place."""
         path = self._path(address)
-        if self.scheme not in _AT_ONCE:
+        if self.scheme not in AT_ONCE:
             self._do("write", address, "makedirs", path.rpartition("/")[0], exist_ok=True)
         self._do("write", address, "pipe_file", path, content)
 
     def _put(self, source: Path, path: str, size: int, going: Going) -> None:
         part = max(PART_BYTES, size // _MOST_PARTS)
         options: dict[str, Any] = {}
-        if self.scheme in _S3:
+        if self.scheme in S3:
             options = {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
-        elif self.scheme in _GOOGLE:
+        elif self.scheme in GOOGLE:
             options = {"chunksize": -(-part // (1 << 18)) * (1 << 18)}
-        if self.scheme not in _S3 or size < 2 * part:
+        if self.scheme not in S3 or size < 2 * part:
             self._call(going, "put_file", str(source), path, **options)
             return
         # A run that was killed may have left parts, for which one pays.
@@ -238,7 +227,7 @@ class FsspecStore:
                 going()
                 time.sleep(min(left, _POLL_S))
 
-        attempts = _FEW_ATTEMPTS if self.scheme in (*AZURE, *_GOOGLE) else ATTEMPTS
+        attempts = _FEW_ATTEMPTS if self.scheme in (*AZURE, *GOOGLE) else ATTEMPTS
         return persistently(work, address, use, attempts=attempts, pause=pause)
 
     def _call(self, going: Going, name: str, *args: Any, **options: Any) -> Any:
@@ -262,78 +251,12 @@ class FsspecStore:
 
     @property
     def _fs(self) -> Any:
-        return _connect(self.scheme, self.root)
+        return connect(self.scheme, self.root)
 
 
 def store_of(address: Address) -> Store:
     """The store that an address is of; nothing is connected yet."""
     return FsspecStore(address.scheme, address.root)
-
-
-def appears_whole(scheme: str) -> bool:
-    """Whether a file cannot be seen in such a store before all of it is there."""
-    return scheme in _AT_ONCE
-
-
-def is_known(scheme: str) -> bool | None:
-    """Whether addresses that begin so are of stores; None where a library for them is lacking."""
-    try:
-        import fsspec
-    except ImportError:
-        return None if scheme in (*_AT_ONCE, *WEB) else False
-    if scheme == "http" or scheme not in {*fsspec.available_protocols(), *AZURE}:
-        return False
-    try:
-        fsspec.get_filesystem_class(scheme)
-    except ImportError:
-        return None
-    return True
-
-
-@functools.lru_cache(maxsize=64)
-def _connect(scheme: str, root: str) -> Any:
-    import fsspec
-
-    for name in _LOUD:
-        # They would write paragraphs where one sentence is enough.
-        quiet = logging.getLogger(name)
-        quiet.addHandler(logging.NullHandler())
-        quiet.propagate = False
-    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme in WEB:
-        options["client_kwargs"] = _web_options()
-    elif scheme in _GOOGLE:
-        options["session_kwargs"] = {"timeout": _patience()}
-    if scheme in _S3:
-        # Three layers that each try again would keep one waiting for minutes.
-        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
-    fs, _ = fsspec.url_to_fs(f"{scheme}://{root}/", **options)
-    if scheme in _S3:
-        fs.retries = _TRIES_OF_S3FS
-    return fs
-
-
-def _patience() -> Any:
-    import aiohttp
-
-    # Of hours: what counts is that something arrives.
-    return aiohttp.ClientTimeout(total=None, sock_connect=_SILENT_S, sock_read=_SILENT_S)
-
-
-def _web_options() -> dict[str, Any]:
-    """How aiohttp is to talk to a web server: by a proxy if there is one, and always encrypted."""
-    import aiohttp
-
-    async def stay_encrypted(_: Any, __: Any, event: Any) -> None:
-        if event.response.headers.get("Location", "").lower().startswith("http:"):
-            raise InputError(
-                f"{event.url.host} sends on to an address without encryption, which anybody on the "
-                "way could read: ask for one that begins with https"
-            )
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(stay_encrypted)
-    return {"timeout": _patience(), "trust_env": True, "trace_configs": [trace]}
 
 
 def _await(
@@ -349,7 +272,7 @@ def _await(
             going()
     except BaseException:
         future.cancel()
-        concurrent.futures.wait([future], timeout=_SILENT_S)
+        concurrent.futures.wait([future], timeout=SILENT_S)
         raise
     return future.result()
 

@@ -18,7 +18,8 @@ from faceblur.batch.search import classify, walk
 from faceblur.batch.stored_search import found_in
 from faceblur.errors import InputError
 from faceblur.stores.address import Address
-from faceblur.stores.fsspec_store import appears_whole, store_of
+from faceblur.stores.connections import appears_whole
+from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.kinds import result_name
 

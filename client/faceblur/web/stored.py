@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from faceblur.errors import FaceblurError, InputError, install_line
 from faceblur.stores.address import Address, parse_address
+from faceblur.stores.connections import is_known
 from faceblur.stores.faults import UnreachableError
-from faceblur.stores.fsspec_store import is_known, store_of
+from faceblur.stores.fsspec_store import store_of
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import Limits
 from faceblur.web.uploads import UploadError, check_room, kind_of, path_of
