@@ -70,6 +70,16 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     covered = saved(page, tmp_path / "covered.mp4")
     files = f"{site.base}/api/jobs/{page.get_attribute('li', 'data-id')}"
     page.click("text=Correct masks")
+    # Two pages correct one file: what the other has applied comes to what is not applied here.
+    first, second, third, fourth = ({"remove": {"track": track}} for track in (1, 2, 3, 4))
+    for mine, before, now, both in (
+        ([first, second], [first], [first, third], [first, third, second]),
+        ([second], [first], [first, third], [third, second]),
+        ([first, fourth], [first], [first, fourth], [first, fourth]),
+        ([first], [first], [], []),
+    ):
+        merged = """async (lists) => (await import("/static/corrections.js")).merged(...lists)"""
+        assert page.evaluate(merged, [mine, before, now]) == both
     page.wait_for_selector(".editor[data-frame='1/0']")
     # Frame by frame: what is shown is the very frame of that time, and no other.
     page.click("text=Next frame")

@@ -79,8 +79,10 @@ def configure_logging(*, verbose: bool, quiet: bool) -> None:
     handler.setFormatter(_Formatter("faceblur: %(message)s"))
     handler.addFilter(RedactingFilter())
     root = logging.getLogger("faceblur")
+    handler.setLevel(level)
     root.handlers = [handler]
-    root.setLevel(level)
+    # The page says what is warned of, whether or not the terminal does.
+    root.setLevel(min(level, logging.WARNING))
 
 
 def _hinting(error: click.NoSuchOption, arguments: list[str]) -> click.UsageError:

@@ -31,6 +31,7 @@ from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
 from faceblur.web.jobs import Findings, Masked, WebJob
 from faceblur.web.records import begin_audit, write_record
+from faceblur.web.remarks import Remarks
 from faceblur.web.results import Result, Verdict
 
 FOUND: Final = "found.json"
@@ -120,8 +121,10 @@ def _render(
         on_change()
 
     options = RunOptions(policy=policy, video=edits.sound.options(), audit=log)
-    (outcome,) = run([plan], finder, options, on_progress=on_masked)
+    with Remarks(plan.source) as remarks:
+        (outcome,) = run([plan], finder, options, on_progress=on_masked)
     report = _report(outcome)
+    notes = dict.fromkeys([*report.notes, *remarks.sentences])
     if is_first:
         job.findings = _findings(job, report, session, policy)
     job.check_going()
@@ -161,7 +164,7 @@ def _render(
         edits=edits,
         report=report,
         leaks=tuple(verified.leaks),
-        notes=tuple(renamed(text, job) for text in report.notes),
+        notes=tuple(renamed(text, job) for text in notes),
         seen_frames=sum(tally.unmasked for tally in tallies),
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
         seen_s=seen_s,

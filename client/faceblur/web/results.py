@@ -64,7 +64,8 @@ class Result:
         report: What was covered in it, frame by frame, and what was left out.
         leaks: Where a face may show, frame by frame, as the check found it.
         edits: What somebody wanted of it.
-        notes: Where somebody should look at what became of corrections, a sentence each.
+        notes: What somebody should look at: what became of corrections, and what was warned of
+            while it was masked; a sentence each.
         seen_frames: In how many frames one of them is visible, counted for each.
         kept_frames: How many frames they are in, counted for each: in the others it is not
             certain that it is them, so they are covered.

@@ -55,4 +55,12 @@ export const removedAt = (corrections, face) =>
 const touches = ([a0, b0, a1, b1], [c0, d0, c1, d1]) =>
   Math.abs(a0 - c0) < 1 && Math.abs(b0 - d0) < 1 && Math.abs(a1 - c1) < 1 && Math.abs(b1 - d1) < 1;
 
+const among = (corrections, one) => corrections.some((each) => same(each, one));
+
+// What was made of one list here, carried over to what came of it elsewhere.
+export function merged(mine, before, now) {
+  const kept = now.filter((each) => among(mine, each) || !among(before, each));
+  return [...kept, ...mine.filter((each) => !among(before, each) && !among(now, each))];
+}
+
 export const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);

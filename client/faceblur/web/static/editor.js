@@ -37,7 +37,11 @@ export class Editor {
       const isOther = this.version !== job.result.version;
       this.version = job.result.version;
       const { corrections } = job.result.edits;
-      if (!list.same(corrections, this.base)) this.corrections = this.base = corrections;
+      if (!list.same(corrections, this.base)) {
+        // Another page may have changed the file, too: nothing of both is lost.
+        this.corrections = list.merged(this.corrections, this.base, corrections);
+        this.base = corrections;
+      }
       if (this.stage && (isOther || this.isStale)) this.#go(this.index);
     }
     this.#tell();

@@ -197,7 +197,7 @@ export const texts = {
       const who = other ? "another face" : "a face";
       return `${chosen}Careful: ${who} may still show in ${places}${when}. Look there before you save it.`;
     }
-    return `${chosen}It could not be checked completely. ${verdict.problems.join(" ")}`;
+    return `${chosen}It could not be checked completely: ${verdict.problems.join("; ")}.`;
   },
   failed: (reason) => (reason === "cancelled" ? "Cancelled. Nothing was saved." : `Not done, and nothing was saved: ${reason}.`),
   finished: (name, words) => `${name}: ${words}`,
