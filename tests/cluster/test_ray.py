@@ -63,6 +63,8 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TMPDIR", folder)
+        # Else Ray's own server for clients sometimes forks in the middle of a call, and loses 40 s.
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("FACEBLUR_AUDIT_KEY", SECRET)
         from ray.cluster_utils import Cluster
@@ -86,7 +88,9 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def ray(cluster: Any) -> Iterator[Any]:
     """The module, connected."""
+    before = signal.getsignal(signal.SIGTERM)
     with connected(ONE_FILE) as ray:
+        assert signal.getsignal(signal.SIGTERM) == before
         yield ray
 
 

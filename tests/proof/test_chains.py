@@ -15,6 +15,7 @@ from faceblur.proof.audit.chains import AuditChains, read
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.manifest import AuditError
 from faceblur.proof.audit.merkle import roots
+from faceblur.proof.verify.audited import AuditedOutput
 
 
 def _rfc_6962(leaves: list[bytes]) -> bytes:
@@ -70,6 +71,7 @@ def test_what_was_written_is_read_and_gone_on_with(folder: Path) -> None:
     names = [entry.manifest.output.name for entry in audit.entries]
     assert sorted(names) == [f"photo{number}.jpg" for number in range(1, 6)]
     assert not audit.sealed
+    assert audit.head == AuditChains(folder).seal().head
     # The next run knows what is there, and what was noted of the last one is found again.
     again = AuditChains(folder)
     log = again.place.begin(key=None, covered=again.covered)
@@ -224,6 +226,18 @@ def test_with_a_key_nobody_else_can_write_a_seal(tmp_path: Path) -> None:
     assert read(folder)
     with pytest.raises(AuditError, match="sealed with another key"):
         read(folder, key=KEY)
+
+
+def test_verify_finds_the_manifest_of_an_output_in_any_chain(folder: Path, tmp_path: Path) -> None:
+    for number in range(1, 6):
+        output = tmp_path / f"photo{number}.jpg"
+        output.write_text("changed since")
+        found = AuditedOutput.of(folder, output, None)
+        assert found.manifest.output.name == output.name
+        assert "it was changed afterwards" in found.problems[0]
+    _edit(folder, folder)
+    with pytest.raises(AuditError, match="is not what"):
+        AuditedOutput.of(folder, output, None)
 
 
 def test_one_chain_and_several_are_not_mixed(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +58,8 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
             arguments |= undo.enter_context(_own_cluster())
         ray = _import(undo)
         try:
-            _connect(ray, address, arguments)
+            with _same_end():
+                _connect(ray, address, arguments)
         except (ConnectionError, ValueError, RuntimeError) as error:
             logger.debug("Ray says: %s", error)
             raise ClusterError(
@@ -72,6 +75,19 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
                 f"the cluster at {address} has gone: what is finished stays, and the same command "
                 "goes on from there"
             ) from error
+
+
+@contextlib.contextmanager
+def _same_end() -> Iterator[None]:
+    """Keep what SIGTERM does: Ray would print where the program was, and end it otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _connect(ray: Any, address: str, arguments: dict[str, Any]) -> None:

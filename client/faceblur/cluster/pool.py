@@ -80,7 +80,7 @@ class Pool:
         self._options = options
         self._given = setup, covered
         self._names: dict[str, str] = {}
-        self._seats: set[Seat] = set()
+        self._seats: list[Seat] = []
         self._starts: Counter[Seat] = Counter()
         self._looked = float("-inf")
         self.members: dict[Seat, Member] = {}
@@ -110,8 +110,8 @@ class Pool:
         now = time.monotonic()
         if now - self._looked >= LOOK_S:
             self._looked = now
-            self._seats = set(self._found())
-            for seat in self.members.keys() - self._seats:
+            self._seats = list(self._found())
+            for seat in self.members.keys() - set(self._seats):
                 # Its machine has gone. What it did there comes back as an error.
                 self.members.pop(seat)
         opening = {}
@@ -160,7 +160,7 @@ class Pool:
         return self._names.get(node, node[:12])
 
     def _free(self) -> list[Seat]:
-        seats = self._seats - self.members.keys()
+        seats = [seat for seat in self._seats if seat not in self.members]
         return [seat for seat in seats if self._starts[seat] < MOST_STARTS]
 
     def _found(self) -> Iterator[Seat]:

@@ -174,7 +174,8 @@ class AuditChains:
             heads = [
                 SealedHead(path.name, head.entries, head.sha256)
                 for path in _chains(folder)
-                if (head := read_head(path, key=self._key)) is not None
+                # What a worker never wrote to is nothing to seal.
+                if (head := read_head(path, key=self._key)) is not None and head.entries
             ]
             new = tuple(head for head in heads if sealed.get(head.chain) != head)
             seal = Seal(seal.audit, (*seal.heads, *new))

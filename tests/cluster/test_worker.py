@@ -1,0 +1,104 @@
+"""A worker in this process: what it refuses, and files in stores, as they come through Ray."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from faceblur.batch.jobs import StoredJob, plan, survey
+from faceblur.batch.outcome import RunOptions
+from faceblur.cluster.landmarks import landmarks
+from faceblur.cluster.worker import Failure, Worker, WorkerFacts, WorkerSetup, key_mark
+from faceblur.detection.session import SessionOptions
+from faceblur.proof.audit.chains import AuditChains
+from faceblur.stores.address import Address, parse_address
+from faceblur.stores.fsspec_store import store_of
+
+SETUP = WorkerSetup(
+    options=RunOptions(workers=1),
+    session=SessionOptions(in_process=True, model="fast"),
+    size=320,
+    media="image",
+)
+
+
+def _refusal(setup: WorkerSetup) -> str:
+    said = Worker().open(setup, (), None)
+    assert isinstance(said, Failure)
+    assert said.is_certain
+    return said.reason
+
+
+def test_a_machine_that_lacks_something_says_what(
+    tmp_path: Path, portrait: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "install the same on all machines" in _refusal(replace(SETUP, version="0.0"))
+    source = tmp_path / "in" / "a.png"
+    source.parent.mkdir()
+    cv2.imwrite(str(source), portrait)
+    seen = landmarks(plan([str(source.parent)], tmp_path / "out"))
+    assert seen == landmarks(plan([str(source.parent)], tmp_path / "out"))
+    (mark,) = (path for path, text in seen if text is not None)
+    # Another folder under the same name, such as a mount that is not there.
+    mark.write_text("another")
+    assert f"it does not see {tmp_path / 'out'} as it is" in _refusal(
+        replace(SETUP, landmarks=seen)
+    )
+    mark.unlink()
+    assert f"it does not see {tmp_path / 'out'} as it is" in _refusal(
+        replace(SETUP, landmarks=seen)
+    )
+    lost = ((source, None),)
+    source.unlink()
+    assert f"it does not see {source.parent} as it is" in _refusal(replace(SETUP, landmarks=lost))
+    # The key of an audit is not sent; whether a machine has it is.
+    place = AuditChains(tmp_path / "record", key=b"key").place
+    sealed = replace(SETUP, chains=place, key_mark=key_mark(b"key", place.audit))
+    assert b"key" not in pickle.dumps(sealed.key_mark)
+    assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)
+    monkeypatch.setenv("FACEBLUR_AUDIT_KEY", "another")
+    assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)
+
+
+def test_files_of_stores_are_masked_by_what_was_sent(portrait: npt.NDArray[np.uint8]) -> None:
+    place = parse_address("memory://cluster/in/a.png")
+    assert isinstance(place, Address)
+    store_of(place).write(place, cv2.imencode(".png", portrait)[1].tobytes())
+    into = parse_address("memory://cluster/out/")
+    assert isinstance(into, Address)
+    (job,) = survey(["memory://cluster/in/"], into).jobs
+    setup, sent = pickle.loads(pickle.dumps((SETUP, job)))
+    assert isinstance(sent, StoredJob)
+    worker = Worker()
+    assert isinstance(worker.open(setup, (), None), WorkerFacts)
+    try:
+        result = worker.attempt(sent)
+        assert (result.failure, result.faces, result.skipped) == (None, 1, False)
+        (again,) = survey(["memory://cluster/in/"], into).jobs
+        assert worker.attempt(again).skipped
+    finally:
+        worker.close()
+    made = store_of(into).read(into / "a.png")
+    assert made is not None
+    image = cv2.imdecode(np.frombuffer(made, np.uint8), cv2.IMREAD_COLOR)
+    assert (image != portrait).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cores are kept on Linux alone")
+def test_a_worker_keeps_to_its_cores_with_all_its_threads() -> None:
+    script = (
+        "import os, threading, pathlib, faceblur.cluster.worker as w\n"
+        "wait = threading.Event(); threading.Thread(target=wait.wait).start()\n"
+        "had = sorted(os.sched_getaffinity(0)); w._pin(slice(0, 1))\n"
+        "tasks = [int(t.name) for t in pathlib.Path('/proc/self/task').iterdir()]\n"
+        "print({tuple(os.sched_getaffinity(t)) for t in tasks} == {tuple(had[:1])}); wait.set()"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "True\n"
