@@ -158,6 +158,21 @@ def _foreign_seal(folder: Path, other: Path) -> None:
     shutil.copy(other / "seal.json", folder / "seal.json")
 
 
+def _rewrite_what_was_sealed_before(folder: Path, _: Path) -> None:
+    chain = _chain(folder, 3)
+    first = json.loads((chain / "00000001.jsonl").read_text().splitlines()[0])
+    shutil.rmtree(chain)
+    log = AuditLog(chain, beginning=first["previous"])
+    for number in range(3):
+        add(log, f"other{number}.jpg")
+    seal = json.loads((folder / "seal.json").read_text())
+    last = max(n for n, head in enumerate(seal["heads"]) if head[0] == chain.name)
+    seal["heads"][last][2] = log.head[1]
+    leaves = [seal["audit"], *(" ".join(map(str, head)) for head in seal["heads"])]
+    *_, seal["root"] = roots(leaf.encode() for leaf in leaves)
+    (folder / "seal.json").write_text(json.dumps(seal))
+
+
 def _damage_seal(folder: Path, _: Path) -> None:
     (folder / "seal.json").write_text("{")
 
@@ -175,6 +190,7 @@ CHANGES = [
     (_own_chain_twice, "00000001.jsonl belongs to another audit"),
     (_single_chain, "00000001.jsonl belongs to another audit"),
     (_foreign_seal, "belongs to another audit|is not the one that the head names"),
+    (_rewrite_what_was_sealed_before, "is not the one that was sealed"),
     (_damage_seal, "seal.json cannot be read"),
 ]
 
@@ -205,6 +221,16 @@ def test_a_run_that_was_killed_is_gone_on_with_and_its_changes_are_found(folder:
     path.write_text(text)
     assert len(AuditChains(folder).seal().entries) == 7
     assert len(read(folder).entries) == 7
+
+
+def test_a_chain_that_does_not_hold_is_not_sealed(folder: Path) -> None:
+    audit = AuditChains(folder)
+    before = (folder / "seal.json").read_bytes()
+    add(audit.place.begin(key=None), "photo6.jpg")
+    _edit(folder, folder)
+    with pytest.raises(AuditError, match="is not what"):
+        audit.seal()
+    assert (folder / "seal.json").read_bytes() == before
 
 
 def test_with_a_key_nobody_else_can_write_a_seal(tmp_path: Path) -> None:

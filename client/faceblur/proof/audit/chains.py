@@ -180,9 +180,10 @@ class AuditChains:
             new = tuple(head for head in heads if sealed.get(head.chain) != head)
             seal = Seal(seal.audit, (*seal.heads, *new))
             _check_heads(folder, seal)
+            # Before it is written: nothing is sealed that does not hold.
+            entries, _ = _entries(folder, seal, self._key)
             if new:
                 self._write(folder, seal)
-        entries, _ = _entries(folder, seal, self._key)
         return _audit(folder, seal, entries, self._key)
 
     def _write(self, folder: Path, seal: Seal) -> None:
@@ -236,18 +237,25 @@ def _entries(folder: Path, seal: Seal, key: bytes | None) -> tuple[list[Entry], 
     Raises:
         AuditError: Something was changed.
     """
-    sealed = seal.latest()
+    sealed: dict[str, list[SealedHead]] = {}
+    for head in seal.heads:
+        sealed.setdefault(head.chain, []).append(head)
     entries: list[Entry] = []
     beyond: list[str] = []
     for path in _chains(folder):
         chain = read_audit(path, key=key, beginning=_beginning(seal.audit, path.name))
         entries += chain.entries
-        head = sealed.pop(path.name, SealedHead(path.name, 0, ""))
-        if head.entries > len(chain.entries):
-            raise broken_audit(folder, f"the chain {path.name} is shorter than when it was sealed")
-        if head.entries and chain.entries[head.entries - 1].sha256 != head.sha256:
-            raise broken_audit(folder, f"the chain {path.name} is not the one that was sealed")
-        if head.entries < len(chain.entries):
+        last = 0
+        # All of them: a chain may go on from another beginning than was sealed before.
+        for head in sealed.pop(path.name, ()):
+            last = head.entries
+            if last > len(chain.entries):
+                raise broken_audit(
+                    folder, f"the chain {path.name} is shorter than when it was sealed"
+                )
+            if last and chain.entries[last - 1].sha256 != head.sha256:
+                raise broken_audit(folder, f"the chain {path.name} is not the one that was sealed")
+        if last < len(chain.entries):
             beyond.append(path.name)
     if missing := next(iter(sealed), None):
         raise broken_audit(folder, f"the chain {missing} is missing")
