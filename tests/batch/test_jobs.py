@@ -146,6 +146,7 @@ def test_kinds(folder: Path) -> None:
         (["a.jpg"], "a.jpg", "would replace"),
         (["a.jpg", "b.MP4"], "notes.txt", "name a directory"),
         (["a.jpg", "twin/a.jpg"], "out", "would both become"),
+        (["a.jpg", "a_blurred.jpg"], None, "which is to be masked too"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -157,6 +158,7 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "empty").mkdir()
+    (folder / "a_blurred.jpg").touch()
     (folder / "twin").mkdir()
     (folder / "twin" / "a.jpg").touch()
     with pytest.raises(InputError, match=reason):

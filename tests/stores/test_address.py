@@ -51,6 +51,24 @@ def test_names_are_made_as_of_paths() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "other", "same"),
+    [
+        ("s3://b/a.jpg", "s3a://b/a.jpg", True),
+        ("gs://b/a.jpg", "gcs://b/a.jpg", True),
+        ("az://b/a.jpg", "abfs://b@name.dfs.core.windows.net/a.jpg", True),
+        ("abfss://b@name.dfs.core.windows.net/a", "abfs://b@name.blob.core.windows.net/a", True),
+        ("abfs://b@name.dfs.core.windows.net/a", "abfs://b@other.dfs.core.windows.net/a", False),
+        ("sftp://me:pass@host/a.jpg", "ssh://HOST:22/a.jpg", True),
+        ("s3://b/a.jpg", "gs://b/a.jpg", False),
+        ("s3://b/a.jpg", "s3://c/a.jpg", False),
+    ],
+)
+def test_one_file_is_known_under_all_its_addresses(text: str, other: str, same: bool) -> None:
+    assert address(text).is_same(address(other)) is same
+    assert address(text).is_inside(address(other).parent) is same
+
+
 @pytest.mark.parametrize("text", ["photo.jpg", "C:/x.jpg", "file:///a.jpg", "a/b:c/d"])
 def test_what_is_no_address(text: str) -> None:
     assert parse_address(text) is None

@@ -180,6 +180,8 @@ def test_the_command_ends_in_order_and_refuses_what_cannot_be_watched(
     for arguments, told in (
         (("no-such-folder", "-o", "out"), "is no folder"),
         (("in", "-o", "in"), "would replace the originals"),
+        (("in", "-o", "."), "lies in ., where the results would go"),
+        (("s3://b/in", "-o", "s3a://b/"), "where the results would go"),
         (("https://example.org/in/", "-o", "out"), "cannot be watched"),
     ):
         refused = CliRunner().invoke(main, ["watch", *arguments])

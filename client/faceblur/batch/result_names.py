@@ -60,7 +60,7 @@ class Target:
         path = item.path
         if self.place is not None and item.root is not None and self.is_folder:
             if isinstance(path, Address):
-                inside = isinstance(self.place, Address) and self.place != item.root
+                inside = isinstance(self.place, Address) and not is_same(self.place, item.root)
                 if inside and path.is_inside(self.place):  # type: ignore[arg-type]
                     return True
             elif isinstance(self.place, Path) and isinstance(item.root, Path):
@@ -78,6 +78,8 @@ def target_of(output: Place | None, *, into_folder: bool) -> Target:
     if isinstance(output, Address):
         if output.is_read_only:
             raise InputError(f"{output} can only be read: give a folder or a bucket with --output")
+        if output.path and output.is_odd:
+            raise InputError(f"{output} is no name for results: give it without //, . and ..")
         return Target(output, into_folder or not output.path or store_of(output).is_folder(output))
     return Target(output, into_folder or (output is not None and output.is_dir()))
 
@@ -86,19 +88,32 @@ def check_distinct(pairs: Sequence[tuple[Place, Place]]) -> None:
     """Check sources and their results.
 
     Raises:
-        InputError: Two results would have one name, or one that of its source.
+        InputError: Two results would have one name, or one that of a source.
     """
     taken: dict[Place, Place] = {}
+    sources = {_whole(source) for source, _ in pairs}
     for source, output in pairs:
         target = _whole(output)
-        if target == _whole(source):
+        if is_same(output, source):
             raise InputError(f"the result would replace {source}; name another with --output")
+        if target in sources:
+            raise InputError(
+                f"the result of {source} would replace {output}, which is to be masked too; name "
+                "another place with --output"
+            )
         if target in taken:
             raise InputError(
                 f"{taken[target]} and {source} would both become {output}; blur them in "
                 "two runs with different --output"
             )
         taken[target] = source
+
+
+def is_same(place: Place, other: Place) -> bool:
+    """Whether two are one file or folder, or may be."""
+    if isinstance(place, Address) and isinstance(other, Address):
+        return place.is_same(other)
+    return _whole(place) == _whole(other)
 
 
 def check_kinds(source: Place, output: Place, kind: Kind) -> None:

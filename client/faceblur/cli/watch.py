@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+from faceblur.batch.found import Place
 from faceblur.batch.outcome import RunOptions
-from faceblur.batch.result_names import target_of
+from faceblur.batch.result_names import is_same, target_of
 from faceblur.batch.stored_search import address_of
 from faceblur.cli.options import bundle, option, session_options
 from faceblur.cli.policy_options import policy_options
@@ -97,12 +98,14 @@ def watch(
     if isinstance(source, Address) and source.is_read_only:
         raise InputError(f"{source} gives single files and no list of them: it cannot be watched")
     target = target_of(results, into_folder=True)
-    if source == target.place or (
-        isinstance(source, Path)
-        and isinstance(results, Path)
-        and source.resolve() == results.resolve()
-    ):
+    if is_same(source, results):
         raise InputError("the results would replace the originals; name another with --output")
+    if _is_in(source, results):
+        # What arrives could not be told from what is finished.
+        raise InputError(
+            f"{place} lies in {output}, where the results would go; name a folder of their own "
+            "with --output"
+        )
     detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
@@ -119,3 +122,9 @@ def watch(
             logger.info("watching %s, results to %s; status at %s", source, results, at)
             made.run()
             logger.info("stopped")
+
+
+def _is_in(place: Place, folder: Place) -> bool:
+    if isinstance(place, Address):
+        return isinstance(folder, Address) and place.is_inside(folder)
+    return isinstance(folder, Path) and folder.resolve() in place.resolve().parents

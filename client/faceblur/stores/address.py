@@ -24,6 +24,9 @@ _KEEPING: Final = ("cached", "blockcache", "filecache", "simplecache")
 _CHAIN: Final = re.compile(r"^[A-Za-z0-9+.-]+::|::[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKETS: Final = ("s3", "s3a", "gs", "gcs", "az")
 
+_ALIASES: Final = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "ssh": "sftp"}
+"""Schemes under which a library takes the same files."""
+
 _ODD: Final = frozenset(("", ".", ".."))
 """Parts of a name that mean something else in a folder."""
 
@@ -60,7 +63,7 @@ class Address:
     def is_odd(self) -> bool:
         """Whether it can be no name in a folder, or its library takes it for another."""
         parts = self.path.split("/")
-        marks = "?#" if self.scheme in AZURE else ""
+        marks = ("?", "#") if self.scheme in AZURE else ("?versionId=",)
         return not _ODD.isdisjoint(parts) or any(mark in self.path for mark in ("\0", *marks))
 
     @property
@@ -94,8 +97,27 @@ class Address:
 
     def is_inside(self, folder: Address) -> bool:
         """Whether it lies in a folder, or in one of that."""
-        same = (self.scheme, self.root) == (folder.scheme, folder.root)
+        same = self._shares_root(folder)
         return same and (not folder.path or self.path.startswith(f"{folder.path}/"))
+
+    def is_same(self, other: Address) -> bool:
+        """Whether both may be one file, also where one is spelled otherwise (s3a, a user)."""
+        return self.path == other.path and self._shares_root(other)
+
+    def _shares_root(self, other: Address) -> bool:
+        """Where that cannot be told, it does: an original that is replaced is lost."""
+        scheme = _ALIASES.get(self.scheme, self.scheme)
+        if scheme != _ALIASES.get(other.scheme, other.scheme):
+            return False
+        if scheme == "az":
+            (box, _, host), (its_box, _, its_host) = (
+                each.root.lower().partition("@") for each in (self, other)
+            )
+            accounts = {each.partition(".")[0] for each in (host, its_host) if each}
+            return box == its_box and len(accounts) < 2
+        if scheme in _BUCKETS:
+            return self.root == other.root
+        return _host(self.root) == _host(other.root)
 
     def relative_to(self, folder: Address) -> PurePosixPath:
         """Its name from a folder on.
@@ -114,6 +136,11 @@ class Address:
     def __str__(self) -> str:
         shown = redact_address(f"{self.scheme}://{self.root}/{self.path}")
         return f"{shown}?{HIDDEN}" if self.query else shown
+
+
+def _host(root: str) -> str:
+    """A host without user, password and port."""
+    return re.sub(r":\d+$", "", root.rpartition("@")[2].lower())
 
 
 def parse_address(text: str) -> Address | None:
