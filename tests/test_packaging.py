@@ -17,7 +17,7 @@ import pytest
 from faceblur.errors import install_line
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "onnx", "onnxruntime", "pytriton", "scipy", "matplotlib", "tensorrt")
+HEAVY = ("torch", "onnx", "onnxruntime", "pytriton", "scipy", "matplotlib", "tensorrt", "ray")
 
 
 @pytest.fixture(scope="module")
