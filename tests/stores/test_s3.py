@@ -124,8 +124,14 @@ def test_what_a_file_is_its_content_says(
     blur: Blur, door: FaultyDoor, bucket: Bucket, photos: Photos, tmp_path: Path
 ) -> None:
     moving_face_video(tmp_path / "clip.mp4", frames=3, width=160, height=90)
+    long = "x" * 300
     for key, content in {
         "film.jpg": (tmp_path / "clip.mp4").read_bytes(),
+        "film.png": (tmp_path / "clip.mp4").read_bytes(),
+        "film.png.mp4": (tmp_path / "clip.mp4").read_bytes(),
+        long: b"nothing to see",
+        f"{long}.m4x": b"nothing to see",
+        "denied.dat": photos["a.jpg"],
         "cache.dat": photos["a.jpg"],
         "clip.png": photos["a.jpg"],
         "photo.mpo": photos["a.jpg"],
@@ -137,19 +143,22 @@ def test_what_a_file_is_its_content_says(
         "folder/": b"",
     }.items():
         bucket.put(key, content)
+    door.judge = lambda _, path: "deny" if "denied" in path else "pass"
     result = blur(f"s3://{bucket.name}/", "-o", f"{tmp_path}/out/")
-    assert result.exit_code == 1
+    assert result.exit_code != 0
+    assert "film.png is no image, and its result would be called as that of" in result.output
     written = [path.name for path in (tmp_path / "out").glob("*.*")]
     assert sorted(written) == [
-        *(".faceblur", "cache.dat.jpg", "clip.png", "film.jpg.mp4", "photo.mpo.jpg")
+        *(".faceblur", "cache.dat.jpg", "clip.png", "film.jpg.mp4", "film.png.mp4"),
+        "photo.mpo.jpg",
     ]
-    assert result.stdout.splitlines()[-1].endswith("2 other files left alone")
-    assert re.fullmatch(
-        r"faceblur: 3 files were not checked: (s3://\S+\.(jpg|dng),? ?){3}\n", result.stderr
+    assert result.stdout.splitlines()[-1].endswith("4 other files left alone")
+    assert re.search(
+        r"faceblur: 4 files were not checked: (s3://\S+\.(jpg|dng|dat),? ?){4}\n", result.stderr
     )
     assert not list(tmp_path.rglob("b.jpg"))
     again = blur(f"s3://{bucket.name}/", "-o", f"{tmp_path}/out/")
-    assert "4 files skipped" in again.stdout
+    assert "5 files skipped" in again.stdout
 
 
 def _once(left: set[tuple[str, str]], what: str, method: str, path: str) -> str:

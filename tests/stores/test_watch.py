@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,18 @@ from buckets import Bucket
 from click.testing import CliRunner
 from faulty_door import FaultyDoor
 
+from faceblur.batch.found import Found
 from faceblur.batch.outcome import RunOptions
 from faceblur.batch.result_names import target_of
 from faceblur.batch.stored_search import address_of
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
+from faceblur.errors import FaceblurError, InputError
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.web import PageServer
+from faceblur.stores.faults import UnreachableError, UnwritableError
 from faceblur.watching import watch as watching
+from faceblur.watching.arrivals import Arrivals, FolderSource
 from faceblur.watching.status import pages
 from faceblur.watching.watch import Watch, WatchOptions
 
@@ -155,6 +159,35 @@ def test_a_bucket_is_watched(
     with running(again):
         until(lambda: again.status().finished == 2)
     assert again.status().masked == 0
+
+
+def test_what_cannot_be_looked_at_for_now_comes_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FolderSource(tmp_path)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    errors: dict[str, FaceblurError] = {
+        "b.jpg": UnreachableError("gone"),
+        "c.jpg": InputError("no"),
+    }
+    classify = FolderSource.classify
+
+    def failing(self: FolderSource, place: Path, stamp: Hashable) -> Found | None:
+        if error := errors.pop(place.name, None):
+            raise error
+        return classify(self, place, stamp)
+
+    monkeypatch.setattr(FolderSource, "classify", failing)
+    arrivals = Arrivals(source, target_of(tmp_path / "out", into_folder=True), settle_s=0.0)
+    given = [[item.path.name for item in arrivals.look()] for _ in range(3)]
+    # One that may not be read is left alone until it changes; one that may later, is not.
+    assert given == [["a.jpg"], ["b.jpg"], []]
+    errors["d.jpg"] = UnwritableError("the disk is full")
+    (tmp_path / "d.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(UnwritableError):
+        arrivals.look()
+    assert [item.path.name for item in arrivals.look()] == ["d.jpg"]
 
 
 def test_the_command_ends_in_order_and_refuses_what_cannot_be_watched(

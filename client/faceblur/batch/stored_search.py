@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import mimetypes
 import tempfile
 from collections.abc import Callable, Iterable
@@ -13,14 +14,17 @@ from typing import Final, Literal, cast
 from faceblur.batch.finished import FOLDER
 from faceblur.batch.found import Found, FoundPart, Place, nothing_in
 from faceblur.batch.private_folder import PrivateFolder
-from faceblur.errors import InputError, install_line
+from faceblur.errors import InputError, OutputError, install_line
 from faceblur.image.formats import BY_SUFFIX, RAW_SUFFIXES
 from faceblur.stores.address import WEB, Address, parse_address
 from faceblur.stores.connections import is_known
+from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.containers import CONTAINERS
 from faceblur.video.kinds import SOURCE_CODE, Kind, found_kind, kind_of, result_name
+
+logger = logging.getLogger(__name__)
 
 _HEAD_BYTES: Final = 1 << 20
 """What FFmpeg looks at, at most, to say what a file is."""
@@ -28,6 +32,7 @@ _HEAD_BYTES: Final = 1 << 20
 _ATOMS: Final = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """What old QuickTime files begin with; where their pictures are described may be at the end."""
 
+_LONGEST_SUFFIX: Final = 100
 _AT_ONCE: Final = 16
 
 FoundKind = Kind | Literal["unreadable"] | None
@@ -97,7 +102,7 @@ def _classified(entries: Iterable[Entry], root: Address | None) -> FoundPart:
     entries = [entry for entry in entries if FOLDER not in entry.address.parts]
     unclear = [entry for entry in entries if _needs_look(entry.address)]
     with PrivateFolder() as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
-        looks = pool.map(lambda entry: _look(entry, folder.path, found_kind), unclear)
+        looks = pool.map(lambda entry: _glance(entry, folder.path), unclear)
         seen = dict(zip((entry.address for entry in unclear), looks, strict=True))
     found: list[Found] = []
     unchecked: list[Place] = []
@@ -141,19 +146,38 @@ def _kind_by_name(address: Address) -> FoundKind:
     return "video" if suffix in CONTAINERS else None
 
 
+def _glance(entry: Entry, folder: Path) -> tuple[FoundKind, str]:
+    """Look at one of many; one that may not be read is no reason to leave the others unmasked."""
+    try:
+        return _look(entry, folder, found_kind)
+    except UnreachableError:
+        raise
+    except InputError as error:
+        logger.info("%s", error)
+        return "unreadable", entry.address.name
+
+
 def _look(entry: Entry, folder: Path, judge: Callable[[Path], FoundKind]) -> tuple[FoundKind, str]:
     """Say what a file is by its beginning, and what its result will be called."""
     store, address = store_of(entry.address), entry.address
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        sample = Path(own, address.name)
-        sample.write_bytes(store.head(address, _HEAD_BYTES))
-        kind = judge(sample)
-        if kind is None and _tells_late(sample) and entry.size != sample.stat().st_size:
-            store.fetch(entry, sample)
+    # The name, as far as it matters: those of stores may be longer than those of files.
+    name = f"sample{address.suffix[-_LONGEST_SUFFIX:]}"
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            sample = Path(own, name)
+            sample.write_bytes(store.head(address, _HEAD_BYTES))
             kind = judge(sample)
-        if kind is None or kind == "unreadable":
-            return kind, address.name
-        return kind, result_name(sample, kind)
+            if kind is None and _tells_late(sample) and entry.size != sample.stat().st_size:
+                store.fetch(entry, sample)
+                kind = judge(sample)
+            if kind is None or kind == "unreadable":
+                return kind, address.name
+            return kind, address.name + result_name(sample, kind)[len(name) :]
+    except OSError as error:
+        raise OutputError(
+            f"cannot keep a copy of {address} here: {error.strerror}; set TMPDIR to a folder with "
+            "room for it"
+        ) from error
 
 
 def _tells_late(sample: Path) -> bool:

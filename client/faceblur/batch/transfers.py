@@ -153,5 +153,13 @@ def _as_it_is(stored: StoredJob, path: Path) -> StoredJob:
     if kind == stored.kind:
         return stored
     ending = result_name(path, kind)[len(path.name) :]
+    if ending and stored.tree is not None and isinstance(stored.source, Address):
+        # Its result was to have another name when all names were compared.
+        other = stored.source.with_name(stored.source.name + ending)
+        if not other.is_read_only and store_of(other).find(other) is not None:
+            raise InputError(
+                f"{stored.source} is no {stored.kind}, and its result would be called as that of "
+                f"{other}: rename one"
+            )
     output = stored.output.with_name(stored.output.name + ending)
     return dataclasses.replace(stored, kind=kind, output=output, present=None)

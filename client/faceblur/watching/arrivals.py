@@ -16,9 +16,10 @@ from faceblur.batch.found import Found, Place
 from faceblur.batch.result_names import Target
 from faceblur.batch.search import classify, walk
 from faceblur.batch.stored_search import found_in
-from faceblur.errors import InputError
+from faceblur.errors import FaceblurError, InputError
 from faceblur.stores.address import Address
 from faceblur.stores.connections import appears_whole
+from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.kinds import result_name
@@ -159,8 +160,17 @@ class Arrivals:
         whole = [place for place, seen in current.items() if self._is_whole(place, seen, now_s)]
         found: list[Found] = []
         for place in sorted(whole, key=lambda each: current[each].since_s):
+            try:
+                item = self._source.classify(place, current[place].stamp)
+            except FaceblurError as error:
+                if isinstance(error, InputError) and not isinstance(error, UnreachableError):
+                    logger.warning("not checked, and not masked: %s", error)
+                    item = None
+                elif found:
+                    break  # It and the rest are not taken, and come up again.
+                else:
+                    raise
             current[place].taken = True
-            item = self._source.classify(place, current[place].stamp)
             if item is not None and not self._target.holds(item, set(current)):
                 found.append(item)
         return found
