@@ -41,6 +41,8 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     track = page.locator(".face input").first.input_value()
     page.click("text=Apply")
     page.wait_for_selector("text=1 person stays visible, as you chose.")
+    # What was pressed is gone, and the way with the keyboard goes on from here.
+    assert page.locator("li a.save:focus").count() == 1
     assert "no other face shows" in page.inner_text("li .verdict")
     assert page.locator("li a.save.go").count() == 1
     assert page.locator("li .people").count() == 0

@@ -126,6 +126,7 @@ def test_only_what_was_allowed_is_ever_asked() -> None:
         ("hooks.example.org", None, "set FACEBLUR_WEBHOOK_SECRET"),
         ("hooks.example.org", "whsec_c2hvcnQ=", "24 bytes or more"),
         ("https://hooks.example.org/", SECRET, "is no host"),
+        ("hooks..example.org", SECRET, "is no host"),
     ],
 )
 def test_what_cannot_be_told_is_said_at_the_start(

@@ -17,7 +17,8 @@ SECRET_VARIABLE: Final = "FACEBLUR_WEBHOOK_SECRET"
 
 _FEWEST_BYTES: Final = 24
 _URL: Final = re.compile(r"[\x21-\x7e]{1,2000}")
-_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+_LABEL: Final = "[a-z0-9-]{1,63}"
+_HOST: Final = re.compile(rf"(\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*)(:[0-9]{{1,5}})?")
 
 
 @dataclass(frozen=True, kw_only=True)

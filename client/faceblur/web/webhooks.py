@@ -133,8 +133,7 @@ class Webhooks:
             # Where it sends us on to was not allowed by anybody, so we do not go there.
             connection.request("POST", path, delivery.body, self._headers(delivery))
             status = connection.getresponse().status
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            # A name that is none is a ValueError.
+        except (OSError, http.client.HTTPException) as error:
             return f"it does not answer ({error.__class__.__name__})"
         finally:
             connection.close()

@@ -50,6 +50,18 @@ export class Card {
 
   // Returns what is to be read out, or null.
   update(job) {
+    const isHere = this.node.contains(document.activeElement);
+    const said = this.#take(job);
+    const at = document.activeElement;
+    // What had the focus may be gone: whoever has no mouse goes on from here.
+    if (isHere && (!this.node.contains(at) || at.offsetParent === null)) {
+      const next = [this.cancel, this.save, this.remove].find((each) => !each.hidden);
+      next?.focus({ preventScroll: true });
+    }
+    return said;
+  }
+
+  #take(job) {
     const before = this.job;
     this.job = job;
     const done = job.state === "done";
