@@ -20,7 +20,7 @@ from faceblur.cli import main
 from faceblur.detection import trace_context
 from faceblur.detection.detector import Detector
 from faceblur.detections import Detections
-from faceblur.errors import InputError
+from faceblur.errors import InputError, install_line
 from faceblur.live import tracing
 
 memory = pytest.importorskip(
@@ -102,5 +102,5 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file.write_text("cameras: {a: {source: testpattern, sinks: ['null']}}")
     result = CliRunner().invoke(main, ["run", str(file), "--trace", "0.1"])
     assert result.exit_code == InputError.exit_code
-    assert 'pip install "faceblur-triton[otel]"' in result.output
+    assert install_line("otel") in result.output
     assert result.output.count("\n") == 1

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from faceblur.errors import InputError
+from faceblur.errors import InputError, install_line
 
 Stage = str
 
@@ -60,8 +60,7 @@ def trace_frames(share: float, *, exporter: Any = None) -> Callable[[], None]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         raise InputError(
-            f"--trace needs {error.name}, which is not installed: pip install "
-            '"faceblur-triton[otel]"'
+            f"--trace needs {error.name}; first run: {install_line('otel')}"
         ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": "faceblur"}))
     provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
