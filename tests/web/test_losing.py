@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
+from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.errors import ServerError, ServerUnavailableError
 from faceblur.masks.policy import Policy
 from faceblur.web import worker
 from faceblur.web.fair_queue import FairQueue
-from faceblur.web.jobs import Submission, WebJob
+from faceblur.web.frame_cache import FrameCache
+from faceblur.web.frames import frame_image
+from faceblur.web.jobs import Findings, Submission, WebJob
 from faceblur.web.options import WebOptions
 from faceblur.web.results import Result, Verdict
 from faceblur.web.store import JobStore
 from faceblur.web.worker import Workers
+
+PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 
 
 class _Detectors:
@@ -60,6 +65,7 @@ def test_a_file_is_begun_again_once_where_the_detector_is(
     def render(job: WebJob, *_: object, **__: object) -> Result:
         begun.append(job.state)
         job.start()
+        job.frames.add(0, 0, b"somebody")
         if len(begun) <= failures:
             raise ServerUnavailableError("no server answers")
         return _result(job.folder / "masked.jpg")
@@ -78,3 +84,21 @@ def test_a_file_is_begun_again_once_where_the_detector_is(
     assert begun == ["waiting"] * attempts
     assert detectors.lost == min(failures, attempts)
     assert (job.error is None) == (state == "done")
+    # What somebody has looked at meanwhile goes with a file that fails.
+    assert job.frames.find(0, 0) == (b"somebody" if state == "done" else None)
+
+
+def test_no_frame_is_kept_of_a_file_that_fails_while_it_is_read(tmp_path: Path) -> None:
+    found = MediaDetections(PHOTO, 512, 512, [])
+    job = WebJob(id="", owner="", name="a.jpg", folder=tmp_path, source=PHOTO)
+    job.findings = Findings(found, tmp_path, corrects=True)
+    assert frame_image(job, None, 0, check_going=lambda: None)
+
+    def fail() -> None:
+        job.source = None
+
+    before, job.frames = job.frames, FrameCache()
+    assert before.find(0, 0)
+    with pytest.raises(StoppedError):
+        frame_image(job, None, 0, check_going=fail)
+    assert job.frames.find(0, 0) is None

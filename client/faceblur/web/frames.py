@@ -143,7 +143,7 @@ def frame_image(
         FaceblurError: It cannot be read.
         StoppedError: The program ends, or the file was deleted.
     """
-    findings, source = job.findings, job.source
+    findings, source, frames = job.findings, job.source, job.frames
     if findings is None or source is None:
         raise StoppedError("deleted")
     number = 0 if result is None else result.number
@@ -152,12 +152,13 @@ def frame_image(
 
     def check() -> None:
         check_going()
-        if job.deleted:
+        # What has failed goes at once, as what was deleted does.
+        if job.deleted or job.source is None:
             raise StoppedError("deleted")
 
-    with job.frames.lock:
+    with frames.lock:
         check()
-        image = job.frames.find(number, index)
+        image = frames.find(number, index)
         if image is not None:
             return image
         if job.kind == "image":
@@ -169,8 +170,8 @@ def frame_image(
             times = seconds_of(report, from_start=False)
             images = stills(path, times, wanted, on_frame=check)
         for place, pixels in images.items():
-            job.frames.add(number, place, _reduced(pixels, report.width, report.height))
-        image = job.frames.find(number, index)
+            frames.add(number, place, _reduced(pixels, report.width, report.height))
+        image = frames.find(number, index)
         if image is None:
             raise InputError(UNREADABLE)
         return image

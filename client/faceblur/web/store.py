@@ -14,6 +14,7 @@ from faceblur.batch.private_folder import remove
 from faceblur.errors import InputError
 from faceblur.web.edits import Edits
 from faceblur.web.fair_queue import FairQueue
+from faceblur.web.frame_cache import FrameCache
 from faceblur.web.jobs import CANCELLED, FINAL, Submission, WebJob, shown_name
 from faceblur.web.options import WebOptions
 
@@ -132,6 +133,7 @@ class JobStore:
             job.made = None
             if job.deleted or job.results.current is None:
                 job.findings = job.people = job.source = None
+                job.frames = FrameCache()
                 remove(job.folder)
                 job.error = sentence or CANCELLED
                 job.end("failed")
