@@ -116,14 +116,26 @@ def test_where_files_can_be_renamed_they_appear_whole(
     (tmp_path / "a.mp4").write_bytes(b"whole")
     assert store.commit(tmp_path / "a.mp4", there).size == 5
     assert [str(each.address) for each in store.list(address("memory://shelf"))] == [str(there)]
+    # Marks of a pattern are none in a name.
+    odd = address("memory://shelf/odd/a[1]*.mp4")
+    assert store.commit(tmp_path / "a.mp4", odd).size == 5
+    assert [each.address for each in store.list(odd.parent)] == [odd]
     fs: Any = store._fs  # type: ignore[attr-defined]
+    fs.rm_file(fs._strip_protocol(odd.url))
+    # Where no tag tells, the time shows that another file of the same size is there.
+    listed = store.find(there)
+    assert listed is not None
+    fs.pipe_file(fs._strip_protocol(there.url), b"WHOLE")
+    assert store.find(there) != listed
+    assert store.fetch(listed, tmp_path / "b.mp4") == store.find(there)
+    fs.pipe_file(fs._strip_protocol(there.url), b"whole")
     names: list[str] = []
 
     def fail(source: str, target: str, **_: Any) -> None:
         names.extend(fs.find(""))
         raise PermissionError("no renaming here")
 
-    monkeypatch.setattr(fs, "mv", fail)
+    monkeypatch.setattr(fs, "cp_file", fail)
     (tmp_path / "a.mp4").write_bytes(b"another")
     with pytest.raises(OutputError, match="is denied"):
         store.commit(tmp_path / "a.mp4", there)

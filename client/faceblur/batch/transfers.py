@@ -162,4 +162,5 @@ def _as_it_is(stored: StoredJob, path: Path) -> StoredJob:
                 f"{other}: rename one"
             )
     output = stored.output.with_name(stored.output.name + ending)
-    return dataclasses.replace(stored, kind=kind, output=output, present=None)
+    present = store_of(output).find(output) if isinstance(output, Address) else None
+    return dataclasses.replace(stored, kind=kind, output=output, present=present)

@@ -34,6 +34,7 @@ _POLL_S: Final = 0.1
 _CHECKSUMS: Final = ("md5Hash", "ETag", "etag", "Content-MD5", "content_md5", "checksum")
 """What libraries call that which changes with the content."""
 
+_TIMES: Final = ("mtime", "modified", "LastModified", "last_modified", "last_write_time", "created")
 _FEW_ATTEMPTS: Final = 2
 """Where the library tries again by itself, for a minute."""
 
@@ -101,7 +102,7 @@ class FsspecStore:
             size = target.stat().st_size
             if current.size not in (None, size):
                 raise ChangedError("came short, or is being written")
-            if before.version != current.version:
+            if (before.version, before.modified) != (current.version, current.modified):
                 raise ChangedError("was replaced while it was read")
             return current
 
@@ -185,11 +186,21 @@ class FsspecStore:
         try:
             self._call(going, "put_file", str(source), temporary)
             going()
-            self._call(keep_going, "mv", temporary, path)
+            self._rename(temporary, path)
         finally:
             with suppress(Exception):
                 if self._fs.exists(temporary):
                     self._fs.rm_file(temporary)
+
+    def _rename(self, old: str, new: str) -> None:
+        from fsspec import AbstractFileSystem
+
+        if type(self._fs).mv is not AbstractFileSystem.mv:
+            self._call(keep_going, "mv", old, new)
+            return
+        # That of fsspec itself takes a name with brackets for a pattern.
+        self._call(keep_going, "cp_file", old, new)
+        self._call(keep_going, "rm_file", old)
 
     def _info(self, address: Address) -> Mapping[str, Any] | None:
         def work() -> Mapping[str, Any] | None:
@@ -284,4 +295,6 @@ def _entry(address: Address, info: Mapping[str, Any]) -> Entry:
         checksum = ""  # Alike, but maybe not the same.
     text = checksum.strip('"')
     version = f"{text}-{size}" if text and size is not None else ""
-    return Entry(address, None if size is None else int(size), version)
+    times = (str(info[name]) for name in _TIMES if info.get(name))
+    modified = "" if version else next(times, "")
+    return Entry(address, None if size is None else int(size), version, modified)

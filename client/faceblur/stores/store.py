@@ -25,11 +25,14 @@ class Entry:
         size: Bytes; None where the store does not say.
         version: What the store gives this content, and no other under this name: a checksum or
             an entity tag, with the size. Empty where it gives none.
+        modified: Where there is no version, when it was written, as the store says it. That proves
+            nothing, but shows many a change.
     """
 
     address: Address
     size: int | None = None
     version: str = ""
+    modified: str = ""
 
 
 class Store(Protocol):
