@@ -179,6 +179,7 @@ class MediaDetections:
         frames: Every frame that was checked, in order.
         left_out: What of the source is not in the result though one might expect it, and why.
         notes: What somebody should look at in the result.
+        devices: What decoded and encoded it where that was not the CPU, for people.
         tracks: Of a video, the tracks that its masked faces name, by their ids.
         kept: Ids of the tracks that somebody wants to be seen.
         unmasked: Where there are any, or something was removed by a correction, what was seen of
@@ -200,6 +201,7 @@ class MediaDetections:
     frames: Sequence[FrameDetections]
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
     tracks: list[TrackSummary] = field(default_factory=list)
     kept: frozenset[int] = frozenset()
     unmasked: FrameDetectionsLog = field(default_factory=lambda: FrameDetectionsLog())

@@ -413,13 +413,19 @@ def test_a_result_is_whole_or_not_there_whatever_the_device_does(
 ) -> None:
     output = tmp_path / "out.mkv"
 
-    def mask() -> None:
+    def mask() -> list[str]:
         options = VideoOptions(encoder="ffv1", hardware_decoding="cuda")
         finder = DetectedFaces(Blind(), Policy())
-        mask_video(clips["h264"], output, find_faces=finder, policy=Policy(), options=options)
+        return mask_video(
+            clips["h264"], output, find_faces=finder, policy=Policy(), options=options
+        ).devices
 
+    on_device()
+    assert mask() == ["decoded by cuda"]
+    # What the CPU has finished is not the device's, and FFmpeg knows whose encoders are.
     on_device(fails_at=25)
-    mask()
+    assert mask() == []
+    assert [encoders.on_device(each) for each in ("h264_nvenc", "libx264")] == [True, False]
     assert [f[1:] for f in read(output, "off")] == [f[1:] for f in read(clips["h264"], "off")]
     output.unlink()
     monkeypatch.setattr(decoder._Kept, "suffices", lambda *_, **__: False)

@@ -112,9 +112,18 @@ def mask_video(
                         on_progress(Progress(len(log), video.frame_count))
                 report.tracks.extend(faces_of.name_tracks(log))
             report.left_out.extend(sink.left_out)
+            report.devices.extend(_devices(video, sink))
         if view is not None:
             view.tell(source, len(log))
         return report
+
+
+def _devices(video: VideoSource, sink: VideoSink) -> Iterator[str]:
+    """What decoded and encoded, where that was not the CPU."""
+    if video.device is not None:
+        yield f"decoded by {video.device}"
+    if sink.device is not None:
+        yield f"encoded by {sink.device}"
 
 
 def _with_moving(

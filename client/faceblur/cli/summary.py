@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -57,7 +58,7 @@ def _summary(
         return f"{what}: skipped, it was finished; --again masks it again"
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {count(faces, 'face')} masked in {count(frames, 'frame')}, {elapsed_s:.1f} s"
-    text += f" ({_source_of_faces(finder)})"
+    text += f" ({_source_of_faces(finder)}{_devices(masked)})"
     text += "".join(_kept(o.report) for o in outcomes if o.report is not None and o.report.kept)
     text += _left_out([o.report for o in outcomes if o.report is not None])
     text += f"; {count(len(skipped), 'file')} skipped" if skipped else ""
@@ -101,6 +102,15 @@ def _source_of_faces(finder: DetectionSession | AnnotationFile) -> str:
     if isinstance(finder, AnnotationFile):
         return f"boxes of {finder.path}"
     return f"{finder.model.name} model, {finder.where}"
+
+
+def _devices(masked: Sequence[Outcome]) -> str:
+    """What decoded and encoded where that was not the CPU, and how many if not all."""
+    names = Counter(name for o in masked if o.report is not None for name in o.report.devices)
+    return "".join(
+        f"; {name}" + ("" if number == len(masked) else f" in {count(number, 'file')}")
+        for name, number in names.items()
+    )
 
 
 def count(number: int, noun: str) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
+from av.codec import Capabilities
 
 from faceblur.errors import InputError
 from faceblur.video.alpha import has_alpha
@@ -48,6 +49,7 @@ _SUBSAMPLINGS: Final = {
     (4, 1): "4:1:1",
     (4, 4): "4:1:0",
 }
+_DEVICES: Final = Capabilities.hardware | Capabilities.hybrid
 _PQ: Final = 16
 _HLG: Final = 18
 
@@ -156,6 +158,11 @@ def objection(encoder: str, size: tuple[int, int], pixel_format: str) -> str:
     except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
         return reason(error)
     return ""
+
+
+def on_device(encoder: str) -> bool:
+    """Whether an encoder is not one of the CPU, as FFmpeg says."""
+    return bool(av.Codec(encoder, "w").capabilities & _DEVICES)
 
 
 def _keeps_alpha(codec: av.Codec, container: Container) -> bool:

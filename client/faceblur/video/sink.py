@@ -14,7 +14,7 @@ import av
 from faceblur.errors import InputError, OutputError
 from faceblur.video.containers import container_for
 from faceblur.video.conversion import PixelFormatConverter
-from faceblur.video.encoders import choose_encoder
+from faceblur.video.encoders import choose_encoder, on_device
 from faceblur.video.frames import SourceFrame
 from faceblur.video.muting import Muting
 from faceblur.video.opening import reason
@@ -67,6 +67,11 @@ class VideoSink:
     def encoder(self) -> str:
         """FFmpeg's name of the encoder."""
         return self._plan.choice.name
+
+    @property
+    def device(self) -> str | None:
+        """The encoder, where that is not one of the CPU."""
+        return self.encoder if on_device(self.encoder) else None
 
     @property
     def left_out(self) -> Sequence[str]:

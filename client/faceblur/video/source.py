@@ -95,6 +95,12 @@ class VideoSource:
         self.start_s = self._start()
 
     @property
+    def device(self) -> str | None:
+        """What has decoded all frames so far; None where the CPU has decoded any."""
+        device = self._device
+        return device.name if device is not None and device.on_device else None
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What the container says about itself."""
         return dict(self._container.metadata)

@@ -67,6 +67,11 @@ class DeviceDecoder:
         self._resuming = False
 
     @property
+    def name(self) -> str:
+        """The device's."""
+        return self._name
+
+    @property
     def on_device(self) -> bool:
         """Whether the device still decodes."""
         return self._device is not None
