@@ -116,6 +116,11 @@ def test_a_folder_is_watched(
         (source / "broken.jpg").write_bytes(photo)
         until(lambda: watch.status().masked == 4)
         assert watch.status().failures == {}
+        # What failed and was deleted is no failure any more.
+        (source / "gone.jpg").write_bytes(b"\xff\xd8\xff nothing")
+        until(lambda: list(watch.status().failures) == [str(source / "gone.jpg")])
+        (source / "gone.jpg").unlink()
+        until(lambda: watch.status().failures == {})
         _, metrics = get(server, "/metrics")
         assert 'faceblur_watch_files_total{outcome="masked"} 4.0' in metrics
         assert "faceblur_watch_source_up 1.0" in metrics

@@ -185,6 +185,10 @@ class Arrivals:
         waiting = [seen.since_s for seen in self._seen.values() if not seen.taken]
         return max(0.0, min(waiting) + self._settle_s - time.monotonic()) if waiting else None
 
+    def has(self, place: Place) -> bool:
+        """Whether a file was there at the last look."""
+        return place in self._seen
+
     def is_current(self, place: Place) -> bool:
         """Whether a file that was given is still there, and as it was."""
         seen = self._seen.get(place)

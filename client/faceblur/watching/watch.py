@@ -91,7 +91,7 @@ class Watch:
         self._outputs: dict[Place, Place] = {}
         self._started_s = self._turned_s = time.monotonic()
         self._counts = dict.fromkeys(("masked", "finished", "failed", "faces", "frames"), 0)
-        self._failures: dict[str, str] = {}
+        self._failures: dict[Place, str] = {}
         self._source_failure = self._detector_failure = ""
         self._looked = False
 
@@ -127,6 +127,7 @@ class Watch:
         """How it is, from any thread."""
         now_s = time.monotonic()
         waiting = [each.since_s for each in tuple(self._wanted.values())]
+        failures = list(self._failures.items())[-_MOST_FAILURES:]
         return WatchStatus(
             version=importlib.metadata.version("faceblur-triton"),
             source=str(self._place),
@@ -139,7 +140,7 @@ class Watch:
             queued=len(waiting),
             working=len(self._working),
             oldest_s=now_s - min(waiting, default=now_s),
-            failures=dict(list(self._failures.items())[-_MOST_FAILURES:]),
+            failures={str(place): why for place, why in failures},
             **self._counts,
         )
 
@@ -151,6 +152,8 @@ class Watch:
         try:
             for item in self._arrivals.look():
                 self._wanted[item.path] = _Wanted(item, now_s, now_s)
+            for place in [place for place in self._failures if not self._arrivals.has(place)]:
+                del self._failures[place]  # Nothing of it is left to mask.
             if self._source_failure:
                 logger.info("%s can be listed again", self._place)
             self._source_failure = ""
@@ -197,7 +200,7 @@ class Watch:
         if not isinstance(error, ServerError):
             self._detector_failure = "" if error is None else self._detector_failure
         if error is None:
-            self._failures.pop(name, None)
+            self._failures.pop(wanted.item.path, None)
             self._counts["masked" if outcome.finished is None else "finished"] += 1
             if outcome.finished is None:
                 self._counts["faces"] += outcome.faces
@@ -208,7 +211,7 @@ class Watch:
                 )
             return
         self._counts["failed"] += 1
-        self._failures[name] = str(error)
+        self._failures[wanted.item.path] = str(error)
         logger.error("%s%s", "" if name in str(error) else f"{name}: ", error)
         if isinstance(error, ServerError):
             self._detector_failure = str(error)
