@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from faceblur import errors, files
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.errors import ServerError, ServerUnavailableError
@@ -18,6 +20,8 @@ from faceblur.web.frame_cache import FrameCache
 from faceblur.web.frames import frame_image
 from faceblur.web.jobs import Findings, Submission, WebJob
 from faceblur.web.options import WebOptions
+from faceblur.web.reasons import not_stored
+from faceblur.web.rendering import renamed
 from faceblur.web.results import Result, Verdict
 from faceblur.web.store import JobStore
 from faceblur.web.worker import Workers
@@ -102,3 +106,14 @@ def test_no_frame_is_kept_of_a_file_that_fails_while_it_is_read(tmp_path: Path) 
     with pytest.raises(StoppedError):
         frame_image(job, None, 0, check_going=fail)
     assert job.frames.find(0, 0) is None
+
+
+def test_what_the_disk_refuses_is_said_for_whoever_has_chosen_no_folder(tmp_path: Path) -> None:
+    job = WebJob(id="", owner="", name="a.jpg", folder=tmp_path, source=PHOTO)
+    everything = [*files._REASONS.values(), *errors._EXHAUSTED.values()]
+    said = [renamed(f"cannot write {tmp_path}/masked.jpg: {reason}", job) for reason in everything]
+    said.append(not_stored(OSError(errno.ENOSPC, "No space left on device")))
+    assert [text for text in said if "elsewhere" in text or "choose" in text] == []
+    assert said[-1] == "it cannot be stored: the disk is full: free some space, then try again"
+    _, _, reason = said[-1].partition(": ")
+    assert f"cannot write the result: {reason}" in said

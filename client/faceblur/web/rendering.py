@@ -30,6 +30,7 @@ from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
 from faceblur.web.jobs import Findings, Masked, WebJob
+from faceblur.web.reasons import on_page
 from faceblur.web.records import begin_audit, write_record
 from faceblur.web.remarks import Remarks
 from faceblur.web.results import Result, Verdict
@@ -189,7 +190,7 @@ def renamed(text: str, job: WebJob) -> str:
         output = plan_of(job, max(1, job.results.count)).output
         text = text.replace(f" of the entry of {job.source} in {job.folder / FOUND}", "")
         text = text.replace(str(output), "the result").replace(str(job.source), job.name)
-    return text.replace(str(job.folder), "the private folder")
+    return on_page(text.replace(str(job.folder), "the private folder"))
 
 
 def _report(outcome: Outcome) -> MediaDetections:

@@ -18,6 +18,7 @@ from faceblur.web.edits import Edits
 from faceblur.web.jobs import Submission, WebJob
 from faceblur.web.looks import Sound
 from faceblur.web.options import WebOptions
+from faceblur.web.reasons import not_stored
 from faceblur.web.rendering import has_sound
 from faceblur.web.store import FullError, JobStore
 from faceblur.web.stored import checked_address, fetch
@@ -60,7 +61,7 @@ class _Submissions:
         except FullError:
             return refused(429, "there are too many files: save and delete some first")
         except OSError as error:
-            return refused(507, f"it cannot be stored: {error.strerror}")
+            return refused(507, not_stored(error))
         try:
             await self._take(request, job)
         except UploadError as error:

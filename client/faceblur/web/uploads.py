@@ -20,6 +20,7 @@ from faceblur.video.containers import CONTAINERS
 from faceblur.video.kinds import VIDEO_SUFFIXES, Kind, found_kind
 from faceblur.web.jobs import WebJob
 from faceblur.web.options import Limits
+from faceblur.web.reasons import not_stored
 
 SILENCE_S: Final = 60.0
 """A sender that is silent for so long has gone."""
@@ -64,7 +65,7 @@ async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> 
             async for part in parts(stream, job.submission.length, job.stop):
                 await asyncio.to_thread(take, part)
     except OSError as error:
-        raise UploadError(507, f"it cannot be stored: {error.strerror}") from error
+        raise UploadError(507, not_stored(error)) from error
     job.sha256 = digest.hexdigest()
     job.kind = await asyncio.to_thread(kind_of, path, job.name, limits)
 

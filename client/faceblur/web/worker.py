@@ -12,6 +12,7 @@ from faceblur.errors import FaceblurError, ServerError, exhaustion
 from faceblur.masks.policy import Policy
 from faceblur.web.detectors import Detectors
 from faceblur.web.jobs import CANCELLED, WebJob
+from faceblur.web.reasons import on_page
 from faceblur.web.rendering import plan_of, renamed, render
 from faceblur.web.store import JobStore
 
@@ -103,5 +104,5 @@ class Workers:
             sentence = exhaustion(error)
             if sentence is None:
                 raise
-            return sentence
+            return on_page(sentence)
         return None
