@@ -17,6 +17,7 @@ from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
+from faceblur.web.listening import configured, listen
 from faceblur.web.names import Names
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
@@ -81,8 +82,7 @@ def programs(
 ) -> Iterator[Programs]:
     """Serve the addresses in this process; unless somebody works, what comes waits."""
     store = JobStore(folder, options, FairQueue(options.workers))
-    config = uvicorn.Config("", log_config=None, lifespan="off", ws="none", port=0)
-    listener = config.bind_socket()
+    listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     access = Access(names=Names(scheme="http", port=port), bearer=options.token)
     with ExitStack() as running:
@@ -91,8 +91,7 @@ def programs(
         webhooks = running.enter_context(Webhooks(options.receivers, retries_s=retries_s))
         store.on_settled = webhooks.tell
         api = Api(store, detectors, options, webcams=webcams, wall=None, access=access)
-        config.app = api.app
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(api.app))
         if works:
             running.enter_context(Workers(store, detectors, options.policy, count=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

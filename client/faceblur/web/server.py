@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from faceblur.batch.private_folder import PrivateFolder
-from faceblur.errors import OutputError
 from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
+from faceblur.web.listening import configured, listen
 from faceblur.web.names import LOOPBACK, WILDCARDS, Names, shown
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from faceblur.web.certificate import Certificate
 
 _SWEEP_S: Final = 1.0
-_GRACE_S: Final = 2
-_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; those of TLS 1.3 are all good."""
 
 
 def serve(
@@ -55,7 +52,7 @@ def serve(
         OutputError: It cannot listen there, or has no place for uploads.
         InputError: The certificate cannot be used.
     """
-    with _listen(options.host, options.port) as listener, PrivateFolder() as folder:
+    with listen(options.host, options.port) as listener, PrivateFolder() as folder:
         certificate = _certificate(options, folder.path)
         if certificate is not None and certificate.is_own:
             on_certificate(certificate.fingerprint)
@@ -103,22 +100,7 @@ class _Server(uvicorn.Server):
     """Says when it answers, and lets pages that listen go when it ends."""
 
     def __init__(self, api: Api, address: str, certificate: Certificate | None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                api.app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                date_header=False,
-                ws="none",
-                proxy_headers=False,
-                timeout_graceful_shutdown=_GRACE_S,
-                ssl_certfile=None if certificate is None else certificate.path,
-                ssl_keyfile=None if certificate is None else certificate.key,
-                ssl_ciphers=_CIPHERS,
-            )
-        )
+        super().__init__(configured(api.app, certificate))
         self._api = api
         self._address = address
         self.on_listening: Callable[[str], None] = lambda _: None
@@ -138,21 +120,6 @@ def _sweep(store: JobStore, webcams: Webcams, wall: Wall | None, ended: threadin
         webcams.sweep()
         if wall is not None:
             wall.trials.sweep()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OutputError(
-            f"cannot listen at {shown(host)}:{port}: {error.strerror}; give another --port, or "
-            "leave it out"
-        ) from error
-    return listener
 
 
 def _certificate(options: WebOptions, folder: Path) -> Certificate | None:

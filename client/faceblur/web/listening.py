@@ -1,0 +1,138 @@
+"""Connections: how many there are at most, and how long one may take to ask.
+
+uvicorn limits what is asked, and not those who connect and never finish asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from faceblur.errors import OutputError
+from faceblur.web.names import shown
+
+if TYPE_CHECKING:
+    # Needs a library that is not needed on this machine alone.
+    from faceblur.web.certificate import Certificate
+
+MOST_CONNECTIONS: Final = 100
+"""A browser has six. Each is a file descriptor, of which there may be no more than 256."""
+
+ASK_S: Final = 10.0
+"""So long may a request take from its first byte, and the first from the connection, until its
+headers are there."""
+
+_GRACE_S: Final = 2
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; those of TLS 1.3 are all good."""
+
+_BROKEN_OFF: Final = "an answer was broken off: a file in it was deleted while it was sent"
+
+
+class Listener(socket.socket):
+    """Takes connections, and closes at once those that are too many; TLS comes after that."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self._taken: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection.
+
+        Raises:
+            ConnectionAbortedError: There are too many.
+        """
+        taken, address = super().accept()
+        if sum(each.fileno() >= 0 for each in self._taken) >= MOST_CONNECTIONS:
+            taken.close()
+            raise ConnectionAbortedError("there are too many connections")
+        self._taken.add(taken)
+        return taken, address
+
+
+def listen(host: str, port: int) -> Listener:
+    """Listen at an address.
+
+    Raises:
+        OutputError: That is not possible.
+    """
+    listener = Listener(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OutputError(
+            f"cannot listen at {shown(host)}:{port}: {error.strerror}; give another --port, or "
+            "leave it out"
+        ) from error
+    return listener
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP, for those who ask in time."""
+
+    _asking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for what is asked."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take some of what is asked; until its headers are whole, the time runs."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._asking is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._asking = self.loop.call_later(ASK_S, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+
+def configured(app: ASGIApp, certificate: Certificate | None = None) -> uvicorn.Config:
+    """How uvicorn serves the addresses."""
+    logging.getLogger("uvicorn.error").addFilter(_brief)
+    return uvicorn.Config(
+        app,
+        # Another loop would not ask the listener.
+        loop="asyncio",
+        http=ImpatientProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        ws="none",
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=None if certificate is None else certificate.path,
+        ssl_keyfile=None if certificate is None else certificate.key,
+        ssl_ciphers=_CIPHERS,
+    )
+
+
+def _brief(record: logging.LogRecord) -> bool:
+    """Let an answer that ends since what it sends was deleted meanwhile have one line."""
+    if record.exc_info and isinstance(record.exc_info[1], FileNotFoundError):
+        record.msg, record.args, record.exc_info = _BROKEN_OFF, (), None
+    return True

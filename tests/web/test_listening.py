@@ -1,0 +1,107 @@
+"""What is done about those who connect and never ask, and answers that end too early."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+import requests
+from web_programs import TOKEN, Programs, programs
+
+from faceblur.detections import MediaDetections
+from faceblur.web import listening
+from faceblur.web.options import WebOptions
+from faceblur.web.results import Result, Verdict
+
+PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
+    monkeypatch.setattr(listening, "MOST_CONNECTIONS", 4)
+    options = WebOptions(token=TOKEN, leave_s=0)
+    with programs(tmp_path, options) as running:
+        yield running
+
+
+def _connect(served: Programs) -> socket.socket:
+    host, _, port = served.base.partition("://")[2].partition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_who_never_finishes_asking_is_waited_for_so_long(
+    served: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "ASK_S", 0.3)
+    host = served.base.partition("://")[2]
+    half = f"GET /api/jobs HTTP/1.1\r\nHost: {host}\r\n".encode()
+    with ExitStack() as opened:
+        kept, silent, begun = (opened.enter_context(_connect(served)) for _ in range(3))
+        begun.sendall(half)
+        # A whole answer, and then half of the next request.
+        kept.sendall(half + b"\r\n")
+        answer = http.client.HTTPResponse(kept)
+        answer.begin()
+        assert (answer.status, answer.read() != b"") == (401, True)
+        kept.sendall(half)
+        assert all(map(_is_closed, (kept, silent, begun)))
+    assert served.ask("GET", "/api/jobs").status_code == 200
+
+
+def test_there_are_only_so_many_connections(served: Programs) -> None:
+    with ExitStack() as opened:
+        for _ in range(4):
+            opened.enter_context(_connect(served))
+        assert _is_closed(opened.enter_context(_connect(served)))
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        # The program may not know yet that the others have gone.
+        with suppress(requests.ConnectionError):
+            assert served.ask("GET", "/api/jobs").status_code == 200
+            return
+        time.sleep(0.01)
+    pytest.fail("nobody is let in again")
+
+
+def test_a_result_that_is_deleted_while_it_is_sent_breaks_off_with_one_line(
+    served: Programs, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(2):
+        sent = served.send(PHOTO.read_bytes(), name=f"{number}.jpg").json()
+        job = served.store.find(served.owner, sent["id"])
+        assert job is not None
+        output = job.folder / "masked.jpg"
+        if number == 0:
+            output.write_bytes(bytes(1000))
+        found = MediaDetections(output, 9, 9, [])
+        verdict = Verdict(result="clean")
+        job.results.add(
+            Result(
+                number=1,
+                output=output,
+                record=job.folder,
+                faces=0,
+                frames=1,
+                verdict=verdict,
+                report=found,
+            )
+        )
+        assert served.store.queue.withdraw(job)
+        served.store.settle(job, None)
+    with caplog.at_level(logging.WARNING), pytest.raises(requests.exceptions.ChunkedEncodingError):
+        served.ask("GET", "/api/results.zip")
+    assert [record.getMessage() for record in caplog.records] == [listening._BROKEN_OFF]
+    assert caplog.records[0].exc_info is None
