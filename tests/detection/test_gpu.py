@@ -9,8 +9,10 @@ import json
 import logging
 import re
 import shutil
+import sys
+import time
 from concurrent.futures import wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +26,7 @@ from click.testing import CliRunner
 from faceblur import gpus
 from faceblur.cli import doctor, main
 from faceblur.detection import models, runtimes
-from faceblur.detection.gpu import precision, probe, use
+from faceblur.detection.gpu import precision, probe, trial, use
 from faceblur.detection.gpu.networks import GpuNetworks
 from faceblur.detection.gpu.probe import Answer
 from faceblur.detection.gpu.use import GpuUse
@@ -80,7 +82,7 @@ def test_a_trial_in_another_process_says_what_ran_and_how_fast(
     assert choice.use.batch in probe.BATCHES
     assert choice.use.instances >= 2
     # What was measured is remembered: the next start waits for nothing.
-    monkeypatch.setattr(use.subprocess, "run", None)
+    monkeypatch.setattr(trial.subprocess, "Popen", None)
     assert runtimes.choose(FAST) == choice
     use.forget(choice.use)
     assert use._remembered(use._record_path(FAST, GPUS[:1], "cuda", "fp32")) is None
@@ -444,7 +446,52 @@ def test_doctor_names_each_gpu_and_what_it_runs(
     ],
 )
 def test_a_failed_trial_is_told_in_one_sentence(stderr: str, reason: str) -> None:
-    assert use._reason(stderr).startswith(reason)
+    assert trial._reason(stderr).startswith(reason)
+
+
+@pytest.mark.parametrize(("runtime", "level"), [("tensorrt", "WARNING"), ("cuda", "INFO")])
+def test_a_long_trial_says_for_how_long_and_ends(
+    gpu: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    runtime: use.GpuRuntime,
+    level: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(trial, "_TELLS_S", 0.1)
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nsleep 0.4\necho '{json.dumps(asdict(ANSWER))}'\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(use, "PROVIDERS", {runtime: CPU})
+    monkeypatch.setattr(use.sys, "executable", str(python))
+    assert use.find_use(FAST, GPUS[:1], [runtime], cores=2).batch == ANSWER.batch
+    first, *others = [r for r in caplog.records if r.name.startswith(use.logger.name[:-4])]
+    assert others
+    assert first.getMessage().endswith(", once")
+    for each in others:
+        assert re.fullmatch(r".* fast on Test GPU.*: \d+ s so far", each.getMessage())
+    assert {each.levelname for each in (first, *others)} == {level}
+
+
+def test_a_trial_hands_on_long_texts_and_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trial, "_TELLS_S", 0.1)
+    # More than a pipe holds, with times in between at which nothing comes.
+    slow = (
+        "import sys, time; time.sleep(0.3); text = sys.stdin.read(); time.sleep(0.3); print(text)"
+    )
+    how: Any = {"what": "a test", "level": logging.INFO}
+    question = "?" * 200_000
+    answer = trial.answer_of([sys.executable, "-c", slow], question, timeout_s=60, **how)
+    assert answer.strip() == question
+    start = time.monotonic()
+    with pytest.raises(trial.GpuUnusableError, match=r"did not answer in 0\.3 s"):
+        trial.answer_of(["sleep", "60"], "", timeout_s=0.3, **how)
+    assert time.monotonic() - start < 30
+    with pytest.raises(trial.GpuUnusableError, match=r"cannot be tried: .*nowhere"):
+        trial.answer_of(["/nowhere"], "", timeout_s=60, **how)
 
 
 @pytest.mark.parametrize("numbers", ["first", "0,0", "-1", ""])

@@ -18,9 +18,9 @@ from typing import Any, Final, Literal
 
 from faceblur.detection.cores import usable_cores
 from faceblur.detection.gpu.networks import GpuNetworks
+from faceblur.detection.gpu.trial import GpuUnusableError
 from faceblur.detection.gpu.use import (
     GpuRuntime,
-    GpuUnusableError,
     GpuUse,
     find_use,
     forget,

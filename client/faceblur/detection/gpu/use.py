@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any, Final, Literal
 
 from faceblur.detection.gpu.precision import Precision, chosen_precision
 from faceblur.detection.gpu.probe import MIN_INSTANCES, Answer, Question
+from faceblur.detection.gpu.trial import GpuUnusableError, answer_of
 from faceblur.errors import OutputError, install_line
 from faceblur.files import atomic_path, cache_folder, file_sha256
 from faceblur.gpus import Gpu
@@ -50,10 +50,6 @@ WANTED_MEMORY: Final = 3 << 30
 _TIMEOUT_S: Final[dict[GpuRuntime, float]] = {"cuda": 180, "tensorrt": 1800}
 _VERSION: Final = 3
 """Of the measurement: an older one is made again."""
-
-
-class GpuUnusableError(Exception):
-    """The GPU cannot run the model; says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,29 +234,26 @@ def _remembered(record: Path) -> Answer | None:
 
 
 def _tried(plan: GpuUse, record: Path, cores: int) -> Answer:
-    what = f"{plan.onnx.stem} on {plan.gpus[0].name}"
+    where = f"{plan.onnx.stem} on {plan.gpus[0].name}"
+    level, what = logging.INFO, f"measuring {where}"
     if plan.runtime == "tensorrt":
-        logger.warning("TensorRT builds its engine for %s: minutes, once", what)
-    else:
-        logger.info("measuring %s, once", what)
+        level, what = (
+            logging.WARNING,
+            f"TensorRT builds its engine for {where}, which takes minutes",
+        )
+    logger.log(level, "%s, once", what)
     question = Question(
         network={"path": str(plan.onnx)} | plan.network(plan.gpus[0].index), cores=cores
     )
+    stdout = answer_of(
+        [sys.executable, "-m", "faceblur.detection.gpu.probe"],
+        json.dumps(asdict(question)),
+        what=what,
+        level=level,
+        timeout_s=_TIMEOUT_S[plan.runtime],
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "faceblur.detection.gpu.probe"],
-            input=json.dumps(asdict(question)),
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S[plan.runtime],
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GpuUnusableError(f"it did not answer in {_TIMEOUT_S[plan.runtime]:g} s") from error
-    if done.returncode != 0:
-        raise GpuUnusableError(_reason(done.stderr))
-    try:
-        answer = Answer(**json.loads(done.stdout))
+        answer = Answer(**json.loads(stdout))
     except (ValueError, TypeError) as error:
         raise GpuUnusableError("its answer cannot be read") from error
     _remember(record, answer)
@@ -274,18 +267,6 @@ def _remember(record: Path, answer: Answer) -> None:
             temporary.write_text(json.dumps(asdict(answer)), encoding="utf-8")
     except (OSError, OutputError) as error:
         logger.info("the measurement is not remembered: %s", error)
-
-
-def _reason(stderr: str) -> str:
-    """Why a process failed: the library that is missing, else its last line."""
-    missing = re.search(r"with error: ([^\n:]+: cannot open shared object file)", stderr)
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    last = lines[-1] if lines else "the process that tried it died"
-    if not missing:
-        return last[:400]
-    driver = missing[1].startswith("libcuda.")
-    advice = "install NVIDIA's driver" if driver else f"run: {install_line('gpu')}"
-    return f"{missing[1]}; {advice}"
 
 
 def _version(distribution: str) -> str | None:
