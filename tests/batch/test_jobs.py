@@ -147,6 +147,8 @@ def test_kinds(folder: Path) -> None:
         (["a.jpg", "b.MP4"], "notes.txt", "name a directory"),
         (["a.jpg", "twin/a.jpg"], "out", "would both become"),
         (["a.jpg", "a_blurred.jpg"], None, "which is to be masked too"),
+        (["day 2", "a.jpg"], ".", r"day 2 lies in \., where the results would go; name"),
+        (["."], "..", r"\. lies in \.\., where the results would go"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -10,6 +10,7 @@ from typing import Final
 from faceblur.batch.found import Found, FoundPart, Place, check_name, expand
 from faceblur.batch.result_names import (
     Target,
+    check_apart,
     check_distinct,
     check_kinds,
     name_in,
@@ -126,7 +127,8 @@ def survey(inputs: Sequence[str], output: Place | None, *, into_folder: bool = F
         into_folder: The output is a directory, which need not exist.
 
     Raises:
-        InputError: Nothing is there, or two results would have the same name.
+        InputError: Nothing is there, two results would have the same name, or what is searched
+            lies in the folder for the results.
     """
     _check_here()
     if isinstance(output, Path):
@@ -134,6 +136,9 @@ def survey(inputs: Sequence[str], output: Place | None, *, into_folder: bool = F
     target = target_of(output, into_folder=into_folder)
     parts = [_expand(text) for text in inputs]
     found = [item for part in parts for item in part.found]
+    for root in dict.fromkeys(item.root for item in found):
+        if root is not None and output is not None:
+            check_apart(root, output)
     paths = {item.path for item in found}
     # A second run must not blur the results of the first.
     found = [item for item in found if not (item.searched and target.holds(item, paths))]

@@ -116,6 +116,23 @@ def is_same(place: Place, other: Place) -> bool:
     return _whole(place) == _whole(other)
 
 
+def check_apart(place: Place, results: Place) -> None:
+    """Refuse to search a folder that lies in the one where the results go.
+
+    Raises:
+        InputError: What is found could not be told from what is finished.
+    """
+    if isinstance(place, Address):
+        inside = isinstance(results, Address) and place.is_inside(results)
+    else:
+        inside = isinstance(results, Path) and results.resolve() in place.resolve().parents
+    if inside:
+        raise InputError(
+            f"{place} lies in {results}, where the results would go; name a folder of their own "
+            "with --output"
+        )
+
+
 def check_kinds(source: Place, output: Place, kind: Kind) -> None:
     """Refuse to make a video of an animation, or the reverse, and say what can be done.
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from faceblur.batch.found import Place
 from faceblur.batch.outcome import RunOptions
-from faceblur.batch.result_names import is_same, target_of
+from faceblur.batch.result_names import check_apart, is_same, target_of
 from faceblur.batch.stored_search import address_of
 from faceblur.cli.options import bundle, option, session_options
 from faceblur.cli.policy_options import policy_options
@@ -100,12 +99,7 @@ def watch(
     target = target_of(results, into_folder=True)
     if is_same(source, results):
         raise InputError("the results would replace the originals; name another with --output")
-    if _is_in(source, results):
-        # What arrives could not be told from what is finished.
-        raise InputError(
-            f"{place} lies in {output}, where the results would go; name a folder of their own "
-            "with --output"
-        )
+    check_apart(source, results)
     detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
@@ -122,9 +116,3 @@ def watch(
             logger.info("watching %s, results to %s; status at %s", source, results, at)
             made.run()
             logger.info("stopped")
-
-
-def _is_in(place: Place, folder: Place) -> bool:
-    if isinstance(place, Address):
-        return isinstance(folder, Address) and place.is_inside(folder)
-    return isinstance(folder, Path) and folder.resolve() in place.resolve().parents
