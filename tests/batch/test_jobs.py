@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from faceblur.batch.jobs import plan
+from faceblur.batch.jobs import plan, survey
+from faceblur.cli.summary import left_alone
 from faceblur.errors import InputError
 from faceblur.image.io import read_image
 from faceblur.video.kinds import kind_of
@@ -92,6 +93,26 @@ def test_a_pattern_is_expanded_and_its_own_results_are_left_out(folder: Path) ->
     assert _names([f"{folder}/*.jpg"], None, folder) == {"a.jpg": "holiday/a_blurred.jpg"}
 
 
+@pytest.mark.parametrize("output", [None, "safe"])
+@pytest.mark.parametrize("searched", ["", "/*.jpg"])
+def test_what_counts_as_the_result_of_an_earlier_run_is_said(
+    folder: Path, searched: str, output: str | None
+) -> None:
+    beside = folder / "a_blurred.jpg"
+    beside.touch()
+    into = None if output is None else folder.parent / output
+    found = survey([f"{folder}{searched}"], into, into_folder=into is not None)
+    assert beside not in [job.source for job in found.jobs]
+    assert found.earlier == [beside]
+    said = "; 1 result of earlier runs left alone: a_blurred.jpg"
+    assert left_alone(found) == said + ("" if searched else "; 2 other files left alone")
+    # Whoever names it has it masked.
+    inputs = [str(beside)] if into is None else [f"{folder}{searched}", str(beside)]
+    named = survey(inputs, into, into_folder=into is not None)
+    assert beside in [job.source for job in named.jobs]
+    assert named.earlier == []
+
+
 def test_results_are_named_and_noted_in_their_tree(folder: Path) -> None:
     out = folder.parent / "safe"
     jobs = plan([str(folder)], out)
@@ -115,9 +136,12 @@ def test_results_inside_the_searched_folder_are_left_out(folder: Path) -> None:
     out = folder / "out"
     out.mkdir()
     (out / "a.jpg").touch()
-    assert [job.source_name for job in plan([str(folder)], out)] == [
-        "a.jpg", "b.MP4", "day 2/c.png"
-    ]  # fmt: skip
+    found = survey([str(folder)], out)
+    assert [job.source_name for job in found.jobs] == ["a.jpg", "b.MP4", "day 2/c.png"]
+    assert found.earlier == [out / "a.jpg"]
+    assert left_alone(found) == (
+        "; 1 result of earlier runs left alone: a.jpg; 2 other files left alone"
+    )
 
 
 def test_a_link_to_a_file_elsewhere_is_mirrored_under_its_own_name(folder: Path) -> None:

@@ -45,7 +45,7 @@ def test_what_to_look_at_is_said_of_several_files(
             report.left_out.extend(left_out)
         job = Job(Path(name), Path(f"masked_{name}"), "video")
         outcomes.append(Outcome(job=job, elapsed_s=1, report=report))
-    show(outcomes, Finder(), 2.0, others=0)  # type: ignore[arg-type]
+    show(outcomes, Finder(), 2.0)  # type: ignore[arg-type]
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"2 files: 0 faces masked in 0 frames, 2.0 s (bundled model, here){said}"
 
@@ -65,5 +65,5 @@ def test_what_decoded_and_encoded_is_named_where_it_was_not_the_cpu(
         (outcomes[:1], "; decoded by cuda; encoded by h264_nvenc)"),
         (outcomes[1:], "; decoded by cuda)"),
     ):
-        show(some, Finder(), 2.0, others=0)  # type: ignore[arg-type]
+        show(some, Finder(), 2.0)  # type: ignore[arg-type]
         assert capsys.readouterr().out.rstrip().endswith(f"(bundled model, here{said}")

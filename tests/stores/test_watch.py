@@ -167,10 +167,10 @@ def test_a_bucket_is_watched(
 
 
 def test_what_cannot_be_looked_at_for_now_comes_up_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = FolderSource(tmp_path)
-    for name in ("a.jpg", "b.jpg", "c.jpg"):
+    for name in ("a.jpg", "a_blurred.jpg", "b.jpg", "c.jpg"):
         (tmp_path / name).write_bytes(b"\xff\xd8\xff")
     errors: dict[str, FaceblurError] = {
         "b.jpg": UnreachableError("gone"),
@@ -188,6 +188,8 @@ def test_what_cannot_be_looked_at_for_now_comes_up_again(
     given = [[item.path.name for item in arrivals.look()] for _ in range(3)]
     # One that may not be read is left alone until it changes; one that may later, is not.
     assert given == [["a.jpg"], ["b.jpg"], []]
+    # What is not taken for its name is said.
+    assert "the result of a file beside it: " + str(tmp_path / "a_blurred.jpg") in caplog.text
     errors["d.jpg"] = UnwritableError("the disk is full")
     (tmp_path / "d.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(UnwritableError):

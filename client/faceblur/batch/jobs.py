@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -103,11 +103,13 @@ class Plan:
         unchecked: Images and videos beside them that nothing here reads, folders that could
             not be listed.
         others: How many files there are beside them that are neither.
+        earlier: What counts as results of earlier runs among what was searched; left alone.
     """
 
     jobs: list[AnyJob]
     unchecked: list[Place]
     others: int = 0
+    earlier: list[Place] = field(default_factory=list)
 
 
 def plan(inputs: Sequence[str], output: Path | None) -> list[Job]:
@@ -141,15 +143,23 @@ def survey(inputs: Sequence[str], output: Place | None, *, into_folder: bool = F
             check_apart(root, output)
     paths = {item.path for item in found}
     # A second run must not blur the results of the first.
-    found = [item for item in found if not (item.searched and target.holds(item, paths))]
-    if not found:
+    earlier: list[Place] = []
+    meant: list[Found] = []
+    for item in found:
+        if item.searched and target.holds(item, paths):
+            earlier.append(item.path)
+        else:
+            meant.append(item)
+    named = {item.path for item in meant}
+    earlier = [path for path in earlier if path not in named]
+    if not meant:
         raise InputError(f"{inputs[0]} holds nothing but results of earlier runs")
-    single = len(found) == 1 and not found[0].searched
-    jobs = jobs_of(found, target, single=single and not into_folder)
+    single = len(meant) == 1 and not meant[0].searched
+    jobs = jobs_of(meant, target, single=single and not into_folder)
     if single:
         check_kinds(jobs[0].source, jobs[0].output, jobs[0].kind)
     unchecked = [path for part in parts for path in part.unchecked]
-    return Plan(jobs, unchecked, sum(part.others for part in parts))
+    return Plan(jobs, unchecked, sum(part.others for part in parts), earlier)
 
 
 def jobs_of(found: Sequence[Found], target: Target, *, single: bool) -> list[AnyJob]:

@@ -56,21 +56,21 @@ class Target:
         return result.parent if item.root is None else _mirror(item.root)
 
     def holds(self, item: Found, originals: set[Place]) -> bool:
-        """Whether a file that was found is the result of an earlier run."""
+        """Whether a file that was found counts as the result of an earlier run."""
+        return self.encloses(item) or _is_beside(item.path, originals)
+
+    def encloses(self, item: Found) -> bool:
+        """Whether a file lies in the folder for results, which is inside the searched one."""
         path = item.path
-        if self.place is not None and item.root is not None and self.is_folder:
-            if isinstance(path, Address):
-                inside = isinstance(self.place, Address) and not is_same(self.place, item.root)
-                if inside and path.is_inside(self.place):  # type: ignore[arg-type]
-                    return True
-            elif isinstance(self.place, Path) and isinstance(item.root, Path):
-                folder = self.place.resolve()
-                if folder != item.root.resolve() and folder in path.resolve().parents:
-                    return True
-        stem = path.stem.removesuffix(MARK)
-        return stem != path.stem and not originals.isdisjoint(
-            (path.with_name(stem + path.suffix), path.with_name(stem))
-        )
+        if self.place is None or item.root is None or not self.is_folder:
+            return False
+        if isinstance(path, Address):
+            inside = isinstance(self.place, Address) and not is_same(self.place, item.root)
+            return inside and path.is_inside(self.place)  # type: ignore[arg-type]
+        if isinstance(self.place, Path) and isinstance(item.root, Path):
+            folder = self.place.resolve()
+            return folder != item.root.resolve() and folder in path.resolve().parents
+        return False
 
 
 def target_of(output: Place | None, *, into_folder: bool) -> Target:
@@ -161,6 +161,14 @@ def name_in(place: Place, folder: Place | None) -> str:
         return _relative(place, folder)
     except ValueError:
         return place.name
+
+
+def _is_beside(path: Place, originals: set[Place]) -> bool:
+    """Whether a file is called like a result that lies beside its original."""
+    stem = path.stem.removesuffix(MARK)
+    return stem != path.stem and not originals.isdisjoint(
+        (path.with_name(stem + path.suffix), path.with_name(stem))
+    )
 
 
 def _beside(item: Found) -> Place:

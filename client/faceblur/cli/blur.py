@@ -30,7 +30,7 @@ from faceblur.cli.progress import ProgressLine
 from faceblur.cli.run_options import AUDIT_OPTION, run_options
 from faceblur.cli.sections import sectioned
 from faceblur.cli.spreading import Kept, Spread, run_on_cluster, shard_of, spread_options
-from faceblur.cli.summary import show
+from faceblur.cli.summary import left_alone, show
 from faceblur.detection.models import Media
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError, InputError
@@ -128,7 +128,7 @@ def blur(
         click.echo("none of the files is in this shard", err=True)
     elif spread.on is not None:
         done = run_on_cluster(
-            jobs, spread.on, options, session, media=media, audit=audit, quiet=quiet
+            found, spread.on, options, session, media=media, audit=audit, quiet=quiet
         )
     else:
         # What is wrong with an audit is said before any work.
@@ -141,8 +141,10 @@ def blur(
             _write_list(json_file, opened, policy, outcomes)
         last = None if kept is None else kept.end()
         if not quiet:
-            show(outcomes, opened, elapsed_s, others=found.others, last=last)
+            show(outcomes, opened, elapsed_s, left=left_alone(found), last=last)
         done = all(outcome.error is None for outcome in outcomes)
+    for path in found.earlier:
+        logger.info("left alone, the result of an earlier run: %s", path)
     _name_unchecked(found.unchecked)
     if found.unchecked or not done:
         sys.exit(1)

@@ -18,7 +18,7 @@ from faceblur.batch.outcome import RunOptions
 from faceblur.cli.options import bundle, given, option
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.standing import StandingLine, Tally
-from faceblur.cli.summary import count
+from faceblur.cli.summary import count, left_alone
 from faceblur.cluster.connection import connected
 from faceblur.cluster.landmarks import landmarks
 from faceblur.cluster.options import ClusterOptions
@@ -110,11 +110,12 @@ def shard_of(found: Plan, shard: Shard) -> Plan:
         [job for job in found.jobs if shard.holds(job.source_name)],
         [path for path in found.unchecked if shard.holds(path.name)],
         found.others,
+        [path for path in found.earlier if shard.holds(path.name)],
     )
 
 
 def run_on_cluster(
-    jobs: Sequence[AnyJob],
+    found: Plan,
     cluster: ClusterOptions,
     options: RunOptions,
     session: SessionOptions,
@@ -126,7 +127,7 @@ def run_on_cluster(
     """Mask files on a cluster, and say what happened.
 
     Args:
-        jobs: The files.
+        found: The files.
         cluster: Where.
         options: What is masked, and how.
         session: What finds the faces, of each worker.
@@ -142,7 +143,7 @@ def run_on_cluster(
     """
     if cluster.files_per_worker is None and "workers" in given():
         cluster = replace(cluster, files_per_worker=options.workers)
-    jobs = [_anywhere(job) for job in jobs]
+    jobs = [_anywhere(job) for job in found.jobs]
     chains = None if audit is None else AuditChains(audit.absolute(), key=environment_key())
     sealed: Audit | None = None
     tally = Tally(len(jobs))
@@ -176,7 +177,7 @@ def run_on_cluster(
             _sweep(jobs, cleanup)
     tally.end(line)
     if not quiet:
-        click.echo(tally.summary(standing))
+        click.echo(tally.summary(standing) + left_alone(found))
         if sealed is not None:
             click.echo(_sealed_line(sealed))
     return not tally.failed

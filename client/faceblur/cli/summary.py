@@ -9,14 +9,16 @@ from typing import Final
 import click
 
 from faceblur.batch.annotations import AnnotationFile
+from faceblur.batch.jobs import Plan
 from faceblur.batch.outcome import Outcome
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.proof.audit.facts import frames_of_tracks, track_tallies
-from faceblur.redaction import printable
+from faceblur.redaction import names, printable
 
 _MOST_TRACKS: Final = 5
+_MOST_NAMES: Final = 3
 _TITLES: Final = ("file", "faces", "frames", "seconds", "outcome")
 
 
@@ -25,18 +27,27 @@ def show(
     finder: DetectionSession | AnnotationFile,
     elapsed_s: float,
     *,
-    others: int,
+    left: str = "",
     last: str | None = None,
 ) -> None:
-    """Print what happened to the files of a run, in their order; `others` were left alone."""
+    """Print what happened to the files of a run, in their order, and what `left_alone` says."""
     if len(outcomes) > 1:
         rows = [_row(outcome) for outcome in outcomes]
         for line in table(_TITLES, rows, left={"file", "outcome"}):
             click.echo(line)
-    text = _summary(outcomes, finder, elapsed_s)
-    click.echo(text + (f"; {count(others, 'other file')} left alone" if others else ""))
+    click.echo(_summary(outcomes, finder, elapsed_s) + left)
     if last is not None:
         click.echo(last)
+
+
+def left_alone(found: Plan) -> str:
+    """What was found, and is not masked: the end of the last line."""
+    text = ""
+    if found.earlier:
+        # Some by their name alone: whose original it is must see that.
+        named = names([place.name for place in found.earlier], most=_MOST_NAMES)
+        text = f"; {count(len(found.earlier), 'result')} of earlier runs left alone: {named}"
+    return text + (f"; {count(found.others, 'other file')} left alone" if found.others else "")
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

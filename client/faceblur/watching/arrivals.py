@@ -171,7 +171,11 @@ class Arrivals:
                 else:
                     raise
             current[place].taken = True
-            if item is not None and not self._target.holds(item, set(current)):
+            if item is None or self._target.encloses(item):
+                continue
+            if self._target.holds(item, set(current)):
+                logger.warning("not masked, called like the result of a file beside it: %s", place)
+            else:
                 found.append(item)
         return found
 
