@@ -159,7 +159,7 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     assert page.locator(".timeline, .box .line:visible").count() == 0
     _press_to(page, ".here button")
     page.keyboard.press("Enter")
-    assert page.inner_text(":focus") == "Cover 1 again"
+    assert page.inner_text(":focus") == "Put mask 1 back"
     assert page.locator(".shown .gone.lit").count() == 1
     page.locator(".slide input").fill("100")
     page.wait_for_function("() => document.querySelector('.shown .before').naturalWidth > 0")
@@ -174,7 +174,7 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     _press_to(page, ".box .main")
     page.keyboard.press("Enter")
     assert page.locator(".corrections li").all_inner_texts() == [
-        "Not covered: what was taken for a face\nTake back",
+        "A mask removed\nTake back",
         "Covered where you drew a box\nTake back",
     ]
     _press_to(page, ".editor > .actions .main")
@@ -182,7 +182,7 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     page.wait_for_selector("text=1 mask removed, as you chose. Checked: no other face shows.")
     page.wait_for_selector(".editor[data-frame='2/0']")
     assert _faults(page) == []
-    assert "1 face covered" in page.inner_text("li .status")
+    assert "1 drawn box covered" in page.inner_text("li .status")
     _press_to(page, "li button[aria-label^=Undo]")
     page.keyboard.press("Enter")
     page.wait_for_selector(".corrections", state="hidden")

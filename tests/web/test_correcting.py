@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from media import decoded
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from web_page import Served, files_in, run, same, saved
 
 from faceblur.batch.private_folder import PREFIX
@@ -57,6 +57,13 @@ def _at(page: Page, box: Sequence[float], x: float = 0.5, y: float = 0.5) -> tup
     )
 
 
+def _drag(page: Page, box: Sequence[float]) -> None:
+    page.mouse.move(*_at(page, box, -0.1, -0.1))
+    page.mouse.down()
+    page.mouse.move(*_at(page, box, 1.1, 1.1), steps=3)
+    page.mouse.up()
+
+
 def test_masks_of_a_video_are_removed_drawn_and_undone(
     start: Start, page: Page, two: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +106,34 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
         assert page.request.get(f"{files}/frame?{query}").status == 422
     found = _found(page, files)
     assert len(found) == 2
+    # While the next frame is not there yet, nobody draws in it, nor in this one.
+    held: list[Route] = []
+    page.route("**/frame?*", lambda route: held.append(route))
+    page.click("text=Next frame")
+    _drag(page, found[0]["box"])
+    page.dispatch_event("text=Draw a box", "click")
+    assert page.locator(".box:visible").count() == 0
+    assert held
+    # What was held goes on then.
+    page.unroute("**/frame?*")
+    page.wait_for_selector(".editor[data-frame='1/3']")
+    # A box stays where it was drawn, whichever frame is shown when it is taken.
+    _drag(page, found[0]["box"])
+    page.click("text=Previous frame")
+    page.wait_for_selector(".editor[data-frame='1/2']")
+    page.click("text=Cover this")
+    assert "Covered at 0:00.375, followed" in page.inner_text(".corrections")
+    page.click(".corrections >> text=Take back")
+    # Masks have the numbers that are said of them later.
+    numbers = sorted(face["track"] for face in found)
+    names = page.locator(".here button:visible").all_inner_texts()
+    assert sorted(names) == [f"Remove mask {number}" for number in numbers]
+    assert sorted(page.locator(".shown text").all_text_contents()) == [str(n) for n in numbers]
+    note = "track 3 stays masked in 2 of 24 frames, where it may be somebody else"
+    said_so = """async (note) => (await import("/static/texts.js")).texts.masks.notes([note])"""
+    assert page.evaluate(said_so, note) == (
+        "Look at this: mask 3 stays in 2 of 24 frames, where it may cover somebody else."
+    )
     # A click on a mask takes it away, wherever its face goes; the other one stays.
     page.mouse.click(*_at(page, found[0]["box"]))
     assert page.locator(".corrections li").count() == 1
@@ -119,10 +154,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     # A box that is drawn where the face shows is followed, and nobody shows any more.
     page.wait_for_selector(".editor[data-frame='2/2']")
     (bare,) = (face for face in _found(page, files) if not face["covered"])
-    page.mouse.move(*_at(page, bare["box"], -0.1, -0.1))
-    page.mouse.down()
-    page.mouse.move(*_at(page, bare["box"], 1.1, 1.1), steps=3)
-    page.mouse.up()
+    _drag(page, bare["box"])
     page.check("text=Show outlines")
     assert page.locator(".shown .all .masked, .shown .all .gone, .shown .draft").count() == 3
     page.click("text=Cover this")
@@ -142,7 +174,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.wait_for_selector(".editor[data-frame='2/2']")
     page.click(".corrections >> text=Take back >> nth=0")
     page.click(".editor >> text=Apply")
-    page.wait_for_selector("text=3 faces covered")
+    page.wait_for_selector("text=2 faces and 1 drawn box covered in 20 frames")
     page.wait_for_selector("li[data-verdict=clean]")
     drawn = saved(page, tmp_path / "drawn.mp4")
     # Corrections are saved, taken back, and opened again.
@@ -156,7 +188,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     assert times == [("0:00.25", True), ("0:02.375", None)]
     page.click("li >> text=Undo")
     page.wait_for_selector("text=1 mask removed, as you chose.")
-    page.wait_for_selector(".corrections >> text=Not covered")
+    page.wait_for_selector(".corrections >> text=Mask")
     broken = tmp_path / "broken.json"
     broken.write_text('{"corrections": [{"keyfames": []}]}')
     page.set_input_files(".editor input[type=file]", broken)
@@ -166,7 +198,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     page.wait_for_selector(".corrections >> text=Covered at 0:00.25, 0:02.375")
     # It is one of the results that are there already.
     page.click(".editor >> text=Apply")
-    page.wait_for_selector("text=3 faces covered")
+    page.wait_for_selector("text=2 faces and 1 drawn box covered in 20 frames")
     assert same(saved(page, tmp_path / "again.mp4"), drawn)
     # What was looked at was never on the disk, and goes with the file.
     assert not [name for name in files_in(site.uploads) if name.endswith((".jpg", ".png"))]

@@ -112,15 +112,15 @@ def test_what_may_still_show_a_face_is_not_green(small: Start, page: Page, tmp_p
     job = page.get_attribute("li[data-id]:not(:has(video))", "data-id")
     beside = '{"corrections": [{"keyframes": [{"at": 0, "box": [1, 1, 50, 50]}]}]}'
     assert asked(page, "POST", f"/api/jobs/{job}/edits", beside) == 202
-    page.wait_for_selector(f"li[data-id='{job}'][data-verdict=leaks] >> text=1 face covered")
+    page.wait_for_selector(f"li[data-id='{job}'][data-verdict=leaks] >> text=1 drawn box covered")
     # What the check has found is shown, and drawn over: then it is covered, however small.
     card = page.locator("li[data-id]:not(:has(video))")
     card.locator("text=Correct masks").click()
     page.wait_for_selector(".editor[data-frame='2/0'] .shown .leak")
-    page.click("text=Cover 2, which may show")
+    page.click("text=Cover A, which may show")
     page.click("text=Cover this")
     page.click(".editor >> text=Apply")
-    page.wait_for_selector(f"li[data-id='{job}'][data-verdict=clean] >> text=2 faces covered")
+    page.wait_for_selector(f"li[data-id='{job}'][data-verdict=clean] >> text=2 drawn boxes covered")
     page.click(".editor >> text=Close")
     page.locator("li[data-id]:has(video) >> text=Correct masks").click()
     page.wait_for_selector(".editor[data-frame='1/0'] .shown .leak")

@@ -154,12 +154,13 @@ def _render(
     tallies = [tally for tally in of_tracks if tally.id in report.kept]
     shown = report.kept | {tally.id for tally in of_tracks if tally.unmasked}
     covered = sum(track.id not in shown for track in report.tracks)
-    covered += sum(bool(each.keyframes) for each in edits.corrections)
+    drawn = sum(bool(each.keyframes) for each in edits.corrections)
     return Result(
         number=number,
         output=plan.output,
         record=record,
-        faces=covered if job.kind == "video" else outcome.faces,
+        faces=covered if job.kind == "video" else max(0, outcome.faces - drawn),
+        drawn=drawn,
         frames=outcome.frames,
         verdict=Verdict.of(verified),
         edits=edits,

@@ -60,7 +60,8 @@ class Result:
     Attributes:
         number: Of the results of its file, from 1 on.
         record: Its folder; see `faceblur.web.records`.
-        faces: Covered faces: of a video, tracks.
+        faces: Covered faces that were found: of a video, tracks.
+        drawn: What somebody drew, each over all of its time.
         report: What was covered in it, frame by frame, and what was left out.
         leaks: Where a face may show, frame by frame, as the check found it.
         edits: What somebody wanted of it.
@@ -76,6 +77,7 @@ class Result:
     output: Path
     record: Path
     faces: int
+    drawn: int = 0
     frames: int
     verdict: Verdict
     report: MediaDetections
@@ -96,6 +98,7 @@ class Result:
         return {
             "version": self.number,
             "faces": self.faces,
+            "drawn": self.drawn,
             "frames": self.frames,
             "verdict": self.verdict.to_json(),
             "edits": self.edits.to_json(),

@@ -7,13 +7,14 @@ import { Stage } from "./stage.js";
 import { texts } from "./texts.js";
 
 const words = texts.masks;
+const letterOf = (index) => String.fromCharCode(65 + (index % 26)) + (index < 26 ? "" : Math.floor(index / 26));
 
 export class Editor {
   // job: a finished file; onClose is called without arguments when it is done with.
   constructor(job, onClose) {
     const { corrections } = job.result.edits;
     // base: those of the result that is shown.
-    Object.assign(this, { job, corrections, base: corrections, faces: [], leaks: [], places: [], index: 0 });
+    Object.assign(this, { job, corrections, base: corrections, faces: [], leaks: [], places: [], index: 0, shown: null });
     this.isVideo = job.kind === "video";
     this.node = element("fieldset", "editor");
     this.said = element("p", "hint", { textContent: words.loading });
@@ -57,7 +58,7 @@ export class Editor {
     }
     this.stage = new Stage(this, {
       address: (side) => api.frameOf(this.job.id, this.times[this.index], side, this.version),
-      onBox: (box) => this.#draw(box),
+      onBox: (box, index) => this.#draw(box, index),
       onFace: (face) => this.#toggle(face),
     });
     this.body.append(this.stage.node, ...(this.times.length > 1 ? [this.#timeline()] : []));
@@ -72,7 +73,7 @@ export class Editor {
       const { width, height } = this;
       const side = Math.round(Math.min(width, height) / 4);
       const [x, y] = [Math.round((width - side) / 2), Math.round((height - side) / 2)];
-      this.#draw([x, y, x + side, y + side]);
+      this.#draw([x, y, x + side, y + side], this.shown);
     });
     const here = element("div", "actions");
     here.append(this.draw, this.here);
@@ -115,6 +116,7 @@ export class Editor {
       this.position.setAttribute("aria-valuetext", this.time.textContent);
     }
     this.isStale = true;
+    this.#present(null);
     if (this.isLoading) return;
     this.isLoading = true;
     while (this.isStale && this.job.state === "done") {
@@ -125,6 +127,7 @@ export class Editor {
         const [found] = await Promise.all([api.found(this.job.id, at), this.stage.show(texts.maskedAlt(this.job.name))]);
         if (this.isStale) continue;
         Object.assign(this, { faces: found.faces, leaks: found.leaks, places: found.places });
+        this.#present(this.index);
         // What is shown may lag behind what is wanted.
         this.node.dataset.frame = `${this.version}/${this.index}`;
       } catch {
@@ -133,6 +136,13 @@ export class Editor {
     }
     this.isLoading = false;
     this.#refresh();
+  }
+
+  // Until a frame is there, nobody can draw in it, nor in the one before.
+  #present(index) {
+    this.shown = index;
+    this.stage.shownFrame = index;
+    this.draw.setAttribute("aria-disabled", String(index === null));
   }
 
   #stateOf(face) {
@@ -171,10 +181,16 @@ export class Editor {
   }
 
   #outline(lit = null) {
-    const faces = this.faces.map((face) => ({ ...face, state: this.#stateOf(face), lit: face === lit }));
+    const faces = this.faces.map((face, i) => ({ ...face, name: this.#nameOf(face, i), state: this.#stateOf(face), lit: face === lit }));
     const boxes = list.drawnAt(this.corrections, this.times[this.index]);
-    faces.push(...this.leaks.map((box) => ({ box, state: box === lit ? "leak lit" : "leak" })));
-    this.stage.outline(faces, this.draft ? [...boxes, this.draft] : boxes, this.outlines.checked);
+    faces.push(...this.leaks.map((box, i) => ({ box, name: letterOf(i), state: box === lit ? "leak lit" : "leak" })));
+    const isDraftHere = this.draft && this.draftOf === this.index;
+    this.stage.outline(faces, isDraftHere ? [...boxes, this.draft] : boxes, this.outlines.checked);
+  }
+
+  // A mask has one number in all of a video; what has no track is no mask that can be removed.
+  #nameOf(face, index) {
+    return this.isVideo ? face.track || "" : index + 1;
   }
 
   // What a mouse does in the frame, for whoever has none.
@@ -182,12 +198,12 @@ export class Editor {
     const held = [...this.here.children].indexOf(document.activeElement);
     const masks = this.faces.map((face, index) => {
       const gone = list.removedAt(this.corrections, face) >= 0;
-      const made = this.#marking((gone ? words.coverAgain : words.removeMask)(index + 1), face, () => this.#toggle(face));
+      const made = this.#marking((gone ? words.coverAgain : words.removeMask)(this.#nameOf(face, index)), face, () => this.#toggle(face));
       made.hidden = !this.#isRemovable(face);
       return made;
     });
     const leaks = this.leaks.map((box, index) => {
-      return this.#marking(words.coverLeak(this.faces.length + index + 1), box, () => this.#draw(box.map(Math.round)));
+      return this.#marking(words.coverLeak(letterOf(index)), box, () => this.#draw(box.map(Math.round), this.shown));
     });
     this.here.replaceChildren(...leaks, ...masks);
     this.here.children[held]?.focus();
@@ -259,8 +275,11 @@ export class Editor {
     return form;
   }
 
-  #draw(box) {
+  // index: of the frame in which it was drawn, whichever is shown meanwhile.
+  #draw(box, index) {
+    if (index === null) return;
     this.draft = box;
+    this.draftOf = index;
     this.form.hidden = false;
     const [x0, y0, x1, y1] = box;
     [x0, y0, x1 - x0, y1 - y0].forEach((value, i) => {
@@ -287,7 +306,7 @@ export class Editor {
 
   #add() {
     const of = this.of.value === "" ? null : Number(this.of.value);
-    const box = { at: this.times[this.index], box: this.draft, follow: this.isVideo && this.follow.checked, of };
+    const box = { at: this.times[this.draftOf], box: this.draft, follow: this.isVideo && this.follow.checked, of };
     this.#change(list.withBox(this.corrections, box));
     this.#undraw();
   }

@@ -9,9 +9,9 @@ const LEAST_PX = 5; // on the screen: a hand is not still when it clicks
 
 export class Stage {
   // size: { width, height } of the frames; address(side): where a side of the present frame is;
-  // onBox(box) and onFace(face): what somebody drew, or clicked at.
+  // onBox(box, frame) and onFace(face): what somebody drew, in which frame, or clicked at.
   constructor(size, { address, onBox, onFace }) {
-    Object.assign(this, { size, address, onBox, onFace, faces: [] });
+    Object.assign(this, { size, address, onBox, onFace, faces: [], shownFrame: null });
     this.node = element("div", "stage");
     this.shown = element("div", "shown");
     this.shown.style.setProperty("--ratio", size.width / size.height);
@@ -41,16 +41,16 @@ export class Stage {
     await this.after.decode();
   }
 
-  // faces: with `state` masked, gone, seen or leak and `lit` for the one that is meant; boxes: drawn ones.
+  // faces: with a `name`, a `state` masked, gone, seen or leak and `lit` for the one that is meant; boxes: drawn ones.
   outline(faces, boxes, all) {
     this.faces = faces;
-    const made = faces.map((face, index) => this.#rect(face.box, `${face.state}${face.lit ? " lit" : ""}`, index + 1));
+    const made = faces.map((face) => this.#rect(face.box, `${face.state}${face.lit ? " lit" : ""}`, face.name));
     made.push(...boxes.map((box) => this.#rect(box, "draft")));
     this.drawing.classList.toggle("all", all);
     this.drawing.replaceChildren(...made);
   }
 
-  #rect([x0, y0, x1, y1], className, number) {
+  #rect([x0, y0, x1, y1], className, name) {
     const group = document.createElementNS(SVG, "g");
     group.setAttribute("class", className);
     const rect = document.createElementNS(SVG, "rect");
@@ -58,12 +58,12 @@ export class Stage {
       rect.setAttribute(name, value);
     }
     group.append(rect);
-    if (number) {
+    if (name) {
       const text = document.createElementNS(SVG, "text");
       text.setAttribute("x", x0);
       text.setAttribute("y", y0);
       text.setAttribute("font-size", Math.max(12, this.size.width / 40));
-      text.textContent = number;
+      text.textContent = name;
       group.append(text);
     }
     return group;
@@ -93,13 +93,13 @@ export class Stage {
     const isDrag = (event) =>
       Math.min(Math.abs(event.clientX - from.x), Math.abs(event.clientY - from.y)) >= LEAST_PX;
     this.shown.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || this.shownFrame === null) return;
       event.preventDefault();
       this.shown.setPointerCapture(event.pointerId);
-      from = { at: this.#at(event), x: event.clientX, y: event.clientY };
+      from = { at: this.#at(event), x: event.clientX, y: event.clientY, frame: this.shownFrame };
     });
     this.shown.addEventListener("pointermove", (event) => {
-      if (from !== null && isDrag(event)) this.outline(this.faces, [box(event)], this.drawing.classList.contains("all"));
+      if (from !== null && from.frame === this.shownFrame && isDrag(event)) this.outline(this.faces, [box(event)], this.drawing.classList.contains("all"));
     });
     this.shown.addEventListener("pointercancel", () => {
       from = null;
@@ -107,10 +107,12 @@ export class Stage {
     this.shown.addEventListener("pointerup", (event) => {
       if (from === null) return;
       const drawn = isDrag(event) ? box(event) : null;
-      const [x, y] = from.at;
+      const { at: [x, y], frame } = from;
       from = null;
+      // Whoever has gone on to another frame meanwhile draws nothing in either.
+      if (frame !== this.shownFrame) return;
       if (drawn) {
-        this.onBox(drawn);
+        this.onBox(drawn, frame);
         return;
       }
       const face = this.faces.findLast(({ state, box: [x0, y0, x1, y1] }) => !state.startsWith("leak") && x0 <= x && x <= x1 && y0 <= y && y <= y1);

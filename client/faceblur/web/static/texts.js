@@ -20,7 +20,7 @@ const keptVisible = ({ edits, seen_frames, kept_frames }) => {
 
 // A drawn box or a removed mask, in a list in which each has its number.
 const correction = ({ keyframes, until, remove }, isVideo) => {
-  if (remove) return remove.track ? `Not covered: what was taken for face ${remove.track}` : "Not covered: what was taken for a face";
+  if (remove) return remove.track ? `Mask ${remove.track} removed` : "A mask removed";
   if (!isVideo) return "Covered where you drew a box";
   const times = keyframes.map(({ at }) => at).join(", ");
   const followed = keyframes[keyframes.length - 1].follow ? `, followed ${until ? `until ${until}` : "to the end"}` : "";
@@ -72,9 +72,9 @@ export const texts = {
     frame: (time, index, count) => `${clock(time, 2)}, frame ${index + 1} of ${count}`,
     outlines: "Show outlines of what was found",
     removeMask: (number) => `Remove mask ${number}`,
-    coverLeak: (number) => `Cover ${number}, which may show`,
+    coverLeak: (letter) => `Cover ${letter}, which may show`,
     onward: "Next place to look at",
-    coverAgain: (number) => `Cover ${number} again`,
+    coverAgain: (number) => `Put mask ${number} back`,
     notRemovable: "That is a box that you drew, or it is not covered anyway: see the list below.",
     draw: "Draw a box",
     sides: ["Left", "Top", "Width", "Height"],
@@ -100,7 +100,11 @@ export const texts = {
     notShown: (reason) => `The frames cannot be shown: ${reason}.`,
     notOpened: (reason) => `That was not opened: ${reason}.`,
     notes: (notes) => {
-      const plain = notes.map((note) => note.replace(/add a keyframe( if it goes on)?$/, "draw it again there$1").replace(/^track/, "face"));
+      const plain = notes.map((note) =>
+        note
+          .replace(/add a keyframe( if it goes on)?$/, "draw it again there$1")
+          .replace(/^track (\d+) stays masked in (.*), where it may be somebody else$/, "mask $1 stays in $2, where it may cover somebody else"),
+      );
       return `Look at this: ${plain.join("; ")}.`;
     },
   },
@@ -174,13 +178,15 @@ export const texts = {
     return `about ${plural(Math.round(seconds / 60), "minute", "minutes")} left`;
   },
   covered: (job) => {
-    const { faces, frames, edits } = job.result;
+    const { faces, drawn, frames, edits } = job.result;
     const { kept } = edits;
-    if (faces === 0 && kept.length) return "Nobody else was found.";
-    if (faces === 0 && edits.corrections.length) return "Nothing is covered any more.";
-    if (faces === 0) return "No face was found, so nothing is covered. Look whether that is right.";
-    const covered = `${plural(faces, "face", "faces")} covered`;
-    return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
+    const found = faces || !drawn ? [plural(faces, "face", "faces")] : [];
+    const all = drawn ? [...found, plural(drawn, "drawn box", "drawn boxes")] : found;
+    const covered = `${all.join(" and ")} covered`;
+    if (faces + drawn > 0) return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
+    if (kept.length) return "Nobody else was found.";
+    if (edits.corrections.length) return "Nothing is covered any more.";
+    return "No face was found, so nothing is covered. Look whether that is right.";
   },
   verdict: ({ kind, result }) => {
     const { verdict, edits } = result;
