@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ import pytest
 import trustme
 from buckets import Blur, Bucket
 from faulty_door import FaultyDoor
+from media import moving_face_video
 
-from faceblur.errors import FaceblurError, OutputError
+from faceblur.batch.jobs import StoredJob, survey
+from faceblur.batch.transfers import Transfers
+from faceblur.errors import FaceblurError, InputError, OutputError
 from faceblur.stores import connections, faults, fsspec_store
 from faceblur.stores.address import Address, parse_address
 from faceblur.stores.fsspec_store import store_of
@@ -143,6 +147,38 @@ def test_where_files_can_be_renamed_they_appear_whole(
     assert any("/.a.mp4.partial-" in name for name in names)
     assert fs.find("") == [fs._strip_protocol(there.url)]
     assert store.read(there) == b"whole"
+
+
+@pytest.mark.parametrize("other", ["b/photo.jpg.mp4", "a/photo_blurred.jpg.mp4"])
+def test_a_file_that_is_no_image_takes_no_name_of_another_file_or_result(
+    tmp_path: Path, other: str
+) -> None:
+    moving_face_video(tmp_path / "clip.mp4", frames=3, width=64, height=48)
+    root = address(f"memory://names/{tmp_path.name}")
+    files = (root / "a" / "photo.jpg", root / other)
+    for file in files:
+        store_of(file).write(file, (tmp_path / "clip.mp4").read_bytes())
+    into = tmp_path / "out" if other.startswith("b/") else None
+    told = "that of " * (into is not None) + str(files[1])
+    with Transfers(threading.Event()) as transfers:
+        inputs = [f"{root}/a/p*.jpg", f"{root}/{other}"]
+        photo, film = survey(inputs, into, into_folder=into is not None).jobs
+        assert isinstance(photo, StoredJob)
+        assert isinstance(film, StoredJob)
+        with transfers.here(film) as visit:
+            assert visit.stored == film
+        with (
+            pytest.raises(InputError, match=f"be called as {re.escape(told)}: rename one"),
+            transfers.here(photo),
+        ):
+            pass
+        # Without the other it gets the name; as an earlier result that is not masked again.
+        found = survey([f"{root}/a/*"], into, into_folder=into is not None)
+        (photo,) = found.jobs
+        assert found.earlier == [file for file in files[1:] if into is None]
+        assert isinstance(photo, StoredJob)
+        with transfers.here(photo) as visit:
+            assert visit.job.output.name == f"{photo.output.name}.mp4"
 
 
 @dataclass

@@ -14,6 +14,7 @@ from faceblur.batch.result_names import (
     check_distinct,
     check_kinds,
     name_in,
+    taken_endings,
     target_of,
 )
 from faceblur.batch.stored_search import address_of, expand_address
@@ -69,6 +70,7 @@ class StoredJob:
         kind: As far as its name says; what it is shows when it is here.
         entry: The source as it was listed; None for one of this machine.
         present: What was there under the result's name when the stores were listed.
+        taken: What the result's name must not get added, as `taken_endings` gives it.
 
     The others are as those of `Job`.
     """
@@ -80,6 +82,7 @@ class StoredJob:
     tree: Place | None = None
     entry: Entry | None = None
     present: Entry | None = None
+    taken: tuple[tuple[str, str], ...] = ()
 
     @property
     def source_name(self) -> str:
@@ -169,10 +172,16 @@ def jobs_of(found: Sequence[Found], target: Target, *, single: bool) -> list[Any
         InputError: Two would have the same name.
     """
     jobs = [job_of(item, target, single=single) for item in found]
-    check_distinct([(job.source, job.output) for job in jobs])
+    pairs = [(job.source, job.output) for job in jobs]
+    check_distinct(pairs)
+    if not any(isinstance(job, StoredJob) for job in jobs):
+        return jobs
+    taken = taken_endings(pairs)
     present = _present([job for job in jobs if isinstance(job.tree, Address)])
     return [
-        replace(job, present=present.get(job.output)) if isinstance(job, StoredJob) else job
+        replace(job, present=present.get(job.output), taken=taken.get(job.output, ()))
+        if isinstance(job, StoredJob)
+        else job
         for job in jobs
     ]
 

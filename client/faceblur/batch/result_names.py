@@ -109,6 +109,23 @@ def check_distinct(pairs: Sequence[tuple[Place, Place]]) -> None:
         taken[target] = source
 
 
+def taken_endings(pairs: Sequence[tuple[Place, Place]]) -> dict[Place, tuple[tuple[str, str], ...]]:
+    """What must not be added to the names of results, of sources and their results.
+
+    Returns:
+        For results, the endings that would make another file's name of theirs, each with that
+        file for a sentence.
+    """
+    outputs = {_whole(output): output for _, output in pairs}
+    taken: dict[Place, tuple[tuple[str, str], ...]] = {}
+    for source, output in pairs:
+        for place, told in ((output, f"that of {source}"), (source, str(source))):
+            whole = _whole(place)
+            if (shorter := outputs.get(whole.with_name(whole.stem))) is not None:
+                taken[shorter] = (*taken.get(shorter, ()), (whole.suffix, told))
+    return taken
+
+
 def is_same(place: Place, other: Place) -> bool:
     """Whether two are one file or folder, or may be."""
     if isinstance(place, Address) and isinstance(other, Address):
@@ -165,10 +182,14 @@ def name_in(place: Place, folder: Place | None) -> str:
 
 def _is_beside(path: Place, originals: set[Place]) -> bool:
     """Whether a file is called like a result that lies beside its original."""
-    stem = path.stem.removesuffix(MARK)
-    return stem != path.stem and not originals.isdisjoint(
-        (path.with_name(stem + path.suffix), path.with_name(stem))
-    )
+    # In a store, the result of what is not what its name says gets a second suffix.
+    for name in (path, path.with_name(path.stem)):
+        stem = name.stem.removesuffix(MARK)
+        if stem != name.stem and not originals.isdisjoint(
+            (name.with_name(stem + name.suffix), name.with_name(stem))
+        ):
+            return True
+    return False
 
 
 def _beside(item: Found) -> Place:

@@ -153,14 +153,22 @@ def _as_it_is(stored: StoredJob, path: Path) -> StoredJob:
     if kind == stored.kind:
         return stored
     ending = result_name(path, kind)[len(path.name) :]
-    if ending and stored.tree is not None and isinstance(stored.source, Address):
-        # Its result was to have another name when all names were compared.
-        other = stored.source.with_name(stored.source.name + ending)
-        if not other.is_read_only and store_of(other).find(other) is not None:
-            raise InputError(
-                f"{stored.source} is no {stored.kind}, and its result would be called as that of "
-                f"{other}: rename one"
-            )
+    # Its result was to have another name when all names were compared.
+    other = dict(stored.taken).get(ending) or _beside(stored, ending)
+    if other is not None:
+        raise InputError(
+            f"{stored.source} is no {stored.kind}, and its result would be called as {other}: "
+            "rename one"
+        )
     output = stored.output.with_name(stored.output.name + ending)
     present = store_of(output).find(output) if isinstance(output, Address) else None
     return dataclasses.replace(stored, kind=kind, output=output, present=present)
+
+
+def _beside(stored: StoredJob, ending: str) -> str | None:
+    """A file that this run may not know, whose result is called as this one's with an ending."""
+    if not ending or stored.tree is None or not isinstance(stored.source, Address):
+        return None
+    other = stored.source.with_name(stored.source.name + ending)
+    there = not other.is_read_only and store_of(other).find(other) is not None
+    return f"that of {other}" if there else None
