@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
+from faceblur.batch import private_folder
 from faceblur.detection import canary, models
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.triton import leftovers
 from faceblur.detection.triton import server as triton_server
 from faceblur.detection.triton import shared_memory as shared_slots
 from faceblur.detection.triton.client import TritonDetector, open_client
@@ -248,11 +250,14 @@ class _Small:
 
 def test_a_process_is_known_by_more_than_its_number() -> None:
     mark = own_mark()
-    boot, space, pid, start = mark.split("-")
+    host, boot, space, pid, start = mark.split("-")
     assert not is_gone(mark)
-    assert is_gone(f"{boot}-{space}-{pid}-{int(start) + 1}"), "the number belongs to another now"
-    assert is_gone(f"00000000-{space}-{pid}-{start}"), "older than the start of the system"
-    assert not is_gone(f"{boot}-1-{pid}-{start}"), "of another container: who knows"
+    theirs = f"{space}-{pid}-{int(start) + 1}"
+    assert is_gone(f"{host}-{boot}-{theirs}"), "the number belongs to another now"
+    assert is_gone(f"00000000-{boot}-{theirs}"), "whatever the machine is called now"
+    assert is_gone(f"{host}-00000000-{space}-{pid}-{start}"), "older than the start of the system"
+    assert not is_gone(f"00000000-00000000-{space}-{pid}-{start}"), "of another machine"
+    assert not is_gone(f"{host}-{boot}-1-{pid}-{start}"), "of another container: who knows"
     assert not is_gone("nonsense")
     child = subprocess.Popen([sys.executable, "-c", _PRINT_MARK], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -271,8 +276,8 @@ _PRINT_MARK = (
 
 
 def test_regions_of_the_dead_are_removed_and_no_others() -> None:
-    boot, space, pid, start = own_mark().split("-")
-    dead = f"{boot}-{space}-{pid}-{int(start) + 1}"
+    host, boot, space, pid, start = own_mark().split("-")
+    dead = f"{host}-{boot}-{space}-{pid}-{int(start) + 1}"
     gone = [f"faceblur_{dead}_ab", f"faceblur_triton_{dead}_ab_cd"]
     kept = [f"faceblur_{own_mark()}_test", f"faceblur_triton_{own_mark()}_test_cd", f"other_{dead}"]
     try:
@@ -283,6 +288,25 @@ def test_regions_of_the_dead_are_removed_and_no_others() -> None:
     finally:
         for name in (*gone, *kept):
             (SHM_FOLDER / name).unlink(missing_ok=True)
+
+
+def test_machines_that_share_a_temporary_folder_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    host, _, *process = own_mark().split("-")
+    before = "-".join([host, "0" * 8, *process])
+    elsewhere = "-".join(["0" * 8, "0" * 8, *process])
+    for mark in (own_mark(), before, elsewhere):
+        for prefix in (private_folder.PREFIX, leftovers.FOLDER_PREFIX):
+            (tmp_path / f"{prefix}-{mark}-x").mkdir()
+            (tmp_path / f"{prefix}-{mark}-x" / "frame").touch()
+    private_folder.remove_abandoned()
+    leftovers.remove_leftovers()
+    kept = {path.name.split("-", 2)[2] for path in tmp_path.iterdir()}
+    # What this machine left before it was started again goes.
+    assert kept == {f"{own_mark()}-x", f"{elsewhere}-x"}
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import platform
 import re
 from pathlib import Path
 from typing import Final
 
-PATTERN: Final = r"(?P<boot>[0-9a-f]{8})-(?P<space>\d+)-(?P<pid>\d+)-(?P<start>\d+)"
+PATTERN: Final = (
+    r"(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<space>\d+)-(?P<pid>\d+)-(?P<start>\d+)"
+)
 """What `own_mark` gives, as a regular expression."""
 
 _PROC: Final = Path("/proc")
 
 
 def own_mark() -> str:
-    """The mark of this process: its system start, process id space, id and start time.
+    """The mark of this process: its machine's name, system start, process id space, id, start time.
 
     An id alone is given to another process some day, and one container counts as another does.
     Where the system does not tell, the parts are 0.
     """
     pid = os.getpid()
-    return f"{_boot()}-{_space()}-{pid}-{_start(pid) or 0}"
+    return f"{_host()}-{_boot()}-{_space()}-{pid}-{_start(pid) or 0}"
 
 
 def is_gone(mark: str) -> bool:
     """Whether the process of a mark is surely no more.
 
-    That of another container cannot be seen from here and counts as alive; none is alive since
-    before the system was started.
+    That of another container cannot be seen from here and counts as alive, and so does that of a
+    machine with another name: several may share a folder. None is alive since before this one was
+    started.
     """
     match = re.fullmatch(PATTERN, mark)
     if match is None or not _PROC.joinpath("self").exists():
         return False
     if match["boot"] != _boot():
-        return True
+        return match["host"] == _host()
     if match["space"] != _space():
         return False
     return _start(int(match["pid"])) != int(match["start"])
@@ -48,6 +53,11 @@ def _start(pid: int) -> int | None:
         return None
     # A zombie has given up its memory already; only its parent has not asked for it yet.
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+@functools.cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 @functools.cache
