@@ -136,7 +136,7 @@ def test_where_files_can_be_renamed_they_appear_whole(
     names: list[str] = []
 
     def fail(source: str, target: str, **_: Any) -> None:
-        names.extend(fs.find(""))
+        names.extend(fs.find("/shelf"))
         raise PermissionError("no renaming here")
 
     monkeypatch.setattr(fs, "cp_file", fail)

@@ -214,8 +214,12 @@ def test_a_disk_that_is_full_with_the_last_bytes_is_said(tmp_path: Path) -> None
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000 - 5, before[1]))
     try:
-        with pytest.raises(UploadError, match="it cannot be stored") as refusal:
-            asyncio.run(receive(job, stream(), Limits(spare_bytes=0)))
+        with (
+            ThreadPoolExecutor(1) as beside,
+            pytest.raises(UploadError, match="it cannot be stored") as refusal,
+        ):
+            # A thread of its own: Playwright has an event loop in this one.
+            beside.submit(asyncio.run, receive(job, stream(), Limits(spare_bytes=0))).result()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert refusal.value.code == 507
