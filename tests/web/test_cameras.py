@@ -19,7 +19,7 @@ from web_page import Served, asked, pictured
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.ports import free_port
 from faceblur.live.config.config import load_config
-from faceblur.web.watching import can_be_read, readable_output
+from faceblur.web.cameras.watching import can_be_read, readable_output
 
 Start = Callable[..., Served]
 PASSWORD = "p/ß w$0rd"

@@ -15,13 +15,13 @@ import uvicorn
 
 from faceblur.web.access import Access
 from faceblur.web.api import Api
+from faceblur.web.cameras.webcam_routes import Webcams
 from faceblur.web.detectors import Detectors
 from faceblur.web.fair_queue import FairQueue
 from faceblur.web.listening import configured, listen
 from faceblur.web.names import Names
 from faceblur.web.options import WebOptions
 from faceblur.web.store import JobStore
-from faceblur.web.webcam_routes import Webcams
 from faceblur.web.webhooks import Webhooks
 from faceblur.web.worker import Workers
 

@@ -25,12 +25,16 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.web.access import CSRF_HEADER, Access, Guard
 from faceblur.web.answers import LONE, attachment, job_of, missing, owner_of, refused
 from faceblur.web.archives import archive, results_of
+from faceblur.web.cameras.found_routes import found_routes
+from faceblur.web.cameras.trial_routes import trial_routes
+from faceblur.web.cameras.wall import Wall
+from faceblur.web.cameras.wall_routes import wall_routes
+from faceblur.web.cameras.webcam_routes import Webcams, webcam_routes
 from faceblur.web.choices import choice_routes
 from faceblur.web.description import description_routes
 from faceblur.web.detectors import Detectors
 from faceblur.web.editing import editing_routes
 from faceblur.web.events import event_routes
-from faceblur.web.found_routes import found_routes
 from faceblur.web.frames import frame_routes
 from faceblur.web.jobs import WebJob
 from faceblur.web.look_routes import look_routes
@@ -40,11 +44,7 @@ from faceblur.web.previews import TYPES, image_of, is_heavy
 from faceblur.web.reports import report_routes
 from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
-from faceblur.web.trial_routes import trial_routes
 from faceblur.web.uploads import known_suffixes
-from faceblur.web.wall import Wall
-from faceblur.web.wall_routes import wall_routes
-from faceblur.web.webcam_routes import Webcams, webcam_routes
 
 logger = logging.getLogger(__name__)
 

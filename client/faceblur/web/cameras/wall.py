@@ -11,8 +11,8 @@ from faceblur.live.config.config import DEFAULT_LISTEN
 from faceblur.live.config.yaml_tree import Problems, read_tree
 from faceblur.live.service.control import Order, can_order, give_order, service_status
 from faceblur.masks.policy import Policy
-from faceblur.web.trials import Trials
-from faceblur.web.watching import Shown, Watcher, can_be_read, readable_output
+from faceblur.web.cameras.trials import Trials
+from faceblur.web.cameras.watching import Shown, Watcher, can_be_read, readable_output
 
 _WAIT_S: Final = 2.0
 """For a frame that is asked for."""

@@ -16,10 +16,10 @@ from faceblur.errors import FaceblurError, InputError
 from faceblur.live.service.control import MAX_BYTES, parse_order
 from faceblur.web.access import Access
 from faceblur.web.answers import LONE, number_of, refused
-from faceblur.web.wall import Wall
-from faceblur.web.watching import Shown
+from faceblur.web.cameras.wall import Wall
+from faceblur.web.cameras.watching import Shown
 
-_PAGE: Final = Path(__file__).with_name("static") / "cameras.html"
+_PAGE: Final = Path(__file__).parents[1] / "static" / "cameras.html"
 
 Value = TypeVar("Value")
 

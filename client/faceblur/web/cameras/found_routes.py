@@ -13,8 +13,8 @@ from starlette.routing import Route
 from faceblur.errors import InputError
 from faceblur.live.discovery import find_cameras, stream_address
 from faceblur.web.answers import missing
-from faceblur.web.wall import Wall
-from faceblur.web.wall_routes import answer, limited_body, texts_of
+from faceblur.web.cameras.wall import Wall
+from faceblur.web.cameras.wall_routes import answer, limited_body, texts_of
 
 
 def found_routes(wall: Wall | None) -> list[Route]:

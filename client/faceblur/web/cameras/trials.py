@@ -28,8 +28,8 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.sinks.options import LOOPBACK, SinkOptions
 from faceblur.live.sources.options import SourceOptions, parse_source
 from faceblur.masks.policy import Policy
-from faceblur.web.watching import Shown, Watcher
-from faceblur.web.webcam import DEADLINE_S
+from faceblur.web.cameras.watching import Shown, Watcher
+from faceblur.web.cameras.webcam import DEADLINE_S
 
 _KINDS: Final = ("rtsp", "rtmp", "hls", "mjpeg", "snapshot")
 _HINT: Final = "write the camera's address like rtsp://192.168.1.20/stream1 or http://…"

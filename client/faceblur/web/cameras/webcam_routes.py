@@ -22,15 +22,15 @@ from faceblur.live.options import DEFAULT_LOOKAHEAD
 from faceblur.masks.policy import Policy
 from faceblur.web.access import HEADERS, Access
 from faceblur.web.answers import LONE, missing, number_of, owner_of, refused
+from faceblur.web.cameras.webcam import DEADLINE_S, Webcam
 from faceblur.web.detectors import Detectors
-from faceblur.web.webcam import DEADLINE_S, Webcam
 
 SILENCE_S: Final = 30.0
 """A camera of which no image has come for so long is ended: its page is gone."""
 
 _MOST: Final = 2
 _MOST_BYTES: Final = 4 << 20
-_PAGE: Final = Path(__file__).with_name("static") / "camera.html"
+_PAGE: Final = Path(__file__).parents[1] / "static" / "camera.html"
 _MARGIN_S: Final = 1.0
 _LONGEST_S: Final = 2 * (DEADLINE_S + _MARGIN_S)
 """No image is held for longer, whatever happens; the page gives up before."""
