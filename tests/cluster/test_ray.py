@@ -260,7 +260,8 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
     with tempfile.TemporaryDirectory(prefix="fb-", dir="/tmp") as place:
         quick = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1", "TMPDIR": place}
         driver = begin(1, RAY_ADDRESS="", **quick)
-        os.kill(_child(driver.pid, "gcs_server"), signal.SIGKILL)
+        for process in ("raylet", "gcs_server"):
+            os.kill(_child(driver.pid, process), signal.SIGKILL)
         driver.communicate(timeout=60)
         assert driver.returncode != 0
         assert not any(SECRET.encode() in file.read_bytes() for file in _files(Path(place)))
