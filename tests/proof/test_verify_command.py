@@ -353,6 +353,48 @@ def test_one_page_of_many_is_found(
     assert "lacks 1 frame" in run("verify", output, "--source", source).stderr
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_frames_that_masking_made_the_same_are_no_missing_ones(
+    run: Run, portrait: BgrImage, tmp_path: Path, suffix: str
+) -> None:
+    source, output, audit = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", tmp_path / "audit"
+    small = cv2.resize(portrait, (200, 200), interpolation=cv2.INTER_AREA)
+    # Few colours, so that a palette holds them, and a pixel that is seen under no mask.
+    few = np.asarray(Image.fromarray(small).quantize(64).convert("RGB"))
+    winking = few.copy()
+    middle = ((FACE[:2] + FACE[2:]) / 2 * 200 / 512).astype(int)
+    winking[middle[1], middle[0]] ^= 1
+    frames = [few, winking, few, *(np.roll(each, 20, axis=1) for each in (few, winking))]
+    _pages(source, frames)
+    line = ("blur", source, "-o", output, "--audit", audit, "--mask", "solid", "--shape", "box")
+    assert run(*line).exit_code == 0
+    with Image.open(output) as image:
+        assert image.n_frames == 2  # type: ignore[attr-defined]
+    beside = ("--source", source)
+    for given in (beside, ("--audit", audit), (*beside, "--audit", audit)):
+        result = run("verify", output, *given)
+        assert (result.exit_code, "5 frames" in result.stdout) == (0, True), result.output
+    # Something else has moved, so a frame is missing.
+    frames[1] = frames[1].copy()
+    frames[1][:10, :10] = 255 - frames[1][:10, :10]
+    other = tmp_path / f"other{suffix}"
+    _pages(other, frames)
+    result = run("verify", output, "--source", other)
+    assert result.exit_code == 2
+    assert "lacks 1 frame (0.100 s)" in result.stderr
+    # The last one is not shown long enough to stand for two.
+    pages = [Image.fromarray(_page(output, index)[:, :, ::-1]) for index in range(2)]
+    pages[0].save(output, save_all=True, append_images=pages[1:], duration=[300, 100])
+    result = run("verify", output, "--source", source)
+    assert result.exit_code == 2
+    assert "lacks 1 frame (0.400 s)" in result.stderr
+    # All of them may become one, which is no animation any more.
+    _pages(source, [few, winking, few])
+    assert run(*line).exit_code == 0
+    assert not getattr(Image.open(output), "is_animated", False)
+    assert run("verify", output, *beside, "--audit", audit).exit_code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from faceblur.proof.audit import chains
 from faceblur.proof.audit.manifest import AuditedFrame
 from faceblur.proof.audit.reader import Entry, environment_key
 from faceblur.proof.verify.evidence import Box
+from faceblur.proof.verify.media import Frame, Media, Pair, hold_frames, pair_frames
 from faceblur.schema import from_json
 from faceblur.times import TimeSpan
 
@@ -51,6 +52,7 @@ class AuditedOutput:
         settings = entry.manifest.settings.get("policy", {})
         policy = _policy(settings)
         self._selection = Selection(policy, entry.manifest.width, entry.manifest.height)
+        self._entry = entry
         self._frames = entry.frames()
         self._hidden = [span.time for span in policy.spans if span.effect == "hide"]
         self.mode: MaskMode = settings.get("mask", {}).get("mode", MaskStyle().mode)
@@ -94,6 +96,10 @@ class AuditedOutput:
             problems.append(f"{source} is not the file that {entry.path} names as the source")
         return cls(entry, problems, by_policy=by_policy)
 
+    def times(self) -> Iterator[Fraction]:
+        """When each frame is shown, to the millisecond."""
+        return (Fraction(round(frame.pts_s * 1000), 1000) for frame in self._entry.frames())
+
     def masked(self, time_s: Fraction) -> npt.NDArray[np.float32]:
         """What was masked at a time, (N, 4) float32: x1 y1 x2 y2, before the mask's expansion.
 
@@ -136,6 +142,20 @@ class AuditedOutput:
         row[0, :4] = box
         row[1, :4] = *(middle - half * _NEARLY), *(middle + half * _NEARLY)
         return len(self._selection.choose(Detections.from_rows(row), shown).faces) < len(row)
+
+
+def frames_alone(masked: Media, audit: AuditedOutput | None) -> Iterator[Pair]:
+    """The frames of an output without its source; the audit tells which were merged.
+
+    That nobody else has merged them is seen from the hash of the output.
+    """
+    frames = masked.frames()
+    if audit is None or audit.manifest.kind != "image":
+        return (Pair(None, frame) for frame in frames)
+    nothing = np.zeros((0, 0), np.uint8)
+    named = (Frame(i, time_s, nothing, None, time_s) for i, time_s in enumerate(audit.times()))
+    pairs = hold_frames(pair_frames(named, frames, masked.tolerance_s))
+    return (Pair(None, pair.output, pair.since) for pair in pairs if pair.output is not None)
 
 
 def _policy(settings: Mapping[str, Any]) -> Policy:

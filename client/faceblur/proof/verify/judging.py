@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceblur.detections import Detections, box_iou, box_overlap
-from faceblur.masks.style import MaskMode
+from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.proof.verify.evidence import (
     Box,
     Grey,
@@ -20,6 +20,7 @@ from faceblur.proof.verify.evidence import (
     still_shown,
 )
 from faceblur.proof.verify.report import Reason
+from faceblur.proof.verify.wholes import stands_still
 
 Boxes = npt.NDArray[np.float32]
 
@@ -90,6 +91,11 @@ def judge_beside(
     return True, [*audited, *verdicts]
 
 
+def is_held(since: Grey, source: Grey, masked: Boxes) -> bool:
+    """Whether a source has not changed but where it is masked: what is written is the same then."""
+    return stands_still(since, source, _expand(masked, MaskStyle().expand))
+
+
 def judge_alone(
     output: Grey, faces: Detections, claimed: Boxes, *, mode: MaskMode | None
 ) -> Iterator[Verdict]:
@@ -148,6 +154,6 @@ def _judge_region(
     return Verdict(box, score, reason, still_shown(region, surroundings.of(box)), region.kept)
 
 
-def _expand(boxes: Boxes) -> Boxes:
-    margin = (boxes[:, 2:] - boxes[:, :2]) * _MARGIN
+def _expand(boxes: Boxes, by: float = _MARGIN) -> Boxes:
+    margin = (boxes[:, 2:] - boxes[:, :2]) * by
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ _TICK_S: Final = Fraction(1, 100)
 
 _PART_OF_INTERVAL: Final = Fraction(45, 100)
 
+_FOR_EVER: Final = Fraction(10**9)
+
 DOUBTFUL: Final = 0.5
 """Part of the threshold, down to which regions are judged too, and reported as doubtful: videos'
 faces are tracked down to there."""
@@ -49,12 +51,14 @@ class Frame:
     Attributes:
         time_s: When it is shown, from the start.
         grey: Its luma.
+        until_s: How long it is shown, where it may stand for several of its source, else None.
     """
 
     index: int
     time_s: Fraction
     grey: Grey
     pixels: Any
+    until_s: Fraction | None = None
 
 
 class Media:
@@ -112,8 +116,12 @@ class _ImageMedia(Media):
     def frames(self) -> Iterator[Frame]:
         for index, page in enumerate(self._image.pages):
             grey = cv2.cvtColor(rgb8(page.pixels), cv2.COLOR_RGB2GRAY)
-            time_s = Fraction(round(page.pts_s * 1000), 1000)
-            yield Frame(index, time_s, np.asarray(grey, np.uint8), page.pixels)
+            time_s, until_s = _milliseconds(page.pts_s), None
+            if page.duration_s is not None:
+                until_s = time_s + _milliseconds(page.duration_s)
+            elif self.frame_count == 1:
+                until_s = _FOR_EVER
+            yield Frame(index, time_s, np.asarray(grey, np.uint8), page.pixels, until_s)
 
     def ask(self, frame: Frame, detector: Detector, how: DetectionOptions) -> Answer:
         doubtful = dataclasses.replace(how, threshold=how.threshold * DOUBTFUL)
@@ -182,10 +190,16 @@ class _VideoMedia(Media):
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What belongs to one time; either side may lack it."""
+    """What belongs to one time; either side may lack it.
+
+    Attributes:
+        since: The source frame from which on the output goes on showing the same; None where it
+            has a frame of its own for this time.
+    """
 
     source: Frame | None
     output: Frame | None
+    since: Frame | None = None
 
 
 def pair_frames(
@@ -203,6 +217,32 @@ def pair_frames(
         else:
             yield Pair(a, b)
             a, b = next(source, None), next(output, None)
+
+
+def hold_frames(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Give source frames that lack one of the output the one that is shown then.
+
+    Writers of animations merge frames that have become the same, and add up how long they are
+    shown. Whether the source stands still there, too, is not looked at: see `stands_still`.
+    """
+    last: Pair | None = None
+    for pair in pairs:
+        source = pair.source
+        if pair.output is not None or source is None or last is None or last.output is None:
+            last = pair if pair.output is not None else last
+            yield pair
+            continue
+        held, begun = last.output, last.source
+        is_shown = held.until_s is not None and source.time_s < held.until_s
+        # Neither pages of a document nor frames of a video are ever shown for another.
+        if begun is None or begun.until_s is None or not is_shown:
+            yield pair
+            continue
+        yield Pair(source, dataclasses.replace(held, time_s=source.time_s), begun)
+
+
+def _milliseconds(seconds: float) -> Fraction:
+    return Fraction(round(seconds * 1000), 1000)
 
 
 def _luma(image: av.VideoFrame) -> Grey:

@@ -15,9 +15,16 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.options import DetectionOptions
 from faceblur.errors import InputError
 from faceblur.image.pixels import BgrImage
-from faceblur.proof.verify.audited import AuditedOutput
-from faceblur.proof.verify.judging import Verdict, judge_alone, judge_beside
-from faceblur.proof.verify.media import Answer, Media, Pair, open_media, pair_frames
+from faceblur.proof.verify.audited import AuditedOutput, frames_alone
+from faceblur.proof.verify.judging import Verdict, is_held, judge_alone, judge_beside
+from faceblur.proof.verify.media import (
+    Answer,
+    Media,
+    Pair,
+    hold_frames,
+    open_media,
+    pair_frames,
+)
 from faceblur.proof.verify.report import Region, VerifyReport
 from faceblur.proof.verify.sheet import MOST, part
 from faceblur.proof.verify.wholes import is_dim
@@ -63,14 +70,13 @@ def verify(
     with open_media(output) as masked:
         verification = _Verification(masked, audit, how, in_flight, keep_images=keep_images)
         if source is None:
-            alone = (Pair(None, frame) for frame in masked.frames())
-            verification.run(alone, None, detector, on_progress)
+            verification.run(frames_alone(masked, audit), None, detector, on_progress)
         else:
             with open_media(source) as original:
                 _check_size(original, masked)
                 tolerance_s = max(original.tolerance_s, masked.tolerance_s)
                 pairs = pair_frames(original.frames(), masked.frames(), tolerance_s)
-                verification.run(pairs, original, detector, on_progress)
+                verification.run(hold_frames(pairs), original, detector, on_progress)
     return verification.report(source, detector)
 
 
@@ -160,10 +166,13 @@ class _Verification:
             mode = None if audit is None else audit.mode
             verdicts = judge_alone(output.grey, faces, claimed, mode=mode)
         else:
-            alike, verdicts = judge_beside(
-                source.grey, output.grey, asked.original(), faces, claimed
-            )
+            original, since = asked.original(), asked.pair.since
+            alike, verdicts = judge_beside(source.grey, output.grey, original, faces, claimed)
             hidden = audit is not None and audit.hides(asked.shown)
+            if since is not None and not hidden:
+                sure = original.boxes[original.scores >= self.how.threshold]
+                if not is_held(since.grey, source.grey, np.concatenate([sure, claimed])):
+                    self.missing.append(source.time_s)
             if not alike and not hidden:
                 self.unlike.append(output.time_s)
         self._note_light(asked)
@@ -272,7 +281,7 @@ def _with_times(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, TimeSpan | None]]
         last = pair
     if last is not None and last.output is not None:
         start_s = last.output.time_s
-        single = last.output.index == 0
+        single = last.output.index == 0 and last.since is None
         yield last, None if single else _span(start_s, start_s + interval_s)
 
 

@@ -22,6 +22,9 @@ _BY_CHANCE: Final = 2.0
 """Part of the pixels that are the same in both: so many, and so much more often than pixels of
 other places are."""
 
+_STILL_LEVELS: Final = 4
+"""More is another image: that of an animation is written without loss, but for its palette."""
+
 _SAMPLED: Final = 400
 
 _OVERVIEW: Final = 128
@@ -48,6 +51,17 @@ def are_alike(source: Grey, output: Grey, taken: npt.NDArray[np.float32]) -> boo
     plain = min(a.std(), b.std()) < _PLAIN
     correlation = (a @ b) / max(np.sqrt((a @ a) * (b @ b)), 1e-6)
     return bool(plain or correlation >= _ALIKE or _is_unchanged(*levels))
+
+
+def stands_still(before: Grey, now: Grey, boxes: npt.NDArray[np.float32]) -> bool:
+    """Whether an image shows just what one before it did, outside of boxes."""
+    if before.shape != now.shape:
+        return False
+    changed = cv2.absdiff(before, now) > _STILL_LEVELS
+    height, width = now.shape
+    for x1, y1, x2, y2 in np.clip(boxes, 0, [width, height, width, height]):
+        changed[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
+    return not changed.any()
 
 
 def is_dim(grey: Grey) -> bool:
