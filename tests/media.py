@@ -22,6 +22,7 @@ import pytest
 import skimage.data
 
 from faceblur.image.pixels import BgrImage
+from faceblur.video.priority import kept_priority
 
 Box = npt.NDArray[np.float32]
 
@@ -101,7 +102,7 @@ def record(path: Path, images: Iterable[BgrImage], recording: Recording | None =
     times = how.times or [round(i / how.rate / time_base) for i in range(len(images))]
     end_s = float(times[-1] * time_base + 1 / how.rate)
     height, width = images[0].shape[:2]
-    with av.open(str(path), "w") as output:
+    with kept_priority(), av.open(str(path), "w") as output:
         output.metadata.update(how.metadata)
         video = output.add_stream(how.encoder, rate=how.rate, options=dict(how.options))
         video.width, video.height, video.pix_fmt = width, height, how.pixel_format

@@ -25,6 +25,7 @@ FOREIGN = {
     "--allow-client-shm",
     "--backend-config",
     "--build-arg",
+    "--hostname",
     "--trace-config",
 }
 """Options of other programs that the pages name."""

@@ -145,7 +145,7 @@ def test_where_files_can_be_renamed_they_appear_whole(
         store.commit(tmp_path / "a.mp4", there)
     assert len(names) == 2
     assert any("/.a.mp4.partial-" in name for name in names)
-    assert fs.find("") == [fs._strip_protocol(there.url)]
+    assert fs.find("/shelf") == [fs._strip_protocol(there.url)]
     assert store.read(there) == b"whole"
 
 
