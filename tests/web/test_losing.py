@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,33 @@ def test_a_file_is_begun_again_once_where_the_detector_is(
     assert (job.error is None) == (state == "done")
     # What somebody has looked at meanwhile goes with a file that fails.
     assert job.frames.find(0, 0) == (b"somebody" if state == "done" else None)
+
+
+def test_nothing_is_held_of_a_file_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render(job: WebJob, *_: object, **__: object) -> Result:
+        return _result(job.folder / "masked.jpg")
+
+    monkeypatch.setattr(worker, "render", render)
+    store = JobStore(tmp_path, WebOptions(), FairQueue(1))
+    detectors: Any = _Detectors(is_own=False)
+    with Workers(store, detectors, Policy(), count=1):
+        job = store.begin("somebody", Submission(name="a.jpg"))
+        store.submit(job)
+        until_s = time.monotonic() + 20
+        while job.state != "done":
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+        # Somebody has looked at it.
+        job.frames.add(0, 0, b"somebody")
+        store.delete(job)
+        held = weakref.ref(job)
+        del job
+        # Though the one that has masked it waits for another.
+        while held() is not None:
+            assert time.monotonic() < until_s, "it is held"
+            time.sleep(0.01)
 
 
 def test_no_frame_is_kept_of_a_file_that_fails_while_it_is_read(tmp_path: Path) -> None:

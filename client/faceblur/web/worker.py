@@ -77,6 +77,8 @@ class Workers:
             finally:
                 self._queue.finished(job)
             self._store.settle(job, sentence)
+            # Who waits for the next one holds nothing of this, which may show faces.
+            del job
 
     def _attempt(self, job: WebJob, *, is_last: bool = False) -> str | None:
         """Make a result, or say why there is none.
