@@ -147,22 +147,26 @@ def test_a_file_that_is_sent_again_is_the_same_file(served: Programs) -> None:
 
 
 def test_a_key_is_taken_while_its_file_still_comes(served: Programs) -> None:
-    address = socket.create_connection(("127.0.0.1", int(served.base.rpartition(":")[2])))
-    with address as sender:
-        lines = (
-            "POST /api/jobs?name=a.jpg HTTP/1.1",
-            f"Host: {served.base.partition('://')[2]}",
-            f"Authorization: Bearer {TOKEN}",
-            f"Content-Length: {len(PHOTO)}",
-            "Idempotency-Key: slow",
-            "Expect: 100-continue",
-        )
-        sender.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        assert b"100 Continue" in sender.recv(1000)
+    path = "/api/jobs?name=a.jpg"
+    with served.begun(path, len(PHOTO), "Idempotency-Key: slow") as sender:
         assert served.send(PHOTO, key="slow").status_code == 409
         sender.sendall(PHOTO)
         assert sender.recv(1000).startswith(b"HTTP/1.1 201")
     assert served.send(PHOTO, key="slow").status_code == 200
+
+
+def test_corrections_may_come_while_their_file_fails(served: Programs, tmp_path: Path) -> None:
+    number = served.send(PHOTO, name="fails.jpg").json()["id"]
+    job = served.store.find(served.owner, number)
+    assert job is not None
+    found = MediaDetections(PHOTO_PATH, 512, 512, [FrameDetections(0, 0, Detections.empty())])
+    job.findings = Findings(found, tmp_path, corrects=True)
+    said = b'{"corrections": []}'
+    with served.begun(f"/api/jobs/{number}/corrections", len(said)) as sender:
+        served.finish(number)
+        assert job.findings is None
+        sender.sendall(said)
+        assert sender.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 def test_who_looks_at_many_frames_keeps_nobody_waiting(

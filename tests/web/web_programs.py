@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -63,6 +64,29 @@ class Programs:
         headers = {"Idempotency-Key": key}
         said = {"name": name, "edits": edits, "webhook": webhook}
         return self.ask("POST", "/api/jobs", params=said, data=photo, headers=headers)
+
+    @contextmanager
+    def begun(self, path: str, length: int, *more: str) -> Iterator[socket.socket]:
+        """Connect and send a request but for its body, which somebody waits for then.
+
+        Args:
+            length: Of the body, bytes.
+            more: Lines of the head.
+        """
+        host = self.base.partition("://")[2]
+        with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2]))) as sender:
+            sender.settimeout(20)
+            lines = (
+                f"POST {path} HTTP/1.1",
+                f"Host: {host}",
+                f"Authorization: Bearer {TOKEN}",
+                f"Content-Length: {length}",
+                "Expect: 100-continue",
+                *more,
+            )
+            sender.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            assert b"100 Continue" in sender.recv(1000)
+            yield sender
 
     def finish(self, number: str, sentence: str = "it is damaged") -> None:
         """End a file that waits, as one of the workers would that cannot read it."""

@@ -44,8 +44,8 @@ class _Choices:
 
     async def people(self, request: Request) -> Response:
         """Who can stay visible: tracks, as in `faceblur people`."""
-        job = job_of(self._store, request)
-        if job is None or job.findings is None or not job.findings.chooses:
+        job = self._job(request)
+        if job is None:
             return missing()
         try:
             people = await asyncio.to_thread(self._looked_at, job)
@@ -60,13 +60,19 @@ class _Choices:
 
     async def view(self, request: Request) -> Response:
         """The best view of one of them."""
-        job = job_of(self._store, request)
-        if job is None or job.findings is None or not job.findings.chooses:
+        job = self._job(request)
+        if job is None:
             return missing()
         track = number_of(request.path_params["track"])
         views = (person.view for person in job.people or () if person.track.id == track)
         view = next(views, None)
         return missing() if view is None else Response(view, media_type="image/jpeg", headers=LONE)
+
+    def _job(self, request: Request) -> WebJob | None:
+        """The file that a request names, if somebody can be chosen in it."""
+        job = job_of(self._store, request)
+        findings = None if job is None else job.findings
+        return job if findings is not None and findings.chooses else None
 
     def _looked_at(self, job: WebJob) -> list[Person]:
         def check_going() -> None:

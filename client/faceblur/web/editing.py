@@ -52,10 +52,11 @@ class _Editing:
     async def open(self, request: Request) -> Response:
         """Read a file of corrections as somebody saved it; nothing is made of it yet."""
         job = job_of(self._store, request)
-        if job is None or job.findings is None or not job.findings.corrects:
+        findings = None if job is None else job.findings
+        if findings is None or not findings.corrects:
             return missing()
         try:
-            corrections = read_corrections(await _body(request), job.findings.report)
+            corrections = read_corrections(await _body(request), findings.report)
         except InputError as refusal:
             return refused(422, str(refusal))
         return JSONResponse({"corrections": written(corrections)})

@@ -62,9 +62,10 @@ class _Frames:
     async def times(self, request: Request) -> Response:
         """When each frame is shown, seconds from the start, and the size in pixels."""
         job = job_of(self._store, request)
-        if job is None or job.findings is None or not job.findings.corrects:
+        findings = None if job is None else job.findings
+        if findings is None or not findings.corrects:
             return missing()
-        found = job.findings.report
+        found = findings.report
         times = await asyncio.to_thread(_times, found)
         return JSONResponse({"width": found.width, "height": found.height, "times": times})
 
@@ -73,14 +74,15 @@ class _Frames:
         job = job_of(self._store, request)
         side = request.query_params.get("side", "masked")
         result = None if job is None else job.result
-        if job is None or job.findings is None or not job.findings.corrects:
+        findings = None if job is None else job.findings
+        if job is None or findings is None or not findings.corrects:
             return missing()
         if side not in ("original", "masked"):
             return refused(422, "say side=original or side=masked")
         if side == "masked" and result is None:
             return missing()
         try:
-            index = index_at(job.findings.report, request.query_params.get("at", ""))
+            index = index_at(findings.report, request.query_params.get("at", ""))
             shown = None if side == "original" else result
             image = await in_turn(
                 request,
@@ -100,10 +102,11 @@ class _Frames:
         """
         job = job_of(self._store, request)
         result = None if job is None else job.result
-        if job is None or result is None or job.findings is None:
+        findings = None if job is None else job.findings
+        if result is None or findings is None:
             return missing()
         try:
-            index = index_at(job.findings.report, request.query_params.get("at", ""))
+            index = index_at(findings.report, request.query_params.get("at", ""))
         except FaceblurError as refusal:
             return refused(422, str(refusal))
         report = result.report
