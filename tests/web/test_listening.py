@@ -76,32 +76,59 @@ def test_there_are_only_so_many_connections(served: Programs) -> None:
     pytest.fail("nobody is let in again")
 
 
+def _finished(served: Programs, name: str, *, is_there: bool) -> str:
+    """A file with a result; its address."""
+    number: str = served.send(PHOTO.read_bytes(), name=name).json()["id"]
+    job = served.store.find(served.owner, number)
+    assert job is not None
+    output = job.folder / "masked.jpg"
+    if is_there:
+        output.write_bytes(bytes(1000))
+    found = MediaDetections(output, 9, 9, [])
+    verdict = Verdict(result="clean")
+    job.results.add(
+        Result(
+            number=1,
+            output=output,
+            record=job.folder,
+            faces=0,
+            frames=1,
+            verdict=verdict,
+            report=found,
+        )
+    )
+    assert served.store.queue.withdraw(job)
+    served.store.settle(job, None)
+    return f"/api/jobs/{number}"
+
+
 def test_a_result_that_is_deleted_while_it_is_sent_breaks_off_with_one_line(
     served: Programs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for number in range(2):
-        sent = served.send(PHOTO.read_bytes(), name=f"{number}.jpg").json()
-        job = served.store.find(served.owner, sent["id"])
-        assert job is not None
-        output = job.folder / "masked.jpg"
-        if number == 0:
-            output.write_bytes(bytes(1000))
-        found = MediaDetections(output, 9, 9, [])
-        verdict = Verdict(result="clean")
-        job.results.add(
-            Result(
-                number=1,
-                output=output,
-                record=job.folder,
-                faces=0,
-                frames=1,
-                verdict=verdict,
-                report=found,
-            )
-        )
-        assert served.store.queue.withdraw(job)
-        served.store.settle(job, None)
+    _finished(served, "0.jpg", is_there=True)
+    gone = _finished(served, "1.jpg", is_there=False)
     with caplog.at_level(logging.WARNING), pytest.raises(requests.exceptions.ChunkedEncodingError):
         served.ask("GET", "/api/results.zip")
     assert [record.getMessage() for record in caplog.records] == [listening._BROKEN_OFF]
     assert caplog.records[0].exc_info is None
+    # And so does one that is gone before anything was sent.
+    with caplog.at_level(logging.WARNING):
+        assert served.ask("GET", f"{gone}/result").status_code == 500
+    assert [record.getMessage() for record in caplog.records] == [listening._BROKEN_OFF] * 2
+    assert caplog.records[1].exc_info is None
+
+
+def test_who_goes_before_all_was_sent_is_no_mistake_of_ours(
+    served: Programs, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = _finished(served, "0.jpg", is_there=True)
+    with caplog.at_level(logging.WARNING):
+        for path in (f"{job}/edits", "/api/jobs?name=a.jpg"):
+            with served.begun(path, 1000) as sender:
+                sender.sendall(b"{")
+        until = time.monotonic() + 10
+        while len(served.store.of(served.owner)) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert served.ask("GET", job).json()["state"] == "done"
+    assert caplog.records == []

@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
     JSONResponse,
@@ -101,7 +101,9 @@ class Api:
         ]
         guard = Middleware(Guard, access=access)
         self.app = Starlette(
-            routes=routes, middleware=[guard], exception_handlers={HTTPException: _unanswered}
+            routes=routes,
+            middleware=[guard],
+            exception_handlers={HTTPException: _unanswered, ClientDisconnect: _gone},
         )
 
     async def page(self, request: Request) -> Response:
@@ -240,3 +242,8 @@ async def _unanswered(_: Request, error: Exception) -> Response:
     response = refused(error.status_code, f"there is nothing here: {error.detail}")
     response.headers.update(error.headers or {})
     return response
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Answer whoever has gone before all was sent: nobody, so that nothing is said of it here."""
+    return refused(400, "it was broken off")

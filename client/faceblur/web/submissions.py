@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -67,11 +67,8 @@ class _Submissions:
         except UploadError as error:
             self._store.delete(job)
             return refused(error.code, str(error))
-        except ClientDisconnect:
-            self._store.delete(job)
-            return refused(400, "it was broken off")
         except BaseException:
-            # The server ends, or something is wrong.
+            # Its sender has gone, the server ends, or something is wrong.
             self._store.delete(job)
             raise
         return _located(job, 201)
@@ -144,8 +141,6 @@ class _Submissions:
                 digest.update(part)
         except UploadError as error:
             return refused(error.code, str(error))
-        except ClientDisconnect:
-            return refused(400, "it was broken off")
         if job.sha256 is not None and digest.hexdigest() != job.sha256:
             return refused(422, _OTHER_FILE)
         return _located(job, 200)

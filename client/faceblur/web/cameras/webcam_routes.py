@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -173,8 +173,6 @@ class _Routes:
             answer = await asyncio.wait_for(asked, _LONGEST_S)
         except asyncio.TimeoutError:
             return refused(503, "nobody answers")
-        except ClientDisconnect:
-            return refused(400, "it was broken off")
         except InputError as mistake:
             return refused(422, str(mistake))
         if answer.withheld:
