@@ -27,6 +27,7 @@ from faceblur.errors import InputError, OutputError, install_line
 from faceblur.image.decoding import MAX_PIXELS
 from faceblur.image.formats import BY_SUFFIX, FORMATS, readable_suffixes
 from faceblur.image.io import ImageFile, Page, read_image, write_image
+from faceblur.image.jpeg import jpeg
 from faceblur.image.pixels import rgb8
 
 Array = npt.NDArray[Any]
@@ -900,3 +901,10 @@ def test_no_encoder_hangs_or_leaves_anything_on_a_full_disk_or_interrupted(tmp_p
     full = re.findall(r"^(\S+) OutputError cannot write .*: the file would grow", told.stdout, re.M)
     assert full == [suffix for suffix in ALL_SUFFIXES for _ in range(2)]
     assert told.stdout.count("KeyboardInterrupt") > len(ALL_SUFFIXES)
+
+
+def test_a_view_that_no_jpeg_can_hold_gets_one_sentence() -> None:
+    assert jpeg(np.zeros((2, 3, 3), np.uint8), quality=80).startswith(b"\xff\xd8")
+    for shape in ((0, 0, 3), (2, 65_501, 3)):
+        with pytest.raises(OutputError, match="cannot be encoded as JPEG"):
+            jpeg(np.zeros(shape, np.uint8), quality=80)

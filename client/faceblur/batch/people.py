@@ -17,7 +17,7 @@ from faceblur.batch.faces import FindFaces
 from faceblur.batch.video import Progress
 from faceblur.batch.video_threads import DecodedFrame, ModelInputs
 from faceblur.detections import Float64Array, FrameDetectionsLog, MediaDetections, TrackSummary
-from faceblur.errors import OutputError
+from faceblur.image.jpeg import jpeg
 from faceblur.image.pixels import BgrImage
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
@@ -30,6 +30,7 @@ VIEW_PX: Final = 220
 
 _TRIED: Final = 6
 """Views of a track that are compared."""
+_QUALITY: Final = 85
 _NEARLY: Final = 0.85
 """Of the largest height: a view so large is as good."""
 _AROUND: Final = 0.45
@@ -131,7 +132,12 @@ def look_at(
         if summary.id in best:
             _, view, at_s = best[summary.id]
             unmasked_s = len(heights[summary.id]) * rate_s
-            person = replace(person, unmasked_s=unmasked_s, view=_jpeg(view), view_s=at_s - start_s)
+            person = replace(
+                person,
+                unmasked_s=unmasked_s,
+                view=jpeg(view, quality=_QUALITY),
+                view_s=at_s - start_s,
+            )
         people.append(person)
     return people
 
@@ -171,13 +177,6 @@ def _fitted(part: BgrImage) -> BgrImage:
     size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(part, size, interpolation=how), np.uint8)
-
-
-def _jpeg(view: BgrImage) -> bytes:
-    done, data = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not done:
-        raise OutputError("a view of a face cannot be encoded")
-    return bytes(data)
 
 
 def _interval_s(log: FrameDetectionsLog) -> float:

@@ -20,6 +20,7 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import Detections, FrameDetectionsLog, MediaDetections
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image.io import read_image
+from faceblur.image.jpeg import jpeg
 from faceblur.image.pixels import BgrImage, rgb8
 from faceblur.times import parse_time
 from faceblur.video.stills import stills
@@ -33,7 +34,8 @@ _AROUND: Final = 6
 """Frames before and behind the one that is asked for, which are likely to be next."""
 _LONGEST: Final = 1600
 """Side of what is shown, pixels."""
-_QUALITY: Final = 90
+QUALITY: Final = 90
+"""Of what is shown, as JPEG."""
 _MOST_PLACES: Final = 1000
 _ODD_PX: Final = 4
 """By how much encoders enlarge images that they cannot hold."""
@@ -229,16 +231,4 @@ def _reduced(pixels: BgrImage, width: int, height: int) -> bytes:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return jpeg(pixels)
-
-
-def jpeg(pixels: BgrImage) -> bytes:
-    """An image as JPEG.
-
-    Raises:
-        InputError: It cannot be encoded.
-    """
-    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise InputError(UNREADABLE)
-    return bytes(data)
+    return jpeg(pixels, quality=QUALITY)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import Detections, MediaDetections
 from faceblur.errors import FaceblurError, InputError
+from faceblur.image.jpeg import jpeg
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
@@ -31,7 +32,7 @@ from faceblur.schema import MistakesError, from_json
 from faceblur.times import TimeSpan
 from faceblur.web.answers import LONE, job_of, missing, refused
 from faceblur.web.edits import seconds_of
-from faceblur.web.frames import UNREADABLE, frame_image, in_turn, index_at, jpeg
+from faceblur.web.frames import QUALITY, UNREADABLE, frame_image, in_turn, index_at
 from faceblur.web.jobs import WebJob
 from faceblur.web.looks import Look
 from faceblur.web.results import Result
@@ -97,7 +98,7 @@ class _Looks:
         covered = Selection(policy, width, height).choose(Detections.empty(), _shown(report, index))
         faces = report.frames[index].detections.mapped(scale=width / report.width)
         Masker(style).apply(ArraySurface(pixels), faces, covered.areas)
-        return jpeg(pixels)
+        return jpeg(pixels, quality=QUALITY)
 
 
 def _style(text: str, base: MaskStyle) -> MaskStyle:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from faceblur.errors import InputError
-from faceblur.web.names import LOOPBACK
+from faceblur.web.names import LOOPBACK, shown
 
 SECRET_VARIABLE: Final = "FACEBLUR_WEBHOOK_SECRET"
 """Variable of the environment with what is signed with."""
@@ -70,7 +70,7 @@ class Receivers:
             raise InputError("the webhook is no address such as https://hooks.example.org/done")
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
             raise InputError("the webhook needs https://, unless it is of this machine")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        host = shown(parts.hostname)
         default = 443 if parts.scheme == "https" else 80
         named = host if (port or default) == default else f"{host}:{port}"
         if not {named, f"{host}:{port or default}"} & self.hosts:

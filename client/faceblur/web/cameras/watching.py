@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-import cv2
 import numpy as np
 
 from faceblur.errors import FaceblurError
+from faceblur.image.jpeg import jpeg
 from faceblur.live.addresses import split_address
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import StreamReader
 from faceblur.live.sources.worker import Throttle
 from faceblur.redaction import HIDDEN, redact
+from faceblur.web.names import shown
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _here(address: str) -> str:
     """Where this machine reaches what listens at an address."""
     host, port = split_address(address)
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{shown(host)}:{port}"
 
 
 def _bare(address: str) -> str:
@@ -161,21 +162,18 @@ class Watcher:
                 return
             if not throttle.lets(time.monotonic()):
                 continue
-            jpeg = _jpeg(decoded.image)
+            image = _reduced(decoded.image)
             with self._changed:
-                self._newest = Shown(next(_numbers), jpeg, time.monotonic())
+                self._newest = Shown(next(_numbers), image, time.monotonic())
                 self._changed.notify_all()
             self.trouble = ""
 
 
-def _jpeg(image: av.VideoFrame) -> bytes:
+def _reduced(image: av.VideoFrame) -> bytes:
     scale = min(1.0, _SIDE / max(image.width, image.height))
     size = {
         "width": max(2, round(scale * image.width)),
         "height": max(2, round(scale * image.height)),
     }
-    pixels = image.reformat(format="bgr24", **size).to_ndarray()
-    done, jpeg = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
-    if not done:
-        raise FaceblurError("a frame cannot be encoded as JPEG")
-    return np.asarray(jpeg, np.uint8).tobytes()
+    pixels = np.asarray(image.reformat(format="bgr24", **size).to_ndarray(), np.uint8)
+    return jpeg(pixels, quality=_QUALITY)

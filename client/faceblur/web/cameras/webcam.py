@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
 
-import cv2
-import numpy as np
-
 from faceblur.detection.session import DetectionSession
-from faceblur.errors import InputError, OutputError, ServerError
+from faceblur.errors import InputError, ServerError
+from faceblur.image.jpeg import jpeg
 from faceblur.live.frames import RawFrame, SafeFrame
 from faceblur.live.options import CameraOptions
 from faceblur.live.presenter import Presenter
@@ -212,12 +210,8 @@ class Webcam:
     def _answer(self, frame: SafeFrame, arrived_s: float) -> Answer:
         if frame.arrived_s is None:
             return Answer(withheld=redact(str(self._scheduler.error)))
-        pixels = frame.format.bgr(frame.samples)
-        done, jpeg = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
-        if not done:
-            raise OutputError("an image cannot be encoded as JPEG")
         return Answer(
-            image=np.asarray(jpeg, np.uint8).tobytes(),
+            image=jpeg(frame.format.bgr(frame.samples), quality=_QUALITY),
             faces=frame.faces,
             behind_s=arrived_s - frame.arrived_s,
         )
