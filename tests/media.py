@@ -22,7 +22,7 @@ import pytest
 import skimage.data
 
 from faceblur.image.pixels import BgrImage
-from faceblur.video.priority import kept_priority
+from faceblur.video.priority import open_encoder
 
 Box = npt.NDArray[np.float32]
 
@@ -102,12 +102,13 @@ def record(path: Path, images: Iterable[BgrImage], recording: Recording | None =
     times = how.times or [round(i / how.rate / time_base) for i in range(len(images))]
     end_s = float(times[-1] * time_base + 1 / how.rate)
     height, width = images[0].shape[:2]
-    with kept_priority(), av.open(str(path), "w") as output:
+    with av.open(str(path), "w") as output:
         output.metadata.update(how.metadata)
         video = output.add_stream(how.encoder, rate=how.rate, options=dict(how.options))
         video.width, video.height, video.pix_fmt = width, height, how.pixel_format
         video.codec_context.time_base = time_base
         how.setup(video)
+        open_encoder(video.codec_context)
         sounds = [_add_sound(output, language, how.sound_encoder) for language in how.sounds]
         extras = _Extras(output, path, how)
         for image, pts in zip(images, times, strict=True):

@@ -18,7 +18,7 @@ from faceblur.video.frames import VideoProperties
 from faceblur.video.hardware.choice import AUTO, choose_encoder_like
 from faceblur.video.opening import reason
 from faceblur.video.options import VideoOptions
-from faceblur.video.priority import kept_priority
+from faceblur.video.priority import open_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -155,8 +155,8 @@ def objection(encoder: str, size: tuple[int, int], pixel_format: str) -> str:
         context: Any = av.CodecContext.create(encoder, "w")
         context.width, context.height = whole_size(pixel_format, *size)
         context.pix_fmt, context.time_base = pixel_format, Fraction(1, 30)
-        with kept_priority():
-            context.encode(av.VideoFrame(context.width, context.height, pixel_format))
+        open_encoder(context)
+        context.encode(av.VideoFrame(context.width, context.height, pixel_format))
     except (ValueError, OSError, RuntimeError, av.error.FFmpegError) as error:
         return reason(error)
     return ""

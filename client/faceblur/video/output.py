@@ -27,7 +27,7 @@ from faceblur.video.muting import Muting
 from faceblur.video.opening import reason
 from faceblur.video.options import VideoOptions
 from faceblur.video.packets import duplicate
-from faceblur.video.priority import kept_priority
+from faceblur.video.priority import open_encoder
 from faceblur.video.source import VideoSource
 from faceblur.video.survey import Survey
 from faceblur.video.tracks import Track, Way, add_track, warn_of_change, ways
@@ -243,8 +243,7 @@ def _add_video(output: av.container.OutputContainer, plan: OutputPlan) -> av.Vid
     if choice.tag:
         context.codec_tag = choice.tag
     try:
-        with kept_priority():
-            context.open()
+        open_encoder(context)
     except av.error.FFmpegError as error:
         raise plan.unsuitable(reason(error)) from error
     return stream

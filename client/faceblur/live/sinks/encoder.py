@@ -16,6 +16,7 @@ from faceblur.live.sinks.audio_track import open_track
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.video.encoders import objection
 from faceblur.video.hardware.choice import AUTO, choose_encoder_like
+from faceblur.video.priority import open_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Encoder:
         context.sample_aspect_ratio = format_.aspect
         context.colorspace = format_.matrix
         context.color_range = 2 if format_.full_range else 1
+        open_encoder(context)
         self._track = None if audio is None else open_track(container, audio, options)
 
     def write(self, image: av.VideoFrame, time_s: float) -> None:

@@ -26,6 +26,7 @@ from faceblur.video.hardware.decoder import difference
 from faceblur.video.hardware.devices import FAILURES, DeviceError, accelerator, native_context
 from faceblur.video.opening import reason
 from faceblur.video.options import VideoOptions
+from faceblur.video.priority import open_encoder
 
 _SAMPLES: Final = {
     "h264": ("libx264", {"preset": "veryfast", "crf": "25"}),
@@ -154,6 +155,7 @@ def _encoded(encoder: str, settings: dict[str, str], images: Sequence[av.VideoFr
         stream.width, stream.height = images[0].width, images[0].height
         takes = {each.name for each in stream.codec_context.codec.video_formats or ()}
         stream.pix_fmt = "nv12" if "yuv420p" not in takes else "yuv420p"
+        open_encoder(stream.codec_context)
         for number, image in enumerate(images):
             image.pts, image.time_base, image.pict_type = number, Fraction(1, _RATE), 0
             output.mux(stream.encode(image))
