@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, ServerUnavailableError
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.service.control import can_order, give_order
+from faceblur.live.service.control import Control, can_order, give_order
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.service import Service
 
@@ -86,3 +87,14 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
         service.stop()
         running.join(10)
     assert not token.exists()
+
+
+def test_where_the_system_knows_no_owners_there_is_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delattr(os, "getuid")
+    control = Control("127.0.0.1:9180")
+    assert "no page can stop or start cameras" in caplog.text
+    assert not control.allows("127.0.0.1", "Bearer ")
+    assert list((tmp_path / "faceblur").iterdir()) == []

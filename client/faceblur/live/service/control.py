@@ -163,5 +163,7 @@ def _read(address: str) -> str:
 
 
 def _check_private(found: os.stat_result) -> None:
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    # Windows has no such ids: nothing is known to be private there.
+    user = getattr(os, "getuid", lambda: None)()
+    if found.st_uid != user or stat.S_IMODE(found.st_mode) & 0o077:
         raise PermissionError("the folder for its token is open to others")
