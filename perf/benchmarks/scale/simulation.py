@@ -66,9 +66,7 @@ class Load:
 
 def simulate(parts: Parts) -> Load:
     """Play it."""
-    chance = random.Random(SEED)
-    lengths = [MEDIAN_S * chance.lognormvariate(0, SPREAD) for _ in range(FILES)]
-    costs = [length * parts.work_s + parts.overhead_s for length in lengths]
+    lengths, costs = _files(parts)
     files_per_s = WORKERS / (sum(costs) / FILES)
     # Each worker is asked how far it is every ten seconds, at the cost of a file at most.
     asked_per_s = WORKERS / max(1.0, WORKERS / 100)
