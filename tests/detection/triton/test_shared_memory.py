@@ -214,9 +214,18 @@ def test_what_lacks_shared_memory_goes_another_way(
     assert "no shared memory is left" in caplog.text
 
 
-@pytest.mark.parametrize("way", ["missing", "small", "closed"])
-def test_without_shared_memory_detection_is_in_this_process(
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        ("missing", "gets no shared memory"),
+        ("small", "gets no shared memory"),
+        ("closed", "gets no shared memory"),
+        ("read-only", "cannot write to /tmp"),
+    ],
+)
+def test_without_what_a_server_needs_detection_is_in_this_process(
     way: str,
+    says: str,
     official: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -227,17 +236,19 @@ def test_without_shared_memory_detection_is_in_this_process(
         monkeypatch.setattr(shared_slots, "SHM_FOLDER", tmp_path / "none")
     elif way == "small":
         monkeypatch.setattr(os, "statvfs", lambda path: _Small())
-    else:
+    elif way == "closed":
         monkeypatch.setattr(os, "access", lambda path, mode: False)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "/tmp")
     with (
         caplog.at_level(logging.WARNING, "faceblur"),
         open_session(SessionOptions(model=official)) as opened,
     ):
         assert opened.kind == "in process"
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "gets no shared memory" in said
+    assert says in said
     assert "detecting in this process instead" in said
-    with pytest.raises(ServerStartError, match="gets no shared memory"):
+    with pytest.raises(ServerStartError, match=says):
         TritonServer(ServerOptions(onnx=onnx, model=model))
 
 

@@ -17,15 +17,17 @@ from faceblur.detection.triton.shared_memory import remove_abandoned_regions
 FOLDER_PREFIX = "faceblur-triton"
 _OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")
 
+PACKAGES_FOLDER: Final = Path("/tmp")
+"""Triton's Python backend makes a folder here, whatever TMPDIR says, for the packages of models
+that bring some. Ours bring none. A server that ends in order removes it, which takes three
+seconds."""
+
 _ENVIRONMENTS: Final = "python_env_*"
-"""Triton's Python backend makes such a folder in /tmp, whatever TMPDIR says, for the packages of
-models that bring some. Ours bring none. A server that ends in order removes
-it, which takes three seconds."""
 
 
 def execution_environments() -> frozenset[Path]:
     """Folders that Python backends of this machine have made for packages."""
-    return frozenset(Path("/tmp").glob(_ENVIRONMENTS))
+    return frozenset(PACKAGES_FOLDER.glob(_ENVIRONMENTS))
 
 
 def remove_execution_environment(made: frozenset[Path]) -> None:

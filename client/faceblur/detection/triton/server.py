@@ -283,6 +283,10 @@ def require_server(instances: int) -> TritonRuntime:
     runtime = TritonRuntime.find()
     if reason := shortage(instances * INSTANCE_BYTES):
         raise ServerStartError(f"the Triton server gets no shared memory: {reason}")
+    if not os.access(leftovers.PACKAGES_FOLDER, os.W_OK | os.X_OK):
+        raise ServerStartError(
+            f"the Triton server cannot write to {leftovers.PACKAGES_FOLDER}: mount a folder there"
+        )
     return runtime
 
 
