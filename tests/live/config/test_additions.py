@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faceblur.errors import InputError
+from faceblur.errors import InputError, OutputError
 from faceblur.live.config.additions import NewCamera, add_camera, split_credentials, with_camera
 from faceblur.live.config.config import load_config, read_config
 from faceblur.live.config.secrets import Secrets
@@ -92,3 +92,12 @@ def test_a_password_is_in_no_file_but_its_own(tmp_path: Path) -> None:
     add_camera(file, NewCamera(name="gate", address="rtsp://192.0.2.2/", sinks=["null"]))
     assert file.stat().st_mode & 0o777 == 0o640
     assert len(load_config(file, environment={}).cameras) == 2
+
+
+def test_without_a_place_for_its_password_no_camera_is_added(tmp_path: Path) -> None:
+    (tmp_path / "secrets").touch()
+    file = tmp_path / "cameras.yaml"
+    camera = NewCamera(name="yard", address="rtsp://192.0.2.1/", password="x", sinks=["null"])
+    with pytest.raises(OutputError, match="for passwords cannot be made: File exists"):
+        add_camera(file, camera)
+    assert not file.exists()

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
-from faceblur.errors import InputError
+from faceblur.errors import InputError, OutputError
 from faceblur.files import atomic_path
 from faceblur.live.config.yaml_tree import Problems, compose, read_tree
 
@@ -192,7 +192,12 @@ def _slug(name: str) -> str:
 
 def _keep(path: Path, password: str) -> None:
     """Write a password that nobody but this user can read."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {path.parent} for passwords cannot be made: {error.strerror}"
+        ) from error
     if path.exists():
         raise InputError(f"{path} is there already: choose another name, or remove it")
     with atomic_path(path, mode=0o600) as temporary:
