@@ -273,7 +273,7 @@ def test_a_camera_is_decoded_on_a_device_as_on_the_cpu(
     def open_context(device: str, stream: Any) -> StandIn:
         context = devices.native_context(stream, None)
         context.thread_count = 1
-        return StandIn(context, fails_at=15)
+        return StandIn(context, fails_at=fails_at.pop())
 
     expected = seen("off")
     assert len(expected) == FRAMES
@@ -281,7 +281,10 @@ def test_a_camera_is_decoded_on_a_device_as_on_the_cpu(
     assert seen("cuda") == expected
     monkeypatch.setattr(hardware, "choose_decoder", lambda *_, **__: Chosen("cuda", "in a test"))
     monkeypatch.setattr(hardware, "open_context", open_context)
-    assert seen("auto") == expected
+    # When it is asked for what it still holds at the end, and in the middle.
+    fails_at = [15, FRAMES]
+    while fails_at:
+        assert seen("auto") == expected
 
 
 def record_of(**paces: Pace) -> Measurement:

@@ -77,12 +77,14 @@ class DeviceDecoder:
         return self._device is not None
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        """Decode a packet, or with None what is left at the end.
+        """Decode a packet; with None, or the empty one that PyAV has for the end, what is left.
 
         Raises:
             InputError: The device has failed where the CPU cannot take over exactly.
             av.error.FFmpegError: What the CPU says, once it has taken over.
         """
+        if packet is not None and packet.size == 0 and packet.dts is None:
+            packet = None
         if self._device is None and not self._resuming:
             frames: list[av.VideoFrame] = self._cpu.decode(packet)
             return frames
