@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
+from media import moving_face_video
 
 from faceblur.cli import main
 from faceblur.cluster.shards import Shard, parse_shard
@@ -71,6 +72,30 @@ def test_all_shards_together_make_what_one_machine_makes(
     assert len(list((tmp_path / "many" / ".faceblur").glob("finished-*.jsonl"))) <= 3
     empty = blur("many", "--shard", "41/1000")
     assert (empty.exit_code, empty.stderr) == (0, "none of the files is in this shard\n")
+
+
+def test_a_shard_refuses_and_takes_what_all_files_together_would(
+    tree: Path, tmp_path: Path, portrait: npt.NDArray[np.uint8]
+) -> None:
+    def blur(*options: str) -> Result:
+        line = ["blur", str(tree), "-o", str(tmp_path / "out"), "--in-process", "--size", "320"]
+        return CliRunner().invoke(main, [*line, *options], prog_name="faceblur")
+
+    # Tracks are of one video: that each shard has but one makes them no less wrong.
+    listed = tmp_path / "list.json"
+    listed.write_text('{"version": 1, "media": []}')
+    for options in (["--only", "1"], ["--only", "1", "--boxes", str(listed)]):
+        for shard in ("0/1", "0/1000"):
+            said = blur(*options, "--shard", shard)
+            assert (said.exit_code, said.stderr.count("\n")) == (3, 1), said.output
+            assert said.stderr == blur(*options).stderr
+    # Times concern the video alone, which another shard has.
+    moving_face_video(tree / "clip.mp4", frames=2, width=160, height=90)
+    part = Shard(0, 9).of("a.png")
+    assert not any(Shard(part, 9).holds(name) for name in ("clip.mp4", "raw.jxl"))
+    done = blur("--moving", "--hide", "0:01-0:02", "--shard", f"{part}/9")
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    assert (tmp_path / "out" / "a.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -99,22 +99,23 @@ def blur(
         None if output is None else address_of(output) or Path(output),
         into_folder=output is not None and output.endswith(("/", os.sep)),
     )
-    # One model for all: among images, videos get theirs. Each shard takes that of all files.
-    media: Media = "video" if all(job.kind == "video" for job in found.jobs) else "image"
+    # What holds for all files holds for those of each shard: what is refused, and the one model.
+    named = found.jobs
+    media: Media = "video" if all(job.kind == "video" for job in named) else "image"
     if spread.shard is not None:
         found = shard_of(found, spread.shard)
     jobs = found.jobs
     spread.check(lists=bool(boxes or choice or json_file))
     replay = None if boxes is None else AnnotationFile.read(boxes)
     if choice is not None:
-        replay = choose_tracks(replay, choice, jobs)
+        replay = choose_tracks(replay, choice, named)
     if replay is not None:
         policy = policy_of(replay, policy)
         if json_file is not None and json_file.resolve() == replay.path.resolve():
             raise InputError(f"--json would replace {replay.path}; name another file")
     if json_file is not None:
         check_list_place(json_file)
-    _check_times(policy, jobs, options)
+    _check_times(policy, named, options)
     detection = dataclasses.replace(policy.detection, deadline_s=session.deadline_s)
     options = dataclasses.replace(
         options,
@@ -179,8 +180,6 @@ def _finder(
 
 def _check_times(policy: Policy, jobs: Sequence[AnyJob], options: RunOptions) -> None:
     """Refuse times where nothing moves; among videos, they just do not concern the images."""
-    if not jobs:
-        return
     if policy.moving.is_on and all(job.kind == "image" for job in jobs):
         raise InputError("an image shows nothing that moves: leave out --moving")
     is_timed = policy.is_timed or options.video.muted
