@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from faceblur.batch.jobs import Job
+from faceblur.batch.jobs import AnyJob, Job, StoredJob
 from faceblur.batch.outcome import RunOptions
+from faceblur.cli.spreading import swept
 from faceblur.cli.standing import standing_text
 from faceblur.cluster import pool
 from faceblur.cluster.connection import ClusterError
@@ -20,6 +21,7 @@ from faceblur.cluster.options import ClusterOptions, Share, shares_of
 from faceblur.cluster.run import Standing, run
 from faceblur.cluster.worker import Failure, FileResult, WorkerFacts, WorkerSetup
 from faceblur.detection.session import SessionOptions
+from faceblur.stores.address import parse_address
 
 DONE = FileResult(elapsed_s=1.0, faces=1, frames=1)
 
@@ -260,3 +262,22 @@ def test_the_standing_says_how_fast_it_goes_and_what_is_left() -> None:
     assert standing_text(standing, 1800) == "20.0 of 80.0 GB, 4 workers, 40 GB/h, 1 h 30 min left"
     none = Standing(files=0, of_files=9, size=0, of_size=80_000_000_000, workers=1)
     assert standing_text(none, 0) == "0.0 of 80.0 GB, 1 worker"
+
+
+def test_what_workers_leave_unfinished_is_removed_before_and_in_the_end(tmp_path: Path) -> None:
+    source = parse_address("s3://bucket/in/a.png")
+    assert source is not None
+    tree, single = tmp_path / "out", tmp_path / "single"
+    jobs: list[AnyJob] = [
+        StoredJob(source, tree / "a.png", "image", tree=tree),
+        Job(tmp_path / "b.png", single / "b.png", "image"),
+    ]
+    left = [tree / ".a.partial-01234567.png", single / ".b.partial-01234567.png"]
+    for path in left:
+        path.parent.mkdir()
+        path.touch()
+    with swept(jobs):
+        assert not any(path.exists() for path in left)
+        for path in left:
+            path.touch()
+    assert not any(path.exists() for path in left)

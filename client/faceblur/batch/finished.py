@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -210,18 +210,30 @@ class OutputLock:
     """Held while a batch writes to a tree, to sweep up after one that was killed.
 
     Several batches may write to one tree at once; the first of them holds the lock.
+
+    Args:
+        tree: The folder.
+        outputs: The results whose leftovers are removed.
     """
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, outputs: Collection[Path]) -> None:
         self._tree = tree
+        self._outputs = outputs
         self._lock = FileLock(tree / FOLDER / _LOCK, timeout=0, thread_local=False)
 
-    def acquire(self, outputs: Iterable[Path]) -> None:
+    def acquire(self) -> None:
         """Take the lock if nobody has it, and then remove what is left of unfinished results."""
         with suppress(OSError, NotImplementedError, Timeout):
             (self._tree / FOLDER).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-            for leftover in leftovers(outputs):
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what is left of unfinished results by now, if the lock was to be had."""
+        if not self._lock.is_locked:
+            return
+        with suppress(OSError):
+            for leftover in leftovers(self._outputs):
                 removed = remove_abandoned(leftover)
                 if removed is None:
                     leftover.unlink(missing_ok=True)

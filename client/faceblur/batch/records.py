@@ -77,11 +77,11 @@ class Records:
         }
         self.digests = {kind: canonical_sha256(values) for kind, values in self.settings.items()}
         self.version = importlib.metadata.version("faceblur-triton")
-        self._outputs: dict[Path, list[Path]] = {}
+        outputs: dict[Path, list[Path]] = {}
         for job in jobs:
             if isinstance(job.tree, Path) and isinstance(job.output, Path):
-                self._outputs.setdefault(job.tree, []).append(job.output)
-        self._locks = [OutputLock(tree) for tree in self._outputs]
+                outputs.setdefault(job.tree, []).append(job.output)
+        self._locks = [OutputLock(tree, those) for tree, those in outputs.items()]
         self._trees: dict[Place, Notes] = {}
         self._opening = threading.Lock()
 
@@ -163,8 +163,8 @@ class Records:
         )
 
     def __enter__(self) -> Records:
-        for lock, outputs in zip(self._locks, self._outputs.values(), strict=True):
-            lock.acquire(outputs)
+        for lock in self._locks:
+            lock.acquire()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from faceblur.batch.finished import OutputLock
-from faceblur.batch.jobs import AnyJob, Job, Plan
+from faceblur.batch.jobs import AnyJob, Plan
 from faceblur.batch.outcome import RunOptions
 from faceblur.cli.options import bundle, given, option
 from faceblur.cli.progress import ProgressLine
@@ -33,10 +33,6 @@ from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.reader import Audit, environment_key
 
 logger = logging.getLogger(__name__)
-
-_TOLD_S: Final = 60.0
-"""How often the standing is written where nobody sees a bar."""
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -149,7 +145,7 @@ def run_on_cluster(
     tally = Tally(len(jobs))
     line = ProgressLine(shown=not quiet, files=len(jobs))
     with ExitStack() as cleanup:
-        _sweep(jobs, cleanup)
+        cleanup.enter_context(swept(jobs))
         setup = WorkerSetup(
             options=replace(options, workers=cluster.files_per_worker or 0, audit=None),
             session=session,
@@ -174,7 +170,6 @@ def run_on_cluster(
         finally:
             if chains is not None:
                 sealed = chains.seal()
-            _sweep(jobs, cleanup)
     tally.end(line)
     if not quiet:
         click.echo(tally.summary(standing) + left_alone(found))
@@ -232,13 +227,20 @@ def _anywhere(job: AnyJob) -> AnyJob:
     )
 
 
-def _sweep(jobs: Sequence[AnyJob], cleanup: ExitStack) -> None:
-    """Remove what workers that were killed have left of unfinished results."""
+@contextmanager
+def swept(jobs: Sequence[AnyJob]) -> Iterator[None]:
+    """Remove what workers that were killed leave of unfinished results: before, and in the end."""
     outputs: dict[Path, list[Path]] = {}
     for job in jobs:
-        if isinstance(job, Job):
-            outputs.setdefault(job.tree or job.output.parent, []).append(job.output)
-    for tree, paths in outputs.items():
-        lock = OutputLock(tree)
-        lock.acquire(paths)
-        cleanup.callback(lock.release)
+        if isinstance(job.output, Path):
+            tree = job.tree if isinstance(job.tree, Path) else job.output.parent
+            outputs.setdefault(tree, []).append(job.output)
+    locks = [OutputLock(tree, paths) for tree, paths in outputs.items()]
+    for lock in locks:
+        lock.acquire()
+    try:
+        yield
+    finally:
+        for lock in locks:
+            lock.sweep()
+            lock.release()
