@@ -34,6 +34,7 @@ from faceblur.proof.audit.reader import Audit, environment_key
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class Spread:
     """On which machines files are masked: a cluster, a shard of them here, or all here."""
