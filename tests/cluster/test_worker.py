@@ -18,8 +18,10 @@ from faceblur.batch.outcome import RunOptions
 from faceblur.cluster.landmarks import landmarks
 from faceblur.cluster.worker import Failure, Worker, WorkerFacts, WorkerSetup, key_mark
 from faceblur.detection.session import SessionOptions
+from faceblur.errors import InputError
 from faceblur.proof.audit.chains import AuditChains
 from faceblur.stores.address import Address, parse_address
+from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
 
 SETUP = WorkerSetup(
@@ -66,6 +68,12 @@ def test_a_machine_that_lacks_something_says_what(
     assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)
     monkeypatch.setenv("FACEBLUR_AUDIT_KEY", "another")
     assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_give_a_file_up() -> None:
+    # Of a cluster with one machine too, which tries what is certain once.
+    assert not Failure.of(UnreachableError("gone for now")).is_certain
+    assert Failure.of(InputError("no image")).is_certain
 
 
 def test_files_of_stores_are_masked_by_what_was_sent(portrait: npt.NDArray[np.uint8]) -> None:

@@ -28,6 +28,7 @@ from faceblur.proof.audit.chains import ChainPlace
 from faceblur.proof.audit.manifest import KEY_VARIABLE
 from faceblur.proof.audit.reader import environment_key
 from faceblur.redaction import RedactingFilter, redact
+from faceblur.stores.faults import is_lasting
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Failure:
         """What can be said of an error elsewhere."""
         return cls(
             redact(str(error)),
-            is_certain=isinstance(error, InputError),
+            is_certain=is_lasting(error),
             is_server=isinstance(error, ServerError),
             exit_code=error.exit_code,
         )

@@ -36,6 +36,11 @@ class UnwritableError(OutputError):
     """A store could not be written to for now."""
 
 
+def is_lasting(error: FaceblurError) -> bool:
+    """Whether a file is what is wrong, so that another try at it as it is ends in the same way."""
+    return isinstance(error, InputError) and not isinstance(error, UnreachableError)
+
+
 _LOGINS: Final = {
     "s3": "log in with aws configure or aws sso login, or set AWS_PROFILE",
     "gs": "log in with gcloud auth application-default login",

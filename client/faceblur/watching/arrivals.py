@@ -19,7 +19,7 @@ from faceblur.batch.stored_search import found_in
 from faceblur.errors import FaceblurError, InputError
 from faceblur.stores.address import Address
 from faceblur.stores.connections import appears_whole
-from faceblur.stores.faults import UnreachableError
+from faceblur.stores.faults import is_lasting
 from faceblur.stores.fsspec_store import store_of
 from faceblur.stores.store import Entry
 from faceblur.video.kinds import result_name
@@ -163,7 +163,7 @@ class Arrivals:
             try:
                 item = self._source.classify(place, current[place].stamp)
             except FaceblurError as error:
-                if isinstance(error, InputError) and not isinstance(error, UnreachableError):
+                if is_lasting(error):
                     logger.warning("not checked, and not masked: %s", error)
                     item = None
                 elif found:

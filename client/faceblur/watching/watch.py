@@ -21,7 +21,7 @@ from faceblur.batch.result_names import Target
 from faceblur.detection.session import DetectionSession
 from faceblur.errors import FaceblurError, InputError, ServerError
 from faceblur.stores.address import Address
-from faceblur.stores.faults import UnreachableError
+from faceblur.stores.faults import is_lasting
 from faceblur.stores.fsspec_store import store_of
 from faceblur.watching.arrivals import Arrivals, source_of
 from faceblur.watching.status import WatchStatus
@@ -216,7 +216,7 @@ class Watch:
         if isinstance(error, ServerError):
             self._detector_failure = str(error)
             batch.wait_again()
-        elif isinstance(error, InputError) and not isinstance(error, UnreachableError):
+        elif is_lasting(error):
             return  # Until it changes, it stays so.
         if self._arrivals.is_current(wanted.item.path):
             pause_s = min(FIRST_PAUSE_S * 2**wanted.attempts, LONGEST_PAUSE_S)
