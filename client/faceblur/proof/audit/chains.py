@@ -16,77 +16,19 @@ it is sealed: a chain that nobody sealed could be removed without a trace.
 
 from __future__ import annotations
 
-import hmac
-import json
 import secrets
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from faceblur.files import atomic_path, canonical_sha256
+from faceblur.files import atomic_path
 from faceblur.proof.audit.log import AuditLog, coverage, exclusively, unwritable
 from faceblur.proof.audit.manifest import HEAD, KEY_VARIABLE, SEAL, AuditError
-from faceblur.proof.audit.merkle import roots
-from faceblur.proof.audit.reader import (
-    Audit,
-    Entry,
-    broken_audit,
-    read_audit,
-    read_head,
-    reason_of,
-)
+from faceblur.proof.audit.reader import Audit, Entry, broken_audit, read_audit, read_head
+from faceblur.proof.audit.seal import Seal, SealedHead, beginning_of, check_heads, read_seal
 
-SEAL_FORMAT: Final = "faceblur-audit-seal/1"
 CHAINS: Final = "chains"
-
-
-@dataclass(frozen=True)
-class SealedHead:
-    """The head of a chain when it was sealed: how many manifests there were, and the last."""
-
-    chain: str
-    entries: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Seal:
-    """What `seal.json` says.
-
-    Attributes:
-        audit: Which audit it is: 32 hexadecimal digits that no other has.
-        heads: In the order they were sealed; the later one of a chain counts.
-    """
-
-    audit: str
-    heads: tuple[SealedHead, ...] = ()
-
-    def roots(self) -> Iterator[str]:
-        """Of the tree after each head that was sealed; the last stands for all."""
-        leaves = [f"{head.chain} {head.entries} {head.sha256}" for head in self.heads]
-        found = roots(text.encode() for text in (self.audit, *leaves))
-        next(found)
-        yield from found
-
-    @property
-    def root(self) -> str:
-        """The last of them."""
-        *_, last = self.roots()
-        return last
-
-    def latest(self) -> dict[str, SealedHead]:
-        """The head of each chain."""
-        return {head.chain: head for head in self.heads}
-
-    def text(self, key: bytes | None) -> str:
-        """The file."""
-        fields: dict[str, object] = {"format": SEAL_FORMAT, "audit": self.audit}
-        fields["heads"] = [[head.chain, head.entries, head.sha256] for head in self.heads]
-        fields["root"] = self.root
-        if key is not None:
-            fields["hmac_sha256"] = _mac(key, self.root)
-        return json.dumps(fields, indent=1) + "\n"
 
 
 @dataclass(frozen=True)
@@ -110,7 +52,7 @@ class ChainPlace:
         return AuditLog(
             self.folder / CHAINS / name,
             key=key,
-            beginning=_beginning(self.audit, name),
+            beginning=beginning_of(self.audit, name),
             covered=covered,
         )
 
@@ -143,13 +85,13 @@ class AuditChains:
         except OSError as error:
             raise unwritable(folder, error) from error
         with exclusively(folder):
-            seal = _read_seal(folder, key)
+            seal = read_seal(folder, key)
             if seal is None:
                 if any((folder / CHAINS).iterdir()):
                     raise broken_audit(folder, f"{SEAL} is missing")
                 seal = Seal(secrets.token_hex(16))
                 self._write(folder, seal)
-            elif key is None and "hmac_sha256" in _fields(folder):
+            elif key is None and seal.has_key:
                 raise AuditError(
                     f"the audit in {folder} is sealed with a key: set {KEY_VARIABLE} to it, or "
                     "begin another audit in a new folder"
@@ -167,7 +109,7 @@ class AuditChains:
         """
         folder = self.place.folder
         with exclusively(folder):
-            seal = _read_seal(folder, self._key)
+            seal = read_seal(folder, self._key)
             if seal is None or seal.audit != self.place.audit:
                 raise broken_audit(folder, f"{SEAL} is not what it was")
             sealed = seal.latest()
@@ -178,8 +120,8 @@ class AuditChains:
                 if (head := read_head(path, key=self._key)) is not None and head.entries
             ]
             new = tuple(head for head in heads if sealed.get(head.chain) != head)
-            seal = Seal(seal.audit, (*seal.heads, *new))
-            _check_heads(folder, seal)
+            seal = replace(seal, heads=(*seal.heads, *new))
+            check_heads(folder, seal)
             # Before it is written: nothing is sealed that does not hold.
             entries, _ = _entries(folder, seal, self._key)
             if new:
@@ -207,7 +149,7 @@ def read(folder: Path, *, key: bytes | None = None) -> Audit:
     """
     if not (folder / SEAL).exists() and not (folder / CHAINS).is_dir():
         return read_audit(folder, key=key)
-    seal = _read_seal(folder, key)
+    seal = read_seal(folder, key)
     if seal is None:
         raise broken_audit(folder, f"{SEAL} is missing")
     entries, unsealed = _entries(folder, seal, key)
@@ -225,7 +167,7 @@ def _audit(folder: Path, seal: Seal, entries: list[Entry], key: bytes | None) ->
         folder=folder,
         entries=tuple(entries),
         head=seal.root,
-        sealed=key is not None or "hmac_sha256" in _fields(folder),
+        sealed=key is not None or seal.has_key,
         checked_with_key=key is not None,
         earlier=tuple(seal.roots()),
     )
@@ -243,7 +185,7 @@ def _entries(folder: Path, seal: Seal, key: bytes | None) -> tuple[list[Entry], 
     entries: list[Entry] = []
     beyond: list[str] = []
     for path in _chains(folder):
-        chain = read_audit(path, key=key, beginning=_beginning(seal.audit, path.name))
+        chain = read_audit(path, key=key, beginning=beginning_of(seal.audit, path.name))
         entries += chain.entries
         last = 0
         # All of them: a chain may go on from another beginning than was sealed before.
@@ -272,68 +214,3 @@ def _chains(folder: Path) -> list[Path]:
     except OSError as error:
         raise broken_audit(folder, f"{CHAINS} cannot be read ({error.strerror})") from error
     return [path for path in paths if (path / HEAD).exists() or any(path.glob("[0-9]*.jsonl"))]
-
-
-def _check_heads(folder: Path, seal: Seal) -> None:
-    """Check that chains have only grown.
-
-    Raises:
-        AuditError: One has not.
-    """
-    known: dict[str, int] = {}
-    for head in seal.heads:
-        if head.entries < known.get(head.chain, 0):
-            raise broken_audit(folder, f"the chain {head.chain} is shorter than when it was sealed")
-        known[head.chain] = head.entries
-
-
-def _read_seal(folder: Path, key: bytes | None) -> Seal | None:
-    """Read the seal; None where there is none.
-
-    Raises:
-        AuditError: It is damaged, or is not sealed with the key.
-    """
-    path = folder / SEAL
-    if not path.exists():
-        return None
-    fields = _fields(folder)
-    try:
-        if fields["format"] != SEAL_FORMAT:
-            raise AuditError(f"{path} has the format {fields['format']}; update faceblur")
-        heads = [SealedHead(str(n), int(e), str(sha256)) for n, e, sha256 in fields["heads"]]
-        seal, root = Seal(str(fields["audit"]), tuple(heads)), str(fields["root"])
-        mac = fields.get("hmac_sha256")
-    except AuditError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise broken_audit(folder, f"{SEAL} cannot be read ({reason_of(error)})") from error
-    if seal.root != root:
-        raise broken_audit(folder, f"the heads in {SEAL} are not those of its root")
-    _check_heads(folder, seal)
-    if key is None:
-        return seal
-    if mac is None:
-        raise AuditError(f"the audit in {folder} is not sealed, though {KEY_VARIABLE} is set")
-    if not hmac.compare_digest(str(mac), _mac(key, root)):
-        raise AuditError(
-            f"the audit in {folder} was sealed with another key than the one in {KEY_VARIABLE}, "
-            f"or its {SEAL} was changed"
-        )
-    return seal
-
-
-def _fields(folder: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads((folder / SEAL).read_bytes())
-    except (OSError, ValueError) as error:
-        raise broken_audit(folder, f"{SEAL} cannot be read ({reason_of(error)})") from error
-    return fields if isinstance(fields, dict) else {}
-
-
-def _beginning(audit: str, chain: str) -> str:
-    """What the first manifest of a chain names as the one before: its audit, and itself."""
-    return canonical_sha256({"format": SEAL_FORMAT, "audit": audit, "chain": chain})
-
-
-def _mac(key: bytes, root: str) -> str:
-    return hmac.new(key, f"{SEAL_FORMAT} {root}".encode(), "sha256").hexdigest()
