@@ -174,6 +174,11 @@ def _spoil_head(folder: Path) -> None:
     (folder / "head.json").write_text("{}")
 
 
+def _count_without_end(folder: Path) -> None:
+    text = (folder / "head.json").read_text()
+    (folder / "head.json").write_text(text.replace('"entries": 5', '"entries": 1e999'))
+
+
 def _cut(folder: Path) -> None:
     path = folder / "00000004.jsonl"
     path.write_bytes(path.read_bytes()[:100])
@@ -181,7 +186,7 @@ def _cut(folder: Path) -> None:
 
 TAMPERINGS = [
     _edit, _edit_last, _remove, _remove_last, _remove_and_close_up, _swap, _rename, _add,
-    _remove_head, _lower_head, _spoil_head, _cut,
+    _remove_head, _lower_head, _spoil_head, _count_without_end, _cut,
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,18 @@ def _damage_seal(folder: Path, _: Path) -> None:
     (folder / "seal.json").write_text("{")
 
 
+def _count_without_end(folder: Path, _: Path) -> None:
+    text = (folder / "seal.json").read_text()
+    (folder / "seal.json").write_text(re.sub(r"(,\s+)[123](,\s)", r"\g<1>1e999\2", text, count=1))
+
+
+def _name_that_is_no_text(folder: Path, _: Path) -> None:
+    text = (folder / "seal.json").read_text()
+    (folder / "seal.json").write_text(
+        text.replace('"heads": [\n  [\n   "', '"heads": [[ "\\ud800', 1)
+    )
+
+
 CHANGES = [
     (_edit, "00000002.jsonl is not what 00000003.jsonl was chained to"),
     (_remove, "00000002.jsonl is missing"),
@@ -192,6 +205,8 @@ CHANGES = [
     (_foreign_seal, "belongs to another audit|is not the one that the head names"),
     (_rewrite_what_was_sealed_before, "is not the one that was sealed"),
     (_damage_seal, "seal.json cannot be read"),
+    (_count_without_end, "seal.json cannot be read"),
+    (_name_that_is_no_text, "seal.json cannot be read"),
 ]
 
 
@@ -242,6 +257,12 @@ def test_with_a_key_nobody_else_can_write_a_seal(tmp_path: Path) -> None:
         AuditChains(folder)
     with pytest.raises(AuditError, match="sealed with another key"):
         AuditChains(folder, key=b"another")
+    for path in (folder / "seal.json", logs[0].folder / "head.json"):
+        fields = path.read_text()
+        path.write_text(json.dumps({**json.loads(fields), "hmac_sha256": "ä"}))
+        with pytest.raises(AuditError, match="sealed with another key"):
+            read(folder, key=KEY)
+        path.write_text(fields)
     # Whoever removes a chain and rewrites the seal has no key to seal it with.
     audit = json.loads((folder / "seal.json").read_text())
     shutil.rmtree(logs[0].folder)

@@ -119,7 +119,7 @@ class Head:
     def is_sealed_with(self, key: bytes) -> bool:
         """Whether the seal was made with this key."""
         right = seal(key, self.entries, self.sha256)
-        return self.seal is not None and hmac.compare_digest(self.seal, right)
+        return self.seal is not None and is_same_mac(self.seal, right)
 
 
 def read_audit(folder: Path, *, key: bytes | None = None, beginning: str = BEGINNING) -> Audit:
@@ -174,7 +174,7 @@ def read_head(folder: Path, *, key: bytes | None = None) -> Head | None:
         head = Head(
             entries=int(fields["entries"]),
             sha256=str(fields["sha256"]),
-            seal=fields.get("hmac_sha256"),
+            seal=None if fields.get("hmac_sha256") is None else str(fields["hmac_sha256"]),
         )
     except FileNotFoundError as error:
         if any(folder.glob("[0-9]*.jsonl")):
@@ -182,7 +182,7 @@ def read_head(folder: Path, *, key: bytes | None = None) -> Head | None:
         return None
     except AuditError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise broken_audit(folder, f"{HEAD} cannot be read ({reason_of(error)})") from error
     if key is not None and head.seal is None:
         raise AuditError(f"the audit in {folder} is not sealed, though {KEY_VARIABLE} is set")
@@ -202,6 +202,11 @@ def environment_key() -> bytes | None:
 def seal(key: bytes, entries: int, sha256: str) -> str:
     """The HMAC-SHA256 of a head, hexadecimal."""
     return hmac.new(key, f"{HEAD_FORMAT} {entries} {sha256}".encode(), "sha256").hexdigest()
+
+
+def is_same_mac(given: str, right: str) -> bool:
+    """Whether an HMAC that was read, which may be any text, is the right one."""
+    return hmac.compare_digest(given.encode(errors="replace"), right.encode())
 
 
 def entry_path(folder: Path, number: int) -> Path:
@@ -270,7 +275,7 @@ def _entry(folder: Path, path: Path, number: int, sha256: str, fields: dict[str,
         )
     except AuditError:
         raise
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise broken_audit(folder, f"{path.name} cannot be read ({reason_of(error)})") from error
 
 

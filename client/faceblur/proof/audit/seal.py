@@ -15,7 +15,7 @@ from typing import Any, Final
 from faceblur.files import canonical_sha256
 from faceblur.proof.audit.manifest import KEY_VARIABLE, SEAL, AuditError
 from faceblur.proof.audit.merkle import roots
-from faceblur.proof.audit.reader import broken_audit, reason_of
+from faceblur.proof.audit.reader import broken_audit, is_same_mac, reason_of
 
 SEAL_FORMAT: Final = "faceblur-audit-seal/1"
 
@@ -86,19 +86,19 @@ def read_seal(folder: Path, key: bytes | None) -> Seal | None:
         heads = [SealedHead(str(n), int(e), str(sha256)) for n, e, sha256 in fields["heads"]]
         has_key = "hmac_sha256" in fields
         seal, root = Seal(str(fields["audit"]), tuple(heads), has_key), str(fields["root"])
-        mac = fields.get("hmac_sha256")
+        mac, is_whole = fields.get("hmac_sha256"), seal.root == root
     except AuditError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise broken_audit(folder, f"{SEAL} cannot be read ({reason_of(error)})") from error
-    if seal.root != root:
+    if not is_whole:
         raise broken_audit(folder, f"the heads in {SEAL} are not those of its root")
     check_heads(folder, seal)
     if key is None:
         return seal
     if mac is None:
         raise AuditError(f"the audit in {folder} is not sealed, though {KEY_VARIABLE} is set")
-    if not hmac.compare_digest(str(mac), _mac(key, root)):
+    if not is_same_mac(str(mac), _mac(key, root)):
         raise AuditError(
             f"the audit in {folder} was sealed with another key than the one in {KEY_VARIABLE}, "
             f"or its {SEAL} was changed"
