@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from faceblur.live.service.metrics import CONTENT_TYPE, written
+from faceblur.live.service.metrics import CONTENT_TYPE, info_of, written
 from faceblur.live.service.web import JSON, Page, as_json, verdict
 
 HUNG_S: Final = 600.0
@@ -70,63 +69,43 @@ class WatchStatus:
         return [f"{name}: {reason}" for name, reason in reasons.items() if reason]
 
 
-class _Metrics(Collector):
-    def __init__(self, status: Callable[[], WatchStatus]) -> None:
-        self._status = status
-
-    def describe(self) -> Iterator[Metric]:
-        """Name the metrics without collecting them."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """All of them, at this moment."""
-        status = self._status()
-        info = GaugeMetricFamily("faceblur_info", "version of faceblur", labels=["version"])
-        info.add_metric([status.version], 1)
-        files = CounterMetricFamily(
-            "faceblur_watch_files_total",
-            "files that were masked, were finished before, or failed in an attempt",
-            labels=["outcome"],
-        )
-        for outcome in ("masked", "finished", "failed"):
-            files.add_metric([outcome], getattr(status, outcome))
-        yield from (info, files)
-        for name, text, count in (
-            ("faceblur_watch_faces_total", "masked regions in all frames", status.faces),
-            ("faceblur_watch_frames_total", "checked frames", status.frames),
-        ):
-            yield CounterMetricFamily(name, text, value=count)
-        for name, text, value in (
-            ("faceblur_uptime_seconds", "since the watch started", status.uptime_s),
-            ("faceblur_watch_files_settling", "files that are not whole yet", status.settling),
-            ("faceblur_watch_files_queued", "files that wait for an attempt", status.queued),
-            ("faceblur_watch_files_working", "files that are masked now", status.working),
-            ("faceblur_watch_oldest_seconds", "for which the oldest waits", status.oldest_s),
-            (
-                "faceblur_watch_source_up",
-                "1 while the place can be listed",
-                not status.source_failure,
-            ),
-            (
-                "faceblur_detector_up",
-                "1 unless files could not be checked the last time",
-                not status.detector_failure,
-            ),
-        ):
-            yield GaugeMetricFamily(name, text, value=float(value))
+def _metrics(status: WatchStatus) -> Iterator[Metric]:
+    yield info_of(status.version)
+    files = CounterMetricFamily(
+        "faceblur_watch_files_total",
+        "files that were masked, were finished before, or failed in an attempt",
+        labels=["outcome"],
+    )
+    for outcome in ("masked", "finished", "failed"):
+        files.add_metric([outcome], getattr(status, outcome))
+    yield files
+    for name, text, count in (
+        ("faceblur_watch_faces_total", "masked regions in all frames", status.faces),
+        ("faceblur_watch_frames_total", "checked frames", status.frames),
+    ):
+        yield CounterMetricFamily(name, text, value=count)
+    for name, text, value in (
+        ("faceblur_uptime_seconds", "since the watch started", status.uptime_s),
+        ("faceblur_watch_files_settling", "files that are not whole yet", status.settling),
+        ("faceblur_watch_files_queued", "files that wait for an attempt", status.queued),
+        ("faceblur_watch_files_working", "files that are masked now", status.working),
+        ("faceblur_watch_oldest_seconds", "for which the oldest waits", status.oldest_s),
+        ("faceblur_watch_source_up", "1 while the place can be listed", not status.source_failure),
+        (
+            "faceblur_detector_up",
+            "1 unless files could not be checked the last time",
+            not status.detector_failure,
+        ),
+    ):
+        yield GaugeMetricFamily(name, text, value=float(value))
 
 
 def pages(status: Callable[[], WatchStatus]) -> dict[str, Page]:
     """The pages that show a watch; `status` is called from any thread."""
-    metrics = written(_Metrics(status))
+    metrics = written(lambda: _metrics(status()))
     return {
         "/metrics": lambda: (200, CONTENT_TYPE, metrics()),
         "/healthz": lambda: verdict("healthy", status().unhealthy()),
         "/readyz": lambda: verdict("ready", status().unready()),
-        "/status": lambda: (200, JSON, _as_json(status())),
+        "/status": lambda: (200, JSON, as_json(dataclasses.asdict(status()))),
     }
-
-
-def _as_json(status: WatchStatus) -> bytes:
-    values: dict[str, Any] = dataclasses.asdict(status)
-    return as_json(values)

@@ -121,9 +121,9 @@ _STATES: Final[dict[Subject, tuple[str, ...]]] = {
 }
 
 
-class _Fleet(Collector):
-    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
-        self._status = status
+class _Collected(Collector):
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics without collecting them."""
@@ -131,12 +131,7 @@ class _Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of them, at this moment."""
-        status = self._status()
-        info = GaugeMetricFamily("faceblur_info", "version of faceblur", labels=["version"])
-        info.add_metric([status.version], 1)
-        yield info
-        for row in METRICS:
-            yield _family(row, status)
+        return self._collect()
 
 
 def _subjects(
@@ -188,14 +183,28 @@ def _buckets(delay: DelayStats) -> list[tuple[str, float]]:
 
 
 def exporter(status: Callable[[], ServiceStatus]) -> Callable[[], bytes]:
-    """Something that writes all metrics, those of this process included."""
-    return written(_Fleet(status))
+    """Something that writes all metrics of a service, those of this process included."""
+
+    def collect() -> Iterator[Metric]:
+        now = status()
+        yield info_of(now.version)
+        for row in METRICS:
+            yield _family(row, now)
+
+    return written(collect)
 
 
-def written(collector: Collector) -> Callable[[], bytes]:
-    """Something that writes the metrics of a collector, and those of this process."""
+def info_of(version: str) -> Metric:
+    """The metric that says which version runs."""
+    info = GaugeMetricFamily("faceblur_info", "version of faceblur", labels=["version"])
+    info.add_metric([version], 1)
+    return cast(Metric, info)
+
+
+def written(collect: Callable[[], Iterator[Metric]]) -> Callable[[], bytes]:
+    """Something that writes metrics as they are then, and those of this process."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    registry.register(_Collected(collect))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     return lambda: generate_latest(registry)
