@@ -30,10 +30,10 @@ from faceblur.cli.progress import ProgressLine
 from faceblur.cli.run_options import AUDIT_OPTION, run_options
 from faceblur.cli.sections import sectioned
 from faceblur.cli.spreading import Kept, Spread, run_on_cluster, shard_of, spread_options
-from faceblur.cli.summary import left_alone, show
+from faceblur.cli.summary import Failures, left_alone, show
 from faceblur.detection.models import Media
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
-from faceblur.errors import FaceblurError, InputError
+from faceblur.errors import InputError
 from faceblur.image.formats import is_still
 from faceblur.masks.policy import Policy
 from faceblur.redaction import names
@@ -203,7 +203,7 @@ def _run(
 ) -> list[Outcome]:
     """Mask the files; what happened to them is in the order of the jobs."""
     line = ProgressLine(shown=not quiet, files=len(jobs))
-    failures = _Failures(line)
+    failures = Failures(line)
 
     def on_progress(job: AnyJob, progress: Progress) -> None:
         line.update(job.source.name, done=progress.done, total=progress.total)
@@ -214,32 +214,8 @@ def _run(
             done[outcome.job] = outcome
             line.file_done(outcome.job.source.name, done=len(done))
             if outcome.error is not None and len(jobs) > 1:
-                failures.tell(outcome.job, outcome.error)
+                failures.tell(outcome.job, str(outcome.error))
         failures.end()
     if len(jobs) == 1 and (error := done[jobs[0]].error) is not None:
         raise error
     return [done[job] for job in jobs]
-
-
-class _Failures:
-    """Tells why files of a batch failed, each reason once."""
-
-    def __init__(self, line: ProgressLine) -> None:
-        self._line = line
-        self._more: dict[str, list[str]] = {}
-
-    def tell(self, job: AnyJob, error: FaceblurError) -> None:
-        """Say why a file failed, unless others have failed for that reason."""
-        reason = str(error)
-        if reason in self._more:
-            self._more[reason].append(str(job.source))
-            return
-        self._more[reason] = []
-        named = str(job.source) in reason or str(job.output) in reason
-        self._line.echo(reason if named else f"{job.source}: {reason}")
-
-    def end(self) -> None:
-        """Name the files that failed for a reason that was told before."""
-        for reason, others in self._more.items():
-            if others:
-                self._line.echo(f"{reason}: so too {names(others)}")

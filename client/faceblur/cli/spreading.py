@@ -143,8 +143,8 @@ def run_on_cluster(
     jobs = [_anywhere(job) for job in found.jobs]
     chains = None if audit is None else AuditChains(audit.absolute(), key=environment_key())
     sealed: Audit | None = None
-    tally = Tally(len(jobs))
     line = ProgressLine(shown=not quiet, files=len(jobs))
+    tally = Tally(line)
     with ExitStack() as cleanup:
         cleanup.enter_context(swept(jobs))
         setup = WorkerSetup(
@@ -167,11 +167,11 @@ def run_on_cluster(
         try:
             with closing(results):
                 for job, result in results:
-                    tally.add(job, result, line)
+                    tally.add(job, result)
         finally:
             if chains is not None:
                 sealed = chains.seal()
-    tally.end(line)
+    tally.end()
     if not quiet:
         click.echo(tally.summary(standing) + left_alone(found))
         if sealed is not None:

@@ -8,10 +8,9 @@ from typing import Final
 
 from faceblur.batch.jobs import AnyJob
 from faceblur.cli.progress import ProgressLine
-from faceblur.cli.summary import count
+from faceblur.cli.summary import Failures, count
 from faceblur.cluster.run import Standing
 from faceblur.cluster.worker import FileResult
-from faceblur.redaction import names
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +53,12 @@ def standing_text(standing: Standing, elapsed_s: float) -> str:
 class Tally:
     """What happened to all files."""
 
-    def __init__(self, files: int) -> None:
-        self._files = files
+    def __init__(self, line: ProgressLine) -> None:
         self._results: list[FileResult] = []
-        self._reasons: dict[str, list[str]] = {}
+        self._failures = Failures(line)
         self.failed = 0
 
-    def add(self, job: AnyJob, result: FileResult, line: ProgressLine) -> None:
+    def add(self, job: AnyJob, result: FileResult) -> None:
         """Count one; say why it failed, unless others have for that reason."""
         self._results.append(result)
         if result.failure is None:
@@ -68,18 +66,11 @@ class Tally:
             logger.info("%s: %s", job.source, what)
             return
         self.failed += 1
-        reason = result.failure.reason
-        if reason in self._reasons:
-            self._reasons[reason].append(str(job.source))
-            return
-        self._reasons[reason] = []
-        line.echo(reason if str(job.source) in reason else f"{job.source}: {reason}")
+        self._failures.tell(job, result.failure.reason)
 
-    def end(self, line: ProgressLine) -> None:
+    def end(self) -> None:
         """Name the files that failed for a reason that was told before."""
-        for reason, others in self._reasons.items():
-            if others:
-                line.echo(f"{reason}: so too {names(others)}")
+        self._failures.end()
 
     def summary(self, standing: StandingLine) -> str:
         """All in one line."""

@@ -9,8 +9,9 @@ from typing import Final
 import click
 
 from faceblur.batch.annotations import AnnotationFile
-from faceblur.batch.jobs import Plan
+from faceblur.batch.jobs import AnyJob, Plan
 from faceblur.batch.outcome import Outcome
+from faceblur.cli.progress import ProgressLine
 from faceblur.cli.table import table
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
@@ -38,6 +39,29 @@ def show(
     click.echo(_summary(outcomes, finder, elapsed_s) + left)
     if last is not None:
         click.echo(last)
+
+
+class Failures:
+    """Tells why files of a batch failed, each reason once."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+        self._more: dict[str, list[str]] = {}
+
+    def tell(self, job: AnyJob, reason: str) -> None:
+        """Say why a file failed, unless others have failed for that reason."""
+        if reason in self._more:
+            self._more[reason].append(str(job.source))
+            return
+        self._more[reason] = []
+        named = str(job.source) in reason or str(job.output) in reason
+        self._line.echo(reason if named else f"{job.source}: {reason}")
+
+    def end(self) -> None:
+        """Name the files that failed for a reason that was told before."""
+        for reason, others in self._more.items():
+            if others:
+                self._line.echo(f"{reason}: so too {names(others)}")
 
 
 def left_alone(found: Plan) -> str:
