@@ -198,7 +198,8 @@ class Batch:
         output = visit.deliver()
         if record is not None:
             record.note(source=visit.source, output=output)
-        return clock.outcome(job, report=visit.named(report))
+        sha256 = None if record is None else record.source_sha256
+        return clock.outcome(job, report=visit.named(report, sha256))
 
     def _mask(self, job: AnyJob, here: Job, record: Record | None) -> MediaDetections:
         try:

@@ -50,11 +50,14 @@ class Visit:
         address = self.stored.output
         return store_of(address).commit(self.job.output, address, going=self._go)
 
-    def named(self, report: MediaDetections) -> MediaDetections:
-        """A report under the name that the file has in its store."""
+    def named(self, report: MediaDetections, sha256: str | None) -> MediaDetections:
+        """A report under the name that the file has in its store, with its hash, if that is known.
+
+        The copy is gone when somebody else asks for it.
+        """
         if self.stored is None or not isinstance(self.stored.source, Address):
             return report
-        sha256 = file_sha256(self.job.source)
+        sha256 = sha256 or file_sha256(self.job.source)
         return dataclasses.replace(report, address=str(self.stored.source), sha256=sha256)
 
     def _go(self) -> None:
