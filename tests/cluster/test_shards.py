@@ -96,6 +96,11 @@ def test_a_shard_refuses_and_takes_what_all_files_together_would(
     done = blur("--moving", "--hide", "0:01-0:02", "--shard", f"{part}/9")
     assert (done.exit_code, done.stderr) == (0, ""), done.output
     assert (tmp_path / "out" / "a.png").exists()
+    # 3 would say that another start is of no use.
+    (tree / "sub" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    failed = blur("--shard", f"{Shard(0, 9).of('sub/c.png')}/9")
+    assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1), failed.output
+    assert str(tree / "sub" / "c.png") in failed.stderr
 
 
 @pytest.mark.parametrize(

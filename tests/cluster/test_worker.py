@@ -76,6 +76,14 @@ def test_a_store_that_does_not_answer_is_no_reason_to_give_a_file_up() -> None:
     assert Failure.of(InputError("no image")).is_certain
 
 
+def test_workers_may_share_a_server(bundled_server: str) -> None:
+    worker = Worker()
+    said = worker.open(replace(SETUP, session=SessionOptions(server=bundled_server)), (), None)
+    worker.close()
+    assert isinstance(said, WorkerFacts), said
+    assert bundled_server in said.detector
+
+
 def test_files_of_stores_are_masked_by_what_was_sent(portrait: npt.NDArray[np.uint8]) -> None:
     place = parse_address("memory://cluster/in/a.png")
     assert isinstance(place, Address)

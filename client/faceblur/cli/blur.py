@@ -137,7 +137,8 @@ def blur(
         options = dataclasses.replace(options, audit=None if kept is None else kept.log)
         with _finder(session, detection.size, media, replay) as opened:
             started = time.monotonic()
-            outcomes = _run(jobs, opened, options, quiet=quiet)
+            # A shard with one file is still one of many: that it fails is no fault of the line.
+            outcomes = _run(jobs, opened, options, alone=len(named) == 1, quiet=quiet)
             elapsed_s = time.monotonic() - started
             _write_list(json_file, opened, policy, outcomes)
         last = None if kept is None else kept.end()
@@ -199,9 +200,14 @@ def _run(
     finder: DetectionSession | AnnotationFile,
     options: RunOptions,
     *,
+    alone: bool,
     quiet: bool,
 ) -> list[Outcome]:
-    """Mask the files; what happened to them is in the order of the jobs."""
+    """Mask the files; what happened to them is in the order of the jobs.
+
+    Raises:
+        FaceblurError: The one that was asked for `alone` failed.
+    """
     line = ProgressLine(shown=not quiet, files=len(jobs))
     failures = Failures(line)
 
@@ -213,9 +219,9 @@ def _run(
         for outcome in outcomes:
             done[outcome.job] = outcome
             line.file_done(outcome.job.source.name, done=len(done))
-            if outcome.error is not None and len(jobs) > 1:
+            if outcome.error is not None and not alone:
                 failures.tell(outcome.job, str(outcome.error))
         failures.end()
-    if len(jobs) == 1 and (error := done[jobs[0]].error) is not None:
+    if alone and (error := done[jobs[0]].error) is not None:
         raise error
     return [done[job] for job in jobs]
