@@ -158,6 +158,7 @@ class Arrivals:
             current[place] = seen
         self._seen = current
         whole = [place for place, seen in current.items() if self._is_whole(place, seen, now_s)]
+        places = set(current)
         found: list[Found] = []
         for place in sorted(whole, key=lambda each: current[each].since_s):
             try:
@@ -173,7 +174,7 @@ class Arrivals:
             current[place].taken = True
             if item is None or self._target.encloses(item):
                 continue
-            if self._target.holds(item, set(current)):
+            if self._target.holds(item, places):
                 logger.warning("not masked, called like the result of a file beside it: %s", place)
             else:
                 found.append(item)
