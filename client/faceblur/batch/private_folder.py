@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from faceblur.detection.triton.owners import PATTERN, is_gone, own_mark
 from faceblur.errors import OutputError
+from faceblur.owners import PATTERN, is_gone, own_mark
 
 logger = logging.getLogger(__name__)
 

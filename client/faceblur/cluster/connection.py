@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from faceblur.cluster.options import ClusterOptions
-from faceblur.detection.triton.owners import is_gone, own_mark
 from faceblur.errors import FaceblurError, InputError, install_line
+from faceblur.owners import is_gone, own_mark
 
 logger = logging.getLogger(__name__)
 

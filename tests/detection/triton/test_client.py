@@ -25,7 +25,6 @@ from faceblur.detection.session import DetectionSession, SessionOptions, open_se
 from faceblur.detection.triton.client import DETECTOR, ENSEMBLE, TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.leftovers import execution_environments, remove_leftovers
-from faceblur.detection.triton.owners import own_mark
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
@@ -36,6 +35,7 @@ from faceblur.errors import (
     ServerStartError,
     ServerUnavailableError,
 )
+from faceblur.owners import own_mark
 
 GOLDENS = ("crowd", "street", "masks")
 

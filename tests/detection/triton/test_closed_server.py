@@ -25,9 +25,9 @@ from faceblur.detection.triton import server_token
 from faceblur.detection.triton.client import ENSEMBLE, TritonDetector, open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import stranger_at
-from faceblur.detection.triton.owners import own_mark
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
+from faceblur.owners import own_mark
 
 NOBODY = 65534
 

@@ -25,11 +25,11 @@ from faceblur.detection.triton import server as triton_server
 from faceblur.detection.triton import shared_memory as shared_slots
 from faceblur.detection.triton.client import TritonDetector, open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.owners import is_gone, own_mark
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.shared_memory import SHM_FOLDER, remove_abandoned_regions
 from faceblur.errors import ServerError, ServerStartError
+from faceblur.owners import is_gone, own_mark
 
 NOBODY = 65534
 
@@ -38,7 +38,7 @@ CLIENT = """
 import sys, time
 from faceblur.detection import canary
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.owners import own_mark
+from faceblur.owners import own_mark
 from faceblur.detection.triton.client import TritonDetector
 detector = TritonDetector(Connection(address=sys.argv[1], transport="shm"))
 canary.check(detector, deadline_s=20)
@@ -281,7 +281,7 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
 
 
 _PRINT_MARK = (
-    "import time; from faceblur.detection.triton.owners import own_mark; "
+    "import time; from faceblur.owners import own_mark; "
     "print(own_mark(), flush=True); time.sleep(60)"
 )
 

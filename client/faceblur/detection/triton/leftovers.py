@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from faceblur.detection.triton.owners import PATTERN, is_gone
 from faceblur.detection.triton.shared_memory import remove_abandoned_regions
+from faceblur.owners import PATTERN, is_gone
 
 FOLDER_PREFIX = "faceblur-triton"
 _OURS = re.compile(rf"{FOLDER_PREFIX}-(?P<owner>{PATTERN})-.*")

@@ -27,12 +27,12 @@ from faceblur.detection.runtimes import CPU_CHOICE, warn_of
 from faceblur.detection.triton import hidden_argument, leftovers, server_token
 from faceblur.detection.triton.client import ENSEMBLE, open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.owners import own_mark
 from faceblur.detection.triton.ports import accepts_connections, free_port, port_is_free
 from faceblur.detection.triton.runtime import TritonRuntime, server_share, stage_repository
 from faceblur.detection.triton.server_options import ServerOptions, command_line
 from faceblur.detection.triton.shared_memory import INSTANCE_BYTES, SHM_FOLDER, shortage
 from faceblur.errors import ServerStartError
+from faceblur.owners import own_mark
 
 logger = logging.getLogger(__name__)
 

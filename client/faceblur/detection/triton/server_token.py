@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from faceblur.detection.triton.loopback import hosts_of, is_loopback
-from faceblur.detection.triton.owners import is_gone, own_mark
 from faceblur.files import cache_folder
+from faceblur.owners import is_gone, own_mark
 
 NAME: Final = "faceblur"
 """Of the header's last part."""

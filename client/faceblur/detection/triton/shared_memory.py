@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.utils import InferenceServerException
 
-from faceblur.detection.triton.owners import PATTERN, is_gone, own_mark
+from faceblur.owners import PATTERN, is_gone, own_mark
 
 logger = logging.getLogger(__name__)
 
