@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,12 +61,29 @@ def guarded(server: TritonServer) -> Iterator[canary.GuardedDetector]:
     opened.close()
 
 
+def _regions_of_frames(client: grpcclient.InferenceServerClient) -> list[Any]:
+    regions = client.get_system_shared_memory_status(client_timeout=5).regions
+    large = [each for each in regions.values() if each.byte_size > 1 << 19]
+    return sorted(large, key=lambda each: str(each.name))
+
+
+def _fill_regions(
+    server: TritonServer, guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8]
+) -> None:
+    """Have a region for each frame in flight: a fast answer frees one before the last is sent."""
+    with grpcclient.InferenceServerClient(server.address) as client:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 20:
+            assert _faces(guarded, canvas) == [1] * IN_FLIGHT
+            if len(_regions_of_frames(client)) >= IN_FLIGHT:
+                return
+    raise AssertionError(f"never {IN_FLIGHT} regions")
+
+
 def _point_elsewhere(server: TritonServer, target: str, *, at_large: int) -> None:
     """Point one of the regions that hold frames at another image, as the attack did."""
     with grpcclient.InferenceServerClient(server.address) as attacker:
-        regions = attacker.get_system_shared_memory_status(client_timeout=5).regions
-        large = [each for each in regions.values() if each.byte_size > 1 << 19]
-        victim = sorted(large, key=lambda each: str(each.name))[at_large]
+        victim = _regions_of_frames(attacker)[at_large]
         for _ in range(50):
             # Not while a request has it in use; he tries again.
             with contextlib.suppress(InferenceServerException):
@@ -104,7 +122,7 @@ def test_each_region_is_looked_through_at_every_canary(
     empty_street: str,
     at_large: int,
 ) -> None:
-    assert _faces(guarded, canvas) == [1] * IN_FLIGHT
+    _fill_regions(server, guarded, canvas)
     _point_elsewhere(server, empty_street, at_large=at_large)
     assert _is_refused(guarded, canvas, within_s=20)
     # The regions are given up, and the next ones are its own again.
