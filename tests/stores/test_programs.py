@@ -12,8 +12,8 @@ from faulty_door import FaultyDoor
 from web_programs import TOKEN, programs
 
 from faceblur.cli import main
+from faceblur.web.jobs.stored import allowed_folders
 from faceblur.web.options import Limits, WebOptions
-from faceblur.web.stored import allowed_folders
 
 PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
 

@@ -19,9 +19,9 @@ from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.detector import Detector
 from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
-from faceblur.web.edits import Edits
-from faceblur.web.jobs import WebJob
-from faceblur.web.rendering import FOUND, render
+from faceblur.web.jobs.edits import Edits
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.rendering import FOUND, render
 
 Start = Callable[..., Served]
 ROOT = Path(__file__).resolve().parents[2]

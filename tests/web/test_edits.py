@@ -10,7 +10,7 @@ import pytest
 
 from faceblur.detections import Detections, FrameDetections, MediaDetections, TrackSummary
 from faceblur.errors import InputError
-from faceblur.web.edits import Edits, read_corrections
+from faceblur.web.jobs.edits import Edits, read_corrections
 
 TRACK = TrackSummary(id=7, first_s=0, last_s=1, frames=2, largest_height=9, best_frame=0)
 FRAMES = [FrameDetections(i, Fraction(i, 8), Detections.empty()) for i in range(8)]

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 from web_page import FILES_SHOWN, Served, files_in
 
-from faceblur.web.jobs import shown_name
+from faceblur.web.jobs.job import shown_name
 
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"

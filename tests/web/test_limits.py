@@ -22,8 +22,8 @@ from faceblur.detection import models
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.video.kinds import Kind
-from faceblur.web.fair_queue import FairQueue
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.fair_queue import FairQueue
+from faceblur.web.jobs.job import WebJob
 
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"

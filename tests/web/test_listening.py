@@ -16,8 +16,8 @@ from web_programs import TOKEN, Programs, programs
 
 from faceblur.detections import MediaDetections
 from faceblur.web import listening
+from faceblur.web.jobs.results import Result, Verdict
 from faceblur.web.options import WebOptions
-from faceblur.web.results import Result, Verdict
 
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 

@@ -20,8 +20,8 @@ from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
 from faceblur.errors import InputError
 from faceblur.masks.style import MaskStyle
-from faceblur.web.edits import Edits
-from faceblur.web.looks import Look
+from faceblur.web.jobs.edits import Edits
+from faceblur.web.jobs.looks import Look
 
 Start = Callable[..., Served]
 BLUE = (10, 100, 255)

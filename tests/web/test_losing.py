@@ -16,17 +16,17 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.errors import ServerError, ServerUnavailableError
 from faceblur.masks.policy import Policy
-from faceblur.web import worker
-from faceblur.web.fair_queue import FairQueue
-from faceblur.web.frame_cache import FrameCache
-from faceblur.web.frames import frame_image
-from faceblur.web.jobs import Findings, Submission, WebJob
+from faceblur.web.editing.frame_routes import frame_image
+from faceblur.web.jobs import worker
+from faceblur.web.jobs.fair_queue import FairQueue
+from faceblur.web.jobs.frame_cache import FrameCache
+from faceblur.web.jobs.job import Findings, Submission, WebJob
+from faceblur.web.jobs.reasons import not_stored
+from faceblur.web.jobs.rendering import renamed
+from faceblur.web.jobs.results import Result, Verdict
+from faceblur.web.jobs.store import JobStore
+from faceblur.web.jobs.worker import Workers
 from faceblur.web.options import WebOptions
-from faceblur.web.reasons import not_stored
-from faceblur.web.rendering import renamed
-from faceblur.web.results import Result, Verdict
-from faceblur.web.store import JobStore
-from faceblur.web.worker import Workers
 
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 

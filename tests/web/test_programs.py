@@ -19,9 +19,9 @@ from web_programs import TOKEN, Programs, programs
 
 from faceblur.cli import main
 from faceblur.detections import Detections, FrameDetections, MediaDetections
-from faceblur.web.jobs import Findings, Submission, WebJob
+from faceblur.web.jobs.job import Findings, Submission, WebJob
+from faceblur.web.jobs.uploads import UploadError, receive
 from faceblur.web.options import Limits, WebOptions
-from faceblur.web.uploads import UploadError, receive
 
 PHOTO_PATH = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 PHOTO = PHOTO_PATH.read_bytes()
@@ -183,7 +183,7 @@ def test_who_looks_at_many_frames_keeps_nobody_waiting(
         looked.append(go.wait(20))
         return b"a frame"
 
-    monkeypatch.setattr("faceblur.web.frames.frame_image", slow)
+    monkeypatch.setattr("faceblur.web.editing.frame_routes.frame_image", slow)
     path = f"/api/jobs/{number}/frame?at=0&side=original"
     host = served.base.partition("://")[2]
     address = ("127.0.0.1", int(host.rpartition(":")[2]))

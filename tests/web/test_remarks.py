@@ -10,9 +10,9 @@ from media import moving_face_video
 from faceblur.cli.base import configure_logging
 from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
-from faceblur.web.jobs import WebJob
-from faceblur.web.remarks import Remarks
-from faceblur.web.rendering import render
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.remarks import Remarks
+from faceblur.web.jobs.rendering import render
 
 
 def test_a_damaged_video_is_said_to_be(session: DetectionSession, tmp_path: Path) -> None:

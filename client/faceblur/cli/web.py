@@ -154,7 +154,7 @@ def _tls(certificate: Path | None, key: Path | None, *, self_signed: bool) -> Tl
 def _folders(texts: tuple[str, ...]) -> tuple[Address, ...]:
     if not texts:
         return ()
-    from faceblur.web.stored import allowed_folders
+    from faceblur.web.jobs.stored import allowed_folders
 
     return allowed_folders(texts)
 

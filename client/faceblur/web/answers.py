@@ -9,8 +9,8 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from faceblur.web.jobs import WebJob
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.store import JobStore
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 

@@ -30,21 +30,21 @@ from faceblur.web.cameras.trial_routes import trial_routes
 from faceblur.web.cameras.wall import Wall
 from faceblur.web.cameras.wall_routes import wall_routes
 from faceblur.web.cameras.webcam_routes import Webcams, webcam_routes
-from faceblur.web.choices import choice_routes
 from faceblur.web.description import description_routes
-from faceblur.web.detectors import Detectors
-from faceblur.web.editing import editing_routes
+from faceblur.web.editing.choice_routes import choice_routes
+from faceblur.web.editing.edit_routes import editing_routes
+from faceblur.web.editing.frame_routes import frame_routes
+from faceblur.web.editing.look_routes import look_routes
 from faceblur.web.events import event_routes
-from faceblur.web.frames import frame_routes
-from faceblur.web.jobs import WebJob
-from faceblur.web.look_routes import look_routes
-from faceblur.web.looks import offered
+from faceblur.web.jobs.detectors import Detectors
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.looks import offered
+from faceblur.web.jobs.store import JobStore
+from faceblur.web.jobs.uploads import known_suffixes
 from faceblur.web.options import WebOptions
 from faceblur.web.previews import TYPES, image_of, is_heavy
 from faceblur.web.reports import report_routes
-from faceblur.web.store import JobStore
 from faceblur.web.submissions import submission_routes
-from faceblur.web.uploads import known_suffixes
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.job import WebJob
 
 Named = tuple[str, Path]
 """What a file is called in the archive, and where it lies."""

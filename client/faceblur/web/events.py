@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from faceblur.web.answers import job_of, missing, owner_of
-from faceblur.web.jobs import FINAL
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.job import FINAL
+from faceblur.web.jobs.store import JobStore
 
 _POLL_S: Final = 0.15
 _HEARTBEAT_S: Final = 15.0

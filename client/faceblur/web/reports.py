@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from faceblur.web.answers import attachment, job_of, missing
 from faceblur.web.archives import archive, files_of, record_name
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.store import JobStore
 
 
 def report_routes(store: JobStore) -> list[Route]:

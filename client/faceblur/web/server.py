@@ -17,14 +17,14 @@ from faceblur.web.access import Access
 from faceblur.web.api import Api
 from faceblur.web.cameras.wall import Wall
 from faceblur.web.cameras.webcam_routes import Webcams
-from faceblur.web.detectors import Detectors
-from faceblur.web.fair_queue import FairQueue
+from faceblur.web.jobs.detectors import Detectors
+from faceblur.web.jobs.fair_queue import FairQueue
+from faceblur.web.jobs.store import JobStore
+from faceblur.web.jobs.worker import Workers
 from faceblur.web.listening import configured, listen
 from faceblur.web.names import LOOPBACK, WILDCARDS, Names, shown
 from faceblur.web.options import WebOptions
-from faceblur.web.store import JobStore
 from faceblur.web.webhooks import Webhooks
-from faceblur.web.worker import Workers
 
 if TYPE_CHECKING:
     # Needs a library that is not needed on this machine alone.

@@ -14,15 +14,15 @@ from starlette.routing import Route
 
 from faceblur.errors import InputError
 from faceblur.web.answers import number_of, owner_of, refused
-from faceblur.web.edits import Edits
-from faceblur.web.jobs import Submission, WebJob
-from faceblur.web.looks import Sound
+from faceblur.web.jobs.edits import Edits
+from faceblur.web.jobs.job import Submission, WebJob
+from faceblur.web.jobs.looks import Sound
+from faceblur.web.jobs.reasons import not_stored
+from faceblur.web.jobs.rendering import has_sound
+from faceblur.web.jobs.store import FullError, JobStore
+from faceblur.web.jobs.stored import checked_address, fetch
+from faceblur.web.jobs.uploads import UploadError, parts, receive
 from faceblur.web.options import WebOptions
-from faceblur.web.reasons import not_stored
-from faceblur.web.rendering import has_sound
-from faceblur.web.store import FullError, JobStore
-from faceblur.web.stored import checked_address, fetch
-from faceblur.web.uploads import UploadError, parts, receive
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _OTHER_FILE: Final = "this Idempotency-Key came with another file, name, edits or webhook before"

@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from faceblur.redaction import redact
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.job import WebJob
 from faceblur.web.receivers import Receivers
 
 logger = logging.getLogger(__name__)

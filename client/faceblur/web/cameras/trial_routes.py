@@ -12,7 +12,7 @@ from faceblur.errors import FaceblurError
 from faceblur.web.answers import missing, number_of, owner_of
 from faceblur.web.cameras.wall import Wall
 from faceblur.web.cameras.wall_routes import answer, as_image, limited_body, texts_of
-from faceblur.web.detectors import Detectors
+from faceblur.web.jobs.detectors import Detectors
 
 _ADDRESS: Final = "/api/cameras/trials"
 

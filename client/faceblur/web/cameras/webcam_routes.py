@@ -23,7 +23,7 @@ from faceblur.masks.policy import Policy
 from faceblur.web.access import HEADERS, Access
 from faceblur.web.answers import LONE, missing, number_of, owner_of, refused
 from faceblur.web.cameras.webcam import DEADLINE_S, Webcam
-from faceblur.web.detectors import Detectors
+from faceblur.web.jobs.detectors import Detectors
 
 SILENCE_S: Final = 30.0
 """A camera of which no image has come for so long is ended: its page is gone."""

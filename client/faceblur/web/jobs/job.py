@@ -14,9 +14,9 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.stores.address import Address
 from faceblur.video.kinds import Kind
-from faceblur.web.edits import Edits
-from faceblur.web.frame_cache import FrameCache
-from faceblur.web.results import History, Result
+from faceblur.web.jobs.edits import Edits
+from faceblur.web.jobs.frame_cache import FrameCache
+from faceblur.web.jobs.results import History, Result
 
 State = Literal["uploading", "waiting", "masking", "checking", "done", "failed"]
 FINAL: Final[frozenset[State]] = frozenset({"done", "failed"})

@@ -25,10 +25,10 @@ from faceblur.image.pixels import BgrImage, rgb8
 from faceblur.times import parse_time
 from faceblur.video.stills import stills
 from faceblur.web.answers import LONE, job_of, missing, refused
-from faceblur.web.edits import seconds_of, times_of
-from faceblur.web.jobs import WebJob
-from faceblur.web.results import Result
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.edits import seconds_of, times_of
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.results import Result
+from faceblur.web.jobs.store import JobStore
 
 _AROUND: Final = 6
 """Frames before and behind the one that is asked for, which are likely to be next."""

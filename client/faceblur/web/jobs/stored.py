@@ -9,9 +9,9 @@ from faceblur.stores.address import Address, parse_address
 from faceblur.stores.connections import is_known
 from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.uploads import UploadError, check_room, kind_of, path_of
 from faceblur.web.options import Limits
-from faceblur.web.uploads import UploadError, check_room, kind_of, path_of
 
 
 def allowed_folders(texts: Sequence[str]) -> tuple[Address, ...]:

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from faceblur.errors import InputError
 from faceblur.web.answers import job_of, missing, refused
-from faceblur.web.edits import Edits, read_corrections, written
-from faceblur.web.store import FullError, JobStore
+from faceblur.web.jobs.edits import Edits, read_corrections, written
+from faceblur.web.jobs.store import FullError, JobStore
 
 _MOST_BYTES: Final = 1_000_000
 """Of what may be wanted of one result."""

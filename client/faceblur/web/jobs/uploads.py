@@ -18,9 +18,9 @@ from faceblur.image.decoding import naming_errors, open_image
 from faceblur.image.formats import readable_suffixes
 from faceblur.video.containers import CONTAINERS
 from faceblur.video.kinds import VIDEO_SUFFIXES, Kind, found_kind
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.reasons import not_stored
 from faceblur.web.options import Limits
-from faceblur.web.reasons import not_stored
 
 SILENCE_S: Final = 60.0
 """A sender that is silent for so long has gone."""

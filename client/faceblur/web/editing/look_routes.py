@@ -31,12 +31,12 @@ from faceblur.masks.zones import Length, Zone
 from faceblur.schema import MistakesError, from_json
 from faceblur.times import TimeSpan
 from faceblur.web.answers import LONE, job_of, missing, refused
-from faceblur.web.edits import seconds_of
-from faceblur.web.frames import QUALITY, UNREADABLE, frame_image, in_turn, index_at
-from faceblur.web.jobs import WebJob
-from faceblur.web.looks import Look
-from faceblur.web.results import Result
-from faceblur.web.store import JobStore
+from faceblur.web.editing.frame_routes import QUALITY, UNREADABLE, frame_image, in_turn, index_at
+from faceblur.web.jobs.edits import seconds_of
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.looks import Look
+from faceblur.web.jobs.results import Result
+from faceblur.web.jobs.store import JobStore
 
 _LAST_S: Final = Fraction(1)
 """How long the last frame is taken to be shown: longer than it is, so that more is covered."""

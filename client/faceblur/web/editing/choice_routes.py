@@ -19,8 +19,8 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import FrameDetectionsLog
 from faceblur.errors import FaceblurError
 from faceblur.web.answers import LONE, job_of, missing, number_of, refused
-from faceblur.web.jobs import WebJob
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.store import JobStore
 
 
 def choice_routes(store: JobStore, *, check_going: Callable[[], None]) -> list[Route]:

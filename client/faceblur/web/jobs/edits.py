@@ -13,7 +13,7 @@ from faceblur.batch.corrections import Correction, FrameTimes
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.masks.style import MaskStyle
-from faceblur.web.looks import Look, Sound
+from faceblur.web.jobs.looks import Look, Sound
 
 _MOST: Final = 1000
 

@@ -10,11 +10,11 @@ from faceblur.batch.memory import MemoryBudget, memory_bytes
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.errors import FaceblurError, ServerError, exhaustion
 from faceblur.masks.policy import Policy
-from faceblur.web.detectors import Detectors
-from faceblur.web.jobs import CANCELLED, WebJob
-from faceblur.web.reasons import on_page
-from faceblur.web.rendering import plan_of, renamed, render
-from faceblur.web.store import JobStore
+from faceblur.web.jobs.detectors import Detectors
+from faceblur.web.jobs.job import CANCELLED, WebJob
+from faceblur.web.jobs.reasons import on_page
+from faceblur.web.jobs.rendering import plan_of, renamed, render
+from faceblur.web.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from faceblur.batch.private_folder import remove
 from faceblur.errors import InputError
-from faceblur.web.edits import Edits
-from faceblur.web.fair_queue import FairQueue
-from faceblur.web.frame_cache import FrameCache
-from faceblur.web.jobs import CANCELLED, FINAL, Submission, WebJob, shown_name
+from faceblur.web.jobs.edits import Edits
+from faceblur.web.jobs.fair_queue import FairQueue
+from faceblur.web.jobs.frame_cache import FrameCache
+from faceblur.web.jobs.job import CANCELLED, FINAL, Submission, WebJob, shown_name
 from faceblur.web.options import WebOptions
 
 _ID_BYTES: Final = 16

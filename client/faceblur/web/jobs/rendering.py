@@ -29,11 +29,11 @@ from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
-from faceblur.web.jobs import Findings, Masked, WebJob
-from faceblur.web.reasons import on_page
-from faceblur.web.records import begin_audit, write_record
-from faceblur.web.remarks import Remarks
-from faceblur.web.results import Result, Verdict
+from faceblur.web.jobs.job import Findings, Masked, WebJob
+from faceblur.web.jobs.reasons import on_page
+from faceblur.web.jobs.records import begin_audit, write_record
+from faceblur.web.jobs.remarks import Remarks
+from faceblur.web.jobs.results import Result, Verdict
 
 FOUND: Final = "found.json"
 """The list of what was found, in the folder of its file."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from faceblur.batch.private_folder import remove
 from faceblur.detections import MediaDetections
 from faceblur.proof.verify.report import Region, VerifyReport
-from faceblur.web.edits import Edits
+from faceblur.web.jobs.edits import Edits
 
 _MOST_TIMES: Final = 5
 
@@ -59,7 +59,7 @@ class Result:
 
     Attributes:
         number: Of the results of its file, from 1 on.
-        record: Its folder; see `faceblur.web.records`.
+        record: Its folder; see `faceblur.web.jobs.records`.
         faces: Covered faces that were found: of a video, tracks.
         drawn: What somebody drew, each over all of its time.
         report: What was covered in it, frame by frame, and what was left out.

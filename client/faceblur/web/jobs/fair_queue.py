@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from faceblur.web.jobs import WebJob
+from faceblur.web.jobs.job import WebJob
 
 
 class FairQueue:

@@ -1,0 +1,1 @@
+"""The addresses with which somebody looks at a result, frame by frame, and corrects it."""
