@@ -20,6 +20,8 @@ _USER_INFO: Final = re.compile(r"://.*@")
 _CONTAINER: Final = re.compile(r"^(?:abfs|wasb)s?://[^:@/]+@[^@]*$", re.I)
 _STREAM_KEY: Final = re.compile(r"^(rtmp[a-z]*://[^/]+/[^/?]+/)[^?]+")
 _QUERY: Final = re.compile(r"([?&;])([^=&;#]+)=([^&;#]+)")
+_STREAM_ID: Final = re.compile(r"([?&](?:srt_)?streamid=)[^&]+", re.I)
+"""Of SRT: it may hold a user and a password, and characters that end a parameter elsewhere."""
 _SECRET_NAME: Final = re.compile(
     r"pass|pwd|psw|token|key|secret|auth|sig|jwt|streamid|user|login|account|credential", re.I
 )
@@ -76,6 +78,7 @@ def redact_address(url: str) -> str:
     if not _CONTAINER.match(url):
         url = _USER_INFO.sub(f"://{HIDDEN}@", url)
     url = _STREAM_KEY.sub(rf"\g<1>{HIDDEN}", url)
+    url = _STREAM_ID.sub(rf"\g<1>{HIDDEN}", url)
     return _QUERY.sub(_redact_parameter, url)
 
 

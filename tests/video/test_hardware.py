@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,12 +216,60 @@ def test_where_the_next_frame_is_not_certain_nothing_comes_out(
         start_bytes = sum(
             packet.size for packet, _ in zip(source.demux(video=0), range(9), strict=False)
         )
-    monkeypatch.setattr(decoder, "MOST_KEPT_BYTES", start_bytes)
+    monkeypatch.setattr(files, "DeviceDecoder", partial(DeviceDecoder, most_kept_bytes=start_bytes))
     on_device(fails_at=11)
     with pytest.raises(InputError, match="without leaving out a frame"):
         read(clips["h264"], "cuda")
     on_device()
     assert len(read(clips["h264"], "cuda")) == FRAMES
+
+
+def test_a_camera_keeps_what_lies_between_two_key_frames_and_never_more_than_it_may(
+    tmp_path: Path,
+) -> None:
+    # As cameras send it: no frame waits for a later one, and the rate is held.
+    interval, clip = 10, tmp_path / "clip.mkv"
+    random = np.random.default_rng(2)
+    options = {"preset": "ultrafast", "tune": "zerolatency", "b": "3M", "maxrate": "3M"}
+    options |= {"bufsize": "1M", "g": f"{interval}", "sc_threshold": "0"}
+    images = [random.integers(0, 256, (96, 160, 3), np.uint8) for _ in range(4 * interval)]
+    media.record(clip, images, media.Recording(options=options))
+
+    def peak(most_bytes: int, *, fails_at: int | None = None) -> tuple[int, int]:
+        with av.open(str(clip)) as source, av.open(str(clip)) as other:
+            stream, context = source.streams.video[0], other.streams.video[0].codec_context
+            context.thread_count = 1
+            device = DeviceDecoder(
+                StandIn(context, fails_at=fails_at),
+                stream.codec_context,
+                name="cuda",
+                label="camera",
+                checked=False,
+                most_kept_bytes=most_bytes,
+            )
+            most = count = 0
+            for packet in source.demux(stream):
+                count += len(device.decode(packet if packet.size else None))
+                most = max(most, device.kept_bytes)
+            return most, count
+
+    with av.open(str(clip)) as source:
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+    sizes = [packet.size for packet in packets]
+    starts = [number for number, packet in enumerate(packets) if packet.is_keyframe]
+    assert starts == list(range(0, 4 * interval, interval))
+    groups = [sum(sizes[start : start + interval]) for start in starts]
+    needed, count = peak(hardware.MOST_KEPT_BYTES)
+    assert count == len(packets)
+    # What comes between two key frames, until the second has come out.
+    assert max(groups) <= needed <= max(groups) + 2 * max(sizes)
+    assert peak(needed, fails_at=25)[1] == len(packets)
+    # With less the device decodes all the same, and nobody pretends to take over from it.
+    little = sum(sizes[:3])
+    kept, count = peak(little)
+    assert (kept <= little, count) == (True, len(packets))
+    with pytest.raises(InputError, match="without leaving out a frame"):
+        peak(little, fails_at=25)
 
 
 def test_live_damage_is_passed_on_and_a_lost_device_is_replaced(clips: dict[str, Path]) -> None:

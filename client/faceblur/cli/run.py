@@ -12,7 +12,8 @@ import click
 from faceblur.cli.options import FilePath, bundle, option
 from faceblur.errors import InputError
 from faceblur.live.service.logs import LogFormat, SecretFilter, set_up_logs
-from faceblur.live.service.service import Service, obeying_signals
+from faceblur.live.service.service import Service
+from faceblur.live.service.signals import obeying_signals
 from faceblur.live.sharding.keeper import LeaseKeeper
 from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
 from faceblur.live.sharding.shard import TURNS, Shard

@@ -20,7 +20,7 @@ from faceblur.cli.sections import sectioned
 from faceblur.detection.session import SessionOptions, open_session
 from faceblur.errors import InputError
 from faceblur.live.service.logs import SecretFilter
-from faceblur.live.service.service import obeying_signals
+from faceblur.live.service.signals import obeying_signals
 from faceblur.live.service.web import PageServer
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog

@@ -54,6 +54,25 @@ def test_only_what_changed_is_stopped_and_started(opened: Opened) -> None:
     assert [each.name for each in fleet.stats()] == ["a", "b", "d"]
 
 
+def test_a_camera_that_was_stopped_stays_so_while_it_is_in_the_file(opened: Opened) -> None:
+    fleet = Fleet(Detector(), open_camera=opened)
+    fleet.apply([camera("a"), camera("b")])
+    fleet.hold("a")
+    # As where its lease is lost, and taken again.
+    fleet.apply([camera("b")])
+    fleet.apply([camera("a"), camera("b")])
+    assert [each.state for each in fleet.stats()] == ["stopped", "running"]
+    assert len(opened.of("a")) == 1
+    fleet.release("a")
+    assert [each.state for each in fleet.stats()] == ["running", "running"]
+    # One that was removed from the file is another one when it is added again.
+    fleet.hold("a")
+    fleet.apply([camera("b")])
+    fleet.forget_others(["b"])
+    fleet.apply([camera("a"), camera("b")])
+    assert [each.state for each in fleet.stats()] == ["running", "running"]
+
+
 def test_a_camera_that_failed_is_started_anew_after_a_pause(opened: Opened) -> None:
     fleet = Fleet(Detector(), open_camera=opened)
     fleet.apply([camera("a"), camera("b")])

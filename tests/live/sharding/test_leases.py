@@ -213,8 +213,9 @@ class PermittedCamera(FakeCamera):
         permit.enter()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
+        if self.state != "stopped":
+            self.permit.leave()
         super().stop(timeout_s=timeout_s)
-        self.permit.leave()
 
 
 def _refuses(_: SessionOptions) -> DetectionSession:
@@ -259,6 +260,15 @@ def test_services_share_the_cameras_of_a_file(api: LeaseApi, tmp_path: Path) -> 
             service.reload()
         wait(lambda: names(0) | names(1) == set(CAMERAS) - {gone})
         wait(lambda: api.holders("camera")[gone] == "")
+        # An operator stops one, and finds it stopped when its lease was lost and taken again.
+        stopped = min(names(0))
+        services[0].order("stop", stopped)
+
+        def state() -> str:
+            cameras = services[0].status().cameras
+            return next((c.state for c in cameras if c.name == stopped), "elsewhere")
+
+        wait(lambda: state() == "stopped")
         # Where the API is away, cameras stop before others could take them; then they run again.
         api.fail_with = 500
         wait(lambda: not names(0) and not names(1))
@@ -266,6 +276,7 @@ def test_services_share_the_cameras_of_a_file(api: LeaseApi, tmp_path: Path) -> 
         assert "faceblur_leases_up 0.0" in exporter(services[1].status)().decode()
         api.fail_with = 0
         wait(lambda: names(0) | names(1) == set(CAMERAS) - {gone})
+        wait(lambda: state() == "stopped")
         services[0].stop()
         threads[0].join(10)
         wait(lambda: names(1) == set(CAMERAS) - {gone})

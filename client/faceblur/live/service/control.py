@@ -20,14 +20,17 @@ import platformdirs
 from faceblur.detection.triton.loopback import is_loopback, open_url
 from faceblur.errors import InputError, ServerUnavailableError
 from faceblur.live.addresses import split_address
+from faceblur.live.views import View
 
 logger = logging.getLogger(__name__)
 
 Order = Literal["stop", "start", "reload"]
 
 PAGE: Final = "/control"
+VIEWS: Final = "/control/views"
 MAX_BYTES: Final = 10_000
 TIMEOUT_S: Final = 5.0
+_MOST_BYTES: Final = 10_000_000
 
 
 class Control:
@@ -106,14 +109,34 @@ def give_order(address: str, order: Order, camera: str = "") -> None:
         ServerUnavailableError: It does not run, or belongs to somebody else.
     """
     body = {"do": order, "camera": camera} if camera else {"do": order}
+    _ask(address, PAGE, json.dumps(body).encode())
+
+
+def service_views(address: str) -> dict[str, tuple[View, ...]]:
+    """Where the sinks of each camera of a service can be watched, with credentials.
+
+    Raises:
+        InputError: It does not say.
+        ServerUnavailableError: It does not run, or belongs to somebody else.
+    """
+    try:
+        said = json.loads(_ask(address, VIEWS))
+        return {name: tuple(map(View.from_json, views)) for name, views in said.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError("it does not say where its cameras can be watched") from error
+
+
+def _ask(address: str, page: str, body: bytes | None = None) -> bytes:
+    """What a service of this machine and of this user answers to who has its token."""
     try:
         request = urllib.request.Request(
-            f"http://{address}{PAGE}",
-            data=json.dumps(body).encode(),
+            f"http://{address}{page}",
+            data=body,
             headers={"Authorization": f"Bearer {_read(address)}"},
         )
-        with open_url(request, timeout_s=TIMEOUT_S):
-            return
+        with open_url(request, timeout_s=TIMEOUT_S) as reply:
+            answer: bytes = reply.read(_MOST_BYTES)
+            return answer
     except urllib.error.HTTPError as error:
         sentence = error.read(MAX_BYTES).decode("utf-8", "replace").strip()
         raise InputError(sentence or f"it answers {error.code}") from error

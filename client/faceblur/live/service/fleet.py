@@ -79,7 +79,8 @@ class Fleet:
     """Runs cameras that share a detector, which outlives them.
 
     All methods but the readers belong to one thread. Cameras whose names are `held` are not
-    started until they are released.
+    started until they are released, also where they go and come back meanwhile, as with their
+    leases.
     """
 
     def __init__(
@@ -112,7 +113,6 @@ class Fleet:
         for name, member in members.items():
             if name not in kept and name not in self._held:
                 self._start(member)
-        self._held &= members.keys()
         return Changes(
             added=tuple(n for n in wanted if n not in old),
             changed=tuple(n for n in wanted if n in old and n not in kept),
@@ -122,8 +122,12 @@ class Fleet:
 
     @property
     def held(self) -> frozenset[str]:
-        """Names of the cameras that are not to run."""
+        """Names of the cameras that are not to run, whether they are here at present or not."""
         return frozenset(self._held)
+
+    def forget_others(self, names: Iterable[str]) -> None:
+        """Hold none but these any more: the others are no longer in the file."""
+        self._held &= set(names)
 
     def has(self, name: str) -> bool:
         """Whether there is such a camera; from any thread."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Protocol
+from typing import Final
 
 from faceblur.detection.detector import Detector
 from faceblur.errors import FaceblurError, InputError
@@ -21,7 +19,7 @@ from faceblur.live.config.config import FleetConfig, load_config
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import CameraOptions
 from faceblur.live.service.control import Order
-from faceblur.live.service.devices import measure_devices
+from faceblur.live.service.devices import DeviceMeasurer, measure_devices, wants_measurement
 from faceblur.live.service.fleet import Changes, Fleet, OpenCamera
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.open_files import make_room
@@ -29,6 +27,7 @@ from faceblur.live.service.status import ServiceStatus
 from faceblur.live.service.web import StatusServer
 from faceblur.live.sharding.keeper import LeaseKeeper
 from faceblur.live.sharding.permit import Permit
+from faceblur.live.views import View, views_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +78,9 @@ class Service:
         self._reload = threading.Event()
         self._orders: SimpleQueue[tuple[Order, str]] = SimpleQueue()
         self._wake = threading.Event()
+        self._measurer = DeviceMeasurer(self._wake.set)
+        self._measured: FleetConfig | None = None
+        """What was read again, and is taken once the devices here were measured."""
         self._reloads = self._failed_reloads = 0
         self._reload_error = ""
         self._web: StatusServer | None = None
@@ -132,6 +134,7 @@ class Service:
                 if self._reload.is_set():
                     self._reload.clear()
                     self._read_again()
+                self._take_measured()
                 self._wake.wait(TURN_S)
                 self._wake.clear()
         finally:
@@ -157,6 +160,10 @@ class Service:
             reload_error=self._reload_error,
             leases_failure=None if self._leases is None else self._leases.failure,
         ).scrubbed(self._guard.scrub)
+
+    def views(self) -> dict[str, tuple[View, ...]]:
+        """By camera, where what it gives out can be watched, with credentials; from any thread."""
+        return views_of(self._config.cameras)
 
     @property
     def _has_ended(self) -> bool:
@@ -194,23 +201,42 @@ class Service:
         return config
 
     def _read_again(self) -> None:
+        # Whatever waits to be taken is no longer what the file says.
+        self._measured = None
         try:
             config = self._load()
             make_room(config.cameras)
-            measure_devices(config.cameras)
+        except FaceblurError as error:
+            self._refuse(str(error))
+        except Exception as error:
+            # Whatever is in the file, it ends no camera.
+            logger.exception("%s cannot be read", self._path.name)
+            self._refuse(f"{self._path.name} cannot be read: {type(error).__name__}: {error}")
+        else:
+            if wants_measurement(config.cameras):
+                self._measured = config
+                self._measurer.begin(config.cameras)
+            else:
+                self._take(config)
+
+    def _take_measured(self) -> None:
+        """Take what was read again once the devices were measured; all goes on meanwhile."""
+        if self._measured is not None and not self._measurer.is_busy:
+            config, self._measured = self._measured, None
+            self._take(config)
+
+    def _take(self, config: FleetConfig) -> None:
+        """Run the cameras of another configuration from now on."""
+        try:
             if config.listen != self._config.listen:
                 self._listen(config.listen)
         except FaceblurError as error:
             self._refuse(str(error))
             return
-        except Exception as error:
-            # Whatever is in the file, it ends no camera.
-            logger.exception("%s cannot be read", self._path.name)
-            self._refuse(f"{self._path.name} cannot be read: {type(error).__name__}: {error}")
-            return
         if config.session != self._config.session or config.size > self._config.size:
             self._replace_detector(config)
         changes = self._fleet.apply(self._own(config))
+        self._fleet.forget_others(camera.name for camera in config.cameras)
         self._config = config
         self._reloads += 1
         self._reload_error = ""
@@ -243,13 +269,14 @@ class Service:
 
     def _listen(self, listen: str | None) -> None:
         # First the new one: if it does not work out, the old one stays.
-        web = None if listen is None else StatusServer(listen, self.status, self.order)
+        web = None if listen is None else StatusServer(listen, self.status, self.order, self.views)
         if self._web is not None:
             self._web.close()
         self._web = web
 
     def _close(self) -> None:
         logger.info("stopping")
+        self._measurer.close()
         self._fleet.stop(timeout_s=self._config.shutdown_s)
         if self._leases is not None:
             self._leases.close()
@@ -265,30 +292,3 @@ def _permitted(
     detector: Detector,
 ) -> Camera:
     return open_camera(options, detector, permit=leases.permit(options.name))
-
-
-class Obedient(Protocol):
-    """What signals can tell something."""
-
-    def stop(self) -> None:
-        """End in order."""
-
-    def reload(self) -> None:
-        """Look at what has changed."""
-
-
-@contextmanager
-def obeying_signals(service: Obedient) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the service in order, SIGHUP has it read its file again."""
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = service.reload
-    before = {
-        number: signal.signal(number, lambda number, _: handlers[signal.Signals(number)]())
-        for number in handlers
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

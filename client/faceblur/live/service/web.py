@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from faceblur.errors import InputError
 from faceblur.live.http_server import Handler, serve
-from faceblur.live.service.control import MAX_BYTES, PAGE, Control, Order, parse_order
+from faceblur.live.service.control import MAX_BYTES, PAGE, VIEWS, Control, Order, parse_order
 from faceblur.live.service.metrics import CONTENT_TYPE, exporter
 from faceblur.live.service.status import ServiceStatus
 from faceblur.live.stats import HUNG_S
+from faceblur.live.views import View
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +22,14 @@ JSON: Final = "application/json"
 
 
 Page = Callable[[], tuple[int, str, bytes]]
+Views = Callable[[], Mapping[str, Sequence[View]]]
 
 
 class PageServer:
     """Answers at host:port, port 0 being a free one, until closed; a context manager.
 
-    The pages and `order` are called from any thread; without the latter it takes no orders.
+    The pages, `order` and `views` are called from any thread; without `order` it takes no orders,
+    and without `views` it tells nobody where cameras can be watched.
 
     Raises:
         OutputError: It cannot listen there.
@@ -37,8 +40,9 @@ class PageServer:
         listen: str,
         pages: dict[str, Page],
         order: Callable[[Order, str], None] | None = None,
+        views: Views | None = None,
     ) -> None:
-        self._orders = _Orders(order)
+        self._orders = _Orders(order, views)
         handler = partial(_Handler, pages, self._orders)
         self._server = serve(listen, handler, advice="give listen another address")
         if order is not None:
@@ -66,7 +70,7 @@ class PageServer:
 
 
 class StatusServer(PageServer):
-    """Shows a service of cameras; `status` and `order` are called from any thread.
+    """Shows a service of cameras; `status`, `order` and `views` are called from any thread.
 
     Raises:
         OutputError: It cannot listen there.
@@ -77,8 +81,9 @@ class StatusServer(PageServer):
         listen: str,
         status: Callable[[], ServiceStatus],
         order: Callable[[Order, str], None] | None = None,
+        views: Views | None = None,
     ) -> None:
-        super().__init__(listen, _pages(status), order)
+        super().__init__(listen, _pages(status), order, views)
 
 
 def verdict(name: str, reasons: list[str]) -> tuple[int, str, bytes]:
@@ -102,10 +107,11 @@ def as_json(value: Any) -> bytes:
 
 
 class _Orders:
-    """What takes orders, once it is known where it listens."""
+    """What takes orders, and answers who may give them, once it is known where it listens."""
 
-    def __init__(self, order: Callable[[Order, str], None] | None) -> None:
+    def __init__(self, order: Callable[[Order, str], None] | None, views: Views | None) -> None:
         self.order = order
+        self.views = views
         self.control: Control | None = None
 
 
@@ -117,6 +123,9 @@ class _Handler(Handler):
 
     def do_GET(self) -> None:  # noqa: N802
         """Answer with a page."""
+        if self.path == VIEWS and self._orders.views is not None:
+            self._answer_views(self._orders.views)
+            return
         page = self._pages.get(self.path.partition("?")[0])
         if page is None:
             known = "\n".join(self._pages)
@@ -130,8 +139,7 @@ class _Handler(Handler):
         if self.path != PAGE or order is None or control is None:
             self._say(404, "there is nothing to send this to")
             return
-        authorization = self.headers.get("Authorization", "")
-        if not control.allows(str(self.client_address[0]), authorization):
+        if not self._has_token(control):
             self._say(403, "the token is missing, or is another one")
             return
         length = self.headers.get("Content-Length", "")
@@ -144,6 +152,18 @@ class _Handler(Handler):
             self._say(422, str(mistake))
             return
         self._say(202, "it is done soon")
+
+    def _answer_views(self, views: Views) -> None:
+        """Say where cameras can be watched, with credentials, to who could read these anyway."""
+        if self._orders.control is None or not self._has_token(self._orders.control):
+            self._say(403, "the token is missing, or is another one")
+            return
+        found = {name: [view.to_json() for view in each] for name, each in views().items()}
+        self._answer(200, JSON, as_json(found))
+
+    def _has_token(self, control: Control) -> bool:
+        authorization = self.headers.get("Authorization", "")
+        return control.allows(str(self.client_address[0]), authorization)
 
     def _say(self, code: int, sentence: str) -> None:
         # What was sent may be unread.

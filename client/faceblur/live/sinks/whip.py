@@ -7,22 +7,16 @@ was built with GnuTLS, as PyAV's is.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import av
 
-from faceblur.detection.triton.loopback import open_url
 from faceblur.errors import OutputError, install_line
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import EncodedWriter
+from faceblur.live.webrtc import CLOSE_S, LoopThread, end_session, endpoint, send_offer
 
 try:
     from aiortc import (
@@ -39,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 WAITING: Final = 64
 """Packets of a stream that wait to be sent; then the oldest are dropped."""
-
-CLOSE_S: Final = 2.0
 
 
 class WhipWriter(EncodedWriter):
@@ -88,13 +80,12 @@ class _Session:
 
     def __init__(self, options: SinkOptions, *, with_audio: bool) -> None:
         self._options = options
-        self._url, self._headers = _request(options.target)
+        self._url, self._headers = endpoint(options.target)
         self._resource = ""
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="faceblur-whip", daemon=True).start()
+        self._thread = LoopThread("faceblur-whip")
         kinds = ("video", "audio") if with_audio else ("video",)
         try:
-            self._wait(self._connect(kinds), options.open_timeout_s)
+            self._thread.wait(self._connect(kinds), options.open_timeout_s)
         except (OSError, ValueError, FutureTimeoutError, TimeoutError) as error:
             self.close()
             reason = getattr(error, "reason", None) or str(error) or "no answer in time"
@@ -117,22 +108,15 @@ class _Session:
     def mux(self, packet: tuple[_Track, Any]) -> None:
         """Send a packet, as an output container of PyAV writes one."""
         track, data = packet
-        self._loop.call_soon_threadsafe(track.put, data)
+        self._thread.loop.call_soon_threadsafe(track.put, data)
 
     def close(self) -> None:
         """Say goodbye, and close the connection."""
         try:
-            self._wait(self._leave(), CLOSE_S)
+            self._thread.wait(self._leave(), CLOSE_S)
         except (OSError, FutureTimeoutError, TimeoutError) as error:
             logger.debug("%s: %s", self._options.label, error)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _wait(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            future.result(timeout_s)
-        finally:
-            future.cancel()
+        self._thread.stop()
 
     async def _connect(self, kinds: tuple[str, ...]) -> None:
         # Only the server's own address is needed, and nobody else is asked for ours.
@@ -145,10 +129,10 @@ class _Session:
                 wanted = ("video/h264", "video/rtx")
                 sender.setCodecPreferences([c for c in codecs if c.mimeType.lower() in wanted])
         await self._connection.setLocalDescription(await self._connection.createOffer())
-        offer = self._connection.localDescription.sdp.encode()
-        headers = {"Content-Type": "application/sdp"}
-        answer, location = await asyncio.to_thread(self._ask, self._url, offer, headers)
-        self._resource = urljoin(self._url, location)
+        offer, timeout_s = self._connection.localDescription.sdp, self._options.open_timeout_s
+        answer, self._resource = await asyncio.to_thread(
+            send_offer, self._url, offer, self._headers, timeout_s=timeout_s
+        )
         await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         while self._connection.connectionState != "connected":
             if self._connection.connectionState in ("failed", "closed"):
@@ -157,27 +141,5 @@ class _Session:
 
     async def _leave(self) -> None:
         if self._resource:
-            await asyncio.to_thread(self._ask, self._resource, None, {})
+            await asyncio.to_thread(end_session, self._resource, self._headers)
         await self._connection.close()
-
-    def _ask(self, url: str, data: bytes | None, headers: dict[str, str]) -> tuple[str, str]:
-        """Send an offer, or with None end what was begun; the answer and where the session is."""
-        request = urllib.request.Request(
-            url, data, headers | self._headers, method="DELETE" if data is None else "POST"
-        )
-        timeout_s = self._options.open_timeout_s if data else CLOSE_S
-        with open_url(request, timeout_s=timeout_s) as reply:
-            location: str = reply.headers.get("Location", "")
-            return reply.read(1 << 20).decode(), location
-
-
-def _request(target: str) -> tuple[str, dict[str, str]]:
-    """Address and headers: `https://user:password@…`, or `https://:TOKEN@…` for a bearer token."""
-    parts = urlsplit(target)
-    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if parts.username:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return address, {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-    if parts.password:
-        return address, {"Authorization": f"Bearer {unquote(parts.password)}"}
-    return address, {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import av
 
@@ -16,6 +16,11 @@ from faceblur.video.hardware.devices import (
     own_decoder,
 )
 from faceblur.video.options import HardwareDecoding
+
+MOST_KEPT_BYTES: Final = 32 << 20
+"""Packets since the last key frame that are kept of a camera. What is needed is what it sends from
+one key frame to the next, and a few packets that the device still holds: 25 MB of 4K at 20 Mbit/s
+with 10 s in between, far less of most. Many cameras decode at once, each in memory of its own."""
 
 
 def device_decoder(stream: Any, wanted: HardwareDecoding, label: str) -> DeviceDecoder | None:
@@ -40,6 +45,7 @@ def device_decoder(stream: Any, wanted: HardwareDecoding, label: str) -> DeviceD
         label=label,
         checked=False,
         passes=(av.error.InvalidDataError,),
+        most_kept_bytes=MOST_KEPT_BYTES,
     )
 
 

@@ -49,6 +49,16 @@ _VERSION: Final = 1
 """Of the measurement: an older one is made again."""
 
 
+PROBE: Final = "faceblur.video.hardware.probe"
+"""The module that measures, in a process of its own."""
+
+_measuring: set[subprocess.Popen[str]] = set()
+
+
+class MeasurementEndedError(Exception):
+    """A measurement was ended by `end_measurement`."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What does the work.
@@ -141,6 +151,9 @@ def measurement(devices: tuple[str, ...], *, may_measure: bool = True) -> Measur
     """What decoding and encoding take here, measured once and then remembered.
 
     By GPU, driver, FFmpeg and the CPU's cores; several processes wait for the one that measures.
+
+    Raises:
+        MeasurementEndedError: It was ended.
     """
     record = _record_path(devices)
     found = _handed_on() or _remembered(record)
@@ -169,22 +182,42 @@ def _handed_on() -> Measurement | None:
 
 def _measured(devices: tuple[str, ...]) -> Measurement:
     logger.info("measuring what %s takes to decode, once", " and ".join(devices))
+    question = json.dumps(asdict(Question(devices=devices)))
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "faceblur.video.hardware.probe"],
-            input=json.dumps(asdict(Question(devices=devices))),
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-        return Measurement.read(done.stdout)
+        return Measurement.read(_answer(question))
     except subprocess.TimeoutExpired:
         why = f"it did not answer in {_TIMEOUT_S:g} s"
     except (ValueError, TypeError, KeyError):
         why = "the process that tried it died"
     logger.warning("the CPU decodes: %s: %s", " and ".join(devices), why)
     return Measurement()
+
+
+def _answer(question: str) -> str:
+    """What the process that measures says."""
+    with subprocess.Popen(
+        [sys.executable, "-m", PROBE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        _measuring.add(process)
+        try:
+            answer, _ = process.communicate(question, timeout=_TIMEOUT_S)
+        finally:
+            process.kill()
+            ended = process not in _measuring
+            _measuring.discard(process)
+    if ended:
+        raise MeasurementEndedError
+    return answer
+
+
+def end_measurement() -> None:
+    """Have what is measured at this moment, in whatever thread, end without a result."""
+    while _measuring:
+        _measuring.pop().kill()
 
 
 def _record_path(devices: tuple[str, ...]) -> Path:

@@ -20,7 +20,7 @@ from faceblur.video.surface import VideoSurface, color_matrix, drawable_format, 
 logger = logging.getLogger(__name__)
 
 MOST_KEPT_BYTES: Final = 256 << 20
-"""Packets since the last key frame that are kept, to decode them again."""
+"""Packets of a file since the last key frame that are kept, to decode them again."""
 
 _FAILURES: Final = (av.error.FFmpegError, EOFError, MemoryError, NotImplementedError)
 
@@ -39,6 +39,8 @@ class DeviceDecoder:
         label: What is decoded, for messages.
         checked: Hold the first frame against that of the CPU.
         passes: Errors of the device that are told as they are: the stream's, not the device's.
+        most_kept_bytes: So much is kept at most. Where more lies between two key frames, the CPU
+            cannot take over in there.
         close: Called when it is no longer needed.
     """
 
@@ -51,6 +53,7 @@ class DeviceDecoder:
         label: str,
         checked: bool,
         passes: tuple[type[Exception], ...] = (),
+        most_kept_bytes: int = MOST_KEPT_BYTES,
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self._device = device
@@ -60,7 +63,7 @@ class DeviceDecoder:
         self._unchecked = checked
         self._passes = passes
         self.close = close
-        self._kept = _Kept()
+        self._kept = _Kept(most_kept_bytes)
         self._given = False
         self._last: int | None = None
         """Time of the frame that was given last."""
@@ -70,6 +73,11 @@ class DeviceDecoder:
     def name(self) -> str:
         """The device's."""
         return self._name
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the packets that are kept at this moment."""
+        return self._kept.bytes
 
     @property
     def on_device(self) -> bool:
@@ -138,7 +146,7 @@ class DeviceDecoder:
         else:
             raise self._lost()
         self._resuming = False
-        self._kept = _Kept()
+        self._kept = _Kept(0)
         return new
 
     def _lost(self) -> InputError:
@@ -169,23 +177,30 @@ class DeviceDecoder:
 class _Kept:
     """The packets from which a decoder could begin anew, in the order of decoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         # Each group but the first begins with a key frame.
         self._groups: deque[list[av.Packet[Any]]] = deque()
         self._bytes = 0
         self._whole = True
         """Nothing was left out since the start."""
 
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
     def packets(self) -> list[av.Packet[Any]]:
         return [packet for group in self._groups for packet in group]
 
     def add(self, packet: av.Packet[Any], last: int | None) -> None:
         """Keep a packet; `last` is the time of the frame that came out last."""
-        if packet.is_keyframe or not self._groups:
+        if packet.is_keyframe or (self._whole and not self._groups):
             self._groups.append([])
-        self._groups[-1].append(packet)
-        self._bytes += packet.size
-        if self._bytes > MOST_KEPT_BYTES:
+        if self._groups:
+            self._groups[-1].append(packet)
+            self._bytes += packet.size
+        # Else what it needs was too much, and it is of no use before the next key frame.
+        if self._bytes > self._most_bytes:
             self._groups.clear()
             self._bytes, self._whole = 0, False
         self.delivered(last)
