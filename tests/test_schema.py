@@ -19,7 +19,7 @@ from faceblur.live.config.config import read_config
 from faceblur.live.config.secrets import Secrets
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.reader import read_audit
-from faceblur.schema import from_json, to_json
+from faceblur.schema.conversion import from_json, to_json
 
 # Written by the version of 26 November 2026, before files were read by types.
 POLICY = """{"threshold": 0.4, "size": 1280, "tiles": "auto", "min_face": 12.0, "mask": {"mode":

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from faceblur import schema
 from faceblur.errors import InputError
+from faceblur.schema.conversion import register
+from faceblur.schema.mistakes import WrongTypeError
 
 _TIME: Final = re.compile(r"(?:(?:([0-9]{1,9}):)?([0-9]{1,9}):)?([0-9]{1,15}(?:\.[0-9]{1,30})?)")
 _EXAMPLE: Final = "give start and end such as 0:05-0:10.5, or 1:00- for the rest"
@@ -97,8 +98,8 @@ def _fraction(value: object) -> Fraction:
             return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         pass
-    raise schema.WrongTypeError("a number of seconds", value)
+    raise WrongTypeError("a number of seconds", value)
 
 
 # A fraction is a text where a number would round it.
-schema.register(Fraction, read=_fraction, write=_number)
+register(Fraction, read=_fraction, write=_number)

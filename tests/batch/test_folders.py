@@ -34,7 +34,7 @@ from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.reader import read_audit
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 
 Run = Callable[..., Result]
 SOLID = Policy(mask=MaskStyle(mode="solid"))

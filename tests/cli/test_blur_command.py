@@ -37,7 +37,7 @@ from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError, InputError
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 
 Run = Callable[..., Result]
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,7 @@ from faceblur.masks.spans import Span
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.moving.options import MovingOptions
-from faceblur.schema import from_json, to_json
+from faceblur.schema.conversion import from_json, to_json
 from faceblur.times import TimeSpan
 from faceblur.tracking import TrackingOptions
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from faceblur.errors import InputError
 from faceblur.masks.spans import Span
 from faceblur.masks.zones import Length, Zone
-from faceblur.schema import from_json, to_json
+from faceblur.schema.conversion import from_json, to_json
 from faceblur.times import TimeSpan
 
 seconds = st.one_of(

@@ -21,7 +21,8 @@ from faceblur.detections import DRAWN_SCORE, MediaDetections
 from faceblur.errors import InputError
 from faceblur.files import check_place, file_sha256, write_json
 from faceblur.masks.policy import Policy
-from faceblur.schema import from_json, named, to_json
+from faceblur.schema.conversion import from_json, to_json
+from faceblur.schema.values import named
 
 VERSION: Final = 2
 """Of the format, as it is written. Version 1 had no tracks."""

@@ -23,7 +23,9 @@ from faceblur.detections import TIME_DIGITS, Detections, FrameDetectionsLog
 from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy
-from faceblur.schema import FormError, Mistake, MistakesError, build, from_json, located, named
+from faceblur.schema.conversion import build, from_json
+from faceblur.schema.mistakes import FormError, Mistake, MistakesError, located
+from faceblur.schema.values import named
 from faceblur.tracking.naming import Certainty
 
 _SAME_TIME_S: Final = Fraction(1, 10**TIME_DIGITS)

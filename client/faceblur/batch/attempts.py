@@ -23,7 +23,7 @@ from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, OutputError, ServerError, exhaustion
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from faceblur import schema
 from faceblur.detections import Float64Array, box_iou, box_overlap
 from faceblur.errors import InputError
+from faceblur.schema.conversion import register
+from faceblur.schema.mistakes import WrongTypeError
 from faceblur.times import clock, parse_time
 
 Box = tuple[float, float, float, float]
@@ -198,8 +199,8 @@ def _moment(value: object) -> Moment:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_TIME_S:
         seconds = Fraction(repr(value))
     if seconds is None:
-        raise schema.WrongTypeError(_EXAMPLE, value)
+        raise WrongTypeError(_EXAMPLE, value)
     return Moment(seconds)
 
 
-schema.register(Moment, read=_moment, write=str)
+register(Moment, read=_moment, write=str)

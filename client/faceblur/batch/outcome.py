@@ -13,7 +13,7 @@ from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.log import AuditLog
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 from faceblur.video.kinds import Kind
 from faceblur.video.options import VideoOptions
 

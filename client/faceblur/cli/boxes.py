@@ -13,7 +13,7 @@ from faceblur.cli.options import bundle, given, option
 from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
 from faceblur.redaction import printable
-from faceblur.schema import from_json, to_json
+from faceblur.schema.conversion import from_json, to_json
 
 _FINDING: Final = (
     *("threshold", "size", "tiles", "server", "model"),

@@ -7,9 +7,10 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.redaction import redact_address
+from faceblur.schema.conversion import register
+from faceblur.schema.mistakes import WrongTypeError
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -111,8 +112,8 @@ def split_address(text: str) -> tuple[str, int]:
 
 def _size(value: object) -> Size:
     if not isinstance(value, str):
-        raise schema.WrongTypeError("a size such as 640x360", value)
+        raise WrongTypeError("a size such as 640x360", value)
     return to_size(value, "a source")
 
 
-schema.register(Size, read=_size)
+register(Size, read=_size)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.image.pixels import Array, check_pixels
+from faceblur.schema.conversion import build
+from faceblur.schema.mistakes import FormError
+from faceblur.schema.values import named
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +70,9 @@ class Overlay:
         """
         if isinstance(value, cls):
             return value
-        if schema.named(value).get("path") is None:
-            raise schema.FormError("was no file; give one with --mask-image")
-        file = schema.build(_File, schema.named(value))
+        if named(value).get("path") is None:
+            raise FormError("was no file; give one with --mask-image")
+        file = build(_File, named(value))
         overlay = cls.load(file.path)
         if overlay.sha256 != file.sha256:
             raise InputError(f"{file.path} is not what it was: it has changed; give another")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from faceblur import schema
 from faceblur.errors import InputError
+from faceblur.schema.conversion import build, register, to_json
+from faceblur.schema.values import named
 from faceblur.times import TimeSpan
 
 Effect = Literal["hide", "spare"]
@@ -38,11 +39,9 @@ class Span:
 def _span(value: object) -> Span:
     if isinstance(value, Span):
         return value
-    time = dict(schema.named(value))
+    time = dict(named(value))
     effect = {"effect": time.pop("effect")} if "effect" in time else {}
-    return schema.build(Span, {**effect, "time": time})
+    return build(Span, {**effect, "time": time})
 
 
-schema.register(
-    Span, read=_span, write=lambda span: {"effect": span.effect, **schema.to_json(span.time)}
-)
+register(Span, read=_span, write=lambda span: {"effect": span.effect, **to_json(span.time)})

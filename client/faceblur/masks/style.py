@@ -8,10 +8,10 @@ from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 
-from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.image.pixels import Array
 from faceblur.masks.overlay import Overlay
+from faceblur.schema.conversion import register
 
 MaskShape = Literal["ellipse", "box"]
 MaskMode = Literal["veil", "blur", "pixelate", "solid", "image"]
@@ -92,7 +92,7 @@ def _image(value: object) -> Overlay | Path | Array | None:
     return value if isinstance(value, Path | np.ndarray | None) else Overlay.from_json(value)
 
 
-schema.register(
+register(
     Overlay | Path | Array | None,
     read=_image,
     write=lambda image: None if image is None else image.to_json(),

@@ -9,9 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from faceblur import schema
 from faceblur.errors import InputError
 from faceblur.masks.polygons import Polygon
+from faceblur.schema.conversion import register
+from faceblur.schema.mistakes import WrongTypeError
+from faceblur.schema.values import finite
 from faceblur.times import TimeSpan
 
 Kind = Literal["always", "never"]
@@ -141,7 +143,7 @@ def _number(length: Length) -> float | str:
 
 def _corner(value: object) -> Corner:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise schema.WrongTypeError("two places, x and y", value)
+        raise WrongTypeError("two places, x and y", value)
     x, y = (_length(each) for each in value)
     return x, y
 
@@ -149,8 +151,8 @@ def _corner(value: object) -> Corner:
 def _length(value: object) -> Length:
     if isinstance(value, Length):
         return value
-    return Length.parse(value) if isinstance(value, str) else Length(schema.finite(value))
+    return Length.parse(value) if isinstance(value, str) else Length(finite(value))
 
 
 # Pixels are numbers, per cent are texts such as "10%".
-schema.register(Corner, read=_corner, write=lambda corner: [_number(each) for each in corner])
+register(Corner, read=_corner, write=lambda corner: [_number(each) for each in corner])

@@ -10,7 +10,7 @@ from typing import Any
 
 from faceblur.errors import ModelError
 from faceblur.files import atomic_path, file_sha256
-from faceblur.schema import from_json
+from faceblur.schema.conversion import from_json
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from faceblur.live.service.fleet import fingerprint
 from faceblur.live.sinks.options import SinkOptions, parse_sink
 from faceblur.live.sources.options import SourceOptions
 from faceblur.masks.policy import Policy
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 from faceblur.tracking.live import LIVE_OPTIONS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "cameras.yaml"

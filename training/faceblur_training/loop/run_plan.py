@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faceblur.errors import InputError
 from faceblur.files import atomic_path
-from faceblur.schema import from_json
+from faceblur.schema.conversion import from_json
 from faceblur_training.loop.settings import Settings
 
 FILE = "run.json"

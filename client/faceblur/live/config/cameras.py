@@ -21,7 +21,7 @@ from faceblur.masks.style import MaskStyle
 from faceblur.masks.zones import Zone
 from faceblur.moving.options import MovingOptions
 from faceblur.redaction import holds_secret
-from faceblur.schema import shown
+from faceblur.schema.mistakes import shown
 from faceblur.tracking import TrackingOptions
 from faceblur.tracking.live import LIVE_OPTIONS
 

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 
 import yaml
 
-from faceblur import schema
 from faceblur.errors import InputError
+from faceblur.schema.conversion import build
+from faceblur.schema.mistakes import MistakesError, listed, nearest, shown
 
 Value = TypeVar("Value")
 
@@ -128,7 +129,7 @@ class Problems:
 
     def _check(self, at: Located, kind: type, wanted: str) -> None:
         if not isinstance(at.value, kind | None):
-            self.add(at, f"must {wanted}, not {schema.shown(at.plain())}")
+            self.add(at, f"must {wanted}, not {shown(at.plain())}")
 
     def known(
         self,
@@ -139,7 +140,7 @@ class Problems:
         """The settings that exist; every other is noted."""
         names = list(known)
         for name in section.keys() - names:
-            advice = (hints or {}).get(name) or schema.nearest(name, names)
+            advice = (hints or {}).get(name) or nearest(name, names)
             self.add(section[name], f"no such setting; {advice}")
         return {name: at for name, at in section.items() if name in names}
 
@@ -150,7 +151,7 @@ class Problems:
         at: Located,
         make: Callable[..., Value] | None = None,
     ) -> Value | None:
-        """Make a value as `schema.build` does; None if it cannot be made, for reasons noted.
+        """Make a value as `build` does; None if it cannot be made, for reasons noted.
 
         Args:
             kind: A dataclass.
@@ -160,8 +161,8 @@ class Problems:
         """
         plain = {name: each.plain() for name, each in settings.items()}
         try:
-            return schema.build(kind, plain, make)
-        except schema.MistakesError as error:
+            return build(kind, plain, make)
+        except MistakesError as error:
             whole = Located(dict(settings), at.line, at.where, at.key)
             for mistake in error.mistakes:
                 text = mistake.text
@@ -179,7 +180,7 @@ class Problems:
         if not self._found:
             return
         lines = [f"{self.file}:{line}: {text}" for line, text in sorted(self._found)]
-        raise ConfigError(schema.listed(self.file, lines))
+        raise ConfigError(listed(self.file, lines))
 
 
 def read_tree(text: str, problems: Problems) -> Located:

@@ -18,7 +18,7 @@ from faceblur.live.process.backoff import Backoff
 from faceblur.live.stats import HUNG_S, CameraStats, DelayMeter
 from faceblur.masks.policy import Policy
 from faceblur.redaction import redact
-from faceblur.schema import to_json
+from faceblur.schema.conversion import to_json
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from faceblur.proof.audit.manifest import AuditedFrame
 from faceblur.proof.audit.reader import Entry, environment_key
 from faceblur.proof.verify.evidence import Box
 from faceblur.proof.verify.media import Frame, Media, Pair, hold_frames, pair_frames
-from faceblur.schema import from_json
+from faceblur.schema.conversion import from_json
 from faceblur.times import TimeSpan
 
 _NEARLY: Final = 0.9

@@ -28,7 +28,8 @@ from faceblur.masks.selection import Selection
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.masks.zones import Length, Zone
-from faceblur.schema import MistakesError, from_json
+from faceblur.schema.conversion import from_json
+from faceblur.schema.mistakes import MistakesError
 from faceblur.times import TimeSpan
 from faceblur.web.answers import LONE, job_of, missing, refused
 from faceblur.web.editing.frame_routes import QUALITY, UNREADABLE, frame_image, in_turn, index_at

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, overload
 
-from faceblur import schema
 from faceblur.batch.corrections import Correction, FrameTimes
 from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.masks.style import MaskStyle
+from faceblur.schema.conversion import Value, from_json, register, to_json
+from faceblur.schema.mistakes import MistakesError, WrongTypeError
 from faceblur.web.jobs.looks import Look, Sound
 
 _MOST: Final = 1000
@@ -93,9 +94,9 @@ class Edits:
         said: dict[str, Any] = {"kept": sorted(self.kept)}
         said["corrections"] = written(self.corrections)
         if self.look is not None:
-            said["look"] = schema.to_json(self.look)
+            said["look"] = to_json(self.look)
         if self.sound != Sound():
-            said["sound"] = schema.to_json(self.sound)
+            said["sound"] = to_json(self.sound)
         return said
 
 
@@ -126,7 +127,7 @@ def read_corrections(text: bytes, found: MediaDetections) -> tuple[Correction, .
 
 def written(corrections: tuple[Correction, ...]) -> list[Any]:
     """Corrections in JSON, without what they do not say."""
-    return [_said(schema.to_json(each)) for each in corrections]
+    return [_said(to_json(each)) for each in corrections]
 
 
 def check_corrections(corrections: tuple[Correction, ...], found: MediaDetections) -> None:
@@ -165,14 +166,14 @@ def seconds_of(found: MediaDetections, *, from_start: bool = True) -> Sequence[F
     return _Seconds(found, found.start_s if from_start else Fraction(0))
 
 
-def _read(text: bytes, kind: type[schema.Value], where: str) -> schema.Value:
+def _read(text: bytes, kind: type[Value], where: str) -> Value:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is no JSON: open one that was saved here") from error
     try:
-        return schema.from_json(value, kind, where)
-    except schema.MistakesError as error:
+        return from_json(value, kind, where)
+    except MistakesError as error:
         raise InputError(error.mistakes[0].sentence(where)) from error
 
 
@@ -214,8 +215,8 @@ class _Seconds(Sequence[Fraction]):
 
 def _tracks(value: object) -> frozenset[int]:
     if not isinstance(value, list | frozenset) or not all(type(each) is int for each in value):
-        raise schema.WrongTypeError("a list of tracks such as [3, 7]", value)
+        raise WrongTypeError("a list of tracks such as [3, 7]", value)
     return frozenset(value)
 
 
-schema.register(frozenset[int], read=_tracks, write=sorted)
+register(frozenset[int], read=_tracks, write=sorted)

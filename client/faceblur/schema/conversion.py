@@ -1,24 +1,20 @@
-"""JSON and YAML that people edit, from and to plain dataclasses, with every mistake at once.
+"""Plain dataclasses from and to JSON and YAML that people edit, with every mistake at once.
 
 A class says what it holds by the types of its fields, and what is allowed by the `InputError` of
 its `__post_init__`. A type that is written in a way of its own is told to `register`.
 
 Classes and lists are put together here and not by cattrs: after the first error in a class it stops
-short of that class's own checks. One module, as neither half is of use without the other.
+short of that class's own checks.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -32,75 +28,13 @@ from typing import (
 )
 
 from faceblur.errors import InputError
+from faceblur.schema.mistakes import Mistake, MistakesError, WrongTypeError, located, nearest
+from faceblur.schema.values import BASIC, named
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
 Value = TypeVar("Value")
-_SHOWN: Final = 20
-"""Mistakes that are told of one value, at most."""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One thing that is wrong with a value.
-
-    Attributes:
-        path: Where, from the whole value down: names and indices.
-        text: What: a sentence, or what follows the name of the place.
-        kind: "form" (a `FormError`), "lacks", "unknown" (a setting that does not exist) or
-            "range" (what the class itself refuses).
-    """
-
-    path: tuple[str | int, ...]
-    text: str
-    kind: Literal["form", "lacks", "unknown", "range"] = "range"
-
-    def sentence(self, where: str) -> str:
-        """The mistake for a person who calls the whole value `where`."""
-        if self.kind in ("lacks", "unknown"):
-            return f"{_section(self.path[:-1], where)} {self.text}"
-        if not self.path:
-            return f"{where}{':' * (self.kind == 'range')} {self.text}"
-        *outer, last = self.path
-        place = _section(self.path, where)
-        if isinstance(last, str):
-            place = f"{last} in {_section(tuple(outer), where)}"
-        return f"{place}{':' * (self.kind == 'range')} {self.text}"
-
-
-class FormError(InputError):
-    """A value that cannot be there; the message is what follows the name of its place."""
-
-
-class WrongTypeError(FormError):
-    """A value of another type than was wanted."""
-
-    def __init__(self, wanted: str, value: object) -> None:
-        super().__init__(f"must be {wanted}, not {shown(value)}")
-
-
-class MistakesError(InputError):
-    """All that is wrong with a value; the message has a line for each mistake.
-
-    Attributes:
-        mistakes: At least one.
-    """
-
-    def __init__(self, mistakes: Iterable[Mistake], where: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        self.several_lines = len(self.mistakes) > 1
-        if where is not None:
-            super().__init__(listed(where, [each.sentence(where) for each in self.mistakes]))
-
-
-def listed(where: str, sentences: list[str]) -> str:
-    """Sentences as one message: a line each below a heading if there are several."""
-    if len(sentences) < 2:
-        return "".join(sentences)
-    more = len(sentences) - _SHOWN
-    rest = [f"and {more} more"] if more > 0 else []
-    return "\n".join([f"{where} has {len(sentences)} mistakes:", *sentences[:_SHOWN], *rest])
 
 
 def register(
@@ -188,58 +122,6 @@ def build(
                     break
                 return made
     raise MistakesError(mistakes)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What to advise about a name that is not among the known ones."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else "check how it is spelt"
-
-
-def named(value: object) -> dict[str, Any]:
-    """Take an object of JSON; a `WrongTypeError` if it is something else."""
-    return cast(dict[str, Any], _only(dict, "an object with named values", value))
-
-
-def finite(value: object) -> float:
-    """Take a finite number; a `WrongTypeError` if it is something else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise WrongTypeError("a number", value)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise WrongTypeError("a number", value)
-    return number
-
-
-def shown(value: object) -> str:
-    """A value for error messages; never all of a long one."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _section(path: tuple[str | int, ...], where: str) -> str:
-    """What to call a part of a value that has parts itself."""
-    if not path:
-        return where
-    *outer, last = path
-    if isinstance(last, str):
-        return f"the {last} of {_section(tuple(outer), where)}"
-    indices = f"[{last}]"
-    while outer and isinstance(outer[-1], int):
-        indices = f"[{outer.pop()}]{indices}"
-    if not outer:
-        return f"{where}{indices}"
-    return f"{outer.pop()}{indices} in {_section(tuple(outer), where)}"
-
-
-def located(error: InputError, *path: str | int) -> list[Mistake]:
-    """The mistakes of a part of a value, by their path from the whole."""
-    if isinstance(error, MistakesError):
-        return [dataclasses.replace(each, path=(*path, *each.path)) for each in error.mistakes]
-    return [Mistake(path, str(error), "form" if isinstance(error, FormError) else "range")]
 
 
 def _blamed(
@@ -334,7 +216,7 @@ def _converter() -> Converter:
     )
     converter.register_structure_hook_factory(is_a(tuple), _list)
     structure(is_a(Literal), _choice)
-    for kind, read, write in (*_BASIC, *_REGISTERED):
+    for kind, read, write in (*BASIC, *_REGISTERED):
         if get_origin(kind) is None:
             converter.register_structure_hook(kind, partial(_read, read))
             converter.register_unstructure_hook(kind, write)
@@ -382,31 +264,3 @@ def _choice(value: Any, kind: Any) -> Any:
     if value not in (*most, last):
         raise WrongTypeError(f"{', '.join(most)} or {last}", value)
     return value
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
-        raise WrongTypeError("a whole number", value)
-    return int(value)
-
-
-def _only(kind: type, wanted: str, value: object) -> Any:
-    if not isinstance(value, kind):
-        raise WrongTypeError(wanted, value)
-    return value
-
-
-def _path(value: object) -> Path:
-    if not (isinstance(value, str | Path) and str(value)):
-        raise WrongTypeError("the path of a file", value)
-    return Path(value)
-
-
-_BASIC: Final[tuple[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]], ...]] = (
-    (float, finite, float),
-    (int, _whole, int),
-    (bool, partial(_only, bool, "true or false"), bool),
-    (str, partial(_only, str, "a text"), str),
-    (Path, _path, str),
-    (dict[str, Any], named, dict),
-)

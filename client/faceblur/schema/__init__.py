@@ -1,0 +1,1 @@
+"""JSON and YAML that people edit: its values, what is made of them, what is wrong with them."""
