@@ -26,10 +26,11 @@ from benchmarks.coverage.labels import label
 from benchmarks.coverage.score import MIN_MASKED, Face, Mask
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.following import correct
+from faceblur.boxes import box_iou
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.repository import BUNDLED_MODEL
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface

@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou
 from faceblur.detection import models
 from faceblur.detection.detect import detect
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD, DetectionOptions, Tiles
 from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.tiling import plan_views
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur_export.data.formats import LabelledImage, read_folder
 from harness import machine_card, markdown
 

@@ -21,11 +21,11 @@ from media import FACE, Recording, decoded, record
 
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.following import correct
+from faceblur.boxes import box_iou
 from faceblur.cli import main
 from faceblur.detection.detect import detect
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
-from faceblur.detections import box_iou
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.tracking.follower import Follower
 

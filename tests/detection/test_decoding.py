@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceblur.boxes import box_iou
 from faceblur.detection.decoding import face_decoding
-from faceblur.detections import box_iou
 
 GOLDENS = ("crowd", "street", "masks")
 

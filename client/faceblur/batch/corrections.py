@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detections import Float64Array, box_iou, box_overlap
+from faceblur.boxes import box_iou, box_overlap
+from faceblur.detections import Float64Array
 from faceblur.errors import InputError
 from faceblur.schema.conversion import register
 from faceblur.schema.mistakes import WrongTypeError

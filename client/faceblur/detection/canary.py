@@ -23,10 +23,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou
 from faceblur.detection.detector import Detector, ModelInfo, ModelInput, follow, refuse
 from faceblur.detection.letterbox import PAD_VALUE
 from faceblur.detection.repeats import kind_of
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur.errors import CanaryError, FaceblurError
 
 logger = logging.getLogger(__name__)

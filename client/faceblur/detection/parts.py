@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou
 from faceblur.detection.detector import ModelInput
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import Tiles
 from faceblur.detection.tiling import View, merge, pays_off
-from faceblur.detections import Detections, FloatArray, box_iou
+from faceblur.detections import Detections, FloatArray
 
 PERIOD_S: Final = 0.5
 """Time in which every part has its turn: as far apart as detections may be for people who walk."""

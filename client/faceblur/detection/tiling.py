@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou, box_overlap
 from faceblur.detection.options import Tiles
-from faceblur.detections import Detections, box_iou, box_overlap
+from faceblur.detections import Detections
 
 _FINEST_REDUCTION: Final[dict[Tiles, float]] = {"auto": 1.5, "fine": 1.0}
 """Image pixels to a network pixel at the finest level: a face of 24 pixels keeps 16 or all."""

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import FloatArray, box_iou
+from faceblur.boxes import box_iou
+from faceblur.detections import FloatArray
 
 _REACH: Final = 0.8
 """Distance of centres that is always bridged, in sizes of the face."""

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from faceblur.detections import Float64Array, box_iou, box_overlap
+from faceblur.boxes import box_iou, box_overlap
+from faceblur.detections import Float64Array
 from faceblur.tracking.face_table import CLOCK_S, BoolArray, FaceTable, Positions
 
 _APART: Final = 0.25

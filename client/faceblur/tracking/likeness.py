@@ -14,7 +14,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from faceblur.detections import Detections, FloatArray, box_iou
+from faceblur.boxes import box_iou
+from faceblur.detections import Detections, FloatArray
 from faceblur.image.pixels import Array
 from faceblur.tracking.duplicates import are_duplicates
 

@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from faceblur.boxes import box_iou
 from faceblur.detections import (
     PIXEL_DIGITS,
     TIME_DIGITS,
     Float64Array,
     FrameDetectionsLog,
     TrackSummary,
-    box_iou,
 )
 from faceblur.tracking.duplicates import linked, one_face
 from faceblur.tracking.encounters import Encounters, struck

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from faceblur.boxes import box_iou
 from faceblur.detection import canary
 from faceblur.detection.letterbox import PAD_VALUE
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur_export.evaluation.inference import MIN_SCORE
 
 CANVAS = (384, 640)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou
 from faceblur.detection.detector import Detector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_SIZE
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.data.image_files import open_image

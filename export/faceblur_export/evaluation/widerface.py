@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from faceblur.detections import box_iou
+from faceblur.boxes import box_iou
 from faceblur.errors import InputError
 from faceblur_export.evaluation.metrics import Float64Array, average_precision, ratio
 

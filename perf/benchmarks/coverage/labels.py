@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from benchmarks.coverage.clips import MIN_HEIGHT
 from benchmarks.coverage.score import Face, Mask
+from faceblur.boxes import box_iou
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
-from faceblur.detections import box_iou
 from faceblur.image.pixels import BgrImage
 from faceblur.tracking.association import pair
 

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.analyzer.frames import Canvas
 from benchmarks.gpu.devices import Device, cpu_device
 from benchmarks.gpu.networks import Network
+from faceblur.boxes import box_iou
 from faceblur.detection import decoding as postprocess
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detections import Detections
@@ -82,7 +83,7 @@ def compare(
     faces = missed = added = 0
     furthest = np.zeros(3)
     for one, other in zip(wanted, found, strict=True):
-        overlaps = overlap(one, other)
+        overlaps = box_iou(one.boxes, other.boxes)
         sure = one.scores >= DEFAULT_THRESHOLD + SURE
         partner = overlaps.argmax(1) if len(other) else np.zeros(len(one), int)
         met = overlaps.max(1, initial=0) >= MIN_OVERLAP
@@ -110,12 +111,3 @@ def compare(
         landmark_px=round(float(furthest[1]), 3),
         score=round(float(furthest[2]), 4),
     )
-
-
-def overlap(one: Detections, other: Detections) -> np.ndarray:
-    """Intersection over union of each face of one with each of the other, (N, M)."""
-    a, b = one.boxes[:, None], other.boxes[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = np.clip(sides, 0, None).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)]
-    return np.asarray(common / np.maximum(areas[0] + areas[1] - common, 1e-9))

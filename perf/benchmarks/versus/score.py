@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.coverage.labels import Boxes, agree, detect, ellipse
 from benchmarks.coverage.score import MIN_MASKED, is_marked
+from faceblur.boxes import box_iou
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE
-from faceblur.detections import box_iou
 from faceblur.image.pixels import BgrImage
 
 SIZES: Final = (800, 960, 1280)

@@ -14,8 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from faceblur.boxes import box_iou
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detections import Detections, box_iou
+from faceblur.detections import Detections
 from faceblur.errors import InputError
 from faceblur_export.evaluation import acceptance as bar
 from faceblur_export.evaluation.evaluation import ap50, compare, evaluate, precision_recall

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from faceblur.boxes import box_iou
 from faceblur.detection import models
 from faceblur.detection.decoding import face_decoding
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detections import box_iou
 from faceblur_export.network import YOLOv5Face
 from faceblur_export.onnx_graph.detector import CANDIDATES
 from faceblur_export.weights.checkpoint import load_model

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from faceblur.boxes import box_iou
 from faceblur.detection.detector import Detector
-from faceblur.detections import box_iou
 from faceblur_export.data.image_files import RgbImage
 from faceblur_export.evaluation.inference import detect_image
 from faceblur_training.data.pack import FACE_WIDTH, Entry

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
+from faceblur.boxes import box_iou
 from faceblur.detection.letterbox import PAD_VALUE
-from faceblur.detections import box_iou
 from faceblur_export.data.image_files import RgbImage
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import ROW_WIDTH, Detections, box_iou
+from faceblur.boxes import box_iou
+from faceblur.detections import ROW_WIDTH, Detections
 from faceblur.errors import InputError
 from faceblur.files import file_sha256
 from faceblur.masks.policy import Policy

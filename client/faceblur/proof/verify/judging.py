@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detections import Detections, box_iou, box_overlap
+from faceblur.boxes import box_iou, box_overlap
+from faceblur.detections import Detections
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.proof.verify.evidence import (
     Box,
