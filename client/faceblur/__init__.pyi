@@ -1,9 +1,9 @@
 from .blurrer import Blurrer as Blurrer
 from .blurrer import Masked as Masked
-from .blurrer import blur as blur
-from .blurrer import blur_video as blur_video
 from .blurrer import connect as connect
-from .blurrer import detect as detect
+from .calls import blur as blur
+from .calls import blur_video as blur_video
+from .calls import detect as detect
 from .detection.triton.connection import TLS as TLS
 from .detections import Detections as Detections
 from .detections import MediaDetections as MediaDetections

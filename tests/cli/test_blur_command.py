@@ -29,7 +29,7 @@ from faceblur.detection import models
 from faceblur.detection.models import Media, automatic_model
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import DetectionSession
-from faceblur.detection.triton.client import open_client
+from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer

@@ -28,7 +28,8 @@ from wheel_server import SHM_PREFIX, Machine
 from faceblur.detection import models
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.trace_context import requests_of
-from faceblur.detection.triton.client import SEVERAL_OPTIONS, TritonDetector
+from faceblur.detection.triton.channel import SEVERAL_OPTIONS
+from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.runtime import TritonRuntime, stage_repository

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from benchmarks.analyzer.frames import Canvas
 from benchmarks.analyzer.tool import Load, PerfAnalyzer
 from faceblur.detection.detector import Detector
-from faceblur.detection.triton import client as triton_channel
+from faceblur.detection.triton import channel
 from faceblur.detection.triton.connection import Connection
 from faceblur.detections import Detections
 from harness import cpu_s
@@ -145,7 +145,7 @@ class Meter:
 
 def open_client(address: str) -> Any:
     """A `tritonclient.grpc.InferenceServerClient`."""
-    return triton_channel.open_client(Connection(address=address))
+    return channel.open_client(Connection(address=address))
 
 
 def measure_in_process(

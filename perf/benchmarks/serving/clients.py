@@ -13,7 +13,7 @@ import tritonclient.grpc as grpcclient
 from benchmarks.analyzer.server import DETECTOR_ALONE
 from faceblur.detection import decoding as postprocess
 from faceblur.detection.options import DEFAULT_THRESHOLD
-from faceblur.detection.triton.client import open_client
+from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.shared_memory import SharedMemoryPool
 from faceblur.detections import Detections

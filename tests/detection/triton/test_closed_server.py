@@ -20,9 +20,9 @@ from faceblur.detection import models
 from faceblur.detection import session as sessions
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.session import SessionOptions
-from faceblur.detection.triton import server as triton_server
-from faceblur.detection.triton import server_token
-from faceblur.detection.triton.client import ENSEMBLE, TritonDetector, open_client
+from faceblur.detection.triton import process, server_token
+from faceblur.detection.triton.channel import open_client
+from faceblur.detection.triton.client import ENSEMBLE, TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import stranger_at
 from faceblur.detection.triton.server import TritonServer
@@ -163,11 +163,11 @@ def test_the_token_is_never_to_be_seen(watched: tuple[TritonServer, set[bytes]])
 def test_where_a_command_line_cannot_be_hidden_no_memory_is_shared(
     official: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = triton_server.LAUNCHER.read_text()
+    launcher = process.LAUNCHER.read_text()
     refused = tmp_path / "launcher.py"
     refused.write_text(launcher.replace("libc.ptrace(_PTRACE_TRACEME, 0, 0, 0) != 0", "True"))
     assert refused.read_text() != launcher
-    monkeypatch.setattr(triton_server, "LAUNCHER", refused)
+    monkeypatch.setattr(process, "LAUNCHER", refused)
     with Watcher() as watcher, TritonServer(_options(official)) as server:
         assert any(b"grpc-restricted-protocol" in line for line in watcher.seen)
         assert server.token is None

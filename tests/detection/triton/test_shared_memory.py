@@ -20,14 +20,15 @@ import tritonclient.grpc as grpcclient
 from faceblur.batch import private_folder
 from faceblur.detection import canary, models
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
-from faceblur.detection.triton import leftovers
-from faceblur.detection.triton import server as triton_server
+from faceblur.detection.triton import leftovers, process
 from faceblur.detection.triton import shared_memory as shared_slots
-from faceblur.detection.triton.client import TritonDetector, open_client
+from faceblur.detection.triton.channel import open_client
+from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.shared_memory import SHM_FOLDER, remove_abandoned_regions
+from faceblur.detection.triton.stub_regions import SHM_PREFIX
 from faceblur.errors import ServerError, ServerStartError
 from faceblur.owners import is_gone, own_mark
 
@@ -125,13 +126,13 @@ def test_no_other_user_ever_opens_a_region_of_the_server(
 ) -> None:
     if not is_filtered:
         # The umask alone does not help: what the test sees must then be caught.
-        launcher = triton_server.LAUNCHER.read_text()
+        launcher = process.LAUNCHER.read_text()
         broken = tmp_path / "launcher.py"
         broken.write_text(launcher.replace("    _disable_fchmod(libc)\n", ""))
         assert broken.read_text() != launcher
-        monkeypatch.setattr(triton_server, "LAUNCHER", broken)
+        monkeypatch.setattr(process, "LAUNCHER", broken)
     onnx, model = models.find(official)
-    prefix = f"{triton_server.SHM_PREFIX}_{own_mark()}_"
+    prefix = f"{SHM_PREFIX}_{own_mark()}_"
     server = TritonServer(ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False))
     snoop = subprocess.Popen(
         [sys.executable, "-I", "-c", SNOOP, prefix, str(os.getpid())],

@@ -1,15 +1,10 @@
-"""The detector behind a Triton server, over gRPC.
-
-Longer than other modules, for what keeps a channel alive and what its errors mean go together.
-"""
+"""The detector behind a Triton server, over gRPC."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
-import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,8 +18,9 @@ from tritonclient.utils import InferenceServerException
 from faceblur.detection import canary, trace_context
 from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.triton import server_token
+from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import PRIORITIES, Connection
-from faceblur.detection.triton.loopback import hosts_of, is_loopback, proxy_for
+from faceblur.detection.triton.faults import fault_of
 from faceblur.detection.triton.reply import PendingRequest
 from faceblur.detection.triton.shared_memory import forget_abandoned_regions
 from faceblur.detection.triton.transports import (
@@ -40,62 +36,7 @@ from faceblur.detection.triton.transports import (
     prefers_jpeg,
 )
 from faceblur.detections import Detections
-from faceblur.errors import (
-    CrowdedError,
-    DeadlineError,
-    FaceblurError,
-    ServerError,
-    ServerUnavailableError,
-)
-
-CHANNEL_OPTIONS = [
-    # A 4K canvas has 25 MB; gRPC's own limit is 4.
-    ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.max_receive_message_length", 16 << 20),
-    # gRPC's own backoff grows to two minutes, and a camera stays masked for as long.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Also how long a connection may take that was accepted; 20 s by default.
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    # Two clients never share a connection: a new one is the way out of one that is beyond repair.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A server that hangs, or whose network was cut, is noticed though its connection stands.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-]
-
-_BALANCING = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [{}],
-            # The next try goes to the next server: one that was killed, or whose Python backend
-            # died (which is an internal error), costs no frame.
-            "retryPolicy": {
-                "maxAttempts": 3,
-                "initialBackoff": "0.01s",
-                "maxBackoff": "0.1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "INTERNAL"],
-            },
-        }
-    ],
-}
-"""gRPC's service config for an address that may stand for several servers.
-
-Which of them are well is told by their connections, kept alive, and by the retries: Triton does not
-serve gRPC's own health watch.
-"""
-
-SEVERAL_OPTIONS = [
-    *CHANNEL_OPTIONS,
-    ("grpc.service_config", json.dumps(_BALANCING)),
-    # What is larger than this is not tried again.
-    ("grpc.per_rpc_retry_buffer_size", 64 << 20),
-    # Names are looked up again this often at most, so that servers may come and go.
-    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
-]
-
+from faceblur.errors import FaceblurError, ServerError, ServerUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +100,7 @@ class TritonDetector:
             try:
                 self._send(request, self._transporter.ensemble, parcel, min_score)
             except InferenceServerException as error:
-                request.fail(self._error(error))
+                request.fail(fault_of(error, self.connection))
             yield request.futures[0]
 
     def renew(self) -> None:
@@ -192,7 +133,7 @@ class TritonDetector:
         try:
             metadata = self._client.get_server_metadata(client_timeout=self.connection.deadline_s)
         except InferenceServerException as error:
-            raise self._error(error) from error
+            raise fault_of(error, self.connection) from error
         return str(metadata.version)
 
     def forget_abandoned_regions(self) -> None:
@@ -217,7 +158,7 @@ class TritonDetector:
             self.check_size(max(canvases[0].shape[:2]))
             self._send(request, transporter.ensemble, transporter.pack(canvases), min_score)
         except InferenceServerException as error:
-            request.fail(self._error(error))
+            request.fail(fault_of(error, self.connection))
         except ServerError as error:
             request.fail(error)
         return request.futures
@@ -236,7 +177,7 @@ class TritonDetector:
         def answered(result: Any, error: InferenceServerException | None) -> None:
             parcel.done(error is not None)
             if error is not None:
-                request.fail(self._error(error, deadline_s=deadline_s))
+                request.fail(fault_of(error, self.connection, deadline_s=deadline_s))
             else:
                 request.answer(result)
 
@@ -266,7 +207,7 @@ class TritonDetector:
                 )
             config = self._client.get_model_config(DETECTOR, client_timeout=timeout_s).config
         except InferenceServerException as error:
-            raise self._error(error) from error
+            raise fault_of(error, self.connection) from error
         self._max_batch = config.max_batch_size
         parameters = {key: value.string_value for key, value in config.parameters.items()}
         self.runs_on = parameters.get("runs_on", "")
@@ -325,66 +266,4 @@ class TritonDetector:
             timeout_s = self.connection.deadline_s
             return bool(self._client.is_model_ready(JPEG_ENSEMBLE, client_timeout=timeout_s))
         except InferenceServerException as error:
-            raise self._error(error) from error
-
-    def _error(
-        self, error: InferenceServerException, *, deadline_s: float | None = None
-    ) -> ServerError:
-        status, address = error.status() or "", self.connection.address
-        if "DEADLINE_EXCEEDED" in status:
-            waited_s = self.connection.deadline_s if deadline_s is None else deadline_s
-            return DeadlineError(f"the server at {address} did not answer within {waited_s:g} s")
-        if "UNAVAILABLE" in status:
-            if self.connection.tls is not None and (reason := tls_reason(error.message())):
-                return ServerUnavailableError(f"no safe connection to {address}: {reason}")
-            proxies = [proxy_for(host) for host in hosts_of(address)]
-            if proxy := next(filter(None, proxies), ""):
-                return ServerUnavailableError(
-                    f"no server answers at {address} through the proxy of ${proxy}; if it is to be "
-                    "reached directly, name its host in $no_proxy"
-                )
-            return ServerUnavailableError(
-                f"no server answers at {address}; start one with: faceblur serve"
-            )
-        message = error.message() or ""
-        if "shared memory pool" in message:
-            return ServerError(
-                f"the server at {address} has too little shared memory; give it more (in Docker: "
-                "--shm-size 1g), or use --in-process"
-            )
-        kind = CrowdedError if CrowdedError.MARK in message else ServerError
-        return kind(f"the server at {address} failed: {message}")
-
-
-def open_client(connection: Connection) -> grpcclient.InferenceServerClient:
-    """A client with a channel of its own; nothing is sent yet."""
-    tls = connection.tls
-    options = SEVERAL_OPTIONS if connection.is_several else CHANNEL_OPTIONS
-    if all(is_loopback(host) for host in hosts_of(connection.address)):
-        options = [*options, ("grpc.enable_http_proxy", 0)]
-    files = (tls.root_ca, tls.key, tls.certificate) if tls else (None,) * 3
-    root_ca, key, certificate = (str(file) if file else None for file in files)
-    client = grpcclient.InferenceServerClient(
-        connection.address,
-        ssl=tls is not None,
-        root_certificates=root_ca,
-        private_key=key,
-        certificate_chain=certificate,
-        channel_args=options,
-    )
-    if token := connection.token or server_token.find(connection.address):
-        client.register_plugin(server_token.Opener(token))
-    return client
-
-
-def tls_reason(message: str) -> str:
-    """Why a connection was not made, in words for a person; empty if nothing is known."""
-    if refused := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message):
-        return f"the server's certificate is refused ({refused[1]}); check --tls-ca and its dates"
-    if "Hostname Verification" in message:
-        return "the server's certificate is for another name; connect by the name it is for"
-    if "Socket closed" in message:
-        return (
-            "the server ended it; check that it speaks TLS and takes the certificate of --tls-cert"
-        )
-    return ""
+            raise fault_of(error, self.connection) from error

@@ -1,19 +1,12 @@
-"""A tritonserver child process on this machine.
-
-Longer than other modules, for whatever goes wrong at a start has to be undone by its end.
-"""
+"""A tritonserver child process on this machine."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
-import secrets
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,26 +18,26 @@ from tritonclient.utils import InferenceServerException
 
 from faceblur.detection.runtimes import CPU_CHOICE, warn_of
 from faceblur.detection.triton import hidden_argument, leftovers, server_token
-from faceblur.detection.triton.client import ENSEMBLE, open_client
+from faceblur.detection.triton.channel import open_client
+from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.ports import accepts_connections, free_port, port_is_free
+from faceblur.detection.triton.process import end, start
 from faceblur.detection.triton.runtime import TritonRuntime, server_share, stage_repository
 from faceblur.detection.triton.server_options import ServerOptions, command_line
-from faceblur.detection.triton.shared_memory import INSTANCE_BYTES, SHM_FOLDER, shortage
+from faceblur.detection.triton.shared_memory import INSTANCE_BYTES, shortage
+from faceblur.detection.triton.stub_regions import StubRegions
 from faceblur.errors import ServerStartError
 from faceblur.owners import own_mark
 
 logger = logging.getLogger(__name__)
 
-SHM_PREFIX = "faceblur_triton"
 _POLL_S = 0.01
 _ROOM_BYTES = 64 << 20
 _IMAGES = 16
 """Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
-
-LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class TritonServer:
@@ -62,7 +55,7 @@ class TritonServer:
         self._port = options.port or free_port(options.host)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._shm_prefix = ""
+        self._regions: StubRegions | None = None
         self._token = server_token.new()
         self._token_is_secret = True
 
@@ -121,7 +114,7 @@ class TritonServer:
 
     def _start(self) -> None:
         leftovers.remove_leftovers()
-        self._shm_prefix = f"{SHM_PREFIX}_{own_mark()}_{secrets.token_hex(4)}_"
+        self._regions = StubRegions()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{leftovers.FOLDER_PREFIX}-{own_mark()}-"))
         try:
             self._runtime.lay_out_backends(self._folder / "backends")
@@ -141,7 +134,7 @@ class TritonServer:
             self._process = self._launch()
             self._wait_until_ready()
             leftovers.remove_execution_environment(leftovers.execution_environments() - before)
-            self._hide_regions()
+            self._regions.hide()
             self._leave_token()
         except BaseException:
             self.stop()
@@ -154,9 +147,9 @@ class TritonServer:
         """
         process, self._process = self._process, None
         if process is not None:
-            _end(process, grace_s=grace_s)
-        for region in self._regions():
-            region.unlink(missing_ok=True)
+            end(process, grace_s=grace_s)
+        if self._regions is not None:
+            self._regions.remove()
         if self._folder is not None:
             server_token.remove(self._port, self._token)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -189,19 +182,13 @@ class TritonServer:
         self, command: Sequence[str], environment: dict[str, str], *, is_traced: bool = False
     ) -> subprocess.Popen[bytes]:
         assert self._folder is not None
-        how = ("traced" if is_traced else "free", str(os.getpid()))
-        with (self._folder / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCHER), *how, *command],
-                env=self._runtime.environment() | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal is for us; we end the server in order.
-                start_new_session=True,
-            )
-        _limit_files(process.pid, _ROOM_BYTES + _IMAGES * 3 * self.options.max_side**2)
-        return process
+        return start(
+            command,
+            environment=self._runtime.environment() | environment,
+            log=self._folder / "server.log",
+            file_bytes=_ROOM_BYTES + _IMAGES * 3 * self.options.max_side**2,
+            is_traced=is_traced,
+        )
 
     def _leave_token(self) -> None:
         try:
@@ -210,29 +197,12 @@ class TritonServer:
         except OSError as error:
             logger.info("other programs get no shared memory of this server: %s", error)
 
-    def _regions(self) -> list[Path]:
-        """The shared memory between the server and its stubs, as far as it has names."""
-        return list(SHM_FOLDER.glob(f"{self._shm_prefix}*")) if self._shm_prefix else []
-
-    def _hide_regions(self) -> None:
-        """Take the names of the shared memory away, before the first image is in it.
-
-        Server and stubs have it open by now and go on with it, also when it grows.
-        """
-        regions = self._regions()
-        if any(region.stat().st_mode & 0o077 for region in regions):
-            logger.warning(
-                "this system lets other users of the machine open the shared memory of the Triton "
-                "server while it starts: run it where nobody else can log in"
-            )
-        for region in regions:
-            region.unlink(missing_ok=True)
-
     def _arguments(self) -> Sequence[str]:
         assert self._folder is not None
+        assert self._regions is not None
         return [
             str(self._runtime.executable),
-            *command_line(self.options, self._folder, self._port, self._shm_prefix),
+            *command_line(self.options, self._folder, self._port, self._regions.prefix),
         ]
 
     def _wait_until_ready(self) -> None:
@@ -290,33 +260,9 @@ def require_server(instances: int) -> TritonRuntime:
     return runtime
 
 
-def _limit_files(pid: int, byte_size: int) -> None:
-    """Bound each file of a process and its children, regions of shared memory among them.
-
-    A Python backend's region grows with what it is sent, and never shrinks. What does not fit is
-    an error of the request, for Python has the launcher ignore the signal that comes with it.
-    """
-    if sys.platform == "linux":
-        import resource  # other systems do not have it
-
-        with contextlib.suppress(OSError, ValueError):  # it has ended, or less is allowed anyway
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (byte_size, byte_size))
-
-
 def _is_ready(client: grpcclient.InferenceServerClient) -> bool:
     try:
         is_up = client.is_server_ready(client_timeout=1.0)
         return bool(is_up and client.is_model_ready(ENSEMBLE, client_timeout=1.0))
     except InferenceServerException:
         return False
-
-
-def _end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
-    if grace_s and process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=grace_s)
-    # Its stubs share its session; none may outlive it.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
