@@ -1,45 +1,27 @@
-"""Tracking in both directions: frames are held back until what comes after them is known.
-
-Longer than other modules, for what counts in a frame is decided by all the frames that wait.
-"""
+"""Tracking in both directions: frames are held back until what comes after them is known."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from faceblur.detection.parts import PERIOD_S, PartDetections
+from faceblur.detection.parts import PartDetections
 from faceblur.detections import Detections, FloatArray
-from faceblur.tracking import motion
-from faceblur.tracking.association import SWEPT_S, swept, ways
+from faceblur.tracking import gaps
+from faceblur.tracking.association import SWEPT_S, swept
+from faceblur.tracking.gaps import REST_S, Moment, Pass
 from faceblur.tracking.options import TrackingOptions
 from faceblur.tracking.scene_cuts import CutDetector
 from faceblur.tracking.tracker import SURE, Track, Tracker
 
 Frame = TypeVar("Frame")
-
-_NEAR_S: Final = 0.15
-"""A face is as large as it is found so long before or after, or in the detections next to it."""
-_TRUST_DETECTIONS: Final = 4
-"""As `TrackingOptions.trust_s`, in detections: few a second are each good for longer."""
-_HOLD_TURNS: Final = 2
-"""A small face is held, at least, until a close pass over its place has missed it a second time."""
-_TRUST_TURNS: Final = 4
-"""As `TrackingOptions.trust_s`, of what a close pass shows: at four turns as at four frames."""
-_REST_S: Final = 4 * PERIOD_S
-"""A face is held no longer though nobody has searched its place: the detector is too slow."""
-_PART: Final = 1.4
-"""Unless it is larger by this much: then it was found in part."""
-_PART_RARE: Final = 1.2
-"""The same where detections are so rare that only the one before or behind can tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +43,6 @@ class _Slot(Generic[Frame]):
     rhythm_s: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """The parts of a frame that were searched closely, (K, 4), x1 y1 x2 y2."""
-
-    number: int
-    time_s: float
-    boxes: FloatArray
-
-
 class Window(Generic[Frame]):
     """Frames on their way from the detector to the masker, a bounded number at a time.
 
@@ -84,7 +57,7 @@ class Window(Generic[Frame]):
         self._cuts = CutDetector()
         self._slots: deque[_Slot[Frame]] = deque()
         self._tracks: list[Track] = []
-        self._passes: deque[_Pass] = deque()
+        self._passes: deque[Pass] = deque()
         self._next = 0
         self._last_detected = -1
         """Number of the latest frame that the detector was asked about."""
@@ -135,7 +108,7 @@ class Window(Generic[Frame]):
                 self._rhythm_s = time_s - self._last_detected_s
             self._last_detected, self._last_detected_s = number, time_s
             if isinstance(found, PartDetections):
-                self._passes.append(_Pass(number, time_s, found.searched))
+                self._passes.append(Pass(number, time_s, found.searched))
             tracks = self._tracker.update(number, time_s, found)
             self._tracks += [track for track in tracks if len(track.frames) == 1]
         self._slots.append(
@@ -160,21 +133,20 @@ class Window(Generic[Frame]):
         taken = (track for track, count in zip(slot.tracks, counts, strict=True) if count)
         numbers = [track.number if track.confirmed else 0 for track in taken]
         here = set(map(id, slot.tracks))
-        following = next((s.number for s in self._slots if s.last_detected == s.number), None)
+        moment = self._moment(slot)
         filled = [
             (row, track.number)
             for track in self._tracks
             if track.confirmed
             for row in (
-                self._beside(track, slot, following)
+                gaps.beside(track, moment, self._options)
                 if id(track) in here
-                else [self._fill(track, slot, following)]
+                else [gaps.fill(track, moment, self._options)]
             )
             if row is not None
         ]
-        if slot.last_detected < slot.number and following is not None:
-            # Who goes which way is in doubt: they are of no track.
-            filled += [(row, 0) for row in self._ways(slot, following)]
+        # Who goes which way is in doubt: they are of no track.
+        filled += [(row, 0) for row in gaps.between(self._tracks, moment)]
         self._forget(slot)
         rows = np.concatenate([seen.rows(), *(row[None] for row, _ in filled)])
         return slot.frame, Detections.from_rows(rows, [*numbers, *(of for _, of in filled)])
@@ -207,117 +179,17 @@ class Window(Generic[Frame]):
                 counts[i] |= near[i] and is_new
         return counts
 
-    def _beside(
-        self, track: Track, slot: _Slot[Frame], following: int | None
-    ) -> list[FloatArray | None]:
-        """Where else a track may be in a frame in which it was found."""
-        at = bisect_left(track.frames, slot.number)
-        if not track.leapt[at]:
-            return [self._whole(track, slot)]
-        # What was found far away may be something else.
-        return [self._whole(track, slot), self._fill(track.without(at), slot, following)]
-
-    def _whole(self, track: Track, slot: _Slot[Frame]) -> FloatArray | None:
-        """The whole of a face that was found too small; None if it was not.
-
-        What comes out from behind something, or into the frame, is found as the part that the
-        detector makes out, while more of it shows.
-        """
-        times, rows = track.times, track.rows
-        at = bisect_left(track.frames, slot.number)
-        near_s = max(_NEAR_S, self._rhythm_at(slot) + motion.CLOCK_S)
-        part = _PART if near_s <= _NEAR_S else _PART_RARE
-        near = range(
-            bisect_left(times, slot.time_s - near_s), bisect_left(times, slot.time_s + near_s)
+    def _moment(self, slot: _Slot[Frame]) -> Moment:
+        """A frame that was popped, among those that wait."""
+        return Moment(
+            number=slot.number,
+            time_s=slot.time_s,
+            scene=slot.scene,
+            last_detected=slot.last_detected,
+            following=next((s.number for s in self._slots if s.last_detected == s.number), None),
+            rhythm_s=max([slot.rhythm_s, *(later.rhythm_s for later in islice(self._slots, 1))]),
+            passes=self._passes,
         )
-        largest = max(near, key=lambda other: motion.area(rows[other]))
-        if motion.area(rows[largest]) < part * motion.area(rows[at]):
-            return None
-        used = motion.recent(times, largest, step=1 if largest > at else -1)
-        pace = motion.speed(times[used], rows[used])
-        whole = motion.move(rows[largest], pace, slot.time_s - times[largest])
-        # It may have come nearer, and look larger for that.
-        return whole if motion.area(whole) >= part * motion.area(rows[at]) else None
-
-    def _fill(self, track: Track, slot: _Slot[Frame], following: int | None) -> FloatArray | None:
-        """Where a track is in a frame in which it was not found; None if it is not there."""
-        if track.scene != slot.scene:
-            return None
-        times, rows, options = track.times, track.rows, self._options
-        after = bisect_left(track.frames, slot.number)
-        before = after - 1
-        if before >= 0 and after < len(times):
-            return motion.interpolate(
-                rows[before],
-                rows[after],
-                since_s=slot.time_s - times[before],
-                until_s=times[after] - slot.time_s,
-                missed=slot.last_detected == slot.number and not track.is_small(end=True),
-            )
-        at, step, limit_s = (before, -1, options.hold_s) if before >= 0 else (0, 1, options.lead_s)
-        elapsed_s = slot.time_s - times[at]
-        is_small, evidence = track.is_small(end=step < 0), track.evidence(end=step < 0)
-        # Where the detector did not run, nothing speaks against the track.
-        is_between = slot.last_detected < slot.number and track.frames[at] == (
-            slot.last_detected if step < 0 else following
-        )
-        least_s = _TRUST_DETECTIONS * self._rhythm_at(slot)
-        reach_s = options.extent_s(limit_s, evidence, least_trust_s=least_s)
-        if is_small:
-            is_between = is_between or self._is_unseen(track, at, slot)
-            reach_s = options.extent_s(
-                max(limit_s, _HOLD_TURNS * PERIOD_S) if step < 0 else limit_s,
-                evidence,
-                least_trust_s=max(least_s, _TRUST_TURNS * PERIOD_S),
-            )
-        if not (abs(elapsed_s) <= reach_s + motion.CLOCK_S or is_between):
-            return None
-        used = motion.recent(
-            times, at, step=step, within_s=2.2 * PERIOD_S if is_small else motion.FIT_S
-        )
-        pace = motion.speed(times[used], rows[used])
-        is_known = used.stop - used.start > 1
-        if is_between:
-            return motion.extend_undetected(rows[at], pace if is_known else None, elapsed_s)
-        return motion.extend(
-            rows[at], pace if is_known else None, elapsed_s, rhythm_s=self._rhythm_at(slot)
-        )
-
-    def _rhythm_at(self, slot: _Slot[Frame]) -> float:
-        """Time between detections about a frame that was popped, seconds."""
-        return max([slot.rhythm_s, *(later.rhythm_s for later in islice(self._slots, 1))])
-
-    def _is_unseen(self, track: Track, at: int, slot: _Slot[Frame]) -> bool:
-        """Whether nobody searched closely where a small face was, until or since it was seen."""
-        if abs(slot.time_s - track.times[at]) > _REST_S:
-            return False
-        seen = track.frames[at]
-        first, last = (seen + 1, slot.number) if seen < slot.number else (slot.number, seen - 1)
-        x, y = (track.rows[at][:2] + track.rows[at][2:4]) / 2
-        return not any(
-            ((each.boxes[:, :2] <= (x, y)) & (each.boxes[:, 2:] >= (x, y))).all(axis=1).any()
-            for each in self._passes
-            if first <= each.number <= last
-        )
-
-    def _ways(self, slot: _Slot[Frame], following: int) -> list[FloatArray]:
-        """Faces between two detections, wherever who is who is in doubt."""
-        here = [track for track in self._tracks if track.confirmed and track.scene == slot.scene]
-        before = [seen for t in here if (seen := _sighting(t, slot.last_detected, leaving=True))]
-        after = [seen for t in here if (seen := _sighting(t, following, leaving=False))]
-        if not before or not after:
-            return []
-        since_s, until_s = slot.time_s - before[0].time_s, after[0].time_s - slot.time_s
-        return [
-            motion.interpolate(before[i].row, after[j].row, since_s=since_s, until_s=until_s)
-            for i, j in ways(
-                np.stack([seen.row[:4] for seen in before]),
-                np.stack([seen.row[:4] for seen in after]),
-                since_s + until_s,
-            )
-            # One and the same was filled in already.
-            if before[i].track is not after[j].track
-        ]
 
     def _forget(self, slot: _Slot[Frame]) -> None:
         """Drop what frames after this one do not need."""
@@ -327,32 +199,12 @@ class Window(Generic[Frame]):
             t
             for t in self._tracks
             if id(t) in live
-            or slot.time_s - t.times[-1] <= (_REST_S if t.is_small(end=True) else hold_s)
+            or slot.time_s - t.times[-1] <= (REST_S if t.is_small(end=True) else hold_s)
         ]
-        while self._passes and self._passes[0].time_s < slot.time_s - 2 * _REST_S:
+        while self._passes and self._passes[0].time_s < slot.time_s - 2 * REST_S:
             self._passes.popleft()
         for track in self._tracks:
             track.forget(slot.number)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sighting:
-    """A face of which it is not sure where it was at the detection before, or is at the next."""
-
-    track: Track
-    time_s: float
-    row: FloatArray
-
-
-def _sighting(track: Track, number: int, *, leaving: bool) -> _Sighting | None:
-    """A track in a checked frame; None if it is not there, or surely goes on from or to there."""
-    at = bisect_left(track.frames, number)
-    if at == len(track.frames) or track.frames[at] != number:
-        return None
-    link = at + 1 if leaving else at
-    if link < len(track.certain) and track.certain[link]:
-        return None
-    return _Sighting(track, track.times[at], track.rows[at])
 
 
 def fill_gaps(
