@@ -16,9 +16,9 @@ from faceblur.errors import InputError, ModelError, OutputError
 from faceblur_export.data.formats import read_folder
 from faceblur_export.network import build
 from faceblur_export.weights.checkpoint import load_model
+from faceblur_training.augmentation.config import AugmentConfig
 from faceblur_training.data.pack import write
 from faceblur_training.loop import checkpointing
-from faceblur_training.loop.augment import AugmentConfig
 from faceblur_training.loop.history import History
 from faceblur_training.loop.progress import Progress
 from faceblur_training.loop.recipe import settings_for

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from faceblur_training.augmentation.plan import plan_sample
+from faceblur_training.augmentation.sample import Sample, render
 from faceblur_training.data.pack import Pack
-from faceblur_training.loop import augment
 from faceblur_training.loop.settings import Settings
 
 
@@ -128,18 +129,18 @@ class Batches(Dataset[Batch]):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _render(self, step: int, place: int) -> augment.Sample:
+    def _render(self, step: int, place: int) -> Sample:
         settings = self._settings
         rng = np.random.default_rng([settings.seed, 1, step])
         config = dataclasses.replace(settings.augment, side=int(rng.choice(settings.sides)))
-        plan = augment.plan_sample(
+        plan = plan_sample(
             self._pack,
             step * settings.batch + place,
             seed=settings.seed,
             config=config,
             weights=self._cumulative,
         )
-        return augment.render(self._pack, plan)
+        return render(self._pack, plan)
 
 
 def _prepare_worker(_number: int) -> None:
@@ -149,7 +150,7 @@ def _prepare_worker(_number: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def collate(samples: list[augment.Sample], *, undamaged: bool) -> Batch:
+def collate(samples: list[Sample], *, undamaged: bool) -> Batch:
     """Stack samples of one size; those before the damage are kept where a teacher wants them."""
     numbers = np.repeat(np.arange(len(samples)), [len(s.faces) for s in samples])
     return Batch(

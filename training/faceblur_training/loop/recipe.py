@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from faceblur.detection.cores import usable_cores
-from faceblur_training.loop.augment import AugmentConfig
+from faceblur_training.augmentation.config import AugmentConfig
 from faceblur_training.loop.schedule import ENDLESS, Schedule
 from faceblur_training.loop.settings import Settings
 

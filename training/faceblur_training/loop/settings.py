@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from faceblur_training.loop.augment import AugmentConfig
+from faceblur_training.augmentation.config import AugmentConfig
 from faceblur_training.loop.losses import Gains
 from faceblur_training.loop.schedule import Schedule
 

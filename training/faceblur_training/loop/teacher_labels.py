@@ -17,8 +17,8 @@ from faceblur.boxes import box_iou
 from faceblur.detection.detector import Detector
 from faceblur_export.data.image_files import RgbImage
 from faceblur_export.evaluation.inference import detect_image
+from faceblur_training.augmentation.sample import MIRROR
 from faceblur_training.data.pack import FACE_WIDTH, Entry
-from faceblur_training.loop.augment import MIRROR
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceblur_training.augmentation.config import AugmentConfig
+from faceblur_training.augmentation.damage import Damage
+from faceblur_training.augmentation.plan import Plan, plan_sample
+from faceblur_training.augmentation.sample import MIRROR, move_faces, render
 from faceblur_training.data.pack import Entry, write_pack
-from faceblur_training.loop.augment import (
-    MIRROR,
-    AugmentConfig,
-    Damage,
-    Plan,
-    move_faces,
-    plan_sample,
-    render,
-)
 
 STILL = dataclasses.replace(
     AugmentConfig(), colour=0, low_light=0, noise=0, blur=0, shrink=0, jpeg=0, perspective=0

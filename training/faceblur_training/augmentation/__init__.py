@@ -1,0 +1,1 @@
+"""Training samples: how they are varied, planned and rendered."""
