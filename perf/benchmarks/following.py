@@ -20,10 +20,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.coverage.clips import RATE, SCENARIOS, ClipMaker, read_clip, write_clip
+from benchmarks.coverage.clips import ClipMaker
 from benchmarks.coverage.command import faces_of
 from benchmarks.coverage.labels import label
+from benchmarks.coverage.scenarios import RATE, SCENARIOS
 from benchmarks.coverage.score import MIN_MASKED, Face, Mask
+from benchmarks.coverage.videos import read_clip, write_clip
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.following import correct
 from faceblur.boxes import box_iou

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.score import MARK, is_marked
+from benchmarks.coverage.videos import read_clip
 from benchmarks.people.scenes import SCENES, Shown, frames, people, write_scene
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.people import Person

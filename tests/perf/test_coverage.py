@@ -13,11 +13,13 @@ import pytest
 from doubles import OneByOne
 
 from benchmarks.coverage.bench import Bench, Clip
-from benchmarks.coverage.clips import HEIGHT, SCENARIOS, WIDTH, ClipMaker, write_clip
+from benchmarks.coverage.clips import ClipMaker
 from benchmarks.coverage.command import faces_of
 from benchmarks.coverage.labels import agree
 from benchmarks.coverage.passers import WALKS, PasserMaker, cut_out
+from benchmarks.coverage.scenarios import HEIGHT, SCENARIOS, WIDTH
 from benchmarks.coverage.score import MARK, Face, Mask, Score, Scorer
+from benchmarks.coverage.videos import write_clip
 from faceblur.detection.detector import ModelInfo
 from faceblur.detections import Detections
 from faceblur.image.pixels import BgrImage

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.coverage.clips import SCENARIOS, ClipMaker, write_clip
+from benchmarks.coverage.clips import ClipMaker
 from benchmarks.coverage.command import faces_of
+from benchmarks.coverage.scenarios import SCENARIOS
+from benchmarks.coverage.videos import write_clip
 from benchmarks.following import Tallies, Tally, _tally
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.coverage.clips import write_clip
 from benchmarks.coverage.score import MARK
+from benchmarks.coverage.videos import write_clip
 from benchmarks.versus.clips import Excerpt, Format, fitted, make_clip, make_slides
 from benchmarks.versus.process import Usage, measure
 from benchmarks.versus.programs import DEFAULT, EQUAL, OURS, writer

@@ -15,7 +15,7 @@ import pytest
 import skimage.data
 from media import FACE
 
-from benchmarks.coverage.clips import read_clip, write_clip
+from benchmarks.coverage.videos import read_clip, write_clip
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.people import find_people
 from faceblur.detection import models

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.score import MARK, Face, Score, Scorer
+from benchmarks.coverage.videos import read_clip
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
 from faceblur.batch.video_detection import thumbnail

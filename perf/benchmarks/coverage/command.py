@@ -15,10 +15,12 @@ import av
 import click
 
 from benchmarks.coverage.bench import Bench, Clip
-from benchmarks.coverage.clips import RATE, SCENARIOS, ClipMaker, Truth, read_clip, write_clip
+from benchmarks.coverage.clips import ClipMaker, Truth
 from benchmarks.coverage.labels import label, min_agreeing, open_detectors, passes
 from benchmarks.coverage.report import write_report
+from benchmarks.coverage.scenarios import RATE, SCENARIOS
 from benchmarks.coverage.score import Face
+from benchmarks.coverage.videos import read_clip, write_clip
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD

@@ -15,7 +15,6 @@ import av
 import click
 import numpy as np
 
-from benchmarks.coverage.clips import HEIGHT, WIDTH, read_clip, write_clip
 from benchmarks.coverage.labels import label, min_agreeing, open_detectors, passes
 from benchmarks.coverage.moment_report import FILE, LOOKAHEADS, Report, Scores
 from benchmarks.coverage.passers import (
@@ -28,7 +27,9 @@ from benchmarks.coverage.passers import (
     Walk,
     cut_out,
 )
+from benchmarks.coverage.scenarios import HEIGHT, WIDTH
 from benchmarks.coverage.score import MARK, Face, Score, Scorer
+from benchmarks.coverage.videos import read_clip, write_clip
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD

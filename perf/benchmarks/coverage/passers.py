@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import skimage.data
 
-from benchmarks.coverage.clips import HEIGHT, MIN_SHOWN, WIDTH, Mask
+from benchmarks.coverage.clips import MIN_SHOWN, Mask
+from benchmarks.coverage.scenarios import HEIGHT, WIDTH
 from faceblur.image.pixels import BgrImage
 from faceblur_export.data.formats import read_folder
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.coverage.clips import read_clip
 from benchmarks.coverage.passers import Person
 from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
+from benchmarks.coverage.videos import read_clip
 from benchmarks.people.scenes import Scene, Shown, frames, write_scene
 from faceblur.batch.annotation_format import write_findings
 from faceblur.batch.annotations import AnnotationFile

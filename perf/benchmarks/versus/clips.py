@@ -12,8 +12,9 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.coverage.clips import RATE, read_clip, write_clip
 from benchmarks.coverage.labels import Boxes
+from benchmarks.coverage.scenarios import RATE
+from benchmarks.coverage.videos import read_clip, write_clip
 from faceblur.image.pixels import BgrImage
 from faceblur_export.data.formats import LabelledImage
 
