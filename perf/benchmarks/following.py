@@ -119,7 +119,7 @@ def following(
             path = folder / "real.mp4"
             with av.open(str(clip)) as container:
                 rate = float(container.streams.video[0].average_rate or RATE)
-            write_clip(path, islice(read_clip(clip), real_frames), rate=rate)
+            write_clip(path, islice(read_clip(clip), real_frames), rate=round(rate))
             faces = list(label(read_clip(path), [detector]))
             costs += _tally(tallies, "real", clip.stem, path, faces)
     _report(output, tallies, costs)

@@ -19,8 +19,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.coverage.score import MARK, is_marked
-from benchmarks.coverage.videos import read_clip
-from benchmarks.people.scenes import SCENES, Shown, frames, people, write_scene
+from benchmarks.coverage.videos import read_clip, write_clip
+from benchmarks.people.scenes import SCENES, Shown, frames, people
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.people import Person
 from faceblur.batch.people_page import write_page
@@ -62,7 +62,7 @@ def made(bundled_server: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
     scene = next(scene for scene in SCENES if scene.name == "cross, in front")
     pair = people(ROOT / "docs" / "images" / "before.jpg")
     drawn = list(frames(scene, pair, rate=12, seed=1))
-    write_scene(clip, [image for image, _ in drawn], rate=12)
+    write_clip(clip, [image for image, _ in drawn], rate=12)
     result = run("people", clip, "-o", page, "--server", bundled_server)
     assert result.exit_code == 0, result.output
     truth = [shown for _, shown in drawn]

@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_page import Served, served, served_small
 
-from benchmarks.people.scenes import SCENES, frames, people, write_scene
+from benchmarks.coverage.videos import write_clip
+from benchmarks.people.scenes import SCENES, frames, people
 from faceblur.detection.session import DetectionSession
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = next(scene for scene in SCENES if scene.name == "beside each other")
     pair = people(ROOT / "docs" / "images" / "before.jpg")
     drawn = islice(frames(scene, pair, rate=8, seed=1), 20)
-    write_scene(clip, [image for image, _ in drawn], rate=8)
+    write_clip(clip, [image for image, _ in drawn], rate=8)
     return clip
 
 

@@ -147,7 +147,7 @@ def _labelled(excerpt: _Excerpt, judges: list[Detector], folder: Path) -> Clip:
     start = round(excerpt.start_s * rate)
     images = islice(read_clip(excerpt.path), start, start + excerpt.frames)
     target = folder / "real.mp4"
-    write_clip(target, map(_even, images), rate=rate)
+    write_clip(target, map(_even, images), rate=round(rate))
     return Clip(excerpt.name, target, list(label(read_clip(target), judges)))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,13 +13,13 @@ from benchmarks.coverage.scenarios import RATE
 from faceblur.image.pixels import BgrImage
 
 
-def write_clip(path: Path, frames: Iterator[BgrImage], *, rate: float = RATE) -> None:
+def write_clip(path: Path, frames: Iterable[BgrImage], *, rate: Fraction | int = RATE) -> None:
     """Write frames, BGR with even sides, as H.264 of high quality."""
     with av.open(str(path), "w") as container:
         stream = None
         for image in frames:
             if stream is None:
-                stream = container.add_stream("libx264", rate=round(rate), options={"crf": "14"})
+                stream = container.add_stream("libx264", rate=rate, options={"crf": "14"})
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")

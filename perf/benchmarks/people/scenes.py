@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -227,13 +225,3 @@ def _draw(
         canvas += (head - canvas) * alpha[..., None]
     canvas[:, slice(*scene.bar)] = (60, 70, 66)
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), (shown[0], shown[1])
-
-
-def write_scene(path: Path, images: Iterator[BgrImage] | list[BgrImage], *, rate: float) -> None:
-    """Write frames as H.264 of high quality."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "14"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        container.mux(stream.encode(None))

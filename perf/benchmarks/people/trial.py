@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from benchmarks.coverage.passers import Person
 from benchmarks.coverage.score import MARK, MIN_MASKED, is_marked
-from benchmarks.coverage.videos import read_clip
-from benchmarks.people.scenes import Scene, Shown, frames, write_scene
+from benchmarks.coverage.videos import read_clip, write_clip
+from benchmarks.people.scenes import Scene, Shown, frames
 from faceblur.batch.annotation_format import write_findings
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.faces import DetectedFaces, RecordedFaces
@@ -66,7 +67,7 @@ def attempt(
     """Make a clip, list its faces, keep the first person visible, and compare with the truth."""
     clip, masked, boxes = folder / "clip.mp4", folder / "masked.mkv", folder / "boxes.json"
     drawn = list(frames(scene, pair, rate=rate, seed=seed))
-    write_scene(clip, [image for image, _ in drawn], rate=rate)
+    write_clip(clip, [image for image, _ in drawn], rate=Fraction(rate))
     truth = [shown for _, shown in drawn]
     lossless = VideoOptions(encoder="ffv1")
     report = mask_video(
