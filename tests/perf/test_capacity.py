@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.capacity import MACHINES, NVDEC_FPS, SESSION_MIB, Machine, Measured, by_stage
+from benchmarks.capacity.machines import (
+    MACHINES,
+    NVDEC_FPS,
+    SESSION_MIB,
+    Machine,
+    Measured,
+    by_stage,
+)
 
 MEASURED = Measured(
     decode_ms=4,

@@ -1,0 +1,1 @@
+"""Cameras a machine with a GPU holds."""
