@@ -9,7 +9,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -178,6 +178,23 @@ def table(rows: Sequence[Row], *, unit: str) -> str:
     return markdown(head, cells) + "\n"
 
 
+def card_lines(card: Mapping[str, object]) -> str:
+    """What figures depend on, as a list in Markdown."""
+    return "\n".join(f"- {key}: {value}" for key, value in card.items())
+
+
+def page_of(parts: Iterable[str]) -> str:
+    """A page of Markdown of its paragraphs; empty ones are left out."""
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def write_results(folder: Path, name: str, document: Mapping[str, object], page: str) -> None:
+    """Write NAME.json, for programs, and NAME.md, for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(page)
+
+
 def save(
     folder: Path,
     name: str,
@@ -199,7 +216,6 @@ def save(
         unit: What was counted, in the plural.
         notes: Sentences that stand before the table.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "command": command_line(sys.argv),
         "notes": list(notes),
@@ -207,10 +223,9 @@ def save(
         "rows": [asdict(row) for row in rows],
         "samples": [asdict(sample) for sample in samples],
     }
-    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    facts = card_lines(card)
     parts = [f"# {name}", f"`{command_line(sys.argv)}`", *notes, table(rows, unit=unit), facts]
-    (folder / f"{name}.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    write_results(folder, name, document, page_of(parts))
 
 
 def _measure(contender: Contender) -> Sample:

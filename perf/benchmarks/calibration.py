@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from faceblur_export.evaluation.matching import MatchedFaces, match_images, read
 from faceblur_export.onnx_graph.calibration import FRAMES, Calibration, read_calibration
 from faceblur_export.onnx_graph.int8 import OPTIONS, left_single
 from faceblur_training.data.holdout import held_out, is_held_out
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,6 @@ def _findings(model: Path, images: Sequence[Any]) -> MatchedFaces:
 def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:
     command = command_line(sys.argv)
     document = {"command": command, "card": card, "ways": [asdict(row) for row in rows]}
-    (output / "calibration.json").write_text(json.dumps(document, indent=1) + "\n")
     cells = [
         (
             row.way,
@@ -176,8 +174,8 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Lost]) -> None:
         "compared with FP32 on the labelled training images that are held out. Ranges come from "
         "other images of that folder.",
         markdown("ranges are | frames | AP50 | change (95 %)", cells),
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    text = "\n\n".join(parts) + "\n"
-    (output / "calibration.md").write_text(text)
+    text = page_of(parts)
+    write_results(output, "calibration", document, text)
     click.echo(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import time
 import warnings
@@ -24,7 +23,17 @@ from faceblur_export.onnx_graph.builder import FLOAT, OPSET, UINT8, OnnxBuilder
 from faceblur_export.onnx_graph.layers import add_network
 from faceblur_export.weights.checkpoint import load_model
 from faceblur_training.loop.release import checkpoint_named
-from harness import Contender, command_line, interleave, machine_card, markdown, summarise
+from harness import (
+    Contender,
+    card_lines,
+    command_line,
+    interleave,
+    machine_card,
+    markdown,
+    page_of,
+    summarise,
+    write_results,
+)
 
 SHAPES = ((1, 384, 640), (3, 96, 160), (2, 640, 384))
 """Batch, height and width at which both are held against PyTorch; the first is timed."""
@@ -180,10 +189,8 @@ def _difference(session: Any, model: YOLOv5Face) -> float:
 
 
 def _write(output: Path, card: dict[str, object], rows: Sequence[Exported]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     command = command_line(sys.argv)
     document = {"command": command, "card": card, "ways": [asdict(row) for row in rows]}
-    (output / "exporting.json").write_text(json.dumps(document, indent=1) + "\n")
     head = "exported by | seconds | MB | nodes | same bytes again | difference | images/s | ratio"
     cells = [
         (
@@ -201,8 +208,8 @@ def _write(output: Path, card: dict[str, object], rows: Sequence[Exported]) -> N
         f"difference is the largest from PyTorch at {shapes} (batch, height, width); images per "
         "second are ONNX Runtime's on one thread, in turn, at the first of them.",
         markdown(head, cells, left=(0, 4)),
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    text = "\n\n".join(parts) + "\n"
-    (output / "exporting.md").write_text(text)
+    text = page_of(parts)
+    write_results(output, "exporting", document, text)
     click.echo(text)

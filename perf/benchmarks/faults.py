@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of
 from rig.clips import FPS
 from rig.faults import FAULTS
 from rig.judge import LIKENESS, SCORE, Judge
@@ -112,9 +112,9 @@ def page(document: Mapping[str, Any]) -> str:
         f"This page: `{document['command']}`.",
         markdown(HEAD, rows),
         *(note.format_map(document) for note in NOTES),
-        "\n".join(f"- {key}: {value}" for key, value in document["card"].items()),
+        card_lines(document["card"]),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page_of(parts)
 
 
 def _measure(door: Trial, repeat: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from faceblur.masks.style import MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.video.frames import SourceFrame
 from faceblur.video.source import VideoSource
-from harness import command_line, machine_card, markdown
+from harness import command_line, machine_card, markdown, write_results
 
 MIN_FRAMES: Final = 15
 """Of an appearance that is followed."""
@@ -226,8 +226,6 @@ def _report(output: Path, tallies: Tallies, costs: Sequence[tuple[float, float]]
     document = {
         "command": command_line(sys.argv), "card": machine_card(), "cost": cost, **results
     }  # fmt: skip
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "follow.json").write_text(json.dumps(document, indent=1) + "\n")
     rows = [
         (
             kind, name, figures["follow"]["frames"], f"{figures['follow']['covered']:.3f}",
@@ -244,4 +242,4 @@ def _report(output: Path, tallies: Tallies, costs: Sequence[tuple[float, float]]
         "over that of the face) are medians. Real clips have pseudo-labels. CPU ms of a frame: "
         f"{cost['read_ms']} to read it, {cost['with_a_box_ms']} with a box that follows.\n\n"
     )
-    (output / "follow.md").write_text(text + markdown(head, rows, left=(0, 1)) + "\n")
+    write_results(output, "follow", document, text + markdown(head, rows, left=(0, 1)) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from faceblur.tracking import LiveCover
 from faceblur.tracking.live import LIVE_OPTIONS
 from faceblur.video.source import VideoSource
 from faceblur.video.surface import VideoSurface
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 SIZE: Final = (3840, 2160)
 HEIGHTS: Final = (12, 16, 24, 32, 40, 64)
@@ -204,7 +203,6 @@ def _live(
 
 
 def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     document = {"command": command_line(sys.argv), "card": card, "heights": HEIGHTS}
     document |= {
         name: [
@@ -218,7 +216,6 @@ def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]
         ]
         for name, tallies in tables.items()
     }
-    (output / "panning.json").write_text(json.dumps(document, indent=1) + "\n")
     groups = [f"{a}-{b} px" for a, b in pairwise(HEIGHTS)]
     head = " | ".join(["way", "CPU ms/frame", *groups, f"{HEIGHTS[-1]}+ px", "masked elsewhere"])
     parts = [
@@ -241,8 +238,8 @@ def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]
         ]
         parts.append(f"## {name}\n\n" + markdown(head, rows))
     parts.append(f"`{command_line(sys.argv)}`")
-    parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
-    (output / "panning.md").write_text("\n\n".join(parts) + "\n")
+    parts.append(card_lines(card))
+    write_results(output, "panning", document, page_of(parts))
     click.echo("\n\n".join(parts))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,12 +28,15 @@ from faceblur_export.onnx_graph.int8 import left_single
 from harness import (
     Contender,
     Row,
+    card_lines,
     command_line,
     interleave,
     machine_card,
     markdown,
+    page_of,
     summarise,
     table,
+    write_results,
 )
 
 FRAMES: Final = 16
@@ -54,7 +56,6 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
     One thread, one image at a time. INT8 comes in two forms: the one that `faceblur-export`
     makes for TensorRT, and the one that ONNX Runtime's own CPU kernels ask for.
     """
-    output.mkdir(parents=True, exist_ok=True)
     single, info = models.find(model)
     with tempfile.TemporaryDirectory() as scratch:
         files = {"FP32": single} | _lower(single, calibration, Path(scratch))
@@ -87,9 +88,8 @@ def precision(*, labelled: Path, calibration: Path, model: str, rounds: int, out
         "gate": {n: asdict(record) | {"passed": record.passed} for n, record in judged.items()},
         "samples": [asdict(sample) for sample in samples],
     }
-    (output / "precision.json").write_text(json.dumps(document, indent=1) + "\n")
     text = _page(document["command"], rows, judged, card)
-    (output / "precision.md").write_text(text)
+    write_results(output, "precision", document, text)
     click.echo(text)
 
 
@@ -185,6 +185,6 @@ def _page(
         "(changes with paired 95 % bootstrap intervals):",
         markdown(head, changes, left=(0, len(some.losses) + 1)),
         f"Faces: {faces}.",
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page_of(parts)

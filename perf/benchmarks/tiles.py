@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.tiling import plan_views
 from faceblur.detections import Detections
 from faceblur_export.data.formats import LabelledImage, read_folder
-from harness import machine_card, markdown
+from harness import card_lines, machine_card, markdown, page_of, write_results
 
 HEIGHTS: Final = (12, 16, 24, 32, 48, 96, 10_000)
 MIN_IOU: Final = 0.4
@@ -142,11 +141,9 @@ def _matched(faces: Detections, boxes: Boxes) -> tuple[npt.NDArray[np.bool_], in
 
 
 def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     document = {"card": card, "heights": HEIGHTS} | {
         name: [asdict(tally) for tally in tallies] for name, tallies in tables.items()
     }
-    (output / "tiles.json").write_text(json.dumps(document, indent=1) + "\n")
     lows = (0, *HEIGHTS[:-1])
     columns = [f"{a}-{b} px" for a, b in zip(lows, HEIGHTS[:-1], strict=False)]
     heights = " | ".join([*columns, f"{HEIGHTS[-2]}+ px"])
@@ -166,7 +163,7 @@ def _write(output: Path, card: dict[str, object], tables: dict[str, list[Tally]]
             start = (tally.tiles, tally.views, f"{tally.cpu_s / tally.canvases:.2f}")
             rows.append((*start, *cells, tally.extra))
         parts.append(f"## {name}\n\n" + markdown(head, rows))
-    parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
+    parts.append(card_lines(card))
     parts.append("Reproduce: `perf/run tiles DATA/eval/masks DATA/eval/wider`")
-    (output / "tiles.md").write_text("\n\n".join(parts) + "\n")
+    write_results(output, "tiles", document, page_of(parts))
     click.echo("\n\n".join(parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from faceblur.masks.masker import Masker
 from faceblur.masks.style import MaskMode, MaskStyle
 from faceblur.masks.surface import ArraySurface
 from faceblur.proof.verify.judging import judge_alone, judge_beside
-from harness import machine_card, markdown
+from harness import card_lines, machine_card, markdown, page_of, write_results
 
 Encode = Callable[[list[BgrImage]], list[BgrImage]]
 
@@ -203,13 +202,11 @@ def _touches(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> b
 def _write(
     output: Path, card: dict[str, object], counts: dict[tuple[str, str, int], Count]
 ) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     rows = [
         {"mask": mask, "encoding": way, "below_px": height, **vars(count)}
         for (mask, way, height), count in counts.items()
     ]
     document = {"card": card, "sure": SURE, "threshold": DEFAULT_THRESHOLD, "rows": rows}
-    (output / "verify.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
         "# What `faceblur verify` finds",
         f"Every face with a score of {SURE} or more, masked or not, after an encoder. With the "
@@ -219,10 +216,10 @@ def _write(
     ]
     for title, value in (("With the source", "beside"), ("The output alone", "alone")):
         parts.append(f"## {title}\n\n{_table(counts, value)}")
-    parts.append("\n".join(f"- {key}: {value}" for key, value in card.items()))
+    parts.append(card_lines(card))
     parts.append("Images are encoded as JPEG, and as the first frame of a video; clips as videos.")
     parts.append("Reproduce: `perf/run verify --frames 10 --images DATA/eval/masks MEDIA/*.m??`")
-    (output / "verify.md").write_text("\n\n".join(parts) + "\n")
+    write_results(output, "verify", document, page_of(parts))
     click.echo("\n\n".join(parts))
 
 

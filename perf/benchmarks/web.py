@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 PORTRAIT: Final = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 
@@ -189,14 +188,12 @@ def _facts(photo: Path) -> dict[str, Any]:
 def _write(
     output: Path, rows: Sequence[Row], card: dict[str, object], times: dict[str, list[float]]
 ) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     document = {
         "command": command_line(sys.argv),
         "card": card,
         "rows": [asdict(row) for row in rows],
         "times_s": {name: [round(each, 3) for each in of] for name, of in times.items()},
     }
-    (output / "web.json").write_text(json.dumps(document, indent=1) + "\n")
     cells = [
         (
             row.what,
@@ -207,11 +204,11 @@ def _write(
         for row in rows
     ]
     table = markdown("what somebody waits for | median, s | lowest-highest | at most", cells)
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    facts = card_lines(card)
     note = (
         "Headless Chromium on the same machine; the photo's times begin with its choice in the "
         "page, so copying it to the server counts."
     )
     parts = ["# The page of `faceblur web`", f"`{command_line(sys.argv)}`", note, table, facts]
-    (output / "web.md").write_text("\n\n".join(parts) + "\n")
+    write_results(output, "web", document, page_of(parts))
     click.echo(table)

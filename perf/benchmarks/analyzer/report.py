@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.analyzer.plots import plot_cameras, plot_curves, plot_stages
 from benchmarks.analyzer.points import IN_PROCESS, PHASES, Case, Point, knee, medians, series
-from harness import markdown
+from harness import card_lines, markdown
 
 KIND: Final = "perf_analyzer"
 MIN_RATIO: Final = 0.95
@@ -44,7 +44,7 @@ def write_run(
     if watched:
         plots.append(_beside(output, "cameras"))
         plot_cameras(plots[2], watched)
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    facts = card_lines(card)
     verdicts = [f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()]
     parts = [
         f"# {output.stem}",

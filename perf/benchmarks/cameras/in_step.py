@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import statistics
 import sys
@@ -28,7 +27,7 @@ from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.runtime import MIN_INSTANCES
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 SETTLE_S: Final = 1.0
 """Between two contenders: what the last one left in the queues is gone."""
@@ -204,7 +203,6 @@ def table(rows: Sequence[Round]) -> str:
 
 
 def _save(folder: Path, rows: Sequence[Round], rounds: Sequence[Round], card: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     command = command_line(sys.argv)
     document = {
         "command": command,
@@ -212,10 +210,9 @@ def _save(folder: Path, rows: Sequence[Round], rounds: Sequence[Round], card: An
         "rows": [asdict(row) | {"holds": holds(row)} for row in rows],
         "rounds": [asdict(each) for each in rounds],
     }
-    (folder / "in-step.json").write_text(json.dumps(document, indent=1) + "\n")
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    facts = card_lines(card)
     parts = ["# in-step", f"`{command}`", table(rows), facts]
-    (folder / "in-step.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    write_results(folder, "in-step", document, page_of(parts))
 
 
 def _fitted(frame: Canvas, shape: tuple[int, int]) -> Canvas:

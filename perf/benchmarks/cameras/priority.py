@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import sys
 import threading
@@ -28,7 +27,7 @@ from faceblur.detection.triton.runtime import MIN_INSTANCES
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 IN_FLIGHT: Final = 4
 """Requests that a file has under way, as `faceblur blur` has."""
@@ -245,7 +244,6 @@ def table(rows: Sequence[Round], *, period_ms: float) -> str:
 def _save(
     folder: Path, rows: Sequence[Round], rounds: Sequence[Round], card: Any, *, period_ms: float
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     command = command_line(sys.argv)
     document = {
         "command": command,
@@ -256,7 +254,6 @@ def _save(
         ],
         "rounds": [asdict(each) for each in rounds],
     }
-    (folder / "priority.json").write_text(json.dumps(document, indent=1) + "\n")
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.items())
+    facts = card_lines(card)
     parts = ["# priority", f"`{command}`", table(rows, period_ms=period_ms), facts]
-    (folder / "priority.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    write_results(folder, "priority", document, page_of(parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final
 import click
 
 from benchmarks.cameras.plot import draw_stages
-from harness import command_line, markdown
+from harness import card_lines, command_line, markdown, page_of, write_results
 
 MAX_RATIO: Final = 1.3
 """Target: the full pipeline, in CPU, against decoding, inference and encoding alone."""
@@ -104,16 +103,14 @@ def write_report(
         f"{eight['p50_ms']:.0f} ms (p50), {eight['p99_ms']:.0f} ms (p99); "
         f"**{eight['leaked']} of {eight['images']} recorded frames show a face** (and "
         f"{eight['placeholders']} are placeholders), judged by detection and by correlation.",
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "cameras.md").write_text("\n\n".join(parts) + "\n")
     document = {
         "command": command_line(sys.argv), "card": card, "ratio": ratio, "ratios": ratios,
         "costs": [asdict(cost) for cost in costs], "delays": delays, "eight": eight,
         "stages_ms": stages, "alone_ms": alone,
     }  # fmt: skip
-    (output / "cameras.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_results(output, "cameras", document, page_of(parts))
     draw_stages(output / "cameras.png", stages=stages, alone=alone)
     click.echo("\n\n".join(parts))
 

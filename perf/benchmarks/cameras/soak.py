@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.service.fleet import Fleet
 from faceblur.live.sinks.options import parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 EVERY_S: Final = 2.0
 CHANGE_S: Final = 20.0
@@ -105,12 +104,10 @@ def _write(output: Path, card: dict[str, object], samples: Sequence[dict[str, fl
         "clip. `own_` is the process that drives them; the rest is all processes, the server's "
         "included. Medians of the second and the last third.",
         markdown(" | second third | last third | growth | allowed", rows),
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "soak.md").write_text("\n\n".join(parts) + "\n")
     document = {"command": command_line(sys.argv), "card": card, "samples": list(samples)}
-    (output / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_results(output, "soak", document, page_of(parts))
     click.echo("\n\n".join(parts))
     if not flat:
         sys.exit(1)

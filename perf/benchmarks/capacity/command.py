@@ -24,7 +24,7 @@ from benchmarks.capacity.machines import (
     by_stage,
 )
 from benchmarks.capacity.parts import SIZE, cpu_parts
-from harness import command_line, machine_card, markdown
+from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
 
 
 @click.command("capacity")
@@ -56,10 +56,8 @@ def capacity(
         "stages": stages,
         "samples": samples,
     }
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "capacity.json").write_text(json.dumps(document, indent=1) + "\n")
     text = report(document)
-    (output / "capacity.md").write_text(text)
+    write_results(output, "capacity", document, text)
     click.echo(text)
 
 
@@ -122,6 +120,6 @@ def report(document: dict[str, Any]) -> str:
             "part | ms",
             [(k, f"{v:.2f}") for k, v in document["measured"].items() if k.endswith("_ms")],
         ),
-        "\n".join(f"- {key}: {value}" for key, value in document["card"].items()),
+        card_lines(document["card"]),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page_of(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from benchmarks.coverage.passers import (
 )
 from benchmarks.coverage.score import Score
 from faceblur.live.options import DEFAULT_LOOKAHEAD
-from harness import markdown
+from harness import card_lines, markdown, page_of, write_results
 
 LOOKAHEADS: Final = (0, 3, 5, 8, 15)
 FILE: Final = "as a file"
@@ -45,7 +44,6 @@ class Report:
 
     def write(self, folder: Path, *, card: dict[str, object], command: str) -> None:
         """Write moment.json and moment.md."""
-        folder.mkdir(parents=True, exist_ok=True)
         totals = {fps: _joined(scores.values()) for fps, scores in self.made.items()}
         document = {
             "command": command,
@@ -56,7 +54,6 @@ class Report:
             "passes": list(self.passes),
             "agreeing": self.agreeing,
         }
-        (folder / "moment.json").write_text(json.dumps(document, indent=1) + "\n")
         default = f"lookahead {DEFAULT_LOOKAHEAD}"
         parts = [
             "# moment",
@@ -83,8 +80,8 @@ class Report:
             for fps, scores in self.real.items():
                 if scores:
                     parts += [f"### {fps} frames a second, real", _table(scores, float(fps))]
-        parts += ["\n".join(f"- {key}: {value}" for key, value in card.items())]
-        (folder / "moment.md").write_text("\n\n".join(parts) + "\n")
+        parts += [card_lines(card)]
+        write_results(folder, "moment", document, page_of(parts))
 
     def _verdict(self, totals: Scores, default: str) -> str:
         lines = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from benchmarks.coverage.bench import ALONE, COVER, DEFACE, Scores
 from benchmarks.coverage.clips import MIN_HEIGHT, MIN_SHOWN
 from benchmarks.coverage.score import MIN_MASKED, Score
-from harness import markdown
+from harness import card_lines, markdown, page_of, write_results
 
 MIN_RATIO: Final = 10
 MAX_LONGEST: Final = 2
@@ -50,7 +49,6 @@ def write_report(
         passes: What made the pseudo-labels.
         agreeing: How many of them had to agree.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     targets = judge(exact)
     document = {
         "command": command,
@@ -61,7 +59,6 @@ def write_report(
         # Over all scenarios and all clips: what the pages name.
         "totals": _plain({"exact": _total(exact)} | ({"clips": _total(pseudo)} if pseudo else {})),
     }
-    (folder / "coverage.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
         "# coverage",
         f"`{command}`",
@@ -83,8 +80,8 @@ def write_report(
             "it over deface, and what no pass finds is not counted.",
             _tables(pseudo),
         ]
-    parts += ["\n".join(f"- {key}: {value}" for key, value in card.items())]
-    (folder / "coverage.md").write_text("\n\n".join(parts) + "\n")
+    parts += [card_lines(card)]
+    write_results(folder, "coverage", document, page_of(parts))
     _plot(folder / "coverage.png", exact)
 
 

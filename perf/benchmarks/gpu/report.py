@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analyzer.points import Case, Point, knee, medians
 from benchmarks.gpu.results import Results
-from harness import markdown
+from harness import card_lines, markdown, page_of
 
 _READING: Final = """\
 `without a server` is the network alone, called in one thread, with the copies to the GPU and
@@ -36,7 +36,7 @@ def write_page(results: Results) -> None:
     plot = results.output.with_suffix(".png")
     if curves:
         draw(plot, curves, results)
-    facts = "\n".join(f"- {key}: {value}" for key, value in results.card.items())
+    facts = card_lines(results.card)
     parts = [
         f"# {page.stem}",
         f"`{results.command}`",
@@ -56,7 +56,7 @@ def write_page(results: Results) -> None:
         f"![{plot.stem}]({plot.name})" if curves else "",
         facts,
     ]
-    page.write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
+    page.write_text(page_of(parts))
 
 
 def curves_of(points: Sequence[Point]) -> Curves:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from faceblur.moving.mover import Found, MovingMask, cover_coming
 from faceblur.moving.options import MovingOptions
 from faceblur.moving.sight import Sight, SightSize
 from faceblur.video.surface import VideoSurface
-from harness import command_line, machine_card, markdown
+from harness import command_line, machine_card, markdown, page_of, write_results
 
 LIVE_HOLD_S: Final = 12.0
 """Of the made clips seen as by a camera: shorter than they are empty at first."""
@@ -147,9 +146,7 @@ def moving(*, media: Path | None, speed: bool, output: Path) -> None:
         if media is not None and (media / f"{name}.mp4").is_file()
     ]
     report["ms_per_720p_frame"] = _times() if speed else {}
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "moving.json").write_text(json.dumps(report, indent=1) + "\n")
-    (output / "moving.md").write_text(_page(report))
+    write_results(output, "moving", report, _page(report))
     click.echo((output / "moving.md").read_text())
 
 
@@ -290,7 +287,7 @@ def _page(report: dict[str, object]) -> str:
     if times:
         cells = [(name, f"{value:.2f}") for name, value in times.items()]  # type: ignore[attr-defined]
         parts.append(markdown("a 720p frame, all threads | CPU ms", cells))
-    return "\n\n".join(parts) + "\n"
+    return page_of(parts)
 
 
 def _cells(row: dict[str, float]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.repository import FAST_MODEL
-from harness import command_line, machine_card, markdown
+from harness import command_line, machine_card, markdown, write_results
 
 
 @click.command(name="people")
@@ -70,10 +69,8 @@ def run_people(
         "all": _figures(sum((r for row in results.values() for r in row.values()), Result())),
         "real": {name: asdict(figures) for name, figures in real.items()},
     }
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "people.json").write_text(json.dumps(document, indent=1) + "\n")
     text = _report(document, rates)
-    (output / "people.md").write_text(text)
+    write_results(output, "people", document, text)
     click.echo(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
@@ -35,7 +34,16 @@ from faceblur.cluster.run import Standing, run
 from faceblur.cluster.worker import WorkerSetup
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.errors import FaceblurError
-from harness import command_line, cpu_s, family, machine_card, markdown
+from harness import (
+    card_lines,
+    command_line,
+    cpu_s,
+    family,
+    machine_card,
+    markdown,
+    page_of,
+    write_results,
+)
 
 _ALONE: Final = SessionOptions(in_process=True, model="fast")
 _ON: Final = ClusterOptions(address="ray", cpus_per_worker=1, files_per_worker=1)
@@ -207,7 +215,6 @@ def _save(
         **{f"price_ray_{each.workers}": price / each.ray for each in even},
         **{f"price_shards_{each.workers}": price / each.shards for each in even},
     }
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "command": command_line(sys.argv),
         "card": card,
@@ -219,7 +226,6 @@ def _save(
         "costs": costs,
         "samples": [asdict(sample) for sample in samples],
     }
-    (folder / "scale.json").write_text(json.dumps(document, indent=1) + "\n")
     speeds = markdown(
         "contender | files/min | efficiency",
         [(r["contender"], f"{r['files_per_min']:.1f}", f"{r['efficiency']:.2f}") for r in rows],
@@ -253,7 +259,7 @@ def _save(
         facts,
         ends,
         spent,
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    (folder / "scale.md").write_text("\n\n".join(parts_text) + "\n")
+    write_results(folder, "scale", document, page_of(parts_text))
     click.echo("\n\n".join(parts_text[3:8]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -37,9 +36,12 @@ from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import JPEG_QUALITY
 from faceblur.errors import InputError
 from harness import (
+    card_lines,
     command_line,
     machine_card,
     markdown,
+    page_of,
+    write_results,
 )
 
 QUALITIES: Final = (60, 75, 85, 90, 95)
@@ -142,7 +144,6 @@ def _write(
         "auto": [asdict(row) for row in chosen],
         "accuracy": {name: [asdict(row) for row in rows] for name, rows in accuracy.items()},
     }
-    (output / "transport.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
         "# Ways to send a frame",
         f"`{command_line(sys.argv)}`",
@@ -156,9 +157,9 @@ def _write(
         "Accuracy of the same model inputs as pixels and as JPEG: AP50, precision and recall by "
         "height in the model input (labelled faces in brackets) at the default threshold.",
         *(f"## {name}\n\n{accuracy_table(rows)}" for name, rows in accuracy.items()),
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    (output / "transport.md").write_text("\n\n".join(parts) + "\n")
+    write_results(output, "transport", document, page_of(parts))
     click.echo("\n\n".join(parts))
 
 

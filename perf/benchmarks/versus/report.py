@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from benchmarks.versus.clips import Format
 from benchmarks.versus.process import Usage
 from benchmarks.versus.programs import BACKENDS, DEFAULT, EQUAL, IN_PROCESS, OURS
 from benchmarks.versus.score import BINS, MIN_JUDGED, Masked, bin_name, fewer, total
-from harness import markdown
+from harness import card_lines, markdown, page_of, write_results
 
 MIN_SPEED: Final = {
     name + backend: least
@@ -138,7 +137,6 @@ def write_report(
         card: The machine and the settings.
         command: What was run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     targets = judge(results, listed)
     document = {
         "command": command,
@@ -150,7 +148,6 @@ def write_report(
             for shown, row in listed.items()
         },
     }
-    (folder / "versus.json").write_text(json.dumps(document, indent=1) + "\n")
     parts = [
         "# versus",
         f"`{command}`",
@@ -182,9 +179,9 @@ def write_report(
             ]
         ),
         "![speed, and faces masked](versus.png)",
-        "\n".join(f"- {key}: {value}" for key, value in card.items()),
+        card_lines(card),
     ]
-    (folder / "versus.md").write_text("\n\n".join(parts) + "\n")
+    write_results(folder, "versus", document, page_of(parts))
     _plot(folder / "versus.png", results)
 
 
