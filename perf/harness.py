@@ -183,6 +183,11 @@ def card_lines(card: Mapping[str, object]) -> str:
     return "\n".join(f"- {key}: {value}" for key, value in card.items())
 
 
+def verdict(is_met: bool) -> str:
+    """Whether a target was met, in Markdown."""
+    return "met" if is_met else "**missed**"
+
+
 def page_of(parts: Iterable[str]) -> str:
     """A page of Markdown of its paragraphs; empty ones are left out."""
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

@@ -34,8 +34,27 @@ _FEW: Final = 20
 """So many results are asked for one by one; for more, all that lies in their folder is listed."""
 
 
+class _Named:
+    """What lists of results call the files of a job."""
+
+    source: Place
+    output: Place
+    root: Place | None
+    tree: Place | None
+
+    @property
+    def source_name(self) -> str:
+        """The source, relative to the folder that was searched, with forward slashes."""
+        return name_in(self.source, self.root)
+
+    @property
+    def output_name(self) -> str:
+        """The result, relative to the folder that it is noted in, with forward slashes."""
+        return name_in(self.output, self.tree)
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(_Named):
     """One file to blur, on this machine.
 
     Attributes:
@@ -51,19 +70,9 @@ class Job:
     root: Path | None = None
     tree: Path | None = None
 
-    @property
-    def source_name(self) -> str:
-        """The source, relative to the folder that was searched, with forward slashes."""
-        return name_in(self.source, self.root)
-
-    @property
-    def output_name(self) -> str:
-        """The result, relative to the folder that it is noted in, with forward slashes."""
-        return name_in(self.output, self.tree)
-
 
 @dataclass(frozen=True)
-class StoredJob:
+class StoredJob(_Named):
     """One file to blur that lies in a store, or whose result goes to one; it can be pickled.
 
     Attributes:
@@ -83,16 +92,6 @@ class StoredJob:
     entry: Entry | None = None
     present: Entry | None = None
     taken: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def source_name(self) -> str:
-        """The source, relative to the folder that was searched, with forward slashes."""
-        return name_in(self.source, self.root)
-
-    @property
-    def output_name(self) -> str:
-        """The result, relative to the folder that it is noted in, with forward slashes."""
-        return name_in(self.output, self.tree)
 
 
 AnyJob = Job | StoredJob

@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.analyzer.plots import plot_cameras, plot_curves, plot_stages
 from benchmarks.analyzer.points import IN_PROCESS, PHASES, Case, Point, knee, medians, series
-from harness import card_lines, markdown
+from harness import card_lines, markdown, verdict
 
 KIND: Final = "perf_analyzer"
 MIN_RATIO: Final = 0.95
@@ -45,7 +45,7 @@ def write_run(
         plots.append(_beside(output, "cameras"))
         plot_cameras(plots[2], watched)
     facts = card_lines(card)
-    verdicts = [f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()]
+    verdicts = [f"- {verdict(met)}: {text}" for text, met in targets.items()]
     parts = [
         f"# {output.stem}",
         f"`{command}`",

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from benchmarks.cameras.plot import draw_stages
-from harness import card_lines, command_line, markdown, page_of, write_results
+from harness import card_lines, command_line, markdown, page_of, verdict, write_results
 
 MAX_RATIO: Final = 1.3
 """Target: the full pipeline, in CPU, against decoding, inference and encoding alone."""
@@ -98,8 +98,8 @@ def write_report(
         f"{delay['written_p50_ms']:.0f} and {delay['written_p99_ms']:.0f} ms. "
         f"Frames dropped or held in a round: {delay['lost']:.0f}.",
         f"Eight cameras at {EIGHT_FPS} fps, {eight['seconds']:.0f} s: target, "
-        f"{_met(_keeps_pace(eight) and eight['leaked'] == 0)}: {eight['fps_each']:.2f} fps each on "
-        f"{eight['cores']:.2f} cores, {eight['dropped']} frames dropped, {eight['held']} held; "
+        f"{verdict(_keeps_pace(eight) and eight['leaked'] == 0)}: {eight['fps_each']:.2f} fps each "
+        f"on {eight['cores']:.2f} cores, {eight['dropped']} frames dropped, {eight['held']} held; "
         f"{eight['p50_ms']:.0f} ms (p50), {eight['p99_ms']:.0f} ms (p99); "
         f"**{eight['leaked']} of {eight['images']} recorded frames show a face** (and "
         f"{eight['placeholders']} are placeholders), judged by detection and by correlation.",
@@ -123,8 +123,4 @@ def _within(ratios: Sequence[float], limit: float) -> str:
     """Whether rounds keep below a limit; a tie where some do and others do not."""
     if max(ratios) > limit >= min(ratios):
         return f"a tie ({sum(r <= limit for r in ratios)} of {len(ratios)} rounds below)"
-    return _met(max(ratios) <= limit)
-
-
-def _met(is_met: bool) -> str:
-    return "met" if is_met else "**missed**"
+    return verdict(max(ratios) <= limit)

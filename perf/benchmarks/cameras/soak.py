@@ -24,7 +24,15 @@ from faceblur.live.options import CameraOptions
 from faceblur.live.service.fleet import Fleet
 from faceblur.live.sinks.options import parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
-from harness import card_lines, command_line, machine_card, markdown, page_of, write_results
+from harness import (
+    card_lines,
+    command_line,
+    machine_card,
+    markdown,
+    page_of,
+    verdict,
+    write_results,
+)
 
 EVERY_S: Final = 2.0
 CHANGE_S: Final = 20.0
@@ -99,7 +107,7 @@ def _write(output: Path, card: dict[str, object], samples: Sequence[dict[str, fl
     parts = [
         "# soak",
         f"`{command_line(sys.argv)}`",
-        f"Target, {'met' if flat else '**missed**'}: memory, file descriptors and threads are flat "
+        f"Target, {verdict(flat)}: memory, file descriptors and threads are flat "
         "while one camera is changed again and again, one never finds its source, and two loop a "
         "clip. `own_` is the process that drives them; the rest is all processes, the server's "
         "included. Medians of the second and the last third.",

@@ -19,7 +19,17 @@ from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.masks.policy import Policy
 from faceblur.tracking import TrackingOptions
-from harness import Contender, Row, family, interleave, machine_card, save, summarise, table
+from harness import (
+    Contender,
+    Row,
+    family,
+    interleave,
+    machine_card,
+    save,
+    summarise,
+    table,
+    verdict,
+)
 
 MIN_SPEED: Final = 0.9
 """Target: the speed with the cover, as a part of that without."""
@@ -89,7 +99,7 @@ def _work(
 
 
 def _verdict(cover: Row) -> str:
-    met = "met" if cover.speed_ratio >= MIN_SPEED else "**missed**"
+    met = verdict(cover.speed_ratio >= MIN_SPEED)
     return (
         f"Target, {met}: tracking costs at most {1 - MIN_SPEED:.0%} of the speed. Decoding, "
         "detection, masking, encoding and audio are all included; rounds are interleaved."

@@ -13,7 +13,7 @@ from benchmarks.coverage.passers import (
 )
 from benchmarks.coverage.score import Score
 from faceblur.live.options import DEFAULT_LOOKAHEAD
-from harness import card_lines, markdown, page_of, write_results
+from harness import card_lines, markdown, page_of, verdict, write_results
 
 LOOKAHEADS: Final = (0, 3, 5, 8, 15)
 FILE: Final = "as a file"
@@ -87,7 +87,7 @@ class Report:
         lines = []
         for fps, row in totals.items():
             leaks = row[default].per_1000
-            met = "met" if leaks <= MOST_PER_1000 else "**missed**"
+            met = verdict(leaks <= MOST_PER_1000)
             lines.append(
                 f"- {met} at {fps} fps: at most {MOST_PER_1000:g} of 1,000 leak at the default, "
                 f"{default}: {leaks:.1f}"

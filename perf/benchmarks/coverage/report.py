@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.coverage.bench import ALONE, COVER, DEFACE, Scores
 from benchmarks.coverage.clips import MIN_HEIGHT, MIN_SHOWN
 from benchmarks.coverage.score import MIN_MASKED, Score
-from harness import card_lines, markdown, page_of, write_results
+from harness import card_lines, markdown, page_of, verdict, write_results
 
 MIN_RATIO: Final = 10
 MAX_LONGEST: Final = 2
@@ -68,7 +68,7 @@ def write_report(
         "## One portrait, moved: ground truth of a single face",
         "The place of its face is known exactly. It says nothing about other faces"
         + ("; for those see the real clips below." if pseudo else "."),
-        "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
+        "\n".join(f"- {verdict(met)}: {text}" for text, met in targets.items()),
         _tables(exact),
         "![leaked face-frames per 1,000](coverage.png)",
     ]

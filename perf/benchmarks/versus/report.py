@@ -13,7 +13,7 @@ from benchmarks.versus.clips import Format
 from benchmarks.versus.process import Usage
 from benchmarks.versus.programs import BACKENDS, DEFAULT, EQUAL, IN_PROCESS, OURS
 from benchmarks.versus.score import BINS, MIN_JUDGED, Masked, bin_name, fewer, total
-from harness import card_lines, markdown, page_of, write_results
+from harness import card_lines, markdown, page_of, verdict, write_results
 
 MIN_SPEED: Final = {
     name + backend: least
@@ -156,7 +156,7 @@ def write_report(
         f"**{IN_PROCESS}** starts no server; **{EQUAL}** has the size of our model input "
         "and the settings of our encoder. deface runs with OpenCV, as a plain installation does, "
         "and with ONNX Runtime. All encode with x264.",
-        "\n".join(f"- {'met' if met else '**missed**'}: {text}" for text, met in targets.items()),
+        "\n".join(f"- {verdict(met)}: {text}" for text, met in targets.items()),
         *(_speed_table(result) for result in results),
         "CPU time and memory are those of all processes that a program starts. Start-up is the "
         "time for a clip of one frame. Memory counts pages that processes share once, and was "
