@@ -9,7 +9,7 @@ import pytest
 
 from faceblur.detections import Detections
 from faceblur.masks.style import MaskStyle
-from faceblur.tracking import LiveCover, TrackingOptions, association, fill_gaps, window
+from faceblur.tracking import LiveCover, TrackingOptions, association, fill_gaps, gaps
 
 THRESHOLD = 0.2
 SIZE = 60.0
@@ -122,7 +122,7 @@ class TestBroken:
     def test_trust_by_the_clock_alone(
         self, masks: Masks, rate: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(window, "_TRUST_DETECTIONS", 0)
+        monkeypatch.setattr(gaps, "_TRUST_DETECTIONS", 0)
         assert goes_behind_something(masks, rate) == (masks is live or rate == 25)
 
     def test_faces_that_hardly_move(
