@@ -102,6 +102,14 @@ def _finished(served: Programs, name: str, *, is_there: bool) -> str:
     return f"/api/jobs/{number}"
 
 
+def _said(caplog: pytest.LogCaptureFixture, *, lines: int) -> list[str]:
+    """What was logged, which may come after the answer."""
+    until = time.monotonic() + 10
+    while len(caplog.records) < lines and time.monotonic() < until:
+        time.sleep(0.01)
+    return [record.getMessage() for record in caplog.records]
+
+
 def test_a_result_that_is_deleted_while_it_is_sent_breaks_off_with_one_line(
     served: Programs, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,12 +117,12 @@ def test_a_result_that_is_deleted_while_it_is_sent_breaks_off_with_one_line(
     gone = _finished(served, "1.jpg", is_there=False)
     with caplog.at_level(logging.WARNING), pytest.raises(requests.exceptions.ChunkedEncodingError):
         served.ask("GET", "/api/results.zip")
-    assert [record.getMessage() for record in caplog.records] == [listening._BROKEN_OFF]
+    assert _said(caplog, lines=1) == [listening._BROKEN_OFF]
     assert caplog.records[0].exc_info is None
     # And so does one that is gone before anything was sent.
     with caplog.at_level(logging.WARNING):
         assert served.ask("GET", f"{gone}/result").status_code == 500
-    assert [record.getMessage() for record in caplog.records] == [listening._BROKEN_OFF] * 2
+    assert _said(caplog, lines=2) == [listening._BROKEN_OFF] * 2
     assert caplog.records[1].exc_info is None
 
 
