@@ -27,7 +27,7 @@ class Wakes:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """End the wait, or the next one; from any thread or signal handler."""
+        """End the wait, or the next one; from any thread."""
         self._woken.set()
 
     def wait(self, seconds: float) -> None:

@@ -96,12 +96,12 @@ class Watch:
         self._looked = False
 
     def stop(self) -> None:
-        """Have `run` end, with nothing half done; from any thread or signal handler."""
+        """Have `run` end, with nothing half done; from any thread."""
         self._stop.set()
         self._wakes.wake()
 
     def reload(self) -> None:
-        """Have `run` look at once; from any thread or signal handler."""
+        """Have `run` look at once; from any thread."""
         self._wakes.wake()
 
     def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +19,27 @@ from faceblur.live.process.backoff import Backoff
 from faceblur.live.service.control import Control, can_order, give_order
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.service import Service
+from faceblur.live.service.signals import obeying_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_waits_for_no_lock_of_what_it_interrupts(number: signal.Signals) -> None:
+    lock, told = threading.Lock(), threading.Event()
+
+    class Locking:
+        def stop(self) -> None:
+            # As that of a threading.Event, which this very thread may have.
+            if lock.acquire(timeout=20):
+                lock.release()
+                told.set()
+
+        reload = stop
+
+    before = signal.getsignal(number)
+    with obeying_signals(Locking()), lock:
+        signal.raise_signal(number)
+    assert told.wait(20)
+    assert signal.getsignal(number) is before
 
 
 def _asked(address: str, authorization: str, body: bytes = b'{"do": "reload"}') -> int:

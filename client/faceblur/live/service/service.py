@@ -98,12 +98,12 @@ class Service:
         return None if self._web is None else self._web.address
 
     def stop(self) -> None:
-        """Have `run` flush the sinks and return; from any thread or signal handler."""
+        """Have `run` flush the sinks and return; from any thread."""
         self._stop.set()
         self._wake.set()
 
     def reload(self) -> None:
-        """Have `run` read the file again; from any thread or signal handler."""
+        """Have `run` read the file again; from any thread."""
         self._reload.set()
         self._wake.set()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Protocol
 
 
@@ -20,16 +22,32 @@ class Obedient(Protocol):
 
 @contextmanager
 def obeying_signals(service: Obedient) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the service in order, SIGHUP has it read its file again."""
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
+    """SIGTERM and SIGINT stop the service in order, SIGHUP has it read its file again.
+
+    A handler interrupts this thread anywhere, also where it holds a lock that stopping takes, such
+    as that of a `threading.Event`: so a thread of its own tells the service. Only putting into a
+    `SimpleQueue` may interrupt even itself.
+    """
+    orders: dict[int, Callable[[], None]] = dict.fromkeys(
+        (signal.SIGTERM, signal.SIGINT), service.stop
+    )
     if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = service.reload
+        orders[signal.SIGHUP] = service.reload
+    given: SimpleQueue[int | None] = SimpleQueue()
+
+    def tell() -> None:
+        while (number := given.get()) is not None:
+            orders[number]()
+
+    teller = threading.Thread(target=tell, name="faceblur-signals", daemon=True)
+    teller.start()
     before = {
-        number: signal.signal(number, lambda number, _: handlers[signal.Signals(number)]())
-        for number in handlers
+        number: signal.signal(number, lambda number, _: given.put(number)) for number in orders
     }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        given.put(None)
+        teller.join()
