@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,9 @@ from faceblur.cluster.connection import ClusterError
 from faceblur.cluster.options import ClusterOptions, Share, shares_of
 from faceblur.cluster.run import Standing, run
 from faceblur.cluster.worker import Failure, FileResult, WorkerFacts, WorkerSetup
+from faceblur.detection.detector import ModelInfo
 from faceblur.detection.session import SessionOptions
+from faceblur.errors import OutputError
 from faceblur.stores.address import parse_address
 
 DONE = FileResult(elapsed_s=1.0, faces=1, frames=1)
@@ -140,8 +143,12 @@ def jobs(tmp_path: Path) -> list[Job]:
     return found
 
 
-def masked(world: World, jobs: list[Job], options: ClusterOptions) -> dict[str, FileResult]:
-    setup = WorkerSetup(options=RunOptions(), session=SessionOptions(), size=640, media="image")
+def masked(
+    world: World, jobs: list[Job], options: ClusterOptions, *, reports: bool = False
+) -> dict[str, FileResult]:
+    setup = WorkerSetup(
+        options=RunOptions(), session=SessionOptions(), size=640, media="image", reports=reports
+    )
     return {job.source.name: result for job, result in run(world, jobs, setup, options)}
 
 
@@ -235,6 +242,14 @@ def test_where_no_worker_comes_up_every_file_says_why(
         masked(World(lambda *_: DONE, nodes_now={"head": {}}), jobs, ON)
 
 
+def test_a_list_of_faces_is_made_by_workers_with_one_model(jobs: list[Job]) -> None:
+    facts = {node: replace(FACTS, model=ModelInfo(node, node)) for node in ("one", "two")}
+    for reports, nodes in ((True, {"one"}), (False, {"one", "two"})):
+        world = World(lambda *_: DONE, opened=lambda actor: facts[actor.node])
+        assert all(r is DONE for r in masked(world, jobs, ON, reports=reports).values())
+        assert {node for _, node in world.begun} == nodes
+
+
 def test_workers_of_one_machine_have_cores_of_their_own(jobs: list[Job]) -> None:
     world = World(lambda *_: DONE, nodes_now={"one": {"CPU": 5.0}})
     masked(world, jobs, ClusterOptions(address="ray", cpus_per_worker=2))
@@ -280,4 +295,12 @@ def test_what_workers_leave_unfinished_is_removed_before_and_in_the_end(tmp_path
         assert not any(path.exists() for path in left)
         for path in left:
             path.touch()
+        # Another would mask the same files again, and remove what these workers have begun.
+        for job, place in zip(jobs, (tree, single / "b.png"), strict=True):
+            with pytest.raises(OutputError, match=f"writes to {re.escape(str(place))}: wait"):
+                swept([job]).__enter__()
+        with swept([replace(jobs[1], output=single / "c.png")]):
+            assert all(path.exists() for path in left)
     assert not any(path.exists() for path in left)
+    with swept(jobs):
+        pass

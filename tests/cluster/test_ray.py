@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner, Result
 from media import moving_face_video
 
 from faceblur.batch.jobs import plan
 from faceblur.batch.outcome import RunOptions
+from faceblur.cli import main
 from faceblur.cluster.connection import connected
 from faceblur.cluster.options import ClusterOptions
 from faceblur.cluster.run import Standing, run
 from faceblur.cluster.worker import FileResult, WorkerSetup
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.session import SessionOptions
+from faceblur.errors import OutputError
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit.chains import read
 
@@ -127,7 +131,11 @@ def made_here(tree: Path) -> dict[str, str]:
     """What one machine makes of it."""
     here = tree.parent / "here"
     done = subprocess.run(
-        [*BLUR, str(tree), "-o", str(here)], capture_output=True, text=True, check=False
+        [*BLUR, tree.name, "-o", str(here), "--json", "here.json"],
+        cwd=tree.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr.count("bad.jpg")) == (1, 1), done.stderr
     return outputs(here)
@@ -200,11 +208,16 @@ def _writing(out: Path, raylet: int) -> Iterator[int]:
 
 
 def test_results_are_those_of_one_machine_and_are_found_again(
-    mask: Masked, made_here: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mask: Masked,
+    tree: Path,
+    made_here: dict[str, str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     standings: list[Standing] = []
+    named = replace(OPTIONS, names_tracks=True)
     with caplog.at_level(logging.INFO, logger="faceblur"):
-        results = mask(on_standing=standings.append)
+        results = mask(on_standing=standings.append, options=named, reports=True)
     assert outputs(tmp_path / "out") == made_here
     # The largest come first; what fails in the same way everywhere was tried on both machines.
     assert {next(iter(results)), [*results][1]} & {"clip0.mp4", "clip1.mp4"}
@@ -213,7 +226,47 @@ def test_results_are_those_of_one_machine_and_are_found_again(
     assert "bad.jpg" in bad.reason
     assert sum("bad.jpg" in line for line in caplog.messages if line.startswith("try ")) == 1
     assert all(result.failure is None and not result.skipped for result in results.values())
+    for entry in json.loads((tree.parent / "here.json").read_text())["media"]:
+        report = results[entry["path"].removeprefix("in/")].report
+        assert report is not None
+        told = {**report.to_json(), "path": entry["path"], "sha256": report.sha256}
+        assert json.loads(json.dumps(told)) == entry
     assert (standings[-1].files, standings[-1].workers) == (7, 2)
+
+
+def test_what_a_list_says_is_masked_as_on_one_machine_and_listed_again(
+    ray: Any,
+    tree: Path,
+    made_here: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Workers are in another folder than whoever gives the names.
+    monkeypatch.chdir(tree.parent)
+    monkeypatch.setattr("faceblur.cli.spreading.connected", lambda _: nullcontext(ray))
+
+    def blur(*options: str) -> Result:
+        line = ["blur", *options, "--workers", "1", "--quiet"]
+        return CliRunner().invoke(main, line, prog_name="faceblur", catch_exceptions=False)
+
+    # Somebody looks at a list: one track is to be seen, and something else is to be masked.
+    found, listed = json.loads((tree.parent / "here.json").read_text()), tmp_path / "found.json"
+    (clip,) = [entry for entry in found["media"] if entry["path"] == "in/clip0.mp4"]
+    clip["corrections"] = [{"keyframes": [{"at": 0.2, "box": [9, 9, 60, 50], "follow": True}]}]
+    # It is found by its name, then.
+    del clip["sha256"]
+    listed.write_text(json.dumps(found))
+    track = str(clip["tracks"][0]["id"])
+    made = {}
+    for name in ("one", "ray"):
+        result, json_file = tmp_path / f"{name}.mp4", tmp_path / f"{name}.json"
+        line = [clip["path"], "--boxes", str(listed), "--keep-visible", track, "-o", str(result)]
+        done = blur(*line, "--json", str(json_file), *(["--on", name] if name == "ray" else []))
+        assert (done.exit_code, done.stderr) == (0, "")
+        made[name] = result.read_bytes(), json_file.read_text()
+    assert made["one"] == made["ray"]
+    assert '"path": "in/clip0.mp4"' in made["ray"][1]
+    assert hashlib.sha256(made["one"][0]).hexdigest() != made_here["clip0.mp4"]
 
 
 def test_a_worker_and_a_node_that_are_killed_in_the_middle_cost_nothing_but_time(
@@ -273,18 +326,30 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
     driver.communicate()
     finished = len(_notes(out))
     assert finished < 6
-    # The last one comes through the port for clients.
+    # The last ones come at once, through the port for clients, and find no mark of the folder.
+    (mark,) = (out / ".faceblur").glob("place-*")
+    mark.unlink()
     address = f"ray://127.0.0.1:{cluster.client_port}"
-    done = subprocess.run([*line, address], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert (done.stderr.count("bad.jpg"), done.stderr.count("\n")) == (1, 1), done.stderr
-    skipped = re.search(r"; (\d+) files? skipped; 1 file failed", done.stdout)
-    assert skipped is not None, done.stdout
-    assert int(skipped[1]) >= finished
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([*line, address], **pipes) for _ in range(2)]
+    said = [driver.communicate() for driver in both]
+    codes = [driver.returncode for driver in both]
+    # One that comes late finds all finished.
+    assert set(codes) in ({1}, {1, OutputError.exit_code}), said
+    for code, (stdout, stderr) in zip(codes, said, strict=True):
+        if code == 1:
+            assert (stderr.count("bad.jpg"), stderr.count("\n")) == (1, 1), stderr
+            skipped = re.search(r"; (\d+) files? skipped; 1 file failed", stdout)
+            assert skipped is not None, stdout
+            assert int(skipped[1]) >= finished
+        else:
+            assert stderr.startswith(f"faceblur: another faceblur writes to {out}: "), stderr
+            assert (stderr.count("\n"), stdout) == (1, "")
+    assert len(_notes(out)) == len(made_here), "a file was masked twice"
     assert outputs(out) == made_here
     audit = read(record, key=SECRET.encode())
     assert {entry.manifest.output.name for entry in audit.entries} == made_here.keys()
-    assert f"root {audit.head}" in done.stdout
+    assert any(f"root {audit.head}" in stdout for stdout, _ in said)
 
 
 def _child(parent: int, name: str) -> int:

@@ -109,7 +109,6 @@ def test_a_shard_refuses_and_takes_what_all_files_together_would(
         (["--shard", "5"], "--shard 5 is no shard"),
         (["--on", "spark"], "--on spark is no cluster: give ray, or ray://HOST:PORT"),
         (["--on", "ray", "--shard", "0/2"], "leave out --shard"),
-        (["--on", "ray", "--json", "x.json"], "--on finds the faces by itself"),
         (["--workers-per-gpu", "2"], "--workers-per-gpu is for a cluster"),
         (["--audit", "AUDIT"], "--shard 0/1"),
     ],

@@ -48,23 +48,23 @@ def test_a_machine_that_lacks_something_says_what(
     cv2.imwrite(str(source), portrait)
     seen = landmarks(plan([str(source.parent)], tmp_path / "out"))
     assert seen == landmarks(plan([str(source.parent)], tmp_path / "out"))
-    (mark,) = (path for path, text in seen if text is not None)
-    # Another folder under the same name, such as a mount that is not there.
-    mark.write_text("another")
-    assert f"it does not see {tmp_path / 'out'} as it is" in _refusal(
-        replace(SETUP, landmarks=seen)
-    )
-    mark.unlink()
-    assert f"it does not see {tmp_path / 'out'} as it is" in _refusal(
-        replace(SETUP, landmarks=seen)
-    )
-    lost = ((source, None),)
-    source.unlink()
-    assert f"it does not see {source.parent} as it is" in _refusal(replace(SETUP, landmarks=lost))
+    (mark,) = (path for path in seen if path != source)
+    lost = f"it does not see {tmp_path / 'out'} as it is"
+    elsewhere = mark.rename(tmp_path / "elsewhere")
+    assert lost in _refusal(replace(SETUP, landmarks=seen))
+    # Another folder under the same name, such as a mount that is not there, has its own mark.
+    others = landmarks(plan([str(source.parent)], tmp_path / "out"))
+    assert lost in _refusal(replace(SETUP, landmarks=seen))
     # The key of an audit is not sent; whether a machine has it is.
     place = AuditChains(tmp_path / "record", key=b"key").place
     sealed = replace(SETUP, chains=place, key_mark=key_mark(b"key", place.audit))
     assert b"key" not in pickle.dumps(sealed.key_mark)
+    # Where two begin a folder at the same time, what each has made there holds.
+    elsewhere.rename(mark)
+    for each in (seen, others):
+        assert "set FACEBLUR_AUDIT_KEY" in _refusal(replace(sealed, landmarks=each))
+    source.unlink()
+    assert f"it does not see {source.parent} as it is" in _refusal(replace(SETUP, landmarks=seen))
     assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)
     monkeypatch.setenv("FACEBLUR_AUDIT_KEY", "another")
     assert "set FACEBLUR_AUDIT_KEY to the same" in _refusal(sealed)

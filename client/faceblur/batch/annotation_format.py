@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -252,8 +252,15 @@ def write_findings(
     write_json(path, findings)
 
 
+def hashed(report: MediaDetections) -> MediaDetections:
+    """A report with the hash of its source: the faces are of no other.
+
+    Raises:
+        InputError: The source has gone meanwhile.
+    """
+    return report if report.sha256 else replace(report, sha256=file_sha256(report.path))
+
+
 def _entry(report: MediaDetections) -> dict[str, Any]:
-    """A file in JSON, with the hash of its content: the faces are of no other."""
     entry = report.to_json()
-    sha256 = report.sha256 or file_sha256(report.path)
-    return {"path": entry.pop("path"), "sha256": sha256, **entry}
+    return {"path": entry.pop("path"), "sha256": hashed(report).sha256, **entry}

@@ -197,6 +197,7 @@ class AnnotationFile:
         policy: The policy it was made with, as in JSON; some settings may be missing.
         choice: Whom of those listed to leave unmasked; None for nobody.
         added: Corrections behind those of the file, of each image or video in it.
+        folder: What names of images and videos in it are relative to.
     """
 
     path: Path
@@ -206,6 +207,7 @@ class AnnotationFile:
     _media: Sequence[MediaPart]
     choice: TrackChoice | None = None
     added: tuple[Correction, ...] = ()
+    folder: Path = Path()
 
     @classmethod
     def read(cls, path: Path) -> AnnotationFile:
@@ -217,6 +219,10 @@ class AnnotationFile:
         content, sha256 = read_content(path)
         model = None if content.model is None else ModelInfo(**asdict(content.model))
         return cls(path, sha256, model, content.policy, content.media)
+
+    def anywhere(self) -> AnnotationFile:
+        """The same, with names that mean the same to a process in another folder."""
+        return replace(self, folder=self.folder.absolute())
 
     def leaves_faces_out(self) -> bool:
         """Whether faces that were found are missing from it, since nothing masked them.
@@ -234,7 +240,8 @@ class AnnotationFile:
         """
         sha256 = file_sha256(source)
         same_content = [m for m in self._media if m.sha256 == sha256]
-        same_name = [m for m in self._media if _same_path(m.path, source)]
+        own = source.resolve()
+        same_name = [m for m in self._media if (self.folder / m.path).resolve() == own]
         found = same_content
         if len(same_content) != 1:
             both = [m for m in same_content if m in same_name]
@@ -263,7 +270,3 @@ def leaves_faces_out(policy: Policy) -> bool:
     """Whether faces that were found are missing from lists, since the policy leaves them alone."""
     spares = any(span.effect == "spare" for span in policy.spans)
     return spares or policy.min_face > 0 or any(zone.kind == "never" for zone in policy.zones)
-
-
-def _same_path(recorded: str, source: Path) -> bool:
-    return Path(recorded).resolve() == source.resolve()

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -203,7 +203,11 @@ class StoredNotes:
             logger.warning("%s will be masked again: %s", note.name, error)
 
     def _file(self, name: str) -> Address:
-        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+        return self._folder / f"{_digest(name)}.json"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class OutputLock:
@@ -212,20 +216,38 @@ class OutputLock:
     Several batches may write to one tree at once; the first of them holds the lock.
 
     Args:
-        tree: The folder.
-        outputs: The results whose leftovers are removed.
+        tree: The folder; None for a single result, which has a lock of its own.
+        outputs: The results whose leftovers are removed, at least one.
     """
 
-    def __init__(self, tree: Path, outputs: Collection[Path]) -> None:
-        self._tree = tree
+    def __init__(self, tree: Path | None, outputs: Sequence[Path]) -> None:
+        single = outputs[0]
+        self._place = single if tree is None else tree
+        folder, name = (single.parent, f"{_LOCK}-{_digest(single.name)[:16]}")
+        if tree is not None:
+            folder, name = tree, _LOCK
         self._outputs = outputs
-        self._lock = FileLock(tree / FOLDER / _LOCK, timeout=0, thread_local=False)
+        self._lock = FileLock(folder / FOLDER / name, timeout=0, thread_local=False)
 
-    def acquire(self) -> None:
-        """Take the lock if nobody has it, and then remove what is left of unfinished results."""
-        with suppress(OSError, NotImplementedError, Timeout):
-            (self._tree / FOLDER).mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+    def acquire(self, *, alone: bool = False) -> None:
+        """Take the lock if nobody has it, and then remove what is left of unfinished results.
+
+        Args:
+            alone: Refuse to write there beside another batch.
+
+        Raises:
+            OutputError: Another does, and this one is to be alone.
+        """
+        with suppress(OSError, NotImplementedError):
+            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                if alone:
+                    raise OutputError(
+                        f"another faceblur writes to {self._place}: wait until it has ended, or "
+                        "choose another place with --output"
+                    ) from None
         self.sweep()
 
     def sweep(self) -> None:

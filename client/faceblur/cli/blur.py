@@ -105,7 +105,6 @@ def blur(
     if spread.shard is not None:
         found = shard_of(found, spread.shard)
     jobs = found.jobs
-    spread.check(lists=bool(boxes or choice or json_file))
     replay = None if boxes is None else AnnotationFile.read(boxes)
     if choice is not None:
         replay = choose_tracks(replay, choice, named)
@@ -128,9 +127,21 @@ def blur(
         done = True
         click.echo("none of the files is in this shard", err=True)
     elif spread.on is not None:
-        done = run_on_cluster(
-            found, spread.on, options, session, media=media, audit=audit, quiet=quiet
+        made = run_on_cluster(
+            found,
+            spread.on,
+            options,
+            session,
+            media=media,
+            boxes=replay,
+            reports=json_file is not None or choice is not None,
+            audit=audit,
+            quiet=quiet,
         )
+        done = made.all_done
+        # Without a model no worker has come up: an earlier list stays.
+        if json_file is not None and (made.model is not None or made.reports):
+            write_findings(json_file, made.model, policy, made.reports)
     else:
         # What is wrong with an audit is said before any work.
         kept = None if audit is None else Kept(audit, spread.shard)

@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.finished import OutputLock
+from faceblur.batch.found import Place
 from faceblur.batch.jobs import AnyJob, Plan
 from faceblur.batch.outcome import RunOptions
 from faceblur.cli.options import bundle, given, option
@@ -25,8 +27,10 @@ from faceblur.cluster.options import ClusterOptions
 from faceblur.cluster.run import run
 from faceblur.cluster.shards import Shard, parse_shard
 from faceblur.cluster.worker import WorkerSetup, key_mark
+from faceblur.detection.detector import ModelInfo
 from faceblur.detection.models import Media
 from faceblur.detection.session import SessionOptions
+from faceblur.detections import MediaDetections
 from faceblur.errors import InputError
 from faceblur.proof.audit.chains import AuditChains
 from faceblur.proof.audit.log import AuditLog
@@ -42,17 +46,20 @@ class Spread:
     on: ClusterOptions | None = None
     shard: Shard | None = None
 
-    def check(self, *, lists: bool) -> None:
-        """Refuse what only one machine does; `lists` says whether faces are listed in a file.
 
-        Raises:
-            InputError: It is asked for a cluster.
-        """
-        if self.on is not None and lists:
-            raise InputError(
-                "--on finds the faces by itself and lists none: leave out --boxes, --json and what "
-                "chooses tracks, or leave out --on"
-            )
+@dataclass(frozen=True, kw_only=True)
+class ClusterRun:
+    """What a cluster has done.
+
+    Attributes:
+        all_done: Whether no file failed.
+        model: What found the faces; None if nobody knows.
+        reports: The faces of each file, in the order of the files, if they were asked for.
+    """
+
+    all_done: bool
+    model: ModelInfo | None
+    reports: list[MediaDetections]
 
 
 def _spread(
@@ -118,9 +125,11 @@ def run_on_cluster(
     session: SessionOptions,
     *,
     media: Media,
+    boxes: AnnotationFile | None,
+    reports: bool,
     audit: Path | None,
     quiet: bool,
-) -> bool:
+) -> ClusterRun:
     """Mask files on a cluster, and say what happened.
 
     Args:
@@ -129,29 +138,30 @@ def run_on_cluster(
         options: What is masked, and how.
         session: What finds the faces, of each worker.
         media: What all files are, for a model that nobody names.
+        boxes: The faces, where none are to be found.
+        reports: Whether the faces of each file are wanted.
         audit: Where manifests go.
         quiet: Say only what went wrong.
 
-    Returns:
-        Whether all files are done.
-
     Raises:
-        FaceblurError: Nothing could be done.
+        FaceblurError: Nothing could be done, or somebody else does it.
     """
     if cluster.files_per_worker is None and "workers" in given():
         cluster = replace(cluster, files_per_worker=options.workers)
     jobs = [_anywhere(job) for job in found.jobs]
-    chains = None if audit is None else AuditChains(audit.absolute(), key=environment_key())
     sealed: Audit | None = None
     line = ProgressLine(shown=not quiet, files=len(jobs))
     tally = Tally(line)
     with ExitStack() as cleanup:
         cleanup.enter_context(swept(jobs))
+        chains = None if audit is None else AuditChains(audit.absolute(), key=environment_key())
         setup = WorkerSetup(
             options=replace(options, workers=cluster.files_per_worker or 0, audit=None),
             session=session,
             size=options.policy.detection.size,
             media=media,
+            boxes=None if boxes is None else boxes.anywhere(),
+            reports=reports,
             chains=None if chains is None else chains.place,
             key_mark=None if chains is None else key_mark(environment_key(), chains.place.audit),
             landmarks=landmarks(jobs),
@@ -176,7 +186,12 @@ def run_on_cluster(
         click.echo(tally.summary(standing) + left_alone(found))
         if sealed is not None:
             click.echo(_sealed_line(sealed))
-    return not tally.failed
+    made = [
+        _as_named(report, own.source)
+        for own, job in zip(found.jobs, jobs, strict=True)
+        if (report := tally.report(job)) is not None
+    ]
+    return ClusterRun(all_done=not tally.failed, model=tally.model, reports=made)
 
 
 class _Chatter(io.TextIOBase):
@@ -228,20 +243,27 @@ def _anywhere(job: AnyJob) -> AnyJob:
     )
 
 
+def _as_named(report: MediaDetections, source: Place) -> MediaDetections:
+    """A report under the name that was given here: that of a worker means the same to all."""
+    return replace(report, path=source) if isinstance(source, Path) else report
+
+
 @contextmanager
 def swept(jobs: Sequence[AnyJob]) -> Iterator[None]:
-    """Remove what workers that were killed leave of unfinished results: before, and in the end."""
-    outputs: dict[Path, list[Path]] = {}
+    """Remove what workers that were killed leave of unfinished results: before, and in the end.
+
+    Raises:
+        OutputError: Another run writes there.
+    """
+    outputs: dict[Path | None, list[Path]] = {}
     for job in jobs:
         if isinstance(job.output, Path):
-            tree = job.tree if isinstance(job.tree, Path) else job.output.parent
+            tree = job.tree if isinstance(job.tree, Path) else None
             outputs.setdefault(tree, []).append(job.output)
-    locks = [OutputLock(tree, paths) for tree, paths in outputs.items()]
-    for lock in locks:
-        lock.acquire()
-    try:
+    with ExitStack() as cleanup:
+        for tree, paths in outputs.items():
+            lock = OutputLock(tree, paths)
+            lock.acquire(alone=True)
+            cleanup.callback(lock.release)
+            cleanup.callback(lock.sweep)
         yield
-    finally:
-        for lock in locks:
-            lock.sweep()
-            lock.release()

@@ -8,9 +8,11 @@ from typing import Final
 
 from faceblur.batch.jobs import AnyJob
 from faceblur.cli.progress import ProgressLine
-from faceblur.cli.summary import Failures, count
+from faceblur.cli.summary import Failures, count, kept
 from faceblur.cluster.run import Standing
 from faceblur.cluster.worker import FileResult
+from faceblur.detection.detector import ModelInfo
+from faceblur.detections import MediaDetections
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +56,13 @@ class Tally:
     """What happened to all files."""
 
     def __init__(self, line: ProgressLine) -> None:
-        self._results: list[FileResult] = []
+        self._results: dict[AnyJob, FileResult] = {}
         self._failures = Failures(line)
         self.failed = 0
 
     def add(self, job: AnyJob, result: FileResult) -> None:
         """Count one; say why it failed, unless others have for that reason."""
-        self._results.append(result)
+        self._results[job] = result
         if result.failure is None:
             what = "was finished" if result.skipped else f"masked in {result.elapsed_s:.1f} s"
             logger.info("%s: %s", job.source, what)
@@ -72,16 +74,28 @@ class Tally:
         """Name the files that failed for a reason that was told before."""
         self._failures.end()
 
+    def report(self, job: AnyJob) -> MediaDetections | None:
+        """The faces of a file, if it was masked and they were asked for."""
+        return self._results[job].report
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """What found the faces."""
+        models = (result.model for result in self._results.values())
+        return next((model for model in models if model is not None), None)
+
     def summary(self, standing: StandingLine) -> str:
         """All in one line."""
-        done = [r for r in self._results if r.failure is None and not r.skipped]
-        skipped = sum(r.skipped for r in self._results)
+        results = self._results.values()
+        done = [r for r in results if r.failure is None and not r.skipped]
+        skipped = sum(r.skipped for r in results)
         faces, frames = sum(r.faces for r in done), sum(r.frames for r in done)
         elapsed_s = time.monotonic() - standing.started
         text = (
             f"{count(len(done), 'file')}: {count(faces, 'face')} masked in "
             f"{count(frames, 'frame')}, {elapsed_s:.1f} s ({count(standing.workers, 'worker')})"
         )
+        text += "".join(kept(r.report) for r in done if r.report is not None and r.report.kept)
         if noted := sum(bool(r.notes) for r in done):
             text += f"; look at {count(noted, 'file')}, see the warnings of the workers"
         if lacking := sum(bool(r.lacking) for r in done):

@@ -94,14 +94,14 @@ def _summary(
     faces, frames = sum(o.faces for o in masked), sum(o.frames for o in masked)
     text = f"{what}: {count(faces, 'face')} masked in {count(frames, 'frame')}, {elapsed_s:.1f} s"
     text += f" ({_source_of_faces(finder)}{_devices(masked)})"
-    text += "".join(_kept(o.report) for o in outcomes if o.report is not None and o.report.kept)
+    text += "".join(kept(o.report) for o in outcomes if o.report is not None and o.report.kept)
     text += _left_out([o.report for o in outcomes if o.report is not None])
     text += f"; {count(len(skipped), 'file')} skipped" if skipped else ""
     failed = len(outcomes) - len(masked) - len(skipped)
     return text + (f"; {count(failed, 'file')} failed" if failed else "")
 
 
-def _kept(report: MediaDetections) -> str:
+def kept(report: MediaDetections) -> str:
     """Of each track that somebody wants to see, how much of it is."""
     tallies = [tally for tally in track_tallies(report) if tally.id in report.kept]
     named = tallies if len(tallies) <= _MOST_TRACKS else []

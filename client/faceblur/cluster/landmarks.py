@@ -11,15 +11,15 @@ from faceblur.batch.finished import FOLDER
 from faceblur.batch.jobs import AnyJob
 from faceblur.errors import OutputError
 
-_MARK: Final = "place"
-"""In a folder of results: a number that no other has."""
+_MARK: Final = "place-"
+"""Begins the name of an empty file in a folder of results; behind it, a number that no other has.
+
+Nobody can see such a file half written, and two that are made at once are both right.
+"""
 
 
-def landmarks(jobs: Iterable[AnyJob]) -> tuple[tuple[Path, str | None], ...]:
+def landmarks(jobs: Iterable[AnyJob]) -> tuple[Path, ...]:
     """Files that every machine must see: a source of each folder, and a mark among the results.
-
-    Returns:
-        Each with what it must hold; None where it is enough that it is there.
 
     Raises:
         OutputError: A folder for results cannot be made.
@@ -32,18 +32,25 @@ def landmarks(jobs: Iterable[AnyJob]) -> tuple[tuple[Path, str | None], ...]:
             sources.setdefault(root, job.source)
         if isinstance(job.output, Path):
             results.add(job.tree if isinstance(job.tree, Path) else job.output.parent)
-    marks = [_mark(folder) for folder in sorted(results)]
-    return (*((path, None) for path in sources.values()), *marks)
+    return (*sources.values(), *(_mark(folder) for folder in sorted(results)))
 
 
-def _mark(folder: Path) -> tuple[Path, str]:
-    path = folder / FOLDER / _MARK
+def folder_of(landmark: Path) -> Path:
+    """The folder that a landmark stands for, as people name it."""
+    is_mark = landmark.parent.name == FOLDER and landmark.name.startswith(_MARK)
+    return landmark.parents[1] if is_mark else landmark.parent
+
+
+def _mark(folder: Path) -> Path:
+    hidden = folder / FOLDER
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(secrets.token_hex(16))
-        return path, path.read_text()
+        hidden.mkdir(parents=True, exist_ok=True)
+        mark = min(hidden.glob(f"{_MARK}*"), default=None)
+        if mark is None:
+            mark = hidden / f"{_MARK}{secrets.token_hex(16)}"
+            mark.touch()
     except OSError as error:
         raise OutputError(
             f"cannot write to {folder}: {error.strerror}; choose another with --output"
         ) from error
+    return mark

@@ -14,6 +14,7 @@ from faceblur.batch.memory import MAX_WORKERS
 from faceblur.cluster.options import ClusterOptions, Share, shares_of
 from faceblur.cluster.schedule import Task
 from faceblur.cluster.worker import Failure, Worker, WorkerFacts
+from faceblur.detection.detector import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,11 @@ LOOK_S: Final = 2.0
 """How often the machines of the cluster are listed."""
 
 _CLOSE_S: Final = 10.0
+
+_OTHER_MODEL: Final = (
+    "its model is not that of the others, and a list of faces is of one: name the same for all "
+    "with --model"
+)
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,27 @@ class Pool:
         options: Which workers there are.
         setup: Reference of the `WorkerSetup`.
         covered: Reference of what the audit has.
+        one_model: Whether all workers must find faces with the same model: that of the first.
 
     Attributes:
         members: Those that are there or are coming up.
         failure: Why the last worker failed that did.
     """
 
-    def __init__(self, ray: Any, options: ClusterOptions, setup: Any, covered: Any) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        options: ClusterOptions,
+        setup: Any,
+        covered: Any,
+        *,
+        one_model: bool = False,
+    ) -> None:
         self._ray = ray
         self._options = options
         self._given = setup, covered
+        self._one_model = one_model
+        self._model: ModelInfo | None = None
         self._names: dict[str, str] = {}
         self._seats: list[Seat] = []
         self._starts: Counter[Seat] = Counter()
@@ -124,6 +141,10 @@ class Pool:
 
     def ready(self, member: Member, said: WorkerFacts | Failure) -> None:
         """A worker has said whether it can work."""
+        if isinstance(said, WorkerFacts) and self._one_model:
+            self._model = self._model or said.model
+            if said.model != self._model:
+                said = Failure(_OTHER_MODEL, is_certain=True)
         if isinstance(said, Failure):
             self.failure = said
             logger.warning("no worker on %s: %s", self.name(member.seat.node), said.reason)

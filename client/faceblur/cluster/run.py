@@ -71,7 +71,7 @@ def run(
         ClusterError: No machine has room for a worker.
     """
     sizes = [_size(job) for job in jobs]
-    pool = Pool(ray, options, ray.put(setup), ray.put(covered))
+    pool = Pool(ray, options, ray.put(setup), ray.put(covered), one_model=setup.reports)
     dispatch = _Dispatch(ray, jobs, sizes, pool, on_standing)
     with contextlib.closing(pool):
         while not dispatch.schedule.is_over:

@@ -15,14 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from faceblur.batch.annotation_format import hashed
+from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.attempts import Batch
 from faceblur.batch.jobs import AnyJob
 from faceblur.batch.memory import default_workers
 from faceblur.batch.outcome import Outcome, RunOptions
 from faceblur.batch.video import Progress
+from faceblur.cluster.landmarks import folder_of
+from faceblur.detection.detector import ModelInfo
 from faceblur.detection.models import Media
-from faceblur.detection.session import SessionOptions, open_session
+from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.detection.triton.loopback import keep_proxies_away
+from faceblur.detections import MediaDetections
 from faceblur.errors import FaceblurError, InputError, ServerError
 from faceblur.proof.audit.chains import ChainPlace
 from faceblur.proof.audit.manifest import KEY_VARIABLE
@@ -43,10 +48,12 @@ class WorkerSetup:
         options: Without an audit, and with the files that a worker masks at the same time; 0
             for what suits its machine.
         media: What is masked, which decides the model where none is named.
+        boxes: The faces, where none are to be found.
+        reports: Whether results hold the faces.
         chains: Where the worker begins a chain of the audit; None for no audit.
         key_mark: Tells whether a worker has the same key for the audit; None without one.
-        landmarks: Files that must be there, and what they hold, where that matters: they show that
-            a machine sees the same folders as the others.
+        landmarks: Files that must be there: they show that a machine sees the same folders as the
+            others.
         version: Of faceblur.
         level: Of the log.
     """
@@ -55,9 +62,11 @@ class WorkerSetup:
     session: SessionOptions
     size: int
     media: Media
+    boxes: AnnotationFile | None = None
+    reports: bool = False
     chains: ChainPlace | None = None
     key_mark: str | None = None
-    landmarks: tuple[tuple[Path, str | None], ...] = ()
+    landmarks: tuple[Path, ...] = ()
     version: str = VERSION
     level: int = logging.WARNING
 
@@ -70,11 +79,13 @@ class WorkerFacts:
         pid: Of its process.
         files: How many it masks at the same time.
         detector: What finds the faces there, for a person.
+        model: The same, exactly; None if nobody knows.
     """
 
     pid: int
     files: int
     detector: str
+    model: ModelInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -105,10 +116,12 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class FileResult:
-    """What happened to one file: what an `Outcome` says, but for the faces, which would be many.
+    """What happened to one file: what an `Outcome` says, in little.
 
     Attributes:
         elapsed_s: Seconds it took.
+        report: The faces, which are many: only where they are asked for.
+        model: What found them, or would have; None if nobody knows.
         skipped: It was finished before.
         lacking: How many parts of the source are not in the result; notes are warnings of it.
     """
@@ -120,6 +133,8 @@ class FileResult:
     lacking: int = 0
     notes: int = 0
     failure: Failure | None = None
+    report: MediaDetections | None = None
+    model: ModelInfo | None = None
 
     @classmethod
     def of(cls, outcome: Outcome) -> FileResult:
@@ -141,6 +156,8 @@ class Worker:
 
     def __init__(self) -> None:
         self._batch: Batch | None = None
+        self._reports = False
+        self._model: ModelInfo | None = None
         self._cleanup = ExitStack()
         self._shares: dict[AnyJob, float] = {}
 
@@ -166,15 +183,16 @@ class Worker:
                 log = setup.chains.begin(key=environment_key(), covered=covered)
             writer = secrets.token_hex(8)
             options = replace(setup.options, workers=files, audit=log, writer=writer)
-            session = self._cleanup.enter_context(
+            finder = setup.boxes or self._cleanup.enter_context(
                 open_session(setup.session, size=setup.size, media=setup.media)
             )
-            batch = Batch(session, options, on_progress=self._tell)
+            batch = Batch(finder, options, on_progress=self._tell)
             self._batch = self._cleanup.enter_context(batch)
         except FaceblurError as error:
             self.close()
             return Failure.of(error)
-        return WorkerFacts(os.getpid(), files, f"{session.model.name} model, {session.where}")
+        self._reports, self._model = setup.reports, finder.model
+        return WorkerFacts(os.getpid(), files, _name(finder), finder.model)
 
     def attempt(self, job: AnyJob) -> FileResult:
         """Mask one file, or find that it is finished."""
@@ -182,7 +200,13 @@ class Worker:
             raise RuntimeError("the worker is not open")
         started = time.monotonic()
         try:
-            return FileResult.of(self._batch.attempt(job))
+            outcome = self._batch.attempt(job)
+            result = replace(FileResult.of(outcome), model=self._model)
+            if not self._reports or outcome.report is None:
+                return result
+            return replace(result, report=hashed(outcome.report))
+        except FaceblurError as error:
+            return FileResult(elapsed_s=time.monotonic() - started, failure=Failure.of(error))
         # Only this file fails of what nobody has thought of; the traceback is in the log.
         except Exception as error:
             logger.exception("cannot mask %s", job.source)
@@ -204,6 +228,13 @@ class Worker:
             self._shares[job] = min(progress.done / progress.total, 1.0)
 
 
+def _name(finder: AnnotationFile | DetectionSession) -> str:
+    """What gives the faces, for a person."""
+    if isinstance(finder, AnnotationFile):
+        return f"boxes of {finder.path}"
+    return f"{finder.model.name} model, {finder.where}"
+
+
 def key_mark(key: bytes | None, audit: str) -> str | None:
     """What shows whether two have the same key, without telling it."""
     return (
@@ -221,16 +252,15 @@ def _check(setup: WorkerSetup) -> None:
         raise InputError(
             f"it has faceblur {VERSION}, not {setup.version}: install the same on all machines"
         )
-    for path, text in setup.landmarks:
+    for landmark in setup.landmarks:
         try:
-            same = path.exists() if text is None else path.read_text() == text
+            is_there = landmark.exists()
         except OSError:
-            same = False
-        if not same:
-            folder = path.parent if text is None else path.parents[1]
+            is_there = False
+        if not is_there:
             raise InputError(
-                f"it does not see {folder} as it is elsewhere: mount it on all machines under the "
-                "same path, or give addresses such as s3://bucket/folder"
+                f"it does not see {folder_of(landmark)} as it is elsewhere: mount it on all "
+                "machines under the same path, or give addresses such as s3://bucket/folder"
             )
     if setup.chains and setup.key_mark != key_mark(environment_key(), setup.chains.audit):
         raise InputError(
