@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from buckets import SECRET, Blur, Bucket
+from buckets import SECRET, Blur, Bucket, s3_login
 from click.testing import CliRunner, Result
 from faulty_door import FaultyDoor
 from moto.server import ThreadedMotoServer
@@ -30,14 +29,7 @@ def moto() -> Iterator[int]:
 def door(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDoor]:
     """What stands before the S3 server, and is where the libraries find it."""
     with FaultyDoor(moto) as door:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.port}",
-            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }.items():
+        for name, value in s3_login(door.port).items():
             monkeypatch.setenv(name, value)
         # The same errors, sooner.
         monkeypatch.setattr(faults, "FIRST_PAUSE_S", 0.01)

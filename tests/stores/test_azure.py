@@ -14,7 +14,7 @@ from azure.storage.blob import BlobServiceClient
 from buckets import Blur
 from faulty_door import FaultyDoor
 
-from faceblur.errors import FaceblurError
+from faceblur.errors import FaceblurError, OutputError
 from faceblur.stores import connections
 from faceblur.stores.address import parse_address
 from faceblur.stores.fsspec_store import store_of
@@ -133,6 +133,12 @@ def test_blocks_become_a_file_when_all_of_them_are_there(
         store.commit(large, there)
     assert [each.name for each in box.list_blobs()] == []
     door.judge = lambda method, path: "pass"
-    assert store.commit(large, there).size == 3 << 20
+    assert store.commit(large, there, replaces=False).size == 3 << 20
+    # It is there as it should be, maybe from a try before whose answer was lost.
+    assert store.commit(large, there, replaces=False).size == 3 << 20
+    for size in (1, 3 << 20):
+        large.write_bytes(b"x" * size)
+        with pytest.raises(OutputError, match="already, which is not replaced"):
+            store.commit(large, there, replaces=False)
     assert [path for _, path in door.seen if "comp=blocklist" in path]
     assert names(box) == ["large.mp4"]

@@ -80,3 +80,9 @@ def test_a_large_file_appears_when_all_of_it_is_there(door: FaultyDoor, tmp_path
     door.judge = lambda method, path: "pass"
     assert store.find(there) is None
     assert store.commit(large, there).size == large.stat().st_size
+    # The emulator knows no conditions; Google does.
+    for size in (1, fsspec_store.PART_BYTES + 1):
+        door.seen.clear()
+        large.write_bytes(b"x" * size)
+        store.commit(large, there, replaces=False)
+        assert [path for _, path in door.seen if "ifGenerationMatch=0" in path]

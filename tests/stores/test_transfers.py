@@ -60,6 +60,8 @@ class TestParts:
         bucket.client.abort_multipart_upload(
             Bucket=bucket.name, Key="a.mp4.txt", UploadId=other["UploadId"]
         )
+        with pytest.raises(OutputError, match="already, which is not replaced"):
+            store.commit(_filled(tmp_path / "other", large), there, replaces=False)
         door.first(1, "cut", "GET", "a.mp4")
         assert store.fetch(entry, tmp_path / "back") == entry
         assert (tmp_path / "back").read_bytes() == large.read_bytes()
@@ -85,6 +87,12 @@ class TestParts:
         with pytest.raises(FaceblurError, match="is denied" if how == "refused" else how):
             store_of(there).commit(large, there, going=going)
         assert (bucket.keys(), bucket.unfinished()) == ([], 0)
+
+
+def _filled(path: Path, like: Path) -> Path:
+    """Another file of the same size."""
+    path.write_bytes(b"x" * like.stat().st_size)
+    return path
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
@@ -119,6 +127,11 @@ def test_where_files_can_be_renamed_they_appear_whole(
     store = store_of(there)
     (tmp_path / "a.mp4").write_bytes(b"whole")
     assert store.commit(tmp_path / "a.mp4", there).size == 5
+    assert store.commit(tmp_path / "a.mp4", there, replaces=False).size == 5
+    (tmp_path / "other.mp4").write_bytes(b"other")
+    with pytest.raises(OutputError, match="already, which is not replaced"):
+        store.commit(tmp_path / "other.mp4", there, replaces=False)
+    assert store.read(there) == b"whole"
     assert [str(each.address) for each in store.list(address("memory://shelf"))] == [str(there)]
     # Marks of a pattern are none in a name.
     odd = address("memory://shelf/odd/a[1]*.mp4")

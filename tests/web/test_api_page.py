@@ -9,13 +9,16 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import requests
+from buckets import Bucket, s3_login
+from moto.server import ThreadedMotoServer
 from receiver import receiving
 from web_page import Served, files_in
 from web_programs import TOKEN
@@ -30,9 +33,13 @@ def test_the_lines_of_the_page_do_what_it_says(
 ) -> None:
     monkeypatch.setenv("FACEBLUR_WEB_TOKEN", TOKEN)
     monkeypatch.setenv("FACEBLUR_WEBHOOK_SECRET", f"whsec_{base64.b64encode(bytes(24)).decode()}")
-    with receiving() as receiver:
-        site = start("--webhook-host", receiver.address)
+    with receiving() as receiver, _bucket(monkeypatch) as bucket:
+        root = f"s3://{bucket.name}"
+        allowed = "--fetch-from", f"{root}/in", "--write-to", f"{root}/out"
+        site = start("--webhook-host", receiver.address, *allowed)
         _run_lines(site, tmp_path)
+        assert bucket.keys() == ["in/photo.jpg", "out/photo.jpg"]
+        assert bucket.get("out/photo.jpg") == (tmp_path / "photo_blurred.jpg").read_bytes()
         # Who wanted to know is told of a result that is there by then.
         told = requests.post(
             f"{site.base}/api/jobs?name=a.jpg&webhook=http://{receiver.address}/done",
@@ -46,10 +53,26 @@ def test_the_lines_of_the_page_do_what_it_says(
     assert said["data"]["result"]["verdict"]["result"] == "clean"
 
 
+@contextmanager
+def _bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """The bucket of the page, at a server of its own, and the login for it."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        port = server.get_host_and_port()[1]
+        for name, value in s3_login(port).items():
+            monkeypatch.setenv(name, value)
+        bucket = Bucket(port, "bucket")
+        bucket.put("in/photo.jpg", (ROOT / "docs" / "images" / "before.jpg").read_bytes())
+        yield bucket
+    finally:
+        server.stop()
+
+
 def _run_lines(site: Served, tmp_path: Path) -> None:
     shutil.copy(ROOT / "docs" / "images" / "before.jpg", tmp_path / "photo.jpg")
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     script = "set -euo pipefail\n" + "".join(blocks)
     script = script.replace("http://127.0.0.1:8000", site.base)
     ran = subprocess.run(

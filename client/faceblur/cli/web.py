@@ -8,7 +8,7 @@ import os
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 
@@ -24,7 +24,7 @@ from faceblur.web.receivers import SECRET_VARIABLE, Receivers
 
 _OPTIONS: Final = (
     "--port --no-browser --keep-minutes --host --https-cert --https-key --https-self-signed "
-    "--webhook-host --fetch-from --cameras"
+    "--webhook-host --fetch-from --write-to --cameras"
 )
 
 
@@ -70,6 +70,12 @@ _OPTIONS: Final = (
     help="Programs may have files of this folder fetched, such as s3://bucket/in; repeatable.",
 )
 @option(
+    "--write-to",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Programs may have results written into this folder, such as s3://bucket/out; repeatable.",
+)
+@option(
     "--cameras",
     type=FilePath,
     metavar="CAMERAS.YAML",
@@ -89,6 +95,7 @@ def web(
     https_self_signed: bool,
     webhook_hosts: tuple[str, ...],
     fetch_from: tuple[str, ...],
+    write_to: tuple[str, ...],
     cameras: Path | None,
     policy: Policy,
     session: SessionOptions,
@@ -113,7 +120,8 @@ def web(
         cameras=cameras,
         token=_secret(TOKEN_VARIABLE) or None,
         tls=_tls(https_cert, https_key, self_signed=https_self_signed),
-        folders=_folders(fetch_from),
+        folders=_folders(fetch_from, "source"),
+        outputs=_folders(write_to, "output"),
         receivers=Receivers(
             hosts=frozenset(host.lower() for host in webhook_hosts),
             secret=_secret(SECRET_VARIABLE),
@@ -151,12 +159,12 @@ def _tls(certificate: Path | None, key: Path | None, *, self_signed: bool) -> Tl
     return Tls(certificate=certificate, key=key)
 
 
-def _folders(texts: tuple[str, ...]) -> tuple[Address, ...]:
+def _folders(texts: tuple[str, ...], use: Literal["source", "output"]) -> tuple[Address, ...]:
     if not texts:
         return ()
-    from faceblur.web.jobs.stored import allowed_folders
+    from faceblur.web.jobs.stored import OUTPUT, SOURCE, allowed_folders
 
-    return allowed_folders(texts)
+    return allowed_folders(texts, SOURCE if use == "source" else OUTPUT)
 
 
 def _secret(variable: str) -> str:

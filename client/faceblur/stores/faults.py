@@ -128,6 +128,8 @@ def fault_of(error: Exception, address: Address, use: Use) -> Fault:
         )
     if isinstance(error, FileNotFoundError) or status == 404:
         return Fault(_gone(address, use))
+    if isinstance(error, FileExistsError) and use == "write":
+        return Fault(OutputError(f"there is a file {address} already, which is not replaced"))
     if _lacks_login(error, names, address):
         return Fault(_kind(use)(f"there are no credentials for {address}: {_login(address)}"))
     if not names.isdisjoint(_DENIED) or status in (401, 403) or _is_forbidden(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import secrets
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from faceblur.errors import InputError, OutputError
 from faceblur.stores.address import AZURE, WEB, Address
 from faceblur.stores.connections import AT_ONCE, GOOGLE, S3, SILENT_S, connect
+from faceblur.stores.entries import entry_of
 from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
 from faceblur.stores.store import Entry, Going, Store, keep_going
 
@@ -31,10 +33,6 @@ PART_BYTES: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 4
 _MOST_PARTS: Final = 9_000
 _POLL_S: Final = 0.1
-_CHECKSUMS: Final = ("md5Hash", "ETag", "etag", "Content-MD5", "content_md5", "checksum")
-"""What libraries call that which changes with the content."""
-
-_TIMES: Final = ("mtime", "modified", "LastModified", "last_modified", "last_write_time", "created")
 _FEW_ATTEMPTS: Final = 2
 """Where the library tries again by itself, for a minute."""
 
@@ -56,7 +54,7 @@ class FsspecStore:
     def find(self, address: Address) -> Entry | None:
         """The file of a name; None if there is none."""
         info = self._info(address)
-        return _entry(address, info) if info and info.get("type") == "file" else None
+        return entry_of(address, info) if info and info.get("type") == "file" else None
 
     def is_folder(self, address: Address) -> bool:
         """Whether anything lies below it."""
@@ -98,7 +96,7 @@ class FsspecStore:
             nonlocal current
             options = {"headers": {"Accept-Encoding": "identity"}} if self.scheme in WEB else {}
             self._call(going, "get_file", path, str(target), **options)
-            before, current = current, _entry(address, self._call(going, "info", path))
+            before, current = current, entry_of(address, self._call(going, "info", path))
             size = target.stat().st_size
             if current.size not in (None, size):
                 raise ChangedError("came short, or is being written")
@@ -108,7 +106,9 @@ class FsspecStore:
 
         return self._persistently(work, address, "read", going)
 
-    def commit(self, source: Path, address: Address, *, going: Going = keep_going) -> Entry:
+    def commit(
+        self, source: Path, address: Address, *, going: Going = keep_going, replaces: bool = True
+    ) -> Entry:
         """Copy a local file to an address, where it appears whole or not at all."""
         if address.is_read_only:
             raise OutputError(f"{address} can only be read: name a folder or a bucket with -o")
@@ -116,11 +116,16 @@ class FsspecStore:
         size = source.stat().st_size
 
         def work() -> Entry:
-            if self.scheme in AT_ONCE:
-                self._put(source, path, size, going)
-            else:
-                self._put_aside(source, path, going)
-            done = _entry(address, self._call(going, "info", path))
+            try:
+                if self.scheme in AT_ONCE:
+                    self._put(source, path, size, going, replaces=replaces)
+                else:
+                    self._put_aside(source, path, going, replaces=replaces)
+            except FileExistsError:
+                # An answer may have been lost, and the try after that finds what it has put there.
+                if not self._holds(path, source, going):
+                    raise
+            done = entry_of(address, self._call(going, "info", path))
             if done.size not in (None, size):
                 raise ChangedError("came short")
             return done
@@ -146,13 +151,15 @@ class FsspecStore:
             self._do("write", address, "makedirs", path.rpartition("/")[0], exist_ok=True)
         self._do("write", address, "pipe_file", path, content)
 
-    def _put(self, source: Path, path: str, size: int, going: Going) -> None:
+    def _put(self, source: Path, path: str, size: int, going: Going, *, replaces: bool) -> None:
         part = max(PART_BYTES, size // _MOST_PARTS)
         options: dict[str, Any] = {}
+        if not replaces:
+            options = {"overwrite": False} if self.scheme in AZURE else {"mode": "create"}
         if self.scheme in S3:
-            options = {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
+            options |= {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
         elif self.scheme in GOOGLE:
-            options = {"chunksize": -(-part // (1 << 18)) * (1 << 18)}
+            options |= {"chunksize": -(-part // (1 << 18)) * (1 << 18)}
         if self.scheme not in S3 or size < 2 * part:
             self._call(going, "put_file", str(source), path, **options)
             return
@@ -178,7 +185,18 @@ class FsspecStore:
                         UploadId=upload["UploadId"],
                     )
 
-    def _put_aside(self, source: Path, path: str, going: Going) -> None:
+    def _holds(self, path: str, source: Path, going: Going) -> bool:
+        """Whether a file of the store is the same as one that is here."""
+        if self._call(going, "info", path).get("size") != source.stat().st_size:
+            return False
+        copy = source.with_name(f".there-{secrets.token_hex(4)}")
+        try:
+            self._call(going, "get_file", path, str(copy))
+            return filecmp.cmp(source, copy, shallow=False)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _put_aside(self, source: Path, path: str, going: Going, *, replaces: bool) -> None:
         """Write under a temporary name, and rename that."""
         folder, _, name = path.rpartition("/")
         temporary = f"{folder}/.{name}.partial-{secrets.token_hex(4)}"
@@ -186,6 +204,8 @@ class FsspecStore:
         try:
             self._call(going, "put_file", str(source), temporary)
             going()
+            if not replaces and self._call(going, "exists", path):
+                raise FileExistsError
             self._rename(temporary, path)
         finally:
             with suppress(Exception):
@@ -222,7 +242,7 @@ class FsspecStore:
             name = path[len(base) :].lstrip("/") if base else path.lstrip("/")
             # A name that ends in a slash stands for an empty folder.
             if info.get("type") == "file" and path.startswith(base) and name[-1:] not in ("", "/"):
-                yield _entry(folder / name, info)
+                yield entry_of(folder / name, info)
 
     def _do(self, use: Use, address: Address, name: str, *args: Any, **options: Any) -> Any:
         return self._persistently(
@@ -286,15 +306,3 @@ def _await(
         concurrent.futures.wait([future], timeout=SILENT_S)
         raise
     return future.result()
-
-
-def _entry(address: Address, info: Mapping[str, Any]) -> Entry:
-    size = info.get("size")
-    checksum = next((str(info[name]) for name in _CHECKSUMS if info.get(name)), "")
-    if checksum.startswith("W/"):
-        checksum = ""  # Alike, but maybe not the same.
-    text = checksum.strip('"')
-    version = f"{text}-{size}" if text and size is not None else ""
-    times = (str(info[name]) for name in _TIMES if info.get(name))
-    modified = "" if version else next(times, "")
-    return Entry(address, None if size is None else int(size), version, modified)

@@ -65,10 +65,14 @@ class Store(Protocol):
             The file as it is: it may have been replaced since it was listed.
         """
 
-    def commit(self, source: Path, address: Address, *, going: Going = keep_going) -> Entry:
+    def commit(
+        self, source: Path, address: Address, *, going: Going = keep_going, replaces: bool = True
+    ) -> Entry:
         """Copy a local file to an address, where it appears whole or not at all.
 
-        A file that was there is replaced in one step. What was begun is removed on any error.
+        A file that was there is replaced in one step, or with `replaces` off an `OutputError`, also
+        if it comes there meanwhile where the store itself sees to that (S3, Azure and Google do).
+        What was begun is removed on any error.
         """
 
     def read(self, address: Address) -> bytes | None:

@@ -42,6 +42,7 @@ from faceblur.web.jobs.looks import offered
 from faceblur.web.jobs.store import JobStore
 from faceblur.web.jobs.uploads import known_suffixes
 from faceblur.web.options import WebOptions
+from faceblur.web.outputs import output_routes
 from faceblur.web.previews import TYPES, image_of, is_heavy
 from faceblur.web.reports import report_routes
 from faceblur.web.submissions import submission_routes
@@ -95,6 +96,7 @@ class Api:
             *found_routes(wall),
             *frame_routes(store, check_going=self._check_going),
             *report_routes(store),
+            *output_routes(store, options),
             *look_routes(store, options.policy, check_going=self._check_going),
             *description_routes(),
             Mount("/static", StaticFiles(directory=STATIC)),

@@ -74,6 +74,7 @@ class WebOptions:
         tls: What the connection is encrypted with; None for not at all, on this machine alone.
         receivers: Who may be told of files that are finished.
         folders: Folders of object stores from which programs may have files fetched.
+        outputs: Folders of object stores into which they may have results written.
 
     Raises:
         InputError: The host is not this machine: without encryption nobody else may connect. Or
@@ -93,6 +94,7 @@ class WebOptions:
     tls: Tls | None = None
     receivers: Receivers = field(default_factory=Receivers)
     folders: tuple[Address, ...] = ()
+    outputs: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the host and the token."""

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from faceblur.errors import InputError
 from faceblur.web.answers import number_of, owner_of, refused
+from faceblur.web.jobs.delivering import check_free, check_name
 from faceblur.web.jobs.edits import Edits
 from faceblur.web.jobs.job import Submission, WebJob
 from faceblur.web.jobs.looks import Sound
@@ -23,9 +24,12 @@ from faceblur.web.jobs.store import FullError, JobStore
 from faceblur.web.jobs.stored import checked_address, fetch
 from faceblur.web.jobs.uploads import UploadError, parts, receive
 from faceblur.web.options import WebOptions
+from faceblur.web.outputs import destination_of
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_OTHER_FILE: Final = "this Idempotency-Key came with another file, name, edits or webhook before"
+_OTHER_FILE: Final = (
+    "this Idempotency-Key came with another file, or something else said of it, before"
+)
 
 
 def submission_routes(store: JobStore, options: WebOptions) -> list[Route]:
@@ -91,6 +95,7 @@ class _Submissions:
             raise UploadError(400, "an Idempotency-Key has 1 to 255 printable characters, no space")
         edits = self._edits(said.get("edits", "{}"))
         stored = None if source is None else checked_address(source, self._options.folders)
+        destination = destination_of(said, self._options, source=stored)
         if webhook is not None:
             self._options.receivers.check(webhook)
         return Submission(
@@ -99,6 +104,7 @@ class _Submissions:
             key=key,
             stored=stored,
             edits=edits,
+            destination=destination,
             webhook=webhook,
         )
 
@@ -110,10 +116,15 @@ class _Submissions:
             ClientDisconnect: Its sender has gone.
         """
         limits, stored = self._options.limits, job.submission.stored
+        destination = job.submission.destination
+        if destination is not None:
+            await asyncio.to_thread(check_free, destination)
         if stored is None:
             await receive(job, request.stream(), limits)
         else:
             await asyncio.to_thread(fetch, job, stored, limits)
+        if destination is not None:
+            await asyncio.to_thread(check_name, job, destination)
         await asyncio.to_thread(_fit, job)
         if not self._store.submit(job):
             raise UploadError(410, "it was deleted")

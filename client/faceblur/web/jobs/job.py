@@ -14,11 +14,12 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.stores.address import Address
 from faceblur.video.kinds import Kind
+from faceblur.web.jobs.destinations import Delivery, Destination
 from faceblur.web.jobs.edits import Edits
 from faceblur.web.jobs.frame_cache import FrameCache
 from faceblur.web.jobs.results import History, Result
 
-State = Literal["uploading", "waiting", "masking", "checking", "done", "failed"]
+State = Literal["uploading", "waiting", "masking", "checking", "storing", "done", "failed"]
 FINAL: Final[frozenset[State]] = frozenset({"done", "failed"})
 
 CANCELLED: Final = "cancelled"
@@ -61,6 +62,7 @@ class Submission:
         length: In bytes.
         stored: Where it is to be fetched, if it is not sent.
         edits: What is wanted of the first result.
+        destination: Where results are written, beside being here.
         webhook: Who is told when it is finished.
     """
 
@@ -69,6 +71,7 @@ class Submission:
     key: str | None = None
     stored: Address | None = None
     edits: Edits = field(default_factory=Edits)
+    destination: Destination | None = None
     webhook: str | None = None
 
 
@@ -110,6 +113,7 @@ class WebJob:
         wanted: What the result that is made, or was made last, is made from.
         results: What came out, whole and checked.
         made: What is masked and whole, while it is checked.
+        delivery: Where results are written, and what has become of that.
         fraction: Part of the present stage that is done; None if nobody knows.
         error: Why there is no result.
         notice: Why there is no other result than before.
@@ -134,6 +138,7 @@ class WebJob:
     wanted: Edits = field(default_factory=Edits)
     results: History = field(default_factory=History)
     made: Masked | None = None
+    delivery: Delivery | None = None
     fraction: float | None = 0.0
     error: str | None = None
     notice: str | None = None
@@ -144,6 +149,12 @@ class WebJob:
     def result(self) -> Result | None:
         """What may be shown and saved now."""
         return self.results.current if self.state == "done" else None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the result that is wanted is there."""
+        current = self.results.current
+        return current is not None and current.edits == self.wanted
 
     @property
     def masked(self) -> Masked | None:
@@ -171,7 +182,7 @@ class WebJob:
     def progress(self) -> float | None:
         """Part of all the work that is done; None if nobody knows."""
         if self.state not in ("masking", "checking"):
-            return 1.0 if self.state == "done" else 0.0
+            return 1.0 if self.state in ("storing", "done") else 0.0
         if self.fraction is None:
             return None
         before = _MASKING_SHARE if self.state == "checking" else 0.0
@@ -235,6 +246,7 @@ class WebJob:
             "result": None if result is None else result.to_json(),
             "shown": None if masked is None else masked.to_json(),
             "result_name": None if result is None else self.result_name,
+            "output": None if self.delivery is None else self.delivery.to_json(),
             "can_choose": result is not None and findings is not None and findings.chooses,
             "can_correct": result is not None and findings is not None and findings.corrects,
             "has_sound": findings is not None and findings.sounds,

@@ -10,6 +10,7 @@ from faceblur.errors import exhaustion
 _HERE: Final = (
     # Whoever uses the page has chosen no folder for results.
     (re.compile(r",? or write elsewhere\b"), ", then try again"),
+    (re.compile(r", or lower --workers\b"), ", then try again"),
     (
         re.compile(r"\bchoose (a folder you may write to|another folder)\b"),
         "start faceblur web with another folder in TMPDIR",

@@ -7,11 +7,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from faceblur.batch.private_folder import remove
 from faceblur.errors import InputError
+from faceblur.web.jobs.destinations import Delivery, Destination
 from faceblur.web.jobs.edits import Edits
 from faceblur.web.jobs.fair_queue import FairQueue
 from faceblur.web.jobs.frame_cache import FrameCache
@@ -66,6 +68,8 @@ class JobStore:
             name = shown_name(submission.name)
             job = WebJob(id=number, owner=owner, name=name, folder=folder, submission=submission)
             job.wanted = submission.edits
+            if submission.destination is not None:
+                job.delivery = Delivery(destination=submission.destination)
             self._jobs[number] = job
             self.changed()
             return job
@@ -101,13 +105,12 @@ class JobStore:
             made = job.results.find(edits)
             if made is not None:
                 job.results.add(made)
+                self._await_delivery(job)
             else:
                 size = job.result.output.stat().st_size
                 if shutil.disk_usage(job.folder).free < size + self._options.limits.spare_bytes:
                     raise FullError
-                job.wanted, job.stop = edits, threading.Event()
-                job.state, job.ended_s, job.started_s = "waiting", None, None
-                self.queue.put(job)
+                self._await(job, edits)
             self.changed()
 
     def step(self, job: WebJob, by: int) -> bool:
@@ -116,8 +119,38 @@ class JobStore:
             if job.result is None or not job.results.step(by):
                 return False
             job.notice = None
+            self._await_delivery(job)
             self.changed()
             return True
+
+    def deliver(self, job: WebJob, destination: Destination) -> None:
+        """Let the result that counts, and those after it, be written somewhere.
+
+        Raises:
+            InputError: There is no result now.
+        """
+        with self._lock:
+            if job.deleted or job.result is None:
+                raise InputError("this file has no result now")
+            before = job.delivery
+            if before is not None and before.destination.address == destination.address:
+                job.delivery = replace(before, destination=destination, error=None)
+            else:
+                job.delivery = Delivery(destination=destination)
+            self._await_delivery(job)
+            self.changed()
+
+    def _await_delivery(self, job: WebJob) -> None:
+        """Let a result that is there already wait to be written where it is wanted, if it is."""
+        current = job.results.current
+        if job.delivery is not None and current is not None:
+            self._await(job, current.edits)
+
+    def _await(self, job: WebJob, edits: Edits) -> None:
+        """Let a file that was finished wait for its turn once more."""
+        job.wanted, job.stop = edits, threading.Event()
+        job.state, job.ended_s, job.started_s = "waiting", None, None
+        self.queue.put(job)
 
     def settle(self, job: WebJob, sentence: str | None) -> None:
         """End what was done with a file, and keep what its user may still need.
@@ -138,6 +171,9 @@ class JobStore:
                 job.error = sentence or CANCELLED
                 job.end("failed")
             else:
+                if sentence is not None and job.delivery is not None and job.is_made:
+                    # It was to be written, and that was not even begun.
+                    job.delivery = replace(job.delivery, error=sentence)
                 job.notice = sentence
                 job.end("done")
             self.changed()

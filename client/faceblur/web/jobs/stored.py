@@ -1,8 +1,10 @@
-"""Files of object stores that programs name in place of sending them, where somebody allows it."""
+"""Files of object stores that programs name, where somebody allows it, and have fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from faceblur.errors import FaceblurError, InputError, install_line
 from faceblur.stores.address import Address, parse_address
@@ -14,8 +16,27 @@ from faceblur.web.jobs.uploads import UploadError, check_room, kind_of, path_of
 from faceblur.web.options import Limits
 
 
-def allowed_folders(texts: Sequence[str]) -> tuple[Address, ...]:
-    """Folders of stores from which programs may have files fetched.
+@dataclass(frozen=True)
+class Use:
+    """What programs may name addresses for.
+
+    Attributes:
+        name: Where they name one.
+        verb: What is done then.
+        option: What allows it.
+    """
+
+    name: str
+    verb: str
+    option: str
+
+
+SOURCE: Final = Use("source", "fetch", "--fetch-from")
+OUTPUT: Final = Use("output", "write", "--write-to")
+
+
+def allowed_folders(texts: Sequence[str], use: Use = SOURCE) -> tuple[Address, ...]:
+    """Folders of stores that programs may name files of.
 
     Raises:
         InputError: One is none, or its library is not there.
@@ -25,27 +46,27 @@ def allowed_folders(texts: Sequence[str]) -> tuple[Address, ...]:
         folder = parse_address(text)
         # Web servers send on to others, which nobody has allowed.
         if folder is None or folder.is_read_only:
-            raise InputError(f"--fetch-from {folder or text} is no folder of an object store")
+            raise InputError(f"{use.option} {folder or text} is no folder of an object store")
         known = is_known(folder.scheme)
         if known is None:
             raise InputError(f"{folder} needs libraries; first run: {install_line('cloud')}")
         if not known:
-            raise InputError(f"nobody knows how to read {folder}")
+            raise InputError(f"nobody knows how to {use.verb} files of {folder}")
         folders.append(folder)
     return tuple(folders)
 
 
-def checked_address(text: str, folders: Sequence[Address]) -> Address:
+def checked_address(text: str, folders: Sequence[Address], use: Use = SOURCE) -> Address:
     """The file that a program names.
 
     Raises:
-        InputError: It is none, or nobody has allowed to fetch it; one sentence.
+        InputError: It is none, or nobody has allowed that; one sentence.
     """
     address = parse_address(text)
     if address is None or not address.name or address.is_odd:
-        raise InputError("source is no file of an object store")
+        raise InputError(f"{use.name} is no file of an object store")
     if not any(address.is_inside(folder) for folder in folders):
-        raise InputError(f"nobody has allowed to fetch {address}: see --fetch-from")
+        raise InputError(f"nobody has allowed to {use.verb} {address}: see {use.option}")
     return address
 
 

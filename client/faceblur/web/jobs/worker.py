@@ -1,4 +1,4 @@
-"""Threads that mask what waits, with the code of the command, and check each result."""
+"""Threads that mask what waits, with the code of the command, check it, and write it to stores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from faceblur.batch.memory import MemoryBudget, memory_bytes
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.errors import FaceblurError, ServerError, exhaustion
 from faceblur.masks.policy import Policy
+from faceblur.web.jobs.delivering import deliver
 from faceblur.web.jobs.detectors import Detectors
 from faceblur.web.jobs.job import CANCELLED, WebJob
 from faceblur.web.jobs.reasons import on_page
@@ -68,8 +69,9 @@ class Workers:
     def _work(self) -> None:
         while (job := self._queue.take()) is not None:
             try:
-                with self._budget.room_for(0 if job.source is None else memory_bytes(plan_of(job))):
-                    sentence = self._attempt(job)
+                sentence = self._made(job)
+                if sentence is None:
+                    deliver(job, on_change=self._store.changed)
             except Exception:
                 # One file must not end the thread that the others wait for.
                 logger.exception("cannot mask a file")
@@ -79,6 +81,13 @@ class Workers:
             self._store.settle(job, sentence)
             # Who waits for the next one holds nothing of this, which may show faces.
             del job
+
+    def _made(self, job: WebJob) -> str | None:
+        """Make the result that is wanted unless it is there, or say why there is none."""
+        if job.is_made:
+            return None
+        with self._budget.room_for(0 if job.source is None else memory_bytes(plan_of(job))):
+            return self._attempt(job)
 
     def _attempt(self, job: WebJob, *, is_last: bool = False) -> str | None:
         """Make a result, or say why there is none.
