@@ -5,17 +5,21 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import requests
+import uvicorn
+from starlette.types import Receive, Scope, Send
 from web_programs import TOKEN, Programs, programs
 
 from faceblur.detections import MediaDetections
-from faceblur.web import listening
+from faceblur.web import certificate, listening
 from faceblur.web.jobs.results import Result, Verdict
 from faceblur.web.options import WebOptions
 
@@ -74,6 +78,66 @@ def test_there_are_only_so_many_connections(served: Programs) -> None:
             return
         time.sleep(0.01)
     pytest.fail("nobody is let in again")
+
+
+@contextmanager
+def _encrypted(folder: Path) -> Iterator[int]:
+    """Answer nobody, encrypted, at a port of every address of this machine."""
+    folder.mkdir()
+    host = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
+    made = certificate.make(folder, "127.0.0.1")
+    with listening.listen(host, 0) as listener:
+        server = uvicorn.Server(listening.configured(_nothing, made))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until = time.monotonic() + 30
+            while not server.started:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def test_one_machine_keeps_nobody_else_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MOST_OF_ONE", 2)
+    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    with _encrypted(tmp_path / "patient") as port, ExitStack() as opened:
+
+        def connect(source: str) -> socket.socket:
+            made = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+            return opened.enter_context(made)
+
+        def is_let_in(source: str) -> bool:
+            try:
+                return bool(opened.enter_context(anyone.wrap_socket(connect(source))).version())
+            except OSError:
+                return False
+
+        # One machine connects and says nothing more, as often as it can.
+        silent = [connect("127.0.0.2") for _ in range(2)]
+        assert not is_let_in("127.0.0.2")
+        # Another one comes through, and this one as often as it likes.
+        assert all(map(is_let_in, ("127.0.0.3", *["127.0.0.1"] * 5)))
+        for connection in silent:
+            connection.close()
+        until = time.monotonic() + 20
+        while not is_let_in("127.0.0.2"):
+            assert time.monotonic() < until
+    # Who does not go by themselves are not waited for as long as asyncio would.
+    monkeypatch.setattr(listening, "HANDSHAKE_S", 0.1)
+    with (
+        _encrypted(tmp_path / "quick") as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as one,
+    ):
+        assert _is_closed(one)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer nothing."""
 
 
 def _finished(served: Programs, name: str, *, is_there: bool) -> str:

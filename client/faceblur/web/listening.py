@@ -9,6 +9,8 @@ import asyncio
 import logging
 import socket
 import weakref
+from collections.abc import Callable
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
@@ -17,20 +19,30 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faceblur.errors import OutputError
-from faceblur.web.names import shown
+from faceblur.web.names import LOOPBACK, shown
 
 if TYPE_CHECKING:
     # Needs a library that is not needed on this machine alone.
     from faceblur.web.certificate import Certificate
 
 MOST_CONNECTIONS: Final = 100
-"""A browser has six. Each is a file descriptor, of which there may be no more than 256."""
+"""Each is a file descriptor, of which there may be no more than 256."""
+
+MOST_OF_ONE: Final = 20
+"""Of one address of the network; a browser has six. This machine may have all: whoever comes by a
+tunnel or a proxy on it has its address."""
+
+HANDSHAKE_S: Final = 5.0
+"""So long may TLS take to begin. asyncio would wait for a minute."""
 
 ASK_S: Final = 10.0
 """So long may a request take from its first byte, and the first from the connection, until its
 headers are there."""
 
 _GRACE_S: Final = 2
+_IN_IPV6: Final = "::ffff:"
+"""Before an address of IPv4, where a socket of IPv6 takes both."""
+
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of TLS 1.3 are all good."""
 
@@ -42,20 +54,44 @@ class Listener(socket.socket):
 
     def __init__(self, family: socket.AddressFamily) -> None:
         super().__init__(family, socket.SOCK_STREAM)
-        self._taken: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._taken: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take a connection.
 
         Raises:
-            ConnectionAbortedError: There are too many.
+            ConnectionAbortedError: There are too many, of all or of its address.
         """
         taken, address = super().accept()
-        if sum(each.fileno() >= 0 for each in self._taken) >= MOST_CONNECTIONS:
+        peer = address[0].removeprefix(_IN_IPV6)
+        peers = [its for each, its in self._taken.items() if each.fileno() >= 0]
+        is_crowd = peer not in LOOPBACK and peers.count(peer) >= MOST_OF_ONE
+        if is_crowd or len(peers) >= MOST_CONNECTIONS:
             taken.close()
             raise ConnectionAbortedError("there are too many connections")
-        self._taken.add(taken)
+        self._taken[taken] = peer
         return taken, address
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Gives TLS less time to begin than asyncio does."""
+
+    async def create_server(  # type: ignore[override]
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        *,
+        sock: socket.socket,
+        ssl: SSLContext | None,
+        backlog: int,
+    ) -> asyncio.Server:
+        """Listen, as uvicorn wants it."""
+        return await super().create_server(
+            protocol_factory,
+            sock=sock,
+            ssl=ssl,
+            backlog=backlog,
+            ssl_handshake_timeout=None if ssl is None else HANDSHAKE_S,
+        )
 
 
 def listen(host: str, port: int) -> Listener:
@@ -114,8 +150,8 @@ def configured(app: ASGIApp, certificate: Certificate | None = None) -> uvicorn.
     logging.getLogger("uvicorn.error").addFilter(_brief)
     return uvicorn.Config(
         app,
-        # Another loop would not ask the listener.
-        loop="asyncio",
+        # One of uvloop would not ask the listener.
+        loop=f"{__name__}:{Loop.__name__}",
         http=ImpatientProtocol,
         log_config=None,
         access_log=False,
