@@ -6,10 +6,12 @@ import base64
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _GROUP, _PORT = "239.255.255.250", 3702
@@ -47,8 +49,15 @@ _SERVICES = """<tds:GetServicesResponse><tds:Service>
 <tds:Version><tt:Major>2</tt:Major><tt:Minor>0</tt:Minor></tds:Version>
 </tds:Service></tds:GetServicesResponse>"""
 
-_PROFILES = """<trt:GetProfilesResponse><trt:Profiles token="main" fixed="true">
-<tt:Name>main</tt:Name></trt:Profiles></trt:GetProfilesResponse>"""
+_PROFILES = "<trt:GetProfilesResponse>{profiles}</trt:GetProfilesResponse>"
+_PROFILE = """<trt:Profiles token="{name}" fixed="true">
+<tt:Name>{name}</tt:Name>{encoder}</trt:Profiles>"""
+_ENCODER = """<tt:VideoEncoderConfiguration token="{name}"><tt:Name>{name}</tt:Name>
+<tt:UseCount>1</tt:UseCount><tt:Encoding>{codec}</tt:Encoding>
+<tt:Resolution><tt:Width>{width}</tt:Width><tt:Height>{height}</tt:Height></tt:Resolution>
+<tt:Quality>1</tt:Quality><tt:RateControl><tt:FrameRateLimit>{fps}</tt:FrameRateLimit>
+<tt:EncodingInterval>1</tt:EncodingInterval><tt:BitrateLimit>4096</tt:BitrateLimit></tt:RateControl>
+<tt:SessionTimeout>PT60S</tt:SessionTimeout></tt:VideoEncoderConfiguration>"""
 
 _URI = """<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>{stream}</tt:Uri>
 <tt:InvalidAfterConnect>false</tt:InvalidAfterConnect>
@@ -60,16 +69,34 @@ _REFUSAL = """<s:Fault><s:Code><s:Value>s:Sender</s:Value>
 <s:Reason><s:Text xml:lang="en">Sender not Authorized</s:Text></s:Reason></s:Fault>"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One of its streams; it says nothing of the image where there is no codec."""
+
+    stream: str
+    name: str = "main"
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: int = 25
+
+    def described(self) -> str:
+        encoder = _ENCODER.format(**asdict(self)) if self.codec else ""
+        return _PROFILE.format(name=self.name, encoder=encoder)
+
+
 @contextmanager
-def present(stream: str, *, user: str, password: str) -> Iterator[str]:
+def present(
+    *profiles: Profile, user: str, password: str, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Answer searches and questions; where it does, for whoever has the password.
 
     Args:
-        stream: What it says its stream's address is.
-        user: Who may ask for it.
+        profiles: What it says its streams are.
+        user: Who may ask for them.
         password: Theirs.
+        tls: With what it encrypts; None for not at all.
     """
-    base = ""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -77,8 +104,12 @@ def present(stream: str, *, user: str, password: str) -> Iterator[str]:
             answers = {
                 "GetSystemDateAndTime": _TIME,
                 "GetServices": _SERVICES,
-                "GetProfiles": _PROFILES,
-                "GetStreamUri": _URI.format(stream=stream),
+                "GetProfiles": _PROFILES.format(profiles=described),
+                "GetStreamUri": "".join(
+                    _URI.format(stream=each.stream)
+                    for each in profiles
+                    if f"ProfileToken>{each.name}<" in asked
+                ),
             }
             found = (each for each in answers if re.search(rf"[:<]{each}[ />]", asked))
             name = next(found, "")
@@ -92,9 +123,15 @@ def present(stream: str, *, user: str, password: str) -> Iterator[str]:
 
         def log_message(self, format: str, *args: object) -> None: ...
 
+    described = "".join(each.described() for each in profiles)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    base = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        # The handshake belongs to the thread of each request.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    base = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     listener = _joined()
     service = f"{base}/onvif/device_service"

@@ -3,28 +3,109 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import onvif_camera
 import pytest
+import trustme
+from onvif_camera import Profile
 
 from faceblur.errors import InputError, ServerUnavailableError
 from faceblur.live import discovery
-from faceblur.live.discovery import FoundCamera, find_cameras, stream_address
+from faceblur.live.discovery import FoundCamera, find_cameras, streams_of
+from faceblur.live.onvif_device import Stream
+
+# It is behind another address than the one that it thinks it has.
+MAIN = Profile(stream="rtsp://10.9.8.7:8554/main?channel=1")
 
 
 def test_a_camera_is_found_and_tells_its_address_to_who_has_the_password() -> None:
-    # It is behind another address than the one that it thinks it has.
-    stream = "rtsp://10.9.8.7:8554/main?channel=1"
-    with onvif_camera.present(stream, user="op", password="s3cret") as service:
+    with onvif_camera.present(MAIN, user="op", password="s3cret") as service:
         found = find_cameras(search_s=1.0)
         assert FoundCamera("127.0.0.1", "Front door M-1", service) in found
-        assert stream_address(service, "op", "s3cret") == "rtsp://127.0.0.1:8554/main?channel=1"
+        (stream,) = streams_of(service, "op", "s3cret")
+        assert stream == Stream(address="rtsp://127.0.0.1:8554/main?channel=1", name="main")
         for user, password in (("", ""), ("op", "wrong"), ("other", "s3cret")):
             with pytest.raises(InputError, match="asks for a user and a password"):
-                stream_address(service, user, password)
+                streams_of(service, user, password)
     with pytest.raises(ServerUnavailableError, match="does not say where its stream is"):
-        stream_address(service, "op", "s3cret")
+        streams_of(service, "op", "s3cret")
+
+
+def test_one_that_encrypts_tells_its_streams_where_its_certificate_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    profiles = (
+        Profile(stream="rtsp://10.9.8.7/sub", name="sub", codec="JPEG", width=640, height=360),
+        Profile(stream="rtsp://10.9.8.7/sound", name="sound"),
+        Profile(stream="rtsp://10.9.8.7/main", codec="H264", width=1920, height=1080, fps=12),
+        Profile(stream="rtsp://10.9.8.7/sub", name="again", codec="JPEG", width=640, height=360),
+    )
+    with onvif_camera.present(*profiles, user="op", password="s3cret", tls=context) as service:
+        assert service.startswith("https://")
+        assert service in {each.service for each in find_cameras(search_s=1.0)}
+        with pytest.raises(InputError, match=r"certificate of 127\.0\.0\.1, so it was"):
+            streams_of(service, "op", "s3cret")
+        trusted = tmp_path / "authority.pem"
+        authority.cert_pem.write_to_path(trusted)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        assert streams_of(service, "op", "s3cret") == [
+            Stream(
+                address="rtsp://127.0.0.1/main",
+                name="main",
+                width=1920,
+                height=1080,
+                codec="H.264",
+                fps=12,
+            ),
+            Stream(
+                address="rtsp://127.0.0.1/sub",
+                name="sub",
+                width=640,
+                height=360,
+                codec="MJPEG",
+                fps=25,
+            ),
+        ]
+        with pytest.raises(InputError, match="asks for a user and a password"):
+            streams_of(service, "op", "wrong")
+
+
+def test_nobody_else_is_asked_where_one_sends_on() -> None:
+    asked = threading.Event()
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.set()
+            self.send_error(500)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    class Sending(Elsewhere):
+        def do_POST(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{other.server_address[1]}/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other,
+        ThreadingHTTPServer(("127.0.0.1", 0), Sending) as first,
+    ):
+        for server in (other, first):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ServerUnavailableError, match="sends on to another address"):
+            streams_of(f"http://127.0.0.1:{first.server_address[1]}/onvif", "op", "s3cret")
+        for server in (other, first):
+            server.shutdown()
+    assert not asked.is_set()
 
 
 def test_without_the_libraries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import network_camera
 import onvif_camera
 import pytest
 from accessibility import WIDTH, faults
+from onvif_camera import Profile
 from playwright.sync_api import Page
 from web_page import Served, asked, pictured
 
@@ -45,7 +46,12 @@ def test_cameras_are_watched_stopped_and_added(
     with (
         network_camera.serving(original) as open_camera,
         network_camera.serving(original, user="op", password=PASSWORD) as closed_camera,
-        onvif_camera.present(closed_camera, user="op", password=PASSWORD),
+        onvif_camera.present(
+            Profile(stream=f"{closed_camera}?small", name="sub", codec="JPEG", width=64, height=36),
+            Profile(stream=closed_camera, codec="JPEG", width=640, height=360),
+            user="op",
+            password=PASSWORD,
+        ),
     ):
         file.write_text(
             f"# Ours.\nlisten: 127.0.0.1:{free_port('127.0.0.1')}\n"
@@ -77,6 +83,7 @@ def test_cameras_are_watched_stopped_and_added(
             assert "images a second" in page.inner_text(".figures")
             _add(page, closed_camera, original)
             # The service runs it without a restart.
+            page.locator("[data-camera='back yard']").scroll_into_view_if_needed()
             page.wait_for_selector(_tile("back yard"))
             assert faults(page) == []
             page.emulate_media(color_scheme="light")
@@ -122,6 +129,16 @@ def _add(page: Page, address: str, original: fake_camera.Image) -> None:
     page.fill("#user", "op")
     page.fill("#password", PASSWORD)
     page.click("[aria-label='Try Front door M-1 at 127.0.0.1']")
+    # It has two streams: nothing is tried before one is chosen.
+    page.wait_for_selector("text=It gives 2 images. Choose one")
+    assert page.locator(".streams li span").all_inner_texts() == [
+        "Largest image, 640 × 360 pixels, MJPEG, 25 images a second, called main",
+        "Smaller image, 64 × 36 pixels, MJPEG, 25 images a second, called sub",
+    ]
+    assert page.is_hidden("#trial-area")
+    assert faults(page) == []
+    pictured(page, "web-streams", "#add")
+    page.keyboard.press("Enter")
     # Nothing is added that was not seen.
     page.wait_for_selector("#save-button:disabled")
     page.wait_for_selector("#trial[data-shown=yes]")

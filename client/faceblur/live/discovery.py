@@ -10,18 +10,21 @@ import importlib.util
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from faceblur.errors import InputError, ServerUnavailableError, install_line
 from faceblur.live.addresses import parse_address
 from faceblur.redaction import redact
 
+if TYPE_CHECKING:
+    # Of libraries that need not be there.
+    from faceblur.live.onvif_device import Stream
+
 logger = logging.getLogger(__name__)
 
 SEARCH_S: Final = 2.0
-ANSWER_S: Final = 10.0
 
 _NEEDED: Final = ("wsdiscovery", "onvif")
 _NAMESPACE: Final = "http://www.onvif.org/ver10/network/wsdl"
@@ -40,7 +43,7 @@ class FoundCamera:
     Attributes:
         host: Its address in the network.
         name: What it calls itself, and its model; not to be relied on.
-        service: Where it answers questions, http://.
+        service: Where it answers questions, http:// or https://.
     """
 
     host: str
@@ -73,25 +76,35 @@ def find_cameras(*, search_s: float = SEARCH_S) -> list[FoundCamera]:
     return sorted(found.values(), key=lambda each: (each.name, each.host))[:_MOST]
 
 
-def stream_address(service: str, user: str, password: str) -> str:
-    """Ask a camera where its first stream is; without user and password, at its own host.
+def streams_of(service: str, user: str, password: str) -> list[Stream]:
+    """Ask a camera for its streams, the largest image first.
+
+    Their addresses are at the camera's own host, and have neither user nor password.
 
     Raises:
-        InputError: It refuses this user, or the libraries are not installed.
+        InputError: It refuses this user, nobody vouches for its certificate, or the libraries are
+            not installed.
         ServerUnavailableError: It gives no answer that can be used.
     """
     _check_installed()
-    from aiohttp import ClientError
+    from aiohttp import ClientConnectorCertificateError, ClientConnectorSSLError, ClientError
     from onvif import ONVIFError
     from zeep.exceptions import Error as SoapError
+
+    from faceblur.live import onvif_device
 
     at = parse_address(service)
     assert at.hostname is not None
     try:
         # In a thread of its own, for the caller's may run a loop already.
         with ThreadPoolExecutor(1) as pool:
-            address = pool.submit(asyncio.run, _ask(service, user, password)).result()
-        stream = parse_address(address)
+            streams = pool.submit(asyncio.run, onvif_device.ask(at, user, password)).result()
+        return [replace(each, address=_at_host(each.address, at.hostname)) for each in streams]
+    except (ClientConnectorCertificateError, ClientConnectorSSLError) as error:
+        raise InputError(
+            f"nobody vouches for the certificate of {at.hostname}, so it was told nothing: trust "
+            "that with SSL_CERT_FILE, or type the address of its stream"
+        ) from error
     except (ONVIFError, SoapError, ClientError, OSError, TimeoutError, ValueError) as error:
         said = str(error) or type(error).__name__
         if _is_refusal(said):
@@ -101,38 +114,14 @@ def stream_address(service: str, user: str, password: str) -> str:
         raise ServerUnavailableError(
             f"{at.hostname} does not say where its stream is: {redact(said)[:200]}"
         ) from error
-    # Whatever it says: who is asked for an image is who was asked for its address.
-    host = f"[{at.hostname}]" if ":" in at.hostname else at.hostname
+
+
+def _at_host(address: str, host: str) -> str:
+    """Whatever it says: who is asked for an image is who was asked for its address."""
+    stream = parse_address(address)
+    shown = f"[{host}]" if ":" in host else host
     port = "" if stream.port is None else f":{stream.port}"
-    return stream._replace(netloc=f"{host}{port}").geturl()
-
-
-async def _ask(service: str, user: str, password: str) -> str:
-    return await asyncio.wait_for(_stream(service, user, password), ANSWER_S)
-
-
-async def _stream(service: str, user: str, password: str) -> str:
-    from onvif import ONVIFCamera
-
-    at = parse_address(service)
-    # Nobody but who has answered the search is asked, wherever it says that it answers. The
-    # password does not travel: a digest does.
-    camera = ONVIFCamera(
-        at.hostname, at.port or 80, user, password, adjust_time=True, nat_override=True
-    )
-    try:
-        await camera.update_xaddrs()
-        media = await camera.create_media_service()
-        profiles = await media.GetProfiles()
-        if not profiles:
-            raise ValueError("it has no stream")
-        request = media.create_type("GetStreamUri")
-        request.ProfileToken = profiles[0].token
-        request.StreamSetup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
-        answer = await media.GetStreamUri(request)
-        return str(answer.Uri)
-    finally:
-        await camera.close()
+    return stream._replace(netloc=f"{shown}{port}").geturl()
 
 
 def _cameras(service: Any) -> list[FoundCamera]:
@@ -151,11 +140,12 @@ def _cameras(service: Any) -> list[FoundCamera]:
             at = parse_address(address)
         except InputError:
             continue
-        if at.scheme == "http" and at.hostname is not None:
+        if at.scheme in ("https", "http") and at.hostname is not None:
             service_at = at._replace(netloc=at.netloc.rpartition("@")[2]).geturl()
             found.append(FoundCamera(at.hostname, name, service_at))
-    # The others are further addresses of the same camera.
-    return found[:1]
+    # The others are further addresses of the same camera. One that is encrypted may be of a
+    # certificate for which nobody vouches, so it is not asked where there is another.
+    return sorted(found, key=lambda each: each.service.startswith("https"))[:1]
 
 
 def _is_refusal(said: str) -> bool:

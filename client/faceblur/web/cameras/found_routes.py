@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -11,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from faceblur.errors import InputError
-from faceblur.live.discovery import find_cameras, stream_address
+from faceblur.live.discovery import find_cameras, streams_of
 from faceblur.web.answers import missing
 from faceblur.web.cameras.wall import Wall
 from faceblur.web.cameras.wall_routes import answer, limited_body, texts_of
@@ -51,18 +52,18 @@ class _Routes:
         return done if isinstance(done, Response) else JSONResponse({"cameras": done})
 
     async def ask(self, request: Request) -> Response:
-        """Ask one that was found for the address of its stream, with a user and a password."""
+        """Ask one that was found for its streams, with a user and a password."""
         body = await limited_body(request)
 
-        def asked() -> str:
+        def asked() -> list[dict[str, Any]]:
             user, password = texts_of(body, "user", "password")
             # Only who was found is asked: nobody is sent elsewhere with a password.
             service = self._services.get(request.path_params["id"])
             if service is None:
                 raise InputError("it is not among those that were found: search again")
-            return stream_address(service, user, password)
+            return [asdict(stream) for stream in streams_of(service, user, password)]
 
         if not request.state.is_page:
             return missing()
-        address = await answer(asked)
-        return address if isinstance(address, Response) else JSONResponse({"address": address})
+        done = await answer(asked)
+        return done if isinstance(done, Response) else JSONResponse({"streams": done})

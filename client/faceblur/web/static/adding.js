@@ -54,22 +54,45 @@ function foundLine(camera) {
   const line = element("li", "");
   const name = element("span", "", { textContent: texts.foundName(camera) });
   name.dir = "auto";
-  line.append(name, button(texts.foundUse, texts.foundUseName(camera), () => use(camera)));
+  line.append(name, button(texts.foundUse, texts.foundUseName(camera), () => use(camera, line)));
   return line;
 }
 
-// It says itself where its images are.
-async function use({ id, host }) {
+// It says itself which streams it has, and where.
+async function use({ id, host }, line) {
   end();
   say(texts.foundAsking(host));
   try {
-    const { address } = await api.askFound(id, find("user").value, find("password").value);
-    find("address").value = address;
-    begin();
+    const { streams } = await api.askFound(id, find("user").value, find("password").value);
+    line.querySelector("ul")?.remove();
+    if (streams.length === 1) tryStream(streams[0]);
+    else offer(streams, line);
   } catch (error) {
     say(texts.foundRefused(error.message), true);
     if (!find("user").value) find("user").focus();
   }
+}
+
+function offer(streams, line) {
+  const list = element("ul", "streams");
+  list.append(
+    ...streams.map((stream, index) => {
+      const words = texts.streamName(stream, index);
+      const choice = element("li", "");
+      const name = element("span", "", { textContent: words });
+      name.dir = "auto";
+      choice.append(name, button(texts.foundUse, texts.streamUse(words), () => tryStream(stream)));
+      return choice;
+    }),
+  );
+  line.append(list);
+  say(texts.streamsCount(streams.length));
+  list.querySelector("button").focus();
+}
+
+function tryStream({ address }) {
+  find("address").value = address;
+  begin();
 }
 
 async function begin() {
@@ -139,6 +162,7 @@ async function save() {
     find("trial-area").hidden = true;
     clear();
     for (const id of ["address", "user", "password", "name"]) find(id).value = "";
+    for (const list of find("found").querySelectorAll("ul")) list.remove();
     say(is_taken ? texts.addedTaken : texts.added);
     find("address").focus();
   } catch (error) {

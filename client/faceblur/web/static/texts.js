@@ -317,5 +317,12 @@ export const texts = {
   foundUse: "Try this one",
   foundUseName: ({ name, host }) => `Try ${name} at ${host}`,
   foundAsking: (host) => `Asking ${host} where its images are …`,
+  streamsCount: (count) => `It gives ${count} images. Choose one: in a larger image, smaller faces can be found and covered, but it takes more work.`,
+  streamName: ({ name, width, height, codec, fps }, index) => {
+    const which = width === 0 ? `Image ${index + 1}` : index === 0 ? "Largest image" : "Smaller image";
+    const said = [width && `${width} × ${height} pixels`, codec, fps && `${fps.toFixed(0)} images a second`, name && `called ${name}`];
+    return [which, ...said].filter(Boolean).join(", ");
+  },
+  streamUse: (words) => `Try this one: ${words}`,
   foundRefused: (reason) => `${reason}. If it asks for a user and a password, type them above and try it again.`,
 };
