@@ -1,4 +1,4 @@
-"""The Helm chart, rendered by Helm's own code and judged by Kubernetes' own schemas."""
+"""The Helm chart, rendered by Helm's own code and judged by the schemas of what it makes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from custom_resources import VERSIONS, faults
 from resolved_compose import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "faceblur"
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 KUBERNETES = "1.37"
-
-NOT_KUBERNETES = {"ScaledObject", "ServiceMonitor"}
-"""Kinds of KEDA and the Prometheus Operator, whose schemas are not at hand."""
 
 Manifest = dict[str, Any]
 Values = dict[str, Any]
@@ -50,9 +48,11 @@ def of_kind(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
 
 
 def invalid(manifests: list[Manifest]) -> Iterator[str]:
-    """What Kubernetes would not take; unknown members too."""
+    """What Kubernetes and its operators would not take; unknown members too."""
     for manifest in manifests:
-        if manifest["kind"] not in NOT_KUBERNETES:
+        if manifest["kind"] in VERSIONS:
+            yield from faults(manifest)
+        else:
             yield from _verdict(json.dumps(manifest))
 
 

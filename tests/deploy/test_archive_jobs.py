@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from copy import deepcopy
@@ -22,7 +23,7 @@ def _manifests(name: str) -> list[Manifest]:
 
 
 def _as_pods(job: Manifest) -> Iterator[Manifest]:
-    """The pods of a RayJob, whose own kind no schema is at hand for."""
+    """The pods of a RayJob, for Kubernetes to judge too: it may be newer than the operator."""
     cluster = job["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = deepcopy(group["template"])
@@ -45,9 +46,8 @@ def _fault(*words: str) -> str | None:
 @pytest.mark.parametrize("name", ["shards.yaml", "rayjob.yaml"])
 def test_kubernetes_takes_them_and_pods_have_few_rights(name: str) -> None:
     manifests = _manifests(name)
-    own = [each for each in manifests if each["kind"] != "RayJob"]
     pods = [pod for each in manifests if each["kind"] == "RayJob" for pod in _as_pods(each)]
-    assert list(invalid([*own, *pods])) == []
+    assert list(invalid([*manifests, *pods])) == []
     containers = list(_containers(manifests))
     assert containers
     for container in containers:
@@ -60,9 +60,28 @@ def test_kubernetes_takes_them_and_pods_have_few_rights(name: str) -> None:
         # Without them no embedded server starts: detection is in one process, and slower.
         assert {"/tmp", "/dev/shm"} <= mounts
         assert not {"KEY", "TOKEN", "SECRET"} & {part for n in values for part in n.split("_")}
-    broken = deepcopy(own[-1])
+    broken = deepcopy(manifests[-1])
     broken["spec"]["podSelektor"] = {}
     assert list(invalid([broken])) != []
+
+
+@pytest.mark.parametrize(
+    ("ours", "broken", "complaint"),
+    [
+        ("authOptions: {mode: token}", "authOptions: {mode: tokens}", "authOptions.mode: 'tokens'"),
+        ('{num-cpus: "4"}', "{num-cpus: 4}", "num-cpus: 4 is not of type 'string'"),
+        ("rayClusterSpec:", "rayCluster:", "'rayCluster' was unexpected"),
+        ("containerPort: 6379", "port: 6379", "'containerPort' is a required property"),
+        ("groupName: cpu", "name: cpu", "'groupName' is a required property"),
+        ("ray.io/v1\n", "ray.io/v1alpha1\n", "is not ray.io/v1"),
+        ("backoffLimit: 3", "backoffLimit: 3\n  managedBy: me", "nobody has judged"),
+    ],
+)
+def test_a_broken_ray_job_is_noticed(ours: str, broken: str, complaint: str) -> None:
+    text = (FOLDER / "rayjob.yaml").read_text()
+    assert ours in text
+    job = next(yaml.safe_load_all(text.replace(ours, broken, 1)))
+    assert re.search(complaint, "\n".join(invalid([job])))
 
 
 def test_every_shard_of_the_indexed_job_is_masked_by_one_pod() -> None:

@@ -150,6 +150,10 @@ def test_each_way_is_valid_and_closed(way: str) -> None:
     assert problems(render(WAYS[way])) == []
 
 
+OPTIONAL: dict[str, Values] = {
+    "autoscaling.yaml": {"autoscaling": {"kind": "keda"}},
+    "monitoring.yaml": {"monitoring": {"enabled": True}},
+}
 BROKEN = [
     ("triton.yaml", "startupProbe:\n            exec: {command: [canary]}",
      "startupProbe:\n            grpc: {port: 8001}", "startupProbe is not the canary"),
@@ -169,6 +173,12 @@ BROKEN = [
     ("triton.yaml", "app.kubernetes.io/component: triton\n  ports",
      "app.kubernetes.io/component: client\n  ports", "for other pods"),
     ("access.yaml", "verbs: [get, list, create, update]", 'verbs: ["*"]', "every right"),
+    ("autoscaling.yaml", "scaleTargetRef: {name: ", "scaleTargetRef: {named: ", "'name' is a"),
+    ("autoscaling.yaml", "queueMicroseconds | quote", "queueMicroseconds", "not of type 'string'"),
+    ("autoscaling.yaml", "keda.sh/v1alpha1", "keda.sh/v1", "is not keda.sh/v1alpha1"),
+    ("autoscaling.yaml", "{{ $auto.minReplicas }}", "9", "less than or equal to maxReplicaCount"),
+    ("monitoring.yaml", "interval: ", "intervall: ", "'intervall' was unexpected"),
+    ("monitoring.yaml", "- port: {{ $port }}", "- port: 8002", "8002 is not of type 'string'"),
 ]  # fmt: skip
 
 
@@ -181,7 +191,7 @@ def test_a_broken_chart_is_noticed(
     text = path.read_text()
     assert ours in text
     path.write_text(text.replace(ours, broken, 1))
-    assert any(complaint in each for each in problems(render(folder=folder)))
+    assert any(complaint in each for each in problems(render(OPTIONAL.get(file), folder=folder)))
 
 
 @pytest.mark.parametrize(("profile", "backend"), [("gpu", "gpu"), ("cpu", "cpu")])
@@ -276,6 +286,15 @@ def test_what_is_wrong_with_values_is_named(values: Values, says: str) -> None:
     with pytest.raises(Exception, match="values don't meet") as caught:
         render(values)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["keda", "hpa"])
+def test_least_servers_are_no_more_than_most(kind: str) -> None:
+    values: Values = {"autoscaling": {"kind": kind, "minReplicas": 5}}
+    with pytest.raises(Exception, match=r"autoscaling\.minReplicas is 5, and maxReplicas only 4"):
+        render(values)
+    values["autoscaling"]["maxReplicas"] = 5
+    assert list(invalid(render(values))) == []
 
 
 def test_every_value_is_in_the_schema_and_every_key_has_a_value() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from rendered_chart import SCHEMA, Values, invalid, of_kind, render
 from resolved_compose import ROOT
@@ -81,10 +81,14 @@ def _section(name: str) -> st.SearchStrategy[Values]:
 
 
 def _complete(values: Values) -> Values:
-    """Leave out halves of what the schema asks for together."""
+    """Have what belongs together fit: no halves, and no least that is more than the most."""
     tls = values.get("tls", {})
     if tls.get("enabled") and not (tls.get("serverSecret") and tls.get("clientSecret")):
         tls["enabled"] = False
+    scaling = values.get("autoscaling", {})
+    least, most = scaling.get("minReplicas", 1), scaling.get("maxReplicas", 4)
+    if least > most:
+        scaling["minReplicas"], scaling["maxReplicas"] = most, least
     archive = values.get("archive", {})
     if not (archive.get("from") and archive.get("to")):
         archive.pop("from", None)
@@ -130,6 +134,8 @@ LEAVES = [
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(LEAVES), NONSENSE)
 def test_nonsense_is_refused_by_its_name(path: tuple[str, ...], nonsense: object) -> None:
+    # Of a share it is one.
+    assume(nonsense != 0.5 or _at(path).get("type") != "number")
     values: Values = {path[-1]: nonsense}
     for name in reversed(path[:-1]):
         values = {name: values}
