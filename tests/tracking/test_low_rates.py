@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from tracked_faces import Box, hides
 
 from faceblur.detections import Detections
-from faceblur.masks.style import MaskStyle
 from faceblur.tracking import LiveCover, TrackingOptions, association, fill_gaps, gaps
 
 THRESHOLD = 0.2
 SIZE = 60.0
 Masks = Callable[[Sequence[Detections], float], list[Detections]]
-Box = tuple[float, float, float, float]
 
 
 def box(x: float, *, y: float = 100.0, left: float = 0.0, top: float = 0.0) -> Box:
@@ -42,12 +41,6 @@ def live(seen: Sequence[Detections], rate: float) -> list[Detections]:
     cover: LiveCover[int] = LiveCover(threshold=THRESHOLD, lookahead=5)
     due = [each for i, one in enumerate(seen) for each in cover.push(i, one, time_s=i / rate)]
     return [masked for _, masked in [*due, *cover.flush()]]
-
-
-def hides(masked: Detections, face: Box) -> bool:
-    grow = MaskStyle().expand * (masked.boxes[:, 2:] - masked.boxes[:, :2])
-    low, high = masked.boxes[:, :2] - grow, masked.boxes[:, 2:] + grow
-    return bool(((low <= face[:2]).all(1) & (high >= face[2:]).all(1)).any())
 
 
 pytestmark = [
