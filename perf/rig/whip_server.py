@@ -1,7 +1,8 @@
 """Receive WebRTC as a media server does to which WHIP pushes, in a process of its own.
 
 `python whip_server.py PORT FILE TOKEN`: takes offers of whoever has the token, and appends every
-frame to FILE as viewer.py does; what it hears it counts in FILE.sound.
+frame to FILE as viewer.py does; what it hears it counts in FILE.sound. Who sends an offer to …/whep
+gets what was published last.
 """
 
 from __future__ import annotations
@@ -28,23 +29,40 @@ class _Receiver:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._connections: list[Any] = []
+        self._relay: Any = None
+        self._published: Any = None
+        self._writing: list[asyncio.Future[None]] = []
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
-    def answer(self, offer: str) -> str:
-        """The SDP answer to an offer."""
-        return asyncio.run_coroutine_threadsafe(self._answer(offer), self._loop).result(20)
+    def answer(self, offer: str, *, watches: bool) -> str | None:
+        """The SDP answer to an offer; None if there is nothing to be watched."""
+        work = self._answer(offer, watches=watches)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
-    async def _answer(self, offer: str) -> str:
-        from aiortc import RTCPeerConnection, RTCSessionDescription
+    async def _answer(self, offer: str, *, watches: bool) -> str | None:
+        from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+        from aiortc.contrib.media import MediaRelay
 
-        connection = RTCPeerConnection()
+        if watches and self._published is None:
+            return None
+        self._relay = self._relay or MediaRelay()
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._connections.append(connection)
-        connection.on("track", lambda track: asyncio.ensure_future(self._write(track)))
+        if watches:
+            connection.addTrack(self._relay.subscribe(self._published))
+        else:
+            connection.on("track", self._take)
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         await connection.setLocalDescription(await connection.createAnswer())
         answer: str = connection.localDescription.sdp
         return answer
+
+    def _take(self, track: Any) -> None:
+        if track.kind == "video":
+            self._published = track
+            track = self._relay.subscribe(track)
+        self._writing.append(asyncio.ensure_future(self._write(track)))
 
     async def _write(self, track: Any) -> None:
         from aiortc.mediastreams import MediaStreamError
@@ -72,7 +90,11 @@ def _handler(receiver: _Receiver, token: str) -> type[BaseHTTPRequestHandler]:
             if self.headers.get("Authorization") != f"Bearer {token}":
                 self.send_error(401)
                 return
-            answer = receiver.answer(offer).encode()
+            found = receiver.answer(offer, watches=self.path.endswith("/whep"))
+            if found is None:
+                self.send_error(404)
+                return
+            answer = found.encode()
             self.send_response(201)
             self.send_header("Content-Type", "application/sdp")
             self.send_header("Content-Length", str(len(answer)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from web_page import Served, asked, pictured
 from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.ports import free_port
 from faceblur.live.config.config import load_config
-from faceblur.web.cameras.watching import can_be_read, readable_output
 
 Start = Callable[..., Served]
 PASSWORD = "p/ß w$0rd"
@@ -95,8 +95,18 @@ def test_cameras_are_watched_stopped_and_added(
             page.wait_for_selector("[data-camera=door]:not([data-state=stopped])")
             assert asked(page, "POST", "/api/cameras/orders", '{"do": "end"}') == 422
             assert asked(page, "GET", "/api/cameras/image?camera=nobody") == 422
-            # One that cannot be taken leaves everything as it is.
+            # Recordings are shown too, late; where there is nothing to be shown, it says why.
             added = file.read_text()
+            recording = f"sinks: ['segments:{tmp_path}/recordings?segment=1']"
+            changed = re.sub(r"sinks: \['mjpeg:.*", recording, added, count=1)
+            file.write_text(re.sub(r"[\"']?mjpeg:\d+[\"']?", "'null'", changed))
+            page.click("text=Read the file again")
+            page.wait_for_selector("[data-camera='back yard'] >> text=Its images go nowhere")
+            page.wait_for_selector(f"{_tile('door')} >> text=From its recordings: what it saw")
+            covered = fake_camera.shown(page, "[data-camera=door] canvas", original)
+            assert fake_camera.is_covered(covered, original)
+            assert faults(page) == []
+            # One that cannot be taken leaves everything as it is.
             file.write_text(added.replace("lookahead: 2", "look: 2"))
             page.click("text=Read the file again")
             page.wait_for_selector("text=was changed and not taken")
@@ -150,27 +160,3 @@ def _add(page: Page, address: str, original: fake_camera.Image) -> None:
     page.fill("#name", "back yard")
     page.click("#save-button")
     page.wait_for_selector("text=It was added, and starts now.")
-
-
-def test_nothing_but_what_a_camera_gives_out_is_read() -> None:
-    def read(*labels: str, source: str = "testpattern", state: str = "running") -> str | None:
-        sinks = [{"label": label, "state": state} for label in labels]
-        camera = {"source": source, "sinks": sinks}
-        found = readable_output(camera, [camera])
-        assert can_be_read(camera) == (found is not None or state != "running")
-        return None if found is None else found.url
-
-    rtsp, mjpeg = "rtsp://***@localhost:8554/door", "mjpeg:0.0.0.0:8090"
-    assert read("hls:/srv/door", rtsp, mjpeg) == "http://127.0.0.1:8090/"
-    assert read("mjpeg:[::]:8090") == "http://127.0.0.1:8090/"
-    assert read("hls:/srv/door", rtsp) == "rtsp://localhost:8554/door"
-    assert read("hls:/srv/door", "segments:/srv/door") == "/srv/door/index.m3u8"
-    assert read("hls:here", "segments:/srv", "null", "window", "srt://h:1", "rtmp://h/***") is None
-    assert read("rtsp://h/a?token=***") is None
-    # Somebody has written the camera's own address there.
-    assert read(rtsp, source=rtsp) is None
-    assert read(rtsp, source="rtsp://localhost:8554/door") is None
-    assert read("mjpeg:127.0.0.1:8090", source="http://127.0.0.1:8090/") is None
-    # Its place is taken: what is there is somebody else's.
-    for state in ("waiting", "starting", "stopped"):
-        assert read(mjpeg, rtsp, "hls:/srv/door", state=state) is None

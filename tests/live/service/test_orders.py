@@ -16,10 +16,11 @@ from faceblur.detection.session import SessionOptions
 from faceblur.errors import InputError, ServerUnavailableError
 from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.process.backoff import Backoff
-from faceblur.live.service.control import Control, can_order, give_order
+from faceblur.live.service.control import Control, can_order, give_order, service_views
 from faceblur.live.service.logs import SecretFilter
 from faceblur.live.service.service import Service
 from faceblur.live.service.signals import obeying_signals
+from faceblur.live.views import View
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -42,8 +43,14 @@ def test_a_signal_waits_for_no_lock_of_what_it_interrupts(number: signal.Signals
     assert signal.getsignal(number) is before
 
 
-def _asked(address: str, authorization: str, body: bytes = b'{"do": "reload"}') -> int:
-    request = urllib.request.Request(f"http://{address}/control", data=body)
+def _asked(
+    address: str,
+    authorization: str,
+    body: bytes | None = b'{"do": "reload"}',
+    *,
+    page: str = "/control",
+) -> int:
+    request = urllib.request.Request(f"http://{address}{page}", data=body)
     request.add_header("Authorization", authorization)
     try:
         with urllib.request.urlopen(request, timeout=5) as reply:
@@ -62,7 +69,8 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
     opened = Opened()
     file = tmp_path / "cameras.yaml"
     camera = "{source: testpattern, sinks: ['null']}"
-    file.write_text(f"listen: 127.0.0.1:0\ncameras: {{a: {camera}, b: {camera}}}\n")
+    other = "{source: testpattern, sinks: ['rtmp://127.0.0.1:9/live/k3y']}"
+    file.write_text(f"listen: 127.0.0.1:0\ncameras: {{a: {camera}, b: {other}}}\n")
     service = Service(
         file,
         guard=SecretFilter(),
@@ -85,6 +93,15 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
         assert _asked(address, right, b" " * 20_000) == 413
         with pytest.raises(InputError, match="there is no camera 'c'"):
             give_order(address, "stop", "c")
+        # Where cameras can be watched only who has the token is told.
+        assert service_views(address) == {
+            "a": (View(why="null"),),
+            "b": (View(kind="rtmp", url="rtmp://127.0.0.1:9/live/k3y"),),
+        }
+        for wrong in ("", "Bearer x"):
+            assert _asked(address, wrong, None, page="/control/views") == 403
+        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as reply:
+            assert b"k3y" not in reply.read()
         give_order(address, "stop", "a")
         until(lambda: opened.of("a")[0].state == "stopped")
         # Nothing but an order starts it, and the service goes on without it.
@@ -105,6 +122,8 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
         assert not can_order(address)
         with pytest.raises(ServerUnavailableError, match="takes orders from this user"):
             give_order(address, "start", "b")
+        with pytest.raises(ServerUnavailableError, match="takes orders from this user"):
+            service_views(address)
     finally:
         service.stop()
         running.join(10)

@@ -27,6 +27,7 @@ from faceblur.live.config.additions import (
 from faceblur.live.options import CameraOptions
 from faceblur.live.sinks.options import LOOPBACK, SinkOptions
 from faceblur.live.sources.options import SourceOptions, parse_source
+from faceblur.live.views import View, view_of
 from faceblur.masks.policy import Policy
 from faceblur.web.cameras.watching import Shown, Watcher
 from faceblur.web.cameras.webcam import DEADLINE_S
@@ -53,7 +54,7 @@ class Trial:
     owner: str
     wanted: NewCamera
     camera: Camera
-    output: SourceOptions
+    output: View
     watcher: Watcher | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Trials:
                 raise InputError("other cameras are being tried: wait a moment")
             camera = Camera(options, session.detector)
             camera.start()
-            output = SourceOptions(kind="mjpeg", url=f"http://{LOOPBACK}:{port}/")
+            output = view_of(options.sinks[0])
             name = secrets.token_urlsafe(16)
             self._open[name] = Trial(owner, wanted, camera, output)
             self._asked_s[name] = time.monotonic()

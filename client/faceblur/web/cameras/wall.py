@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
 from faceblur.errors import FaceblurError, InputError, ServerUnavailableError
 from faceblur.live.config.config import DEFAULT_LISTEN
 from faceblur.live.config.yaml_tree import Problems, read_tree
-from faceblur.live.service.control import Order, can_order, give_order, service_status
+from faceblur.live.service.control import (
+    Order,
+    can_order,
+    give_order,
+    service_status,
+    service_views,
+)
+from faceblur.live.views import View
 from faceblur.masks.policy import Policy
+from faceblur.web.cameras.outputs import Told, running_views, views
 from faceblur.web.cameras.trials import Trials
-from faceblur.web.cameras.watching import Shown, Watcher, can_be_read, readable_output
+from faceblur.web.cameras.watching import Shown, Watcher
 
 _WAIT_S: Final = 2.0
 """For a frame that is asked for."""
+
+_PAUSE_S: Final = 5.0
+"""Before an output that could not be read is tried again."""
 
 NO_OUTPUT: Final = "none of its outputs runs that can be shown here"
 
@@ -35,6 +47,8 @@ class Wall:
         self.file = file
         self.trials = Trials(file, policy)
         self._watchers: dict[str, Watcher] = {}
+        self._failed: dict[tuple[str, View], tuple[float, str]] = {}
+        """By camera and output, until when it is left alone, and why."""
         self._lock = threading.Lock()
 
     @property
@@ -59,7 +73,10 @@ class Wall:
             except FaceblurError:
                 trouble = "faceblur run does not run"
         listed = [] if said is None else said["cameras"]
-        cameras = [_camera(each, can_show=can_be_read(each)) for each in listed]
+        told = _told(address) if listed and address else {}
+        found = {each["name"]: views(each, listed, told) for each in listed}
+        self._look_away({each["name"]: running_views(each, found[each["name"]]) for each in listed})
+        cameras = [_camera(each, found[each["name"]]) for each in listed]
         return {
             "file": self.file.name,
             "is_there": self.file.exists(),
@@ -98,6 +115,13 @@ class Wall:
             watcher = self._watchers.get(camera)
         return "" if watcher is None else watcher.trouble
 
+    def _look_away(self, running: dict[str, list[View]]) -> None:
+        """Read nothing any more from where an output has ended: it may be somebody else's now."""
+        with self._lock:
+            for camera, watcher in self._watchers.items():
+                if watcher.view not in running.get(camera, ()):
+                    watcher.close()
+
     def close(self) -> None:
         """Look at nothing any more."""
         with self._lock:
@@ -117,22 +141,47 @@ class Wall:
             watcher = self._watchers.get(camera)
             if watcher is not None and not watcher.ended:
                 return watcher
-        said = service_status(self.address or DEFAULT_LISTEN)["cameras"]
+            if watcher is not None and watcher.trouble:
+                until_s = time.monotonic() + _PAUSE_S
+                self._failed.setdefault((camera, watcher.view), (until_s, watcher.trouble))
+        address = self.address or DEFAULT_LISTEN
+        said = service_status(address)["cameras"]
         found = next((each for each in said if each["name"] == camera), None)
         if found is None:
             raise InputError("there is no such camera")
         # Each time anew: what a sink has let go of may be taken by somebody else.
-        source = readable_output(found, said)
-        if source is None:
+        usable = running_views(found, views(found, said, _told(address)))
+        if not usable:
             raise ServerUnavailableError(NO_OUTPUT)
         with self._lock:
             watcher = self._watchers.get(camera)
             if watcher is None or watcher.ended:
-                watcher = self._watchers[camera] = Watcher(source)
+                watcher = self._watchers[camera] = Watcher(self._choose(camera, usable))
             return watcher
 
+    def _choose(self, camera: str, usable: list[View]) -> View:
+        """The quickest that has not just failed.
 
-def _camera(said: dict[str, Any], *, can_show: bool) -> dict[str, Any]:
+        Raises:
+            ServerUnavailableError: All have; says why the last one did.
+        """
+        now_s = time.monotonic()
+        self._failed = {key: each for key, each in self._failed.items() if each[0] > now_s}
+        chosen = next((view for view in usable if (camera, view) not in self._failed), None)
+        if chosen is None:
+            raise ServerUnavailableError(self._failed[camera, usable[-1]][1])
+        return chosen
+
+
+def _told(address: str) -> Told:
+    try:
+        return service_views(address)
+    except FaceblurError:
+        # Somebody else's: what its status says has to do.
+        return {}
+
+
+def _camera(said: dict[str, Any], found: list[View]) -> dict[str, Any]:
     """What the page shows of one."""
     sinks = said["sinks"]
     away = [sink["last_error"] for sink in sinks if sink["state"] == "waiting"]
@@ -149,6 +198,12 @@ def _camera(said: dict[str, Any], *, can_show: bool) -> dict[str, Any]:
         "dropped": said["frames_dropped"] + sum(sink["dropped"] for sink in sinks),
         "held": said["frames_held"],
         "sinks": [sink["label"] for sink in sinks],
-        "can_show": can_show,
+        # One that was not started yet does not say what outputs it has.
+        "can_show": not sinks or any(view.kind is not None for view in found),
+        "unseen": [
+            {"sink": sink["label"], "why": view.why}
+            for sink, view in zip(sinks, found, strict=True)
+            if view.why
+        ],
         "error": " ".join((error or next(iter(away), "")).split()),
     }

@@ -79,7 +79,7 @@ def as_image(shown: Shown | None, trouble: str) -> Response:
     """A masked image, or why there is none."""
     if shown is None:
         return refused(503, trouble) if trouble else Response(status_code=204)
-    headers = {**LONE, "X-Number": str(shown.number)}
+    headers = {**LONE, "X-Number": str(shown.number), "X-Age": f"{shown.age_s:.0f}"}
     return Response(shown.jpeg, media_type="image/jpeg", headers=headers)
 
 

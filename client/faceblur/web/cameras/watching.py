@@ -9,22 +9,19 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
 
 from faceblur.errors import FaceblurError
 from faceblur.image.jpeg import jpeg
-from faceblur.live.addresses import split_address
-from faceblur.live.sources.options import SourceOptions
-from faceblur.live.sources.readers import StreamReader
 from faceblur.live.sources.worker import Throttle
-from faceblur.redaction import HIDDEN, redact
-from faceblur.web.names import shown
+from faceblur.live.views import View
+from faceblur.redaction import redact
+from faceblur.web.cameras.outputs import frames
 
 logger = logging.getLogger(__name__)
 
@@ -40,49 +37,6 @@ _numbers = itertools.count(1)
 """Of frames: one that is read later, by whomever, has a higher one."""
 
 
-def readable_output(
-    camera: Mapping[str, Any], cameras: Iterable[Mapping[str, Any]]
-) -> SourceOptions | None:
-    """Which of a camera's sinks can be read at this moment, the quickest first; None if none can.
-
-    Only sinks that run: at the address of another one, somebody else may give out anything.
-
-    Args:
-        camera: As the status of a service has it, where addresses are without credentials.
-        cameras: All of them; none of their sources is opened, whatever is written there.
-    """
-    found: dict[str, SourceOptions] = {}
-    sources = {_bare(each["source"]).rstrip("/") for each in cameras}
-    for label in (_bare(sink["label"]) for sink in camera["sinks"] if sink["state"] == "running"):
-        kind, _, rest = label.partition(":")
-        if kind == "mjpeg":
-            found[kind] = SourceOptions(kind="mjpeg", url=f"http://{_here(rest)}/")
-        elif kind in ("rtsp", "rtsps") and HIDDEN not in label:
-            # Those who publish may have a password; those who watch are tried without.
-            found["rtsp"] = SourceOptions(kind="rtsp", url=label)
-        elif kind == "hls" and (playlist := Path(rest) / "index.m3u8").is_absolute():
-            found[kind] = SourceOptions(kind="hls", url=str(playlist))
-    kinds = (kind for kind in ("mjpeg", "rtsp", "hls") if kind in found)
-    return next((found[kind] for kind in kinds if found[kind].url.rstrip("/") not in sources), None)
-
-
-def can_be_read(camera: Mapping[str, Any]) -> bool:
-    """Whether a camera has a sink that can be read once it runs."""
-    sinks = [{**sink, "state": "running"} for sink in camera["sinks"]]
-    return readable_output({**camera, "sinks": sinks}, [camera]) is not None
-
-
-def _here(address: str) -> str:
-    """Where this machine reaches what listens at an address."""
-    host, port = split_address(address)
-    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    return f"{shown(host)}:{port}"
-
-
-def _bare(address: str) -> str:
-    return address.replace(f"{HIDDEN}@", "")
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
     """One masked frame.
@@ -91,23 +45,25 @@ class Shown:
         number: Rises from one to the next.
         jpeg: The frame.
         at_s: When it came, on the monotonic clock.
+        age_s: How old it was then, seconds, where that is more than what the camera is behind.
     """
 
     number: int
     jpeg: bytes
     at_s: float
+    age_s: float = 0.0
 
 
 class Watcher:
     """Reads one masked stream in a thread of its own, until it ends or nobody looks any more.
 
     Attributes:
-        source: What is read.
+        view: What is read.
         trouble: Why there is no frame; empty if nobody knows.
     """
 
-    def __init__(self, source: SourceOptions) -> None:
-        self.source = source
+    def __init__(self, view: View) -> None:
+        self.view = view
         self.trouble = ""
         self._newest: Shown | None = None
         self._asked_s = time.monotonic()
@@ -157,16 +113,18 @@ class Watcher:
 
     def _read(self) -> None:
         throttle = Throttle(_FPS)
-        for decoded in StreamReader(self.source, "off").frames():
-            if self._is_over():
-                return
-            if not throttle.lets(time.monotonic()):
-                continue
-            image = _reduced(decoded.image)
-            with self._changed:
-                self._newest = Shown(next(_numbers), image, time.monotonic())
-                self._changed.notify_all()
-            self.trouble = ""
+        with closing(frames(self.view, self._stopping)) as found:
+            for each in found:
+                if self._is_over():
+                    return
+                if each is None or not throttle.lets(time.monotonic()):
+                    continue
+                image, age_s = each
+                shown = Shown(next(_numbers), _reduced(image), time.monotonic(), age_s)
+                with self._changed:
+                    self._newest = shown
+                    self._changed.notify_all()
+                self.trouble = ""
 
 
 def _reduced(image: av.VideoFrame) -> bytes:

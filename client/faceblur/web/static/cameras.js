@@ -23,6 +23,7 @@ class Tile {
     this.drawnAt = null;
     this.askedAt = 0;
     this.isSeen = true;
+    this.reason = ""; // why there is no image, as far as it is known
     this.node = element("li", "card");
     this.node.dataset.camera = name;
     this.canvas = element("canvas", "", { width: 640, height: 360 });
@@ -34,12 +35,13 @@ class Tile {
     this.figures = element("p", "figures");
     this.from = element("p", "from");
     this.error = element("p", "bad");
-    this.hint = element("p", "hint", { textContent: texts.tileAddOutput });
+    this.late = element("p", "late");
+    this.hint = element("p", "hint");
     this.stop = button(texts.tileStop, texts.tileStopName(name), () => onOrder("stop", name));
     this.start = button(texts.tileStart, texts.tileStartName(name), () => onOrder("start", name));
     const actions = element("div", "actions");
     actions.append(this.stop, this.start);
-    this.node.append(this.canvas, this.title, this.state, this.figures, this.from, this.error, this.hint, actions);
+    this.node.append(this.canvas, this.title, this.late, this.state, this.figures, this.from, this.error, this.hint, actions);
     this.#blank("");
   }
 
@@ -60,7 +62,9 @@ class Tile {
     this.canShow = camera.can_show;
     if (stopped) this.#blank(texts.tileStates.stopped);
     else if (!this.canShow) this.#blank(texts.tileNoOutput);
-    this.hint.hidden = this.canShow;
+    this.unseen = camera.unseen;
+    if (stopped) this.reason = "";
+    this.#advise();
     return before && before !== camera.state ? `${this.name}: ${this.state.textContent}` : null;
   }
 
@@ -79,6 +83,11 @@ class Tile {
         if (this.node.dataset.state === "stopped") image.close();
         else {
           draw(this.canvas, image);
+          const age = Number(answer.headers.get("X-Age"));
+          this.late.textContent = age ? texts.tileLate(age) : "";
+          this.late.hidden = !age;
+          this.reason = "";
+          this.#advise();
           this.number = number;
           this.drawnAt = performance.now();
           this.node.dataset.shown = "yes";
@@ -86,7 +95,8 @@ class Tile {
       } else if (answer.status !== 204) {
         const said = await answer.json().catch(() => ({}));
         this.reason = said.error ?? "";
-        if (this.drawnAt === null) this.#blank(texts.tileNothing, this.reason);
+        if (this.drawnAt === null) this.#blank(texts.tileNothing);
+        this.#advise();
       }
     } catch {
       // The page says by itself when nobody is there.
@@ -100,15 +110,22 @@ class Tile {
     if (this.drawnAt !== null && performance.now() - this.drawnAt > STALE_MS) this.#blank(texts.tileNothing);
   }
 
-  #blank(words, reason = "") {
+  #blank(words) {
     this.number = 0;
     this.drawnAt = null;
     this.node.dataset.shown = "no";
+    this.late.hidden = true;
     blank(this.canvas, words);
-    if (reason && this.error.hidden) {
-      this.error.textContent = reason;
-      this.error.hidden = false;
-    }
+  }
+
+  // Says why nothing is shown, and what to do; nothing where something is, or may be at any moment.
+  #advise() {
+    const why = this.canShow
+      ? [this.reason && texts.tileFailed(this.reason)]
+      : this.unseen.map(({ sink, why }) => texts.tileWhy[why](sink));
+    const words = [...new Set(why.filter(Boolean)), texts.tileAddOutput].join(" ");
+    this.hint.hidden = this.canShow && !this.reason;
+    if (this.hint.textContent !== words) this.hint.textContent = words;
   }
 }
 
