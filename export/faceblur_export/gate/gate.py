@@ -1,28 +1,11 @@
-"""Whether a model of lower precision may replace the same model in FP32.
-
-Both look at the same labelled images. The candidate is refused if
-
-* its AP50 is more than `AP50_LOSS` below the reference's, or
-* in any bin of face heights, its recall at the threshold is lower by more than `RECALL_LOSS` and by
-  more than one face, or
-* in any bin, the whole paired bootstrap interval of the difference in recall lies below zero: a
-  loss that is certain, however small.
-
-A bin with fewer than `MIN_FACES` faces cannot be judged, and what cannot be judged does not pass.
-Every figure is a point estimate or a seeded bootstrap, so the same files give the same judgement.
-Longer than other modules, since this text belongs beside the code that does what it says.
-"""
+"""Models of lower precision held against the same ones in FP32: may they take their place?"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
-
-import numpy as np
+from typing import Literal
 
 from faceblur.detection.crowds import CrowdDetector
 from faceblur.detection.gpu.precision import half_path
@@ -36,34 +19,13 @@ from faceblur.errors import InputError, ModelError
 from faceblur.files import file_sha256
 from faceblur.gpus import find_gpus
 from faceblur_export.data.formats import LabelledImage
-from faceblur_export.evaluation.evaluation import (
-    HEIGHT_BINS,
-    ap50,
-    interval,
-    recall_share,
-    resample,
-)
-from faceblur_export.evaluation.matching import (
-    BoolArray,
-    MatchedFaces,
-    match_images,
-    read_labelled,
-)
-from faceblur_export.evaluation.metrics import Float64Array
-from faceblur_export.gate.record import GateRecord, Loss
+from faceblur_export.evaluation.matching import MatchedFaces, match_images, read_labelled
+from faceblur_export.gate.losses import check_enough, losses
+from faceblur_export.gate.record import GateRecord
 from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.file import read_onnx
 from faceblur_export.onnx_graph.half_precision import to_half
 from faceblur_export.progress import ShowItems
-
-AP50_LOSS: Final = 0.01
-"""One AP50 point."""
-
-RECALL_LOSS: Final = 0.01
-"""One face in a hundred."""
-
-MIN_FACES: Final = 20
-"""Fewer faces say nothing about a height."""
 
 
 def judge(
@@ -174,7 +136,7 @@ def _judge(
     precision, choice = how
     images = read_labelled(data)
     before = _findings(reference, images, size=size, progress=progress)
-    _check_enough(before, data)
+    check_enough(before, data)
     after = _findings(candidate, images, size=size, progress=progress, choice=choice)
     return GateRecord(
         candidate=read_onnx(candidate)[1]["name"],
@@ -185,7 +147,7 @@ def _judge(
         pictures=len(images),
         size=size,
         threshold=threshold,
-        losses=tuple(_losses(before, after, threshold=threshold)),
+        losses=tuple(losses(before, after, threshold=threshold)),
     )
 
 
@@ -250,54 +212,3 @@ def _findings(
         if inner.choice != choice:
             raise ModelError(f"{choice.where} cannot run {model} here; nothing was judged")
         return match_images(detector, images, size=size, progress=progress)
-
-
-def _bins(findings: MatchedFaces) -> Iterator[tuple[str, BoolArray]]:
-    """Each bin of face heights, and which (F,) faces are in it."""
-    for bottom, top in HEIGHT_BINS:
-        name = f"{bottom:g}–{top:g} px" if np.isfinite(top) else f"{bottom:g} px and more"
-        yield name, (findings.face_height >= bottom) & (findings.face_height < top)
-
-
-def _check_enough(findings: MatchedFaces, data: Path) -> None:
-    for name, chosen in _bins(findings):
-        if chosen.sum() < MIN_FACES:
-            raise InputError(
-                f"{data} holds only {chosen.sum()} faces of {name} on the network's canvas, and a "
-                f"judgement needs {MIN_FACES}; add labelled images that show some"
-            )
-
-
-def _losses(
-    reference: MatchedFaces, candidate: MatchedFaces, *, threshold: float
-) -> Iterator[Loss]:
-    weights = resample(len(reference.images))
-    averages = [float(ap50(findings)[0]) for findings in (reference, candidate)]
-    yield _loss(
-        "AP50",
-        len(reference.face_score),
-        averages,
-        AP50_LOSS,
-        ap50(candidate, weights) - ap50(reference, weights),
-    )
-    for name, chosen in _bins(reference):
-        faces = int(chosen.sum())
-        shares = [recall_share(f, threshold, chosen) for f in (reference, candidate)]
-        loss = _loss(
-            f"recall of faces of {name}",
-            faces,
-            [float(share.part.sum()) / faces for share in shares],
-            max(1, RECALL_LOSS * faces) / faces,
-            shares[1].over(weights) - shares[0].over(weights),
-        )
-        yield replace(loss, passed=loss.passed and loss.high >= 0)
-
-
-def _loss(
-    figure: str, faces: int, values: list[float], allowed: float, samples: Float64Array
-) -> Loss:
-    low, high = interval(samples)
-    reference, candidate = values
-    # A figure that is just as much lower as it may be is not refused for the last bit of it.
-    passed = reference - candidate <= allowed + 1e-9
-    return Loss(figure, faces, reference, candidate, allowed, low or 0.0, high or 0.0, passed)
