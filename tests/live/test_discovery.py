@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,3 +116,14 @@ def test_without_the_libraries_it_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     with pytest.raises(InputError, match=r"\[onvif\]"):
         discovery.find_cameras()
+
+
+def test_the_log_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    level = root.level
+    with discovery._same_log():
+        # As one of the libraries does when it is imported.
+        logging.basicConfig(level=logging.DEBUG)
+        assert root.handlers
+    assert (root.handlers, root.level) == ([], level)

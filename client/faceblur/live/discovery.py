@@ -9,7 +9,9 @@ import asyncio
 import importlib.util
 import logging
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -87,11 +89,12 @@ def streams_of(service: str, user: str, password: str) -> list[Stream]:
         ServerUnavailableError: It gives no answer that can be used.
     """
     _check_installed()
-    from aiohttp import ClientConnectorCertificateError, ClientConnectorSSLError, ClientError
-    from onvif import ONVIFError
-    from zeep.exceptions import Error as SoapError
+    with _same_log():
+        from aiohttp import ClientConnectorCertificateError, ClientConnectorSSLError, ClientError
+        from onvif import ONVIFError
+        from zeep.exceptions import Error as SoapError
 
-    from faceblur.live import onvif_device
+        from faceblur.live import onvif_device
 
     at = parse_address(service)
     assert at.hostname is not None
@@ -158,6 +161,18 @@ def _stop(search: Any) -> None:
     except Exception:
         # It was not started wholly.
         logger.debug("the search did not end in order", exc_info=True)
+
+
+@contextmanager
+def _same_log() -> Iterator[None]:
+    """Leave the log as it is: a library has everybody's notes printed once it is imported."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _check_installed() -> None:
