@@ -42,7 +42,12 @@ def test_the_lines_of_the_page_do_what_it_says(
         assert bucket.get("out/photo.jpg") == (tmp_path / "photo_blurred.jpg").read_bytes()
         # Who wanted to know is told of a result that is there by then.
         told = requests.post(
-            f"{site.base}/api/jobs?name=a.jpg&webhook=http://{receiver.address}/done",
+            f"{site.base}/api/jobs",
+            params={
+                "name": "a.jpg",
+                "output": f"{root}/out/told.jpg",
+                "webhook": f"http://{receiver.address}/done",
+            },
             data=(tmp_path / "photo.jpg").read_bytes(),
             headers={"Authorization": f"Bearer {TOKEN}"},
             timeout=20,
@@ -51,6 +56,9 @@ def test_the_lines_of_the_page_do_what_it_says(
         said = json.loads(receiver.told.get(timeout=60)[2])
     assert (said["type"], said["data"]["id"]) == ("job.done", told.json()["id"])
     assert said["data"]["result"]["verdict"]["result"] == "clean"
+    assert said["data"]["output"] == {
+        "address": "s3://bucket/out/told.jpg", "version": 1, "error": None
+    }  # fmt: skip
 
 
 @contextmanager

@@ -168,6 +168,7 @@ export const texts = {
     waiting: "Waiting its turn",
     masking: "Finding and covering faces",
     checking: "Checking that no face shows",
+    storing: "Writing it to where it was wanted",
     done: "Done",
     failed: "Not done",
     gone: "No longer here. If you have not saved the result, drop the file again once faceblur runs.",
