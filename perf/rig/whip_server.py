@@ -117,21 +117,28 @@ def whip_server(port: int, file: Path, *, token: str) -> Iterator[None]:
     """Run a server."""
     process = subprocess.Popen(
         [sys.executable, __file__, str(port), str(file), token],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    assert process.stdout is not None
     try:
-        time.sleep(1.0)
+        if process.stdout.readline().strip() != b"ready":
+            raise RuntimeError("the WHIP server did not start")
         yield
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def _main() -> None:
     port, file, token = sys.argv[1:]
     handler = _handler(_Receiver(Path(file)), token)
-    ThreadingHTTPServer(("127.0.0.1", int(port)), handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", int(port)), handler)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def test_cameras_are_watched_stopped_and_added(
             [sys.executable, "-m", "faceblur", "run", "-q", str(file)],
             stderr=subprocess.DEVNULL,
             env=os.environ,
+            cwd=tmp_path,
         )
         try:
             page.wait_for_selector(_tile("door"))
@@ -97,7 +98,7 @@ def test_cameras_are_watched_stopped_and_added(
             assert asked(page, "GET", "/api/cameras/image?camera=nobody") == 422
             # Recordings are shown too, late; where there is nothing to be shown, it says why.
             added = file.read_text()
-            recording = f"sinks: ['segments:{tmp_path}/recordings?segment=1']"
+            recording = "sinks: ['segments:recordings?segment=1']"
             changed = re.sub(r"sinks: \['mjpeg:.*", recording, added, count=1)
             file.write_text(re.sub(r"[\"']?mjpeg:\d+[\"']?", "'null'", changed))
             page.click("text=Read the file again")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
@@ -47,11 +47,13 @@ class View:
         kind: How; None where they cannot.
         url: An address with its credentials, or a folder. Printed only by way of `label`.
         why: Empty where they can.
+        sink: The sink's label.
     """
 
     kind: ViewKind | None = None
     url: str = field(default="", repr=False)
     why: Unseen | Literal[""] = ""
+    sink: str = ""
 
     @property
     def label(self) -> str:
@@ -65,7 +67,7 @@ class View:
 
     def to_json(self) -> dict[str, Any]:
         """For who may know it, with credentials."""
-        return {"kind": self.kind, "url": self.url, "why": self.why}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, said: Any) -> View:
@@ -75,17 +77,22 @@ class View:
             ValueError: It is something else.
         """
         try:
-            view = cls(kind=said["kind"], url=said["url"], why=said["why"])
+            view = cls(**{name: said[name] for name in ("kind", "url", "why", "sink")})
         except (TypeError, KeyError) as error:
             raise ValueError("this is no view") from error
-        known = (*get_args(ViewKind), None), (*get_args(Unseen), "")
-        if view.kind not in known[0] or view.why not in known[1] or not isinstance(view.url, str):
+        kinds, reasons = (*get_args(ViewKind), None), (*get_args(Unseen), "")
+        is_text = isinstance(view.url, str) and isinstance(view.sink, str)
+        if view.kind not in kinds or view.why not in reasons or not is_text:
             raise ValueError("this is no view")
         return view
 
 
 def view_of(sink: SinkOptions) -> View:
     """Where a sink's frames can be watched."""
+    return replace(_view_of(sink), sink=sink.label)
+
+
+def _view_of(sink: SinkOptions) -> View:
     if sink.kind == "mjpeg":
         return View(kind="mjpeg", url=f"http://{_here(sink.target)}/")
     if sink.kind == "rtsp":
@@ -110,7 +117,10 @@ def view_of(sink: SinkOptions) -> View:
 
 def view_of_label(label: str) -> View:
     """The same from a sink's label, as far as that tells: it has no credentials."""
-    bare = label.replace(f"{HIDDEN}@", "")
+    return replace(_view_of_bare(label.replace(f"{HIDDEN}@", "")), sink=label)
+
+
+def _view_of_bare(bare: str) -> View:
     if HIDDEN in bare:
         return View(why="hidden")
     kind, _, rest = bare.partition(":")
@@ -119,7 +129,7 @@ def view_of_label(label: str) -> View:
     if kind in PORTS or kind == "srt":
         kind, rest = {"http": "whip", "https": "whip"}.get(kind, kind.removesuffix("s")), bare
     try:
-        return view_of(SinkOptions(kind=kind, target=rest))  # type: ignore[arg-type]
+        return _view_of(SinkOptions(kind=kind, target=rest))  # type: ignore[arg-type]
     except InputError:
         return View(why="null")
 
@@ -140,7 +150,8 @@ def places(addresses: Iterable[str]) -> frozenset[str]:
 
 def not_own(view: View, sources: Collection[str]) -> View:
     """A view, but for one that is among the places of cameras: these are not masked."""
-    return View(why="own") if view.kind is not None and view.place in sources else view
+    is_own = view.kind is not None and view.place in sources
+    return View(why="own", sink=view.sink) if is_own else view
 
 
 def _of_srt(target: str) -> View:

@@ -95,8 +95,14 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
             give_order(address, "stop", "c")
         # Where cameras can be watched only who has the token is told.
         assert service_views(address) == {
-            "a": (View(why="null"),),
-            "b": (View(kind="rtmp", url="rtmp://127.0.0.1:9/live/k3y"),),
+            "a": (View(why="null", sink="null"),),
+            "b": (
+                View(
+                    kind="rtmp",
+                    url="rtmp://127.0.0.1:9/live/k3y",
+                    sink="rtmp://127.0.0.1:9/live/***",
+                ),
+            ),
         }
         for wrong in ("", "Bearer x"):
             assert _asked(address, wrong, None, page="/control/views") == 403

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -163,7 +164,11 @@ class Service:
 
     def views(self) -> dict[str, tuple[View, ...]]:
         """By camera, where what it gives out can be watched, with credentials; from any thread."""
-        return views_of(self._config.cameras)
+        return {
+            # Labels as the status has them.
+            name: tuple(replace(view, sink=self._guard.scrub(view.sink)) for view in views)
+            for name, views in views_of(self._config.cameras).items()
+        }
 
     @property
     def _has_ended(self) -> bool:

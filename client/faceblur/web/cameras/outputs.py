@@ -41,7 +41,8 @@ def views(
     """
     known = told.get(camera["name"], ())
     labels = [sink["label"] for sink in camera["sinks"]]
-    if len(known) == len(labels):
+    # Else the file was read again in between, and it is another sink that runs.
+    if [view.sink for view in known] == labels:
         return list(known)
     sources = places(each["source"].replace(f"{HIDDEN}@", "") for each in cameras)
     return [not_own(view_of_label(label), sources) for label in labels]
