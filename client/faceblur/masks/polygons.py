@@ -113,6 +113,8 @@ def _edge_samples(corners: Polygon, rows: int, columns: int) -> BoolArray:
             x0 + slope * (np.clip(y, low, high) - y0) if y0 != y1 else np.full(len(row), x)
             for y, x in ((row, x0), (row + 1, x1))
         ]
+        # Rounding takes no edge beyond its corners.
+        ends = [np.clip(x, min(x0, x1), max(x0, x1)) for x in ends]
         left = np.clip(np.floor(np.minimum(*ends)), 0, columns).astype(np.intp)
         right = np.clip(np.ceil(np.maximum(*ends)), 0, columns).astype(np.intp)
         some = left < right
