@@ -1,14 +1,8 @@
-"""Decoding and encoding on a device, without one: what it would do, the CPU does in its place."""
+"""Decoding on a device, without one: no frame is lost and none differs, whatever it does."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,123 +11,16 @@ import av
 import media
 import numpy as np
 import pytest
-from doubles import OneByOne
+from stand_in_device import CLIPS, FRAMES, GONE, StandIn, another_sample, read, warnings
 
-from faceblur.batch.faces import DetectedFaces
-from faceblur.batch.outcome import RunOptions
-from faceblur.batch.video import mask_video
-from faceblur.cli import doctor
-from faceblur.detection.detector import ModelInfo, ModelInput
-from faceblur.detections import Detections
 from faceblur.errors import InputError
-from faceblur.gpus import Gpu
 from faceblur.live.sources import hardware
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import StreamReader
-from faceblur.masks.policy import Policy
-from faceblur.video import encoders
-from faceblur.video.containers import container_for
-from faceblur.video.frames import SourceFrame
-from faceblur.video.hardware import choice, decoder, devices, files, probe
+from faceblur.video.hardware import devices, files
 from faceblur.video.hardware.choice import Chosen
 from faceblur.video.hardware.decoder import DeviceDecoder
-from faceblur.video.hardware.probe import Measurement, Pace, Question
-from faceblur.video.options import HardwareDecoding, VideoOptions
-from faceblur.video.source import VideoSource
-
-GONE = av.error.ExternalError(542398533, "the GPU is gone")
-FRAMES = 40
-CLIPS: dict[str, media.Recording] = {
-    "h264": media.Recording(options={"preset": "fast", "g": "12", "bf": "3"}),
-    "open.h264": media.Recording(
-        options={"preset": "fast", "bf": "3", "x264-params": "open-gop=1:keyint=12"}
-    ),
-    "hevc": media.Recording(
-        encoder="libx265",
-        pixel_format="yuv420p10le",
-        options={"preset": "ultrafast", "x265-params": "keyint=10:log-level=none:bframes=3"},
-    ),
-    "vp9": media.Recording(
-        encoder="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8", "g": "15"}
-    ),
-    "av1": media.Recording(encoder="libsvtav1", options={"preset": "13", "g": "16"}),
-}
-NOW_IN_NV12 = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
-
-
-class StandIn:
-    """A device: gives the frames of the CPU in a device's layout, and fails when told to."""
-
-    def __init__(
-        self,
-        context: Any,
-        *,
-        fails_at: int | None = None,
-        error: Exception = GONE,
-        spoils: Callable[[av.VideoFrame], None] = lambda frame: None,
-    ) -> None:
-        self._context = context
-        self._left = fails_at
-        self._error = error
-        self._spoils = spoils
-
-    def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        if self._left == 0:
-            raise self._error
-        if self._left is not None:
-            self._left -= 1
-        frames = []
-        for frame in self._context.decode(packet):
-            name = frame.format.name
-            frames.append(frame.reformat(format=NOW_IN_NV12.get(name, name)))
-            self._spoils(frames[-1])
-        return frames
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("clips")
-    random = np.random.default_rng(1)
-    image = random.integers(0, 256, (64, 96, 3), np.uint8)
-    images = [np.roll(image, 2 * i, axis=1) for i in range(FRAMES)]
-    made = {}
-    for name, recording in CLIPS.items():
-        made[name] = folder / f"{name}.mkv"
-        media.record(made[name], images, recording)
-    return made
-
-
-@pytest.fixture
-def on_device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a device in place that the CPU stands in for."""
-    monkeypatch.setattr(decoder, "_said", set())
-
-    def put(**how: Any) -> None:
-        def open_context(device: str, path: Path, stream: Any) -> tuple[StandIn, Any]:
-            container = av.open(str(path))
-            context = container.streams[stream.index].codec_context
-            assert context is not None
-            context.thread_count = 1
-            return StandIn(context, **how), container
-
-        monkeypatch.setattr(files, "open_context", open_context)
-        monkeypatch.setattr(files, "choose_decoder", lambda *_: Chosen("cuda", "in a test"))
-
-    return put
-
-
-Read = list[tuple[int, str, bytes]]
-
-
-def read(path: Path, hardware: HardwareDecoding) -> Read:
-    """Time, format and samples of each frame."""
-    with VideoSource(path, hardware=hardware) as source:
-        frames = [item for item in source.read() if isinstance(item, SourceFrame)]
-    return [(f.pts, f.image.format.name, f.image.to_ndarray().tobytes()) for f in frames]
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+from faceblur.video.options import HardwareDecoding
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -157,12 +44,6 @@ def test_wherever_a_device_fails_no_frame_is_lost_and_none_differs(
     ]
 
 
-def _another_sample(frame: av.VideoFrame) -> None:
-    samples = np.frombuffer(memoryview(frame.planes[0]), np.uint8).copy()
-    samples[100] ^= 1
-    frame.planes[0].update(samples.tobytes())
-
-
 def _another_range(frame: av.VideoFrame) -> None:
     frame.color_range = 2
 
@@ -174,7 +55,7 @@ def _another_time(frame: av.VideoFrame) -> None:
 @pytest.mark.parametrize(
     ("spoils", "what"),
     [
-        (_another_sample, "differ from the CPU's"),
+        (another_sample, "differ from the CPU's"),
         (_another_range, "differ from the CPU's in range"),
         (_another_time, "differ from the CPU's in time"),
     ],
@@ -334,194 +215,3 @@ def test_a_camera_is_decoded_on_a_device_as_on_the_cpu(
     fails_at = [15, FRAMES]
     while fails_at:
         assert seen("auto") == expected
-
-
-def record_of(**paces: Pace) -> Measurement:
-    return Measurement(
-        decoders={"h264": {"cpu": Pace(frames_per_s=250, cpu_s=0.004), **paces}},
-        encoders={
-            "libx264": Pace(frames_per_s=100, cpu_s=0.02),
-            "h264_nvenc": paces.get("cuda", Pace(objection="not here")),
-        },
-    )
-
-
-@pytest.mark.parametrize(
-    ("pace", "objection"),
-    [
-        (Pace(frames_per_s=600, cpu_s=0.001), ""),
-        (Pace(frames_per_s=200, cpu_s=0.001), "slower than a core"),
-        (Pace(frames_per_s=900, cpu_s=0.0035), "about as much of the CPU"),
-        (Pace(objection="its frames differ from the CPU's"), "its frames differ"),
-    ],
-)
-def test_auto_takes_a_device_only_where_it_was_measured_to_be_faster(
-    monkeypatch: pytest.MonkeyPatch, pace: Pace, objection: str
-) -> None:
-    monkeypatch.setattr(choice, "candidates", lambda: ("cuda",))
-    monkeypatch.setattr(choice, "measurement", lambda *_, **__: record_of(cuda=pace))
-    chosen = choice.choose_decoder("auto", "h264")
-    assert chosen.name == (None if objection else "cuda")
-    assert (objection or "600 frames of 1080p a second") in chosen.why
-    assert choice.choose_decoder("auto", "vp9") == Chosen(None, "not measured")
-    monkeypatch.setattr(choice, "candidates", lambda: ())
-    assert choice.choose_decoder("auto", "h264").name is None
-
-
-def test_what_was_measured_is_remembered_and_what_failed_is_tried_again_a_day_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("FACEBLUR_CACHE", str(tmp_path))
-    gpus = (Gpu(0, "Test GPU", "580.1", 16 << 30),)
-    monkeypatch.setattr(choice, "find_gpus", lambda: gpus)
-    monkeypatch.setattr(choice, "Question", lambda **how: Question(**how, size=(64, 64), frames=4))
-    choice.measurement.cache_clear()
-    assert choice.measurement(("cuda",), may_measure=False) == Measurement()
-    # A process of its own tries it, and finds none.
-    found = choice.measurement(("cuda",))
-    assert found.decoders.keys() == set(devices.EXACT_CODECS)
-    for paces in found.decoders.values():
-        assert paces["cpu"].frames_per_s > 0
-        assert paces["cuda"].objection
-    assert found.encoders.keys() == {"h264_nvenc", "hevc_nvenc", "av1_nvenc"}
-    assert all(pace.objection for pace in found.encoders.values())
-    record = choice._record_path(("cuda",))
-    assert choice._remembered(record) == found
-    past = time.time() - choice._AGAIN_S
-    os.utime(record, (past, past))
-    assert choice._remembered(record) is None
-    works = record_of(cuda=Pace(frames_per_s=600, cpu_s=0.001))
-    record.write_text(json.dumps(asdict(works)))
-    os.utime(record, (past, past))
-    assert choice._remembered(record) == works
-    # Another driver is another measurement.
-    gpus = (Gpu(0, "Test GPU", "590", 16 << 30),)
-    assert choice._record_path(("cuda",)) != record
-    # A driver that ends the process that tries it is not used.
-    choice.measurement.cache_clear()
-    with monkeypatch.context() as broken:
-        broken.setattr(choice.sys, "executable", "false")
-        assert choice.measurement(("cuda",)) == Measurement()
-    assert "the process that tried it died" in warnings(caplog)[-1]
-    # Where nothing can be kept, the processes that this one starts are told.
-    monkeypatch.setenv(choice._HANDED_ON, "")
-    monkeypatch.setattr(choice, "_measured", lambda _: works)
-    nowhere = tmp_path / "file"
-    nowhere.write_text("")
-    monkeypatch.setenv("FACEBLUR_CACHE", str(nowhere))
-    choice.measurement.cache_clear()
-    assert choice.measurement(("cuda",)) == works
-    monkeypatch.setattr(choice, "_measured", None)
-    choice.measurement.cache_clear()
-    assert choice.measurement(("cuda",), may_measure=False) == works
-    choice.measurement.cache_clear()
-
-
-def test_the_measurement_sees_a_device_that_works_and_one_that_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    question = Question(devices=("one",), size=(96, 64), frames=6)
-    images = list(probe.sample_images(question))
-    sample = probe._encoded("libx264", {"preset": "ultrafast"}, images)
-
-    def measured(**how: Any) -> Pace:
-        def open_context(device: str, stream: Any) -> StandIn:
-            return StandIn(stream.codec_context, **how)
-
-        monkeypatch.setattr(probe, "device_context", open_context)
-        return probe._decoding(sample, "one")
-
-    good = measured()
-    assert (good.objection, good.frames_per_s > 0, good.cpu_s > 0) == ("", True, True)
-    assert measured(spoils=_another_sample).objection == "its frames differ from the CPU's"
-    assert measured(fails_at=3).objection == "the GPU is gone"
-    assert probe._decoding(sample, "cpu").frames_per_s > 0
-    # An encoder too is held against what it was given.
-    assert probe._encoding("libx264", images).objection == ""
-    monkeypatch.setattr(probe, "encoder_settings", lambda *_: {"preset": "ultrafast", "crf": "51"})
-    assert "spoils frames" in probe._encoding("libx264", images).objection
-    assert probe._encoding("h264_nvenc", images).objection
-
-
-class Blind(OneByOne):
-    """Finds nothing."""
-
-    model = ModelInfo("blind", "0" * 64)
-
-    def submit_one(self, canvas: ModelInput, *, min_score: float) -> Future[Detections]:
-        answer: Future[Detections] = Future()
-        answer.set_result(Detections.empty())
-        return answer
-
-    def close(self) -> None:
-        pass
-
-
-def test_a_result_is_whole_or_not_there_whatever_the_device_does(
-    clips: dict[str, Path],
-    on_device: Callable[..., None],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    output = tmp_path / "out.mkv"
-
-    def mask() -> list[str]:
-        options = VideoOptions(encoder="ffv1", hardware_decoding="cuda")
-        finder = DetectedFaces(Blind(), Policy())
-        return mask_video(
-            clips["h264"], output, find_faces=finder, policy=Policy(), options=options
-        ).devices
-
-    on_device()
-    assert mask() == ["decoded by cuda"]
-    # What the CPU has finished is not the device's, and FFmpeg knows whose encoders are.
-    on_device(fails_at=25)
-    assert mask() == []
-    assert [encoders.on_device(each) for each in ("h264_nvenc", "libx264")] == [True, False]
-    assert [f[1:] for f in read(output, "off")] == [f[1:] for f in read(clips["h264"], "off")]
-    output.unlink()
-    monkeypatch.setattr(decoder._Kept, "suffices", lambda *_, **__: False)
-    with pytest.raises(InputError, match="without leaving out a frame"):
-        mask()
-    assert not list(tmp_path.iterdir())
-    # What decodes does not decide what comes out: a batch that goes on elsewhere goes on.
-    how = [RunOptions(video=VideoOptions(hardware_decoding=each)) for each in ("off", "auto")]
-    assert how[0].settings() == how[1].settings()
-
-
-def test_an_encoder_of_the_gpu_is_taken_where_it_is_faster_and_works(
-    clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    fast = record_of(cuda=Pace(frames_per_s=600, cpu_s=0.001))
-    monkeypatch.setattr(choice, "candidates", lambda: ("cuda",))
-    monkeypatch.setattr(choice, "measurement", lambda *_, **__: fast)
-    with VideoSource(clips["h264"]) as source:
-        properties = source.properties
-
-    def chosen() -> str:
-        container = container_for(Path("out.mp4"))
-        return encoders.choose_encoder(container, properties, VideoOptions(encoder="auto")).name
-
-    # It was measured on this GPU, and now does not open.
-    assert chosen() == "libx264"
-    assert "libx264: h264_nvenc cannot: " in warnings(caplog)[0]
-    monkeypatch.setattr(choice, "ENCODERS", {"libx264": "mpeg4"})
-    fast.encoders["mpeg4"] = fast.encoders["h264_nvenc"]
-    assert chosen() == "mpeg4"
-    fast.encoders["mpeg4"] = Pace(frames_per_s=30, cpu_s=0.001)
-    assert chosen() == "libx264"
-
-
-def test_doctor_says_what_decodes_and_encodes_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "candidates", lambda: ())
-    decoding, encoding = doctor._video()
-    assert decoding.text == "h264, hevc, vp9, av1 by the CPU (no device that decodes is here)"
-    assert encoding.text == "libx264 (no NVIDIA GPU is here)"
-    monkeypatch.setattr(choice, "candidates", lambda: ("cuda",))
-    fast = record_of(cuda=Pace(frames_per_s=600, cpu_s=0.001))
-    monkeypatch.setattr(choice, "measurement", lambda *_, **__: fast)
-    device, cpu, encoding = doctor._video()
-    assert (device.good, cpu.good, encoding.good) == (True, None, True)
-    assert device.text.startswith("h264 by cuda (600 frames of 1080p a second at 1.0 ms")
-    assert cpu.text.startswith("hevc, vp9, av1 by the CPU (not measured)")
-    assert "h264_nvenc is here" in encoding.text
