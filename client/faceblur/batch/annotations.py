@@ -68,9 +68,12 @@ class MediaAnnotations:
                 mistakes += located(error, "frames", i)
         if mistakes:
             raise MistakesError(mistakes, where)
+        times = [Fraction(each.pts_s) for each in self.log]
+        # A video has times, and a document pages, of any size.
+        is_document = len(times) > 1 and times[0] == times[-1]
         for number, each in enumerate(self.corrections, start=1):
             try:
-                each.check(*self._size)
+                each.check(*self._size, one_size=not is_document)
             except InputError as error:
                 raise InputError(f"correction {number} of {where} {error}") from error
 
@@ -107,9 +110,15 @@ class MediaAnnotations:
             )
         return frame.detections
 
-    def times(self, start_s: Fraction) -> FrameTimes:
-        """The frames by their times, in a video that starts at a time of its clock, seconds."""
-        return FrameTimes(self._indices, [Fraction(each.pts_s) - start_s for each in self.log])
+    def times(self, start_s: Fraction = Fraction(0), *, paged: bool = False) -> FrameTimes:
+        """The frames by their times.
+
+        Args:
+            start_s: When a video starts by its clock, seconds.
+            paged: Whether it is an image.
+        """
+        times = [Fraction(each.pts_s) - start_s for each in self.log]
+        return FrameTimes(self._indices, times, paged=paged)
 
     def removed(self, times: FrameTimes) -> dict[int, tuple[tuple[float, float], ...]]:
         """Tracks that corrections remove, and the spans, first and last time, where they do.
@@ -125,6 +134,10 @@ class MediaAnnotations:
             if each.remove is None:
                 continue
             name = f"correction {number} of {self.where}"
+            if each.until is not None:
+                raise InputError(
+                    f"{name} removes a track, which has an end of its own; leave until out"
+                )
             track = self._removed_track(each.remove, times, name)
             if track not in certain:
                 known = ", ".join(map(str, sorted(certain)[:10])) or "none"
@@ -155,7 +168,7 @@ class MediaAnnotations:
             return removal.track
         assert removal.at is not None
         assert removal.box is not None
-        index = times.index(removal.at.seconds, f"the face that {name} removes")
+        index = times.index(removal.at, f"the face that {name} removes")
         faces = self.log[bisect_left(self._indices, index)].detections
         try:
             track = int(faces.tracks[meant_face(faces.boxes.astype(np.float64), removal.box)])

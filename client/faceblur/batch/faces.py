@@ -13,7 +13,8 @@ import numpy as np
 
 from faceblur import tracking
 from faceblur.batch.annotations import AnnotationFile, MediaAnnotations
-from faceblur.batch.following import Corrected, correct, correct_image
+from faceblur.batch.following import Corrected, correct
+from faceblur.batch.page_corrections import correct_pages
 from faceblur.batch.video_detection import (
     IN_FLIGHT,
     DetectedFrame,
@@ -226,15 +227,15 @@ class RecordedFaces:
             )
         recorded.check_size(image.width, image.height)
         recorded.check_end(image.page_count)
-        if recorded.corrections and image.page_count > 1:
-            raise InputError(
-                f"{recorded.where} has corrections, which are for videos and images of one page; "
-                "change the boxes of its pages themselves"
-            )
-        return (
-            PageFaces(page, *correct_image(recorded, recorded.faces(index, page.pts_s)))
-            for index, page in enumerate(image.pages)
-        )
+        corrected = correct_pages(image, recorded, on_frame=self._on_frame)
+
+        def find() -> Iterator[PageFaces]:
+            for index, page in enumerate(image.pages):
+                faces = recorded.faces(index, page.pts_s)
+                size = (page.pixels.shape[1], page.pixels.shape[0])
+                yield PageFaces(page, *corrected.apply(index, faces, size))
+
+        return find()
 
     def in_video(self, source: Path, properties: VideoProperties) -> VideoFaces:
         """Give the recorded faces of every frame."""

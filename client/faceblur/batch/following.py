@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from faceblur.batch.annotations import MediaAnnotations
-from faceblur.batch.corrections import Correction, FrameTimes, Keyframe, meant_face
+from faceblur.batch.corrections import Correction, FrameTimes, Keyframe
 from faceblur.batch.video_detection import luma_of
 from faceblur.detections import DRAWN_SCORE, Detections, Float64Array
 from faceblur.errors import InputError
@@ -89,32 +89,6 @@ def with_drawn(faces: Detections, boxes: Float64Array | None) -> Detections:
     return faces.joined(Detections.from_rows(rows))
 
 
-def correct_image(recorded: MediaAnnotations, faces: Detections) -> tuple[Detections, Detections]:
-    """The faces of an image of one page, corrected, and those that are removed.
-
-    Raises:
-        InputError: A correction is unclear.
-    """
-    gone, drawn = np.zeros(len(faces), np.bool_), []
-    for number, each in enumerate(recorded.corrections, start=1):
-        name = f"correction {number} of {recorded.where}"
-        at = [each.remove.at] if each.remove is not None else [key.at for key in each.keyframes]
-        for moment in at:
-            if moment is not None and moment.seconds:
-                raise InputError(f"{name} is at {moment}, but an image is at 0")
-        drawn += [keyframe.box for keyframe in each.keyframes]
-        if each.remove is None:
-            continue
-        if each.remove.box is None:
-            raise InputError(f"{name} names a track, and an image has none; give at and box")
-        try:
-            gone[meant_face(faces.boxes.astype(np.float64), each.remove.box)] = True
-        except InputError as error:
-            raise InputError(f"{name} {error}") from error
-    boxes = np.array(drawn, np.float64) if drawn else None
-    return with_drawn(faces.select(~gone), boxes), faces.select(gone)
-
-
 def correct(
     source: Path, recorded: MediaAnnotations, *, on_frame: Callable[[], None] = lambda: None
 ) -> Corrected:
@@ -134,62 +108,96 @@ def correct(
             part
             for number, each in enumerate(recorded.corrections, start=1)
             if each.keyframes
-            for part in _parts(each, times, f"correction {number}", recorded.where)
+            for part in parts_of(each, times, f"correction {number}", recorded.where)
         ]
         if parts:
             frames = (item for item in video.read() if isinstance(item, SourceFrame))
-            _walk(frames, parts, start_s=video.start_s, on_frame=on_frame)
-    boxes: defaultdict[int, list[Float64Array]] = defaultdict(list)
-    notes = recorded.kept(removed)
-    for part in parts:
-        for index, box in part.placed():
-            boxes[index].append(box)
-        notes += part.notes()
+            walk(_views(frames, video.start_s), parts, on_frame=on_frame)
+    boxes, lost = placed(parts)
+    notes = [*recorded.kept(removed), *lost]
     for note in notes:
         logger.warning("%s: %s", source, note)
-    return Corrected({index: np.stack(each) for index, each in boxes.items()}, removed, notes)
+    return Corrected(boxes, removed, notes)
 
 
-def _parts(correction: Correction, times: FrameTimes, name: str, where: str) -> list[_Part]:
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is seen of a frame where boxes are followed.
+
+    Attributes:
+        time_s: From the start.
+        luma: (H, W) brightness, uint8 or uint16; None where nothing is followed and no cut counts,
+            as on the pages of a document.
+        white: Its largest value.
+        starts_scene: As in `SourceFrame`.
+    """
+
+    index: int
+    time_s: float
+    luma: Array | None
+    white: float = 255.0
+    starts_scene: bool = False
+
+
+def _views(frames: Iterable[SourceFrame], start_s: Fraction) -> Iterator[View]:
+    for frame in frames:
+        luma, white = luma_of(frame.image)
+        time_s = float(frame.pts_s - start_s)
+        yield View(frame.index, time_s, luma, white, frame.starts_scene)
+
+
+def parts_of(correction: Correction, times: FrameTimes, name: str, where: str) -> list[Part]:
+    """What a correction draws, from each of its keyframes to the next.
+
+    Raises:
+        InputError: It is unclear which frames are meant.
+    """
     keyframes = correction.keyframes
-    at = [times.index(each.at.seconds, f"a keyframe of {name} in {where}") for each in keyframes]
+    at = [times.index(each.at, f"a keyframe of {name} in {where}") for each in keyframes]
     for here, there, keyframe in zip(at, at[1:], keyframes[1:], strict=False):
-        if here == there:
+        if here >= there:
             raise InputError(
                 f"{name} in {where} has two keyframes in the frame at {keyframe.at}; leave one"
             )
-    until = None if correction.until is None else times.end(correction.until.seconds)
+    until = times.end(correction.until, f"{name} in {where}")
     ends = [*zip(at[1:], keyframes[1:], strict=True), None]
     return [
-        _Part(name, keyframe, first, end, until)
+        Part(name, keyframe, first, end, until)
         for keyframe, first, end in zip(keyframes, at, ends, strict=True)
     ]
 
 
-def _walk(
-    frames: Iterable[SourceFrame],
-    parts: Sequence[_Part],
-    *,
-    start_s: Fraction,
-    on_frame: Callable[[], None],
+def walk(
+    views: Iterable[View], parts: Sequence[Part], *, on_frame: Callable[[], None] = lambda: None
 ) -> None:
+    """Go through a file as far as its parts need."""
     cuts = CutDetector()
     open_parts = sorted(parts, key=lambda part: part.first)
-    for frame in frames:
+    for view in views:
         on_frame()
-        luma, white = luma_of(frame.image)
-        is_cut = cuts.is_cut(thumbnail(luma, white=white)) or frame.starts_scene
-        time_s = float(frame.pts_s - start_s)
-        open_parts = [each for each in open_parts if not each.is_done(frame.index)]
+        is_cut = view.starts_scene
+        if view.luma is not None:
+            is_cut |= cuts.is_cut(thumbnail(view.luma, white=view.white))
+        open_parts = [each for each in open_parts if not each.is_done(view.index)]
         if not open_parts:
             return
         for part in open_parts:
-            if frame.index >= part.first:
-                part.add(frame.index, time_s, luma, white, is_cut=is_cut)
+            if view.index >= part.first:
+                part.add(view, is_cut=is_cut)
+
+
+def placed(parts: Sequence[Part]) -> tuple[dict[int, Float64Array], list[str]]:
+    """The boxes of each frame, (N, 4), once all was walked through; and notes for people."""
+    boxes: defaultdict[int, list[Float64Array]] = defaultdict(list)
+    for part in parts:
+        for index, box in part.placed():
+            boxes[index].append(box)
+    notes = [note for part in parts for note in part.notes()]
+    return {index: np.stack(each) for index, each in boxes.items()}, notes
 
 
 @dataclass(eq=False)
-class _Part:
+class Part:
     """One box from its keyframe to the next one, to its end, or to a cut."""
 
     name: str
@@ -213,21 +221,23 @@ class _Part:
             return index > self.end[0]
         return not self.keyframe.follow and index > self.first
 
-    def add(self, index: int, time_s: float, luma: Array, white: float, *, is_cut: bool) -> None:
+    def add(self, view: View, *, is_cut: bool) -> None:
         """Take in the next frame; the first is that of the keyframe."""
         if self._times and is_cut:
-            self._cut_s = time_s
+            self._cut_s = view.time_s
             return
-        if self._follower is None:
-            self._follower = Follower(luma, np.array(self.keyframe.box, np.float64), white=white)
-            found = True
-        else:
-            lost = self._times[-1] - self._found_s > _PATIENCE_S
-            found = self.keyframe.follow and not lost and self._follower.step(luma)
-        self._found_s = time_s if found else self._found_s
-        self._indices.append(index)
-        self._times.append(time_s)
-        self._boxes.append(self._follower.box)
+        box, found = np.array(self.keyframe.box, np.float64), not self._times
+        if self.keyframe.follow and view.luma is not None:
+            if self._follower is None:
+                self._follower = Follower(view.luma, box, white=view.white)
+            else:
+                lost = self._times[-1] - self._found_s > _PATIENCE_S
+                found = not lost and self._follower.step(view.luma)
+            box = self._follower.box
+        self._found_s = view.time_s if found else self._found_s
+        self._indices.append(view.index)
+        self._times.append(view.time_s)
+        self._boxes.append(box)
         self._found.append(found)
 
     @property

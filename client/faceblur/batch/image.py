@@ -12,7 +12,7 @@ from typing import Final
 
 from faceblur.batch.faces import FindFaces
 from faceblur.batch.jobs import OnComplete, completion
-from faceblur.detections import FrameDetections, MediaDetections
+from faceblur.detections import TIME_DIGITS, Detections, FrameDetections, MediaDetections
 from faceblur.image.io import ImageFile, Page, read_image, write_image
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
@@ -74,9 +74,12 @@ def mask_image(
             width, height = surface.width, surface.height
             choice = selection(width, height).choose(faces, _shown(page))
             drawn = masker.apply(surface, choice.faces, choice.areas)
-            if len(unmasked):
+            if len(unmasked) or len(report.unmasked):
+                # It names every page, or none.
+                for before in frames[len(report.unmasked) :]:
+                    report.unmasked.append(_exactly(before.pts_s), Detections.empty())
                 seen = visible(unmasked, drawn, width, height)
-                report.unmasked.append(Fraction(page.pts_s), unmasked.select(seen))
+                report.unmasked.append(_exactly(page.pts_s), unmasked.select(seen))
             frames.append(FrameDetections(len(frames), page.pts_s, choice.faces))
             yield page
 
@@ -89,6 +92,10 @@ def mask_image(
         before_commit=completion(on_complete, report),
     )
     return report
+
+
+def _exactly(seconds: Fraction | float) -> Fraction:
+    return Fraction(round(seconds * 10**TIME_DIGITS), 10**TIME_DIGITS)
 
 
 def _shown(page: Page) -> TimeSpan | None:

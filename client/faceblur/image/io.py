@@ -50,6 +50,7 @@ class ImageFile:
     Attributes:
         width: Pixels across the first page, upright; the height likewise.
         page_count: Frames of an animation or pages of a document; 1 for an ordinary image.
+        is_animation: Whether it has frames, which follow each other in time.
         pages: Gives each page once, decoded when it is asked for. Raises InputError where the
             file turns out to be damaged. Replace it by the masked pages to write them.
         profile: ICC colour profile of the pixels, if there is one.
@@ -64,6 +65,7 @@ class ImageFile:
     encoding: Encoding
     profile: bytes | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    is_animation: bool = False
 
 
 def read_image(path: Path) -> ImageFile:
@@ -103,6 +105,7 @@ def read_image(path: Path) -> ImageFile:
                 image.info.get("icc_profile"), 1 if first.pixels.ndim == 2 else 3
             ),
             metadata=metadata_of(image),
+            is_animation=animated,
         )
 
 
