@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
 from media import Recording, pattern, record, set_display_matrix
 
 from faceblur.video.frames import SourceFrame
+from faceblur.video.key_frames import KeyFrames, find_key_frames
 from faceblur.video.source import VideoSource
 from faceblur.video.stills import stills
 
@@ -46,6 +49,67 @@ def test_frames_are_those_of_reading_from_the_start(
         sought = name != "clip.ts"
         limit = GROUP + 16 + len(wanted)
         assert (next(decoded) <= limit) == (sought or wanted.stop <= limit)
+
+
+_OPEN: Final = {"g": str(GROUP), "bf": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "options"),
+    [
+        ("a.ts", "libx264", GROUPS),
+        ("b.ts", "mpeg2video", _OPEN),
+        ("c.avi", "mpeg4", _OPEN),
+        ("d.avi", "mpeg4", {"g": str(GROUP)}),
+        ("e.avi", "mjpeg", {}),
+        ("f.avi", "libx264", GROUPS),
+    ],
+)
+def test_containers_without_an_index_are_gone_through_once(
+    tmp_path: Path, name: str, encoder: str, options: dict[str, str]
+) -> None:
+    path = tmp_path / name
+    pixels = "yuvj420p" if encoder == "mjpeg" else "yuv420p"
+    record(path, pattern(COUNT), Recording(encoder=encoder, options=options, pixel_format=pixels))
+    times, images = _read(path)
+    assert len(times) == COUNT
+    keys = find_key_frames(path, times)
+    assert keys is not None
+    # H.264 in AVI does not say where frames are that change their order.
+    is_sure = name != "f.avi"
+    for start in range(0, COUNT - 2, 4):
+        wanted = range(start, start + 3)
+        decoded = iter(range(COUNT * 2))
+        found = stills(path, times, wanted, keys=keys, on_frame=partial(next, decoded))
+        assert found.keys() == set(wanted)
+        assert all(np.array_equal(found[i], images[i]) for i in wanted)
+        if is_sure:
+            assert next(decoded) <= GROUP + len(wanted)
+    # Single frames, too, key frames among them.
+    for place in {key.place for key in keys.frames}:
+        found = stills(path, times, range(place, place + 1), keys=keys)
+        assert np.array_equal(found[place], images[place])
+    # Nor are frames shown for others where it is wrong.
+    wrong = [replace(key, place=key.place + 1) for key in keys.frames]
+    mistaken = KeyFrames(wrong, keys.shift_s)
+    for place in (GROUP + 1, GROUP + 3):
+        found = stills(path, times, range(place, place + 1), keys=mistaken)
+        assert np.array_equal(found[place], images[place])
+    # Times that are not those of the file are not trusted.
+    late = [*times[:30], *(time + Fraction(1, 25) for time in times[30:])]
+    assert find_key_frames(path, late) is None
+
+
+def test_a_clock_that_starts_again_is_not_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "clip.ts"
+    record(path, pattern(COUNT), Recording(options=GROUPS))
+    path.write_bytes(path.read_bytes() * 2)
+    times, images = _read(path)
+    assert len(times) == 2 * COUNT
+    keys = find_key_frames(path, times)
+    assert keys is None
+    found = stills(path, times, range(70, 72), keys=keys)
+    assert all(np.array_equal(found[i], images[i]) for i in found)
 
 
 def test_times_that_are_not_those_of_the_file_are_not_trusted(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from faceblur.image.pixels import BgrImage
 from faceblur.video.frames import SourceFrame
+from faceblur.video.key_frames import SAME_S, KeyFrames, decoded_from
 from faceblur.video.opening import open_container
 from faceblur.video.orientation import Orientation
 from faceblur.video.source import VideoSource, main_stream
@@ -24,15 +25,13 @@ _SEEKABLE: Final = frozenset({"mov", "mp4", "matroska", "webm"})
 _REORDERED: Final = 16
 """Frames by which a codec may change the order, at most."""
 
-_SAME_S: Final = Fraction(2, 1000)
-"""Matroska rounds times to 1 ms."""
-
 
 def stills(
     path: Path,
     times: Sequence[Fraction],
     wanted: range,
     *,
+    keys: KeyFrames | None = None,
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[int, BgrImage]:
     """Some frames of a video that follow each other.
@@ -44,6 +43,7 @@ def stills(
         path: The video.
         times: Of all its frames, as its clock counts them, seconds, rising.
         wanted: Places among them.
+        keys: Of a file whose container does not say where they are; see `find_key_frames`.
         on_frame: Called for each frame that is decoded; what it raises breaks this off.
 
     Returns:
@@ -53,6 +53,9 @@ def stills(
     Raises:
         InputError: The video cannot be read.
     """
+    if keys is not None:
+        found = _from_known(path, times, wanted, keys, on_frame)
+        return _counted(path, wanted, on_frame) if found is None else found
     # Some containers seek by decoding times, which are earlier: so the key frame may come too late.
     for lead in (0, _REORDERED):
         found = _from_key_frame(path, times, wanted, lead, on_frame)
@@ -69,23 +72,65 @@ def _from_key_frame(
         stream = main_stream(container, path)
         if not _SEEKABLE & {*container.format.name.split(",")} or stream.time_base is None:
             return None
-        found: dict[int, BgrImage] = {}
-        last: int | None = None
         try:
             to_s = times[max(0, wanted.start - lead)]
             container.seek(int(to_s / stream.time_base), stream=stream)
-            for frame in _from_first_key(container.decode(stream)):
-                place = _place(frame, stream.time_base, times)
-                if place is None or (place > wanted.start if last is None else place != last + 1):
-                    return None
-                on_frame()
-                last = place
-                if place in wanted:
-                    found[place] = Orientation.of(frame).turn(_pixels(frame))
-                if place == wanted.stop - 1:
-                    return found
+            frames = _from_first_key(container.decode(stream))
+            places = ((_place(frame, stream.time_base, times), frame) for frame in frames)
+            return _taken(places, range(wanted.start + 1), wanted, on_frame)
         except (av.error.FFmpegError, EOFError, ValueError):
-            pass
+            return None
+
+
+def _from_known(
+    path: Path,
+    times: Sequence[Fraction],
+    wanted: range,
+    keys: KeyFrames,
+    on_frame: Callable[[], None],
+) -> dict[int, BgrImage] | None:
+    """The frames, from a key frame on; None if what is decoded is not surely them."""
+    start = keys.before(wanted.start)
+    with open_container(path) as container:
+        stream = main_stream(container, path)
+        if start is None or stream.time_base is None:
+            return None
+        base, shift_s = stream.time_base, keys.shift_s
+        # Where a key frame is in another place than its packet says, the next one tells it.
+        last = min(len(times), max(wanted.stop, start.place + 2))
+        try:
+            frames = decoded_from(container, stream, start)
+            if frames is None:
+                return None
+            places = (
+                (_place(frame, base, times, shift_s=shift_s), frame)
+                for frame in _from_first_key(frames)
+            )
+            begins = range(start.place, start.place + 1)
+            found = _taken(places, begins, range(wanted.start, last), on_frame)
+        except (av.error.FFmpegError, EOFError, ValueError):
+            return None
+    return None if found is None else {at: found[at] for at in wanted if at in found}
+
+
+def _taken(
+    places: Iterator[tuple[int | None, av.VideoFrame]],
+    begins: range,
+    wanted: range,
+    on_frame: Callable[[], None],
+) -> dict[int, BgrImage] | None:
+    """Frames of those that are decoded; None if they do not follow each other from a place on."""
+    found: dict[int, BgrImage] = {}
+    last: int | None = None
+    for place, frame in places:
+        if place is None or (place not in begins if last is None else place != last + 1):
+            return None
+        on_frame()
+        last = place
+        if place in wanted:
+            found[place] = Orientation.of(frame).turn(_pixels(frame))
+        if place == wanted.stop - 1:
+            return found
     return None
 
 
@@ -98,15 +143,21 @@ def _from_first_key(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
             yield frame
 
 
-def _place(frame: av.VideoFrame, base: Fraction, times: Sequence[Fraction]) -> int | None:
+def _place(
+    frame: av.VideoFrame,
+    base: Fraction,
+    times: Sequence[Fraction],
+    *,
+    shift_s: Fraction = Fraction(0),
+) -> int | None:
     """Which of the known times a frame has."""
     if frame.pts is None or frame.is_corrupt:
         return None
-    time_s = frame.pts * base
+    time_s = frame.pts * base - shift_s
     after = bisect_left(times, time_s)
     near = [i for i in (after - 1, after) if 0 <= i < len(times)]
     nearest = min(near, key=lambda i: abs(times[i] - time_s))
-    return nearest if abs(times[nearest] - time_s) <= _SAME_S else None
+    return nearest if abs(times[nearest] - time_s) <= SAME_S else None
 
 
 def _counted(path: Path, wanted: range, on_frame: Callable[[], None]) -> dict[int, BgrImage]:
