@@ -29,7 +29,7 @@ ASKED = {
 
 def test_the_same_wishes_are_the_same_however_they_are_written() -> None:
     edits = Edits.read(json.dumps(ASKED).encode())
-    edits.check(FOUND, chooses=True, corrects=True)
+    edits.check(FOUND, chooses=True)
     assert edits.to_json() == ASKED
     other = json.dumps(ASKED).replace('"0:00.5"', "0.5").replace("20.0", "20")
     assert Edits.read(other.encode()) == edits
@@ -64,8 +64,8 @@ def test_what_is_unclear_gets_one_sentence(text: str, sentence: str) -> None:
 
 
 def test_nobody_is_chosen_where_nobody_can_be() -> None:
-    Edits(kept=frozenset({7})).check(FOUND, chooses=True, corrects=True)
+    Edits(kept=frozenset({7})).check(FOUND, chooses=True)
     with pytest.raises(InputError, match="nobody can be chosen"):
-        Edits(kept=frozenset({7})).check(FOUND, chooses=False, corrects=True)
+        Edits(kept=frozenset({7})).check(FOUND, chooses=False)
     with pytest.raises(InputError, match="no such person"):
-        Edits(kept=frozenset({8})).check(FOUND, chooses=True, corrects=True)
+        Edits(kept=frozenset({8})).check(FOUND, chooses=True)

@@ -16,7 +16,7 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.errors import ServerError, ServerUnavailableError
 from faceblur.masks.policy import Policy
-from faceblur.web.editing.frame_routes import frame_image
+from faceblur.web.editing.shown_frames import frame_image
 from faceblur.web.jobs import worker
 from faceblur.web.jobs.fair_queue import FairQueue
 from faceblur.web.jobs.frame_cache import FrameCache
@@ -124,7 +124,7 @@ def test_nothing_is_held_of_a_file_that_was_deleted(
 def test_no_frame_is_kept_of_a_file_that_fails_while_it_is_read(tmp_path: Path) -> None:
     found = MediaDetections(PHOTO, 512, 512, [])
     job = WebJob(id="", owner="", name="a.jpg", folder=tmp_path, source=PHOTO)
-    job.findings = Findings(found, tmp_path, corrects=True)
+    job.findings = Findings(found, tmp_path)
     assert frame_image(job, None, 0, check_going=lambda: None)
 
     def fail() -> None:

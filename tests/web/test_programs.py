@@ -160,7 +160,7 @@ def test_corrections_may_come_while_their_file_fails(served: Programs, tmp_path:
     job = served.store.find(served.owner, number)
     assert job is not None
     found = MediaDetections(PHOTO_PATH, 512, 512, [FrameDetections(0, 0, Detections.empty())])
-    job.findings = Findings(found, tmp_path, corrects=True)
+    job.findings = Findings(found, tmp_path)
     said = b'{"corrections": []}'
     with served.begun(f"/api/jobs/{number}/corrections", len(said)) as sender:
         served.finish(number)
@@ -176,7 +176,7 @@ def test_who_looks_at_many_frames_keeps_nobody_waiting(
     job = served.store.find(served.owner, number)
     assert job is not None
     found = MediaDetections(PHOTO_PATH, 512, 512, [FrameDetections(0, 0, Detections.empty())])
-    job.findings = Findings(found, tmp_path, corrects=True)
+    job.findings = Findings(found, tmp_path)
     go, looked = threading.Event(), []
 
     def slow(*_: object, **__: object) -> bytes:

@@ -113,6 +113,7 @@ def look_at(
             wanted.setdefault(index, []).append(track)
     best: dict[int, tuple[float, BgrImage, float]] = {}
     with VideoSource(report.path) as video:
+        aspect = float(video.properties.sample_aspect_ratio or 1)
         for item in video.read():
             if on_frame is not None:
                 on_frame()
@@ -123,7 +124,7 @@ def look_at(
                 box = boxes[item.index, track]
                 sharp = _sharpness(_part(image, box, around=0.0))
                 if track not in best or sharp > best[track][0]:
-                    best[track] = sharp, _fitted(_part(image, box)), float(item.pts_s)
+                    best[track] = sharp, _fitted(_part(image, box), aspect), float(item.pts_s)
     rate_s = _interval_s(log)
     start_s = float(report.start_s)
     people = []
@@ -172,9 +173,11 @@ def _sharpness(part: BgrImage) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def _fitted(part: BgrImage) -> BgrImage:
-    scale = VIEW_PX / max(part.shape[:2])
-    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+def _fitted(part: BgrImage, aspect: float) -> BgrImage:
+    """A part of a frame whose pixels have an aspect, width over height, in square ones."""
+    width, height = part.shape[1] * aspect, part.shape[0]
+    scale = VIEW_PX / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(part, size, interpolation=how), np.uint8)
 

@@ -53,7 +53,7 @@ class _Editing:
         """Read a file of corrections as somebody saved it; nothing is made of it yet."""
         job = job_of(self._store, request)
         findings = None if job is None else job.findings
-        if findings is None or not findings.corrects:
+        if findings is None:
             return missing()
         try:
             corrections = read_corrections(await _body(request), findings.report)

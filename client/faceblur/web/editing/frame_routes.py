@@ -7,38 +7,28 @@ for, and held in memory alone, with its file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from faceblur.batch.corrections import Moment
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import Detections, FrameDetectionsLog, MediaDetections
 from faceblur.errors import FaceblurError, InputError
-from faceblur.image.io import read_image
-from faceblur.image.jpeg import jpeg
-from faceblur.image.pixels import BgrImage, rgb8
-from faceblur.times import parse_time
-from faceblur.video.stills import stills
+from faceblur.proof.verify.report import Region
+from faceblur.tracking.face_table import BoolArray
+from faceblur.video.kinds import Kind
 from faceblur.web.answers import LONE, job_of, missing, refused
-from faceblur.web.jobs.edits import seconds_of, times_of
-from faceblur.web.jobs.job import WebJob
-from faceblur.web.jobs.results import Result
+from faceblur.web.editing.shown_frames import UNREADABLE, frame_image
+from faceblur.web.jobs.edits import found_before, seconds_of, times_of
+from faceblur.web.jobs.job import Findings, WebJob
 from faceblur.web.jobs.store import JobStore
 
-_AROUND: Final = 6
-"""Frames before and behind the one that is asked for, which are likely to be next."""
-_LONGEST: Final = 1600
-"""Side of what is shown, pixels."""
-QUALITY: Final = 90
-"""Of what is shown, as JPEG."""
 _MOST_PLACES: Final = 1000
-_ODD_PX: Final = 4
-"""By how much encoders enlarge images that they cannot hold."""
 
 
 def frame_routes(store: JobStore, *, check_going: Callable[[], None]) -> list[Route]:
@@ -62,14 +52,24 @@ class _Frames:
         self._check_going = check_going
 
     async def times(self, request: Request) -> Response:
-        """When each frame is shown, seconds from the start, and the size in pixels."""
+        """When each frame is shown, seconds from the start, the size in pixels, and their shape."""
         job = job_of(self._store, request)
         findings = None if job is None else job.findings
-        if findings is None or not findings.corrects:
+        if job is None or findings is None:
             return missing()
         found = findings.report
         times = await asyncio.to_thread(_times, found)
-        return JSONResponse({"width": found.width, "height": found.height, "times": times})
+        return JSONResponse(
+            {
+                "width": found.width,
+                "height": found.height,
+                "sizes": [list(size) for size in findings.pages.sizes],
+                "pixel_aspect": round(float(findings.pixel_aspect), 6),
+                "kind": _kind(job.kind, findings),
+                "are_pages": not times_of(found).are_times,
+                "times": times,
+            }
+        )
 
     async def frame(self, request: Request) -> Response:
         """The frame that is shown at a time, as JPEG: of the original or of the result."""
@@ -77,7 +77,7 @@ class _Frames:
         side = request.query_params.get("side", "masked")
         result = None if job is None else job.result
         findings = None if job is None else job.findings
-        if job is None or findings is None or not findings.corrects:
+        if job is None or findings is None:
             return missing()
         if side not in ("original", "masked"):
             return refused(422, "say side=original or side=masked")
@@ -114,9 +114,12 @@ class _Frames:
         report = result.report
         masked = report.frames[index].detections
         shown = report.unmasked[index].detections if len(report.unmasked) else Detections.empty()
-        faces = [*_faces(masked, covered=True), *_faces(shown, covered=False)]
-        leaks = [_rounded(leak.box.tolist()) for leak in result.leaks if leak.frame == index]
-        places = sorted({leak.frame for leak in result.leaks})[:_MOST_PLACES]
+        drawn = _drawn(masked, findings, index)
+        faces = [*_faces(masked, drawn), *_faces(shown, None)]
+        at = _places_of(result.leaks, findings.report)
+        shown_here = zip(at, result.leaks, strict=True)
+        leaks = [_rounded(leak.box.tolist()) for place, leak in shown_here if place == index]
+        places = sorted(set(at))[:_MOST_PLACES]
         found = {"version": result.number, "faces": faces, "leaks": leaks, "places": places}
         return JSONResponse(found)
 
@@ -133,73 +136,41 @@ async def in_turn(request: Request, job: WebJob, work: Callable[[], bytes]) -> b
         return await asyncio.to_thread(work)
 
 
-def frame_image(
-    job: WebJob, result: Result | None, index: int, *, check_going: Callable[[], None]
-) -> bytes:
-    """A frame as JPEG, reduced, and kept for whoever asks next.
-
-    Args:
-        job: It has findings.
-        result: Whose frame; None for the original's.
-        index: Which one.
-        check_going: Raises StoppedError when the program ends.
-
-    Raises:
-        FaceblurError: It cannot be read.
-        StoppedError: The program ends, or the file was deleted.
-    """
-    findings, source, frames = job.findings, job.source, job.frames
-    if findings is None or source is None:
-        raise StoppedError("deleted")
-    number = 0 if result is None else result.number
-    path = source if result is None else result.output
-    report = findings.report
-
-    def check() -> None:
-        check_going()
-        # What has failed goes at once, as what was deleted does.
-        if job.deleted or job.source is None:
-            raise StoppedError("deleted")
-
-    with frames.lock:
-        check()
-        image = frames.find(number, index)
-        if image is not None:
-            return image
-        if job.kind == "image":
-            page = next(read_image(path).pages)
-            images = {0: np.asarray(rgb8(page.pixels)[:, :, ::-1], np.uint8)}
-        else:
-            last = len(report.frames)
-            wanted = range(max(0, index - _AROUND), min(last, index + _AROUND + 1))
-            times = seconds_of(report, from_start=False)
-            images = stills(path, times, wanted, on_frame=check)
-        for place, pixels in images.items():
-            frames.add(number, place, _reduced(pixels, report.width, report.height))
-        image = frames.find(number, index)
-        if image is None:
-            raise InputError(UNREADABLE)
-        return image
-
-
 class UnclearError(InputError):
     """A time that is none."""
 
 
-UNREADABLE: Final = "the frame cannot be read"
+def _places_of(leaks: Sequence[Region], found: MediaDetections) -> list[int]:
+    """The frames of the original in which the check has found something.
+
+    Of an animation it names those of the result, in which several may have become one.
+    """
+    times = times_of(found)
+    if isinstance(found.frames, FrameDetectionsLog) or not times.are_times:
+        return [leak.frame for leak in leaks]
+    return [times.index(Moment(leak.time_s), "it") for leak in leaks]
+
+
+def _kind(kind: Kind, findings: Findings) -> str:
+    """What a file is for whoever corrects it: video, animation, document or photo."""
+    if kind == "video":
+        return "video"
+    if len(findings.report.frames) == 1:
+        return "photo"
+    return "animation" if findings.pages.are_frames else "document"
 
 
 def index_at(found: MediaDetections, at: str) -> int:
-    """The frame that is shown at a time from the start.
+    """The frame that is shown at a time from the start, or that is a page.
 
     Raises:
         UnclearError: There is none.
     """
-    seconds = parse_time(at)
-    if seconds is None:
-        raise UnclearError("say at=SECONDS, such as at=62.5")
+    moment = Moment.parse(at)
+    if moment is None:
+        raise UnclearError("say at=SECONDS, such as at=62.5, or at=page 3")
     try:
-        return times_of(found).index(seconds, "the frame")
+        return times_of(found).index(moment, "the frame")
     except InputError as error:
         raise UnclearError(str(error)) from error
 
@@ -212,23 +183,22 @@ def _times(found: MediaDetections) -> list[float]:
     return [round(float(each), 6) for each in seconds_of(found)]
 
 
-def _faces(found: Detections, *, covered: bool) -> list[dict[str, Any]]:
+def _faces(found: Detections, drawn: BoolArray | None) -> list[dict[str, Any]]:
+    """Faces for the page: covered ones, of which some are drawn, or those that were left out."""
+    drawn_ones = [False] * len(found) if drawn is None else drawn.tolist()
+    rows = zip(found.boxes.tolist(), found.tracks.tolist(), drawn_ones, strict=True)
     return [
-        {"box": _rounded(box), "track": track, "covered": covered}
-        for box, track in zip(found.boxes.tolist(), found.tracks.tolist(), strict=True)
+        {"box": _rounded(box), "track": track, "covered": drawn is not None, "drawn": is_drawn}
+        for box, track, is_drawn in rows
     ]
+
+
+def _drawn(masked: Detections, findings: Findings, index: int) -> BoolArray:
+    """Which of the masks of a frame cover nothing that was found: somebody drew them."""
+    if isinstance(findings.report.frames, FrameDetectionsLog):
+        return np.asarray(masked.tracks == 0, np.bool_)
+    return ~found_before(masked, findings.report.frames[index].detections)
 
 
 def _rounded(box: list[float]) -> list[float]:
     return [round(value, 2) for value in box]
-
-
-def _reduced(pixels: BgrImage, width: int, height: int) -> bytes:
-    """A frame of a file of a size, reduced; the encoder may have added rows and columns."""
-    if 0 <= pixels.shape[1] - width < _ODD_PX and 0 <= pixels.shape[0] - height < _ODD_PX:
-        pixels = pixels[:height, :width]
-    scale = min(1.0, _LONGEST / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (pixels.shape[1], pixels.shape[0]):
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return jpeg(pixels, quality=QUALITY)

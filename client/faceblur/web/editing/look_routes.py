@@ -22,6 +22,7 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import Detections, MediaDetections
 from faceblur.errors import FaceblurError, InputError
 from faceblur.image.jpeg import jpeg
+from faceblur.image.pixels import BgrImage
 from faceblur.masks.masker import Masker
 from faceblur.masks.policy import Policy
 from faceblur.masks.selection import Selection
@@ -32,7 +33,8 @@ from faceblur.schema.conversion import from_json
 from faceblur.schema.mistakes import MistakesError
 from faceblur.times import TimeSpan
 from faceblur.web.answers import LONE, job_of, missing, refused
-from faceblur.web.editing.frame_routes import QUALITY, UNREADABLE, frame_image, in_turn, index_at
+from faceblur.web.editing.frame_routes import in_turn, index_at
+from faceblur.web.editing.shown_frames import QUALITY, UNREADABLE, frame_image
 from faceblur.web.jobs.edits import seconds_of
 from faceblur.web.jobs.job import WebJob
 from faceblur.web.jobs.looks import Look
@@ -41,6 +43,9 @@ from faceblur.web.jobs.store import JobStore
 
 _LAST_S: Final = Fraction(1)
 """How long the last frame is taken to be shown: longer than it is, so that more is covered."""
+
+_SHORTEST_S: Final = Fraction(1, 100)
+"""The same for frames of an animation that name no time."""
 
 
 def look_routes(store: JobStore, policy: Policy, *, check_going: Callable[[], None]) -> list[Route]:
@@ -65,7 +70,7 @@ class _Looks:
         job = job_of(self._store, request)
         result = None if job is None else job.result
         findings = None if job is None else job.findings
-        if job is None or result is None or findings is None or not findings.corrects:
+        if job is None or result is None or findings is None:
             return missing()
         if job.kind == "video" and self._policy.moving.is_on:
             # What is covered because it moves is not known here.
@@ -91,6 +96,11 @@ class _Looks:
         pixels = np.asarray(
             cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR), np.uint8
         )
+        size = (pixels.shape[1], pixels.shape[0])
+        if job.findings is not None and job.findings.pixel_aspect != 1:
+            # Masks are drawn in pixels as the file has them.
+            across = max(1, round(size[1] * report.width / report.height))
+            pixels = _resized(pixels, (across, size[1]))
         height, width = pixels.shape[:2]
         policy = dataclasses.replace(
             self._policy, zones=_relative(self._policy.zones, report), min_face=0.0, mask=style
@@ -99,7 +109,13 @@ class _Looks:
         covered = Selection(policy, width, height).choose(Detections.empty(), _shown(report, index))
         faces = report.frames[index].detections.mapped(scale=width / report.width)
         Masker(style).apply(ArraySurface(pixels), faces, covered.areas)
-        return jpeg(pixels, quality=QUALITY)
+        return jpeg(_resized(pixels, size), quality=QUALITY)
+
+
+def _resized(pixels: BgrImage, size: tuple[int, int]) -> BgrImage:
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return pixels
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _style(text: str, base: MaskStyle) -> MaskStyle:
@@ -138,8 +154,10 @@ def _shown(report: MediaDetections, index: int) -> TimeSpan | None:
     times = seconds_of(report)
     if len(times) < 2:
         return None
+    if times[0] == times[-1]:
+        return None
     end_s = times[index + 1] if index + 1 < len(times) else times[index] + _LAST_S
-    return TimeSpan(times[index], end_s)
+    return TimeSpan(times[index], max(end_s, times[index] + _SHORTEST_S))
 
 
 def _fullest(report: MediaDetections) -> int:

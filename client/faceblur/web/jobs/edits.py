@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from faceblur.batch.corrections import Correction, FrameTimes
-from faceblur.detections import MediaDetections
+from faceblur.boxes import box_iou
+from faceblur.detections import Detections, FrameDetectionsLog, MediaDetections
 from faceblur.errors import InputError
 from faceblur.masks.style import MaskStyle
 from faceblur.schema.conversion import Value, from_json, register, to_json
@@ -17,6 +21,8 @@ from faceblur.schema.mistakes import MistakesError, WrongTypeError
 from faceblur.web.jobs.looks import Look, Sound
 
 _MOST: Final = 1000
+_SAME_IOU: Final = 0.98
+"""Of a face as it was found, and in a list of faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +69,12 @@ class Edits:
         self.look.style(style)
         return replace(self, look=None) if self.look == Look.of(style) else self
 
-    def check(
-        self, found: MediaDetections, *, chooses: bool, corrects: bool, sounds: bool = False
-    ) -> None:
+    def check(self, found: MediaDetections, *, chooses: bool, sounds: bool = False) -> None:
         """Compare with the file that it is about.
 
         Args:
             found: What was found in it.
             chooses: Whether somebody may be chosen to stay visible.
-            corrects: Whether masks may be corrected.
             sounds: Whether there is sound.
 
         Raises:
@@ -82,8 +85,6 @@ class Edits:
             raise InputError("nobody can be chosen in this file")
         if not self.kept <= tracks:
             raise InputError("this video has no such person")
-        if self.corrections and not corrects:
-            raise InputError("an image of several pages cannot be corrected here")
         if self.sound != Sound() and not sounds:
             raise InputError("this file has no sound")
         _check_sound(self.sound, found)
@@ -139,26 +140,38 @@ def check_corrections(corrections: tuple[Correction, ...], found: MediaDetection
     if not corrections:
         return
     times = times_of(found)
+    frames = found.frames
+    # A document has pages of any size, and no times.
+    is_document = len(frames) > 1 and frames[0].pts_s == frames[-1].pts_s
     tracks = {track.id for track in found.tracks}
     for number, each in enumerate(corrections, start=1):
         name = f"correction {number}"
         try:
-            each.check(found.width, found.height)
+            each.check(found.width, found.height, one_size=not is_document)
         except InputError as error:
             raise InputError(f"{name} {error}") from error
         for keyframe in each.keyframes:
-            times.index(keyframe.at.seconds, name)
+            times.index(keyframe.at, name)
+        times.end(each.until, name)
         if each.remove is None:
             continue
         if each.remove.at is not None:
-            times.index(each.remove.at.seconds, name)
+            times.index(each.remove.at, name)
         elif each.remove.track not in tracks:
             raise InputError(f"{name} removes track {each.remove.track}, which nobody has found")
 
 
 def times_of(found: MediaDetections) -> FrameTimes:
     """The frames of a file by their times."""
-    return FrameTimes(range(len(found.frames)), seconds_of(found))
+    # Those of videos are logged; see `MediaDetections`.
+    paged = not isinstance(found.frames, FrameDetectionsLog)
+    return FrameTimes(range(len(found.frames)), seconds_of(found), paged=paged)
+
+
+def found_before(masked: Detections, found: Detections) -> npt.NDArray[np.bool_]:
+    """Which masks of a page are of faces that were found, (N,); the others were drawn."""
+    # Lists are written to a hundredth of a pixel.
+    return np.asarray(box_iou(masked.boxes, found.boxes).max(axis=1, initial=0) > _SAME_IOU)
 
 
 def seconds_of(found: MediaDetections, *, from_start: bool = True) -> Sequence[Fraction]:
@@ -210,7 +223,10 @@ class _Seconds(Sequence[Fraction]):
     def __getitem__(self, index: int | slice) -> Fraction | list[Fraction]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return Fraction(self._found.frames[index].pts_s) - self._start_s
+        frames = self._found.frames
+        if isinstance(frames, FrameDetectionsLog):
+            return frames.time(index) - self._start_s
+        return Fraction(frames[index].pts_s) - self._start_s
 
 
 def _tracks(value: object) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ from faceblur.batch.people import Person
 from faceblur.batch.result_names import MARK
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
+from faceblur.image.stills import Pages
 from faceblur.stores.address import Address
 from faceblur.video.kinds import Kind
 from faceblur.web.jobs.destinations import Delivery, Destination
@@ -42,15 +44,17 @@ class Findings:
         report: A video with its tracks.
         listed: The same as a file, as --json of the command writes it.
         chooses: Somebody can be chosen to stay visible.
-        corrects: Masks can be corrected: it is a video or an image of one page.
         sounds: There is sound.
+        pixel_aspect: Width over height of a pixel of the upright frames, as it is shown.
+        pages: Of an image.
     """
 
     report: MediaDetections
     listed: Path
     chooses: bool = False
-    corrects: bool = False
     sounds: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+    pages: Pages = field(default_factory=Pages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +252,7 @@ class WebJob:
             "result_name": None if result is None else self.result_name,
             "output": None if self.delivery is None else self.delivery.to_json(),
             "can_choose": result is not None and findings is not None and findings.chooses,
-            "can_correct": result is not None and findings is not None and findings.corrects,
+            "can_correct": result is not None and findings is not None,
             "has_sound": findings is not None and findings.sounds,
             "can_undo": result is not None and self.results.has_earlier,
             "can_redo": result is not None and self.results.has_later,

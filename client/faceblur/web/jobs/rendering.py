@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +24,15 @@ from faceblur.batch.track_choice import TrackChoice
 from faceblur.batch.video import Progress
 from faceblur.detection.session import DetectionSession
 from faceblur.detections import MediaDetections
+from faceblur.image.stills import Pages, pages_of
 from faceblur.masks.policy import Policy
 from faceblur.proof.audit import facts
 from faceblur.proof.verify.audited import AuditedOutput
 from faceblur.proof.verify.verification import verify
 from faceblur.video.kinds import result_name
 from faceblur.video.opening import open_container
+from faceblur.video.source import VideoSource
+from faceblur.web.jobs.edits import found_before
 from faceblur.web.jobs.job import Findings, Masked, WebJob
 from faceblur.web.jobs.reasons import on_page
 from faceblur.web.jobs.records import begin_audit, write_record
@@ -159,7 +163,7 @@ def _render(
         number=number,
         output=plan.output,
         record=record,
-        faces=covered if job.kind == "video" else max(0, outcome.faces - drawn),
+        faces=covered if job.kind == "video" else _found_again(report, job.findings),
         drawn=drawn,
         frames=outcome.frames,
         verdict=Verdict.of(verified),
@@ -171,6 +175,15 @@ def _render(
         kept_frames=sum(tally.unmasked + tally.masked for tally in tallies),
         seen_s=seen_s,
     )
+
+
+def _found_again(report: MediaDetections, findings: Findings | None) -> int:
+    """How many faces of an image are covered that were found, and not drawn."""
+    if findings is None:
+        return sum(len(page.detections) for page in report.frames)
+    pairs = zip(report.frames, findings.report.frames, strict=True)
+    same = (found_before(page.detections, found.detections) for page, found in pairs)
+    return sum(int(each.sum()) for each in same)
 
 
 def _first_seen_s(report: MediaDetections) -> float | None:
@@ -207,6 +220,11 @@ def has_sound(video: Path) -> bool:
         return bool(container.streams.audio)
 
 
+def _pixel_aspect(video: Path) -> Fraction:
+    with VideoSource(video) as source:
+        return source.properties.sample_aspect_ratio or Fraction(1)
+
+
 def _findings(
     job: WebJob, report: MediaDetections, session: DetectionSession, policy: Policy
 ) -> Findings:
@@ -218,6 +236,7 @@ def _findings(
         report,
         listed,
         chooses=chooses and not leaves_faces_out(policy),
-        corrects=job.kind == "video" or len(report.frames) == 1,
         sounds=job.kind == "video" and has_sound(report.path),
+        pixel_aspect=_pixel_aspect(report.path) if job.kind == "video" else Fraction(1),
+        pages=Pages() if job.kind == "video" else pages_of(report.path),
     )

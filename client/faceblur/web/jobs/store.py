@@ -95,9 +95,7 @@ class JobStore:
             if job.deleted or job.result is None or job.findings is None:
                 raise InputError("this file cannot be changed now")
             found = job.findings
-            edits.check(
-                found.report, chooses=found.chooses, corrects=found.corrects, sounds=found.sounds
-            )
+            edits.check(found.report, chooses=found.chooses, sounds=found.sounds)
             edits = edits.in_style(self._options.policy.mask)
             job.notice = None
             if job.result.edits == edits:

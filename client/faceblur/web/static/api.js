@@ -35,10 +35,10 @@ export const viewOf = (id, track) => `/api/jobs/${id}/people/${track}`;
 export const edit = (id, edits) =>
   told(change(`/api/jobs/${id}/edits`, "POST", { body: JSON.stringify(edits) }));
 export const framesOf = (id) => told(fetch(`/api/jobs/${id}/frames`));
-// at: seconds from the start; side: original or masked; version: of the result.
+// at: a time or a page, as corrections have it; side: original or masked; version: of the result.
 export const frameOf = (id, at, side, version) =>
-  `/api/jobs/${id}/frame?at=${at.toFixed(6)}&side=${side}&version=${version}`;
-export const found = (id, at) => told(fetch(`/api/jobs/${id}/found?at=${at.toFixed(6)}`));
+  `/api/jobs/${id}/frame?${new URLSearchParams({ at, side, version })}`;
+export const found = (id, at) => told(fetch(`/api/jobs/${id}/found?${new URLSearchParams({ at })}`));
 export const openCorrections = (id, file) =>
   told(change(`/api/jobs/${id}/corrections`, "POST", { body: file }));
 export const undo = (id) => told(change(`/api/jobs/${id}/undo`, "POST"));

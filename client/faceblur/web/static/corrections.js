@@ -1,59 +1,80 @@
 // Corrections of one file, as docs/correct.md has them; every change gives a new list.
-
-export const secondsOf = (at) =>
-  typeof at === "number" ? at : at.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
-
-// A time as the server writes it, to the millionth of a second.
-export function clockOf(seconds) {
-  const millionths = Math.round(seconds * 1e6);
-  const minutes = Math.floor(millionths / 6e7);
-  const rest = ((millionths % 6e7) / 1e6).toFixed(6).padStart(9, "0").replace(/\.?0+$/, "");
-  const whole = rest.padStart(2, "0");
-  return minutes < 60 ? `${minutes}:${whole}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${whole}`;
-}
+// frames: what the times and pages in them mean; index: of a frame.
 
 export const isDrawn = (correction) => correction.keyframes !== undefined;
-export const firstOf = ({ keyframes }) => secondsOf(keyframes[0].at);
-export const lastOf = ({ keyframes }) => secondsOf(keyframes[keyframes.length - 1].at);
+export const isFollowed = ({ keyframes }) => keyframes[keyframes.length - 1].follow === true;
 
-// Boxes that somebody drew at a time.
-export const drawnAt = (corrections, at) =>
-  corrections.flatMap(({ keyframes = [] }) => keyframes.filter((each) => Math.abs(secondsOf(each.at) - at) < 1e-6).map(({ box }) => box));
+// Where a correction begins.
+export const firstOf = ({ keyframes, remove }, frames) =>
+  remove ? (remove.at === undefined ? 0 : frames.indexOf(remove.at)) : frames.indexOf(keyframes[0].at);
 
-// With a box at a time, of a new face, or of the one that a correction is about already.
-export function withBox(corrections, { at, box, follow, of }) {
-  const keyframe = follow ? { at: clockOf(at), box, follow } : { at: clockOf(at), box };
+// The last frame in which somebody has said what it does.
+export function lastOf({ keyframes, remove, until }, frames) {
+  if (!remove) return frames.indexOf(keyframes[keyframes.length - 1].at);
+  return until === undefined ? frames.indexOf(remove.at) : frames.endOf(until) - 1;
+}
+
+// Boxes that somebody drew for a frame, or that go straight from one that was drawn to the next.
+export const drawnAt = (corrections, index, frames) => corrections.filter(isDrawn).flatMap(({ keyframes }) => {
+  const places = keyframes.map(({ at }) => frames.indexOf(at));
+  const here = places.findLastIndex((place) => place <= index);
+  if (here < 0) return [];
+  const [from, to] = [keyframes[here], keyframes[here + 1]];
+  if (places[here] === index) return [from.box];
+  if (from.follow || !to) return [];
+  const share = (index - places[here]) / (places[here + 1] - places[here]);
+  return [from.box.map((side, i) => side + share * (to.box[i] - side))];
+});
+
+// With a box in a frame, of a new face, or of the one that a correction is about already.
+export function withBox(corrections, { index, box, follow, of }, frames) {
+  const at = frames.atOf(index);
+  const keyframe = follow ? { at, box, follow } : { at, box };
   if (of === null) return [...corrections, { keyframes: [keyframe] }];
-  return corrections.map((each, index) => {
-    if (index !== of) return each;
-    const others = each.keyframes.filter((other) => secondsOf(other.at) !== at);
-    const keyframes = [...others, keyframe].sort((a, b) => secondsOf(a.at) - secondsOf(b.at));
+  return corrections.map((each, i) => {
+    if (i !== of) return each;
+    const others = each.keyframes.filter((other) => frames.indexOf(other.at) !== index);
+    const keyframes = [...others, keyframe].sort((a, b) => frames.indexOf(a.at) - frames.indexOf(b.at));
     const changed = { ...each, keyframes };
-    if (changed.until !== undefined && secondsOf(changed.until) <= lastOf(changed)) delete changed.until;
+    if (changed.until !== undefined && frames.endOf(changed.until) <= lastOf(changed, frames)) delete changed.until;
     return changed;
   });
 }
 
-export const endingAt = (corrections, index, at) =>
-  corrections.map((each, i) => (i === index ? { ...each, until: clockOf(at) } : each));
+// Nothing is covered for it, or removed, from a frame on.
+export const endingAt = (corrections, which, index, frames) =>
+  corrections.map((each, i) => (i === which ? { ...each, until: frames.atOf(index) } : each));
+
+// Where its last box was drawn, it is covered up to a frame.
+export function heldTo(corrections, which, index, frames) {
+  const { keyframes } = corrections[which];
+  return withBox(corrections, { index, box: keyframes[keyframes.length - 1].box, follow: false, of: which }, frames);
+}
 
 export const without = (corrections, index) => corrections.filter((_, i) => i !== index);
 
-// A face of the list: a track of a video, and of a photo, which has no tracks, a box.
-const removalOf = ({ track, box }) => ({ remove: track ? { track } : { at: "0:00", box } });
+// A face of the list: a track of a video; an image has none, so a box in one of its pages.
+export function withRemoval(corrections, { track, box }, index, frames) {
+  const remove = track ? { track } : { at: frames.atOf(index), box };
+  return [...corrections, { remove }];
+}
 
-export const withRemoval = (corrections, face) => [...corrections, removalOf(face)];
-
-// Where in the list a face is removed; -1 if nowhere.
-export const removedAt = (corrections, face) =>
-  corrections.findIndex(({ remove }) => {
+// Where in the list a face of a frame is removed; -1 if nowhere.
+export const removedAt = (corrections, face, index, frames) =>
+  corrections.findIndex((each) => {
+    const { remove } = each;
     if (remove === undefined) return false;
     if (remove.track !== undefined) return remove.track === face.track;
-    return !face.track && touches(remove.box, face.box);
+    if (face.track || index < firstOf(each, frames) || index > lastOf(each, frames)) return false;
+    return overlap(remove.box, face.box) >= ALIKE;
   });
 
-const touches = ([a0, b0, a1, b1], [c0, d0, c1, d1]) =>
-  Math.abs(a0 - c0) < 1 && Math.abs(b0 - d0) < 1 && Math.abs(a1 - c1) < 1 && Math.abs(b1 - d1) < 1;
+const ALIKE = 0.8; // as the program takes it: intersection over union
+
+function overlap([a0, b0, a1, b1], [c0, d0, c1, d1]) {
+  const shared = Math.max(0, Math.min(a1, c1) - Math.max(a0, c0)) * Math.max(0, Math.min(b1, d1) - Math.max(b0, d0));
+  return shared / ((a1 - a0) * (b1 - b0) + (c1 - c0) * (d1 - d0) - shared || 1);
+}
 
 const among = (corrections, one) => corrections.some((each) => same(each, one));
 

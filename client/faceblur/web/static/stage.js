@@ -8,21 +8,20 @@ const SVG = "http://www.w3.org/2000/svg";
 const LEAST_PX = 5; // on the screen: a hand is not still when it clicks
 
 export class Stage {
-  // size: { width, height } of the frames; address(side): where a side of the present frame is;
+  // size: { width, height, pixel_aspect } of the frame; address(side): where a side of the present frame is;
   // onBox(box, frame) and onFace(face): what somebody drew, in which frame, or clicked at.
   constructor(size, { address, onBox, onFace }) {
-    Object.assign(this, { size, address, onBox, onFace, faces: [], shownFrame: null });
+    Object.assign(this, { address, onBox, onFace, faces: [], shownFrame: null });
     this.node = element("div", "stage");
     this.shown = element("div", "shown");
-    this.shown.style.setProperty("--ratio", size.width / size.height);
     this.after = element("img", "", { draggable: false });
     this.before = element("img", "before", { draggable: false, hidden: true });
     this.before.alt = texts.masks.originalFrame;
     this.drawing = document.createElementNS(SVG, "svg");
-    this.drawing.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
     this.drawing.setAttribute("preserveAspectRatio", "none");
     this.drawing.setAttribute("aria-hidden", "true");
     this.shown.append(this.after, this.before, this.drawing);
+    this.#fit(size);
     this.slider = element("input", "", { type: "range", min: 0, max: 100, value: 0 });
     this.slider.addEventListener("input", () => this.#compare());
     const label = element("label", "slide", { textContent: texts.compare });
@@ -33,12 +32,20 @@ export class Stage {
   }
 
   // Shows a frame, once it is there, and says in words what it is; throws an Error if that fails.
-  async show(words) {
+  async show(words, size) {
+    this.#fit(size);
     this.after.alt = words;
     this.after.src = this.address("masked");
     this.before.removeAttribute("src");
     this.#compare();
     await this.after.decode();
+  }
+
+  // What is shown has square pixels; boxes are in those of the file.
+  #fit(size) {
+    this.size = size;
+    this.shown.style.setProperty("--ratio", (size.width * size.pixel_aspect) / size.height);
+    this.drawing.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
   }
 
   // faces: with a `name`, a `state` masked, gone, seen or leak and `lit` for the one that is meant; boxes: drawn ones.
@@ -60,9 +67,9 @@ export class Stage {
     group.append(rect);
     if (name) {
       const text = document.createElementNS(SVG, "text");
-      text.setAttribute("x", x0);
-      text.setAttribute("y", y0);
-      text.setAttribute("font-size", Math.max(12, this.size.width / 40));
+      // Letters keep their shape where pixels are not square.
+      text.setAttribute("transform", `translate(${x0} ${y0}) scale(${1 / this.size.pixel_aspect} 1)`);
+      text.setAttribute("font-size", Math.max(12, (this.size.width * this.size.pixel_aspect) / 40));
       text.textContent = name;
       group.append(text);
     }

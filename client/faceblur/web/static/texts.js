@@ -19,13 +19,19 @@ const keptVisible = ({ edits, seen_frames, kept_frames }) => {
 };
 
 // A drawn box or a removed mask, in a list in which each has its number.
-const correction = ({ keyframes, until, remove }, isVideo) => {
-  if (remove) return remove.track ? `Mask ${remove.track} removed` : "A mask removed";
-  if (!isVideo) return "Covered where you drew a box";
-  const times = keyframes.map(({ at }) => at).join(", ");
-  const followed = keyframes[keyframes.length - 1].follow ? `, followed ${until ? `until ${until}` : "to the end"}` : "";
-  return `Covered at ${times}${followed}`;
+const correction = ({ keyframes, until, remove }, kind) => {
+  const before = until ? ` until ${until}` : "";
+  if (remove?.track) return `Mask ${remove.track} removed`;
+  if (remove) return kind === "photo" ? "A mask removed" : `A mask removed ${until ? "from" : on(remove.at)} ${remove.at}${before}`;
+  if (kind === "photo") return "Covered where you drew a box";
+  const times = keyframes.map(({ at }) => at);
+  const [last] = keyframes.slice(-1);
+  if (times.length > 1 && !keyframes.some(({ follow }) => follow)) return `Covered from ${times[0]} to ${last.at}`;
+  const followed = last.follow ? `, followed${before || " to the end"}` : "";
+  return `Covered ${on(times[0])} ${times.join(", ")}${followed}`;
 };
+
+const on = (at) => (String(at).startsWith("page") ? "on" : "at");
 
 export const texts = {
   promise: "Covers the faces in your photos and videos. Everything happens on this machine; nothing is sent anywhere.",
@@ -63,13 +69,23 @@ export const texts = {
     open: "Correct masks",
     openName: (name) => `Correct the masks of ${name}`,
     loading: "Reading the frames …",
-    hintVideo: "Go to where something is wrong. Click a mask that covers no face, and it is removed from the whole video. Drag a box over a face that shows, where it begins to show, and it is covered from there on.",
-    hintPhoto: "Click a mask that covers no face, and it is removed. Drag a box over a face that shows, and it is covered.",
+    hints: {
+      video: "Go to where something is wrong. Click a mask that covers no face, and it is removed from the whole video. Drag a box over a face that shows, where it begins to show, and it is covered from there on.",
+      photo: "Click a mask that covers no face, and it is removed. Drag a box over a face that shows, and it is covered.",
+      animation: "Go to where something is wrong. Click a mask that covers no face, and it is removed there; in the list below you say how long. Drag a box over a face that shows, where it begins to show, and it is covered from there on.",
+      document: "Go to the page on which something is wrong. Click a mask that covers no face, and it is removed there. Drag a box over a face that shows, and it is covered there. In the list below you extend both to more pages.",
+    },
     originalFrame: "The same frame, as it was",
-    position: "Place in the video",
-    previous: "Previous frame",
-    next: "Next frame",
-    frame: (time, index, count) => `${clock(time, 2)}, frame ${index + 1} of ${count}`,
+    steps: {
+      video: { position: "Place in the video", previous: "Previous frame", next: "Next frame" },
+      animation: { position: "Place in the animation", previous: "Previous frame", next: "Next frame" },
+      document: { position: "Page of the document", previous: "Previous page", next: "Next page" },
+    },
+    place: ({ kind, arePages, times, count }, index) => {
+      if (kind === "document") return `Page ${index + 1} of ${count}`;
+      const frame = `frame ${index + 1} of ${count}`;
+      return arePages ? frame : `${clock(times[index], 2)}, ${frame}`;
+    },
     outlines: "Show outlines of what was found",
     removeMask: (number) => `Remove mask ${number}`,
     coverLeak: (letter) => `Cover ${letter}, which may show`,
@@ -89,6 +105,9 @@ export const texts = {
     goThereName: (number) => `Go to where correction ${number} begins`,
     endsHere: "Ends here",
     endsHereName: (number) => `Correction ${number} ends at this frame`,
+    coveredToHere: "Cover it up to here",
+    removedToHere: "Remove it up to here",
+    toHereName: (number) => `Correction ${number} goes on up to here`,
     drop: "Take back",
     dropName: (number) => `Take back correction ${number}`,
     save: "Save corrections",
@@ -184,7 +203,10 @@ export const texts = {
     const found = faces || !drawn ? [plural(faces, "face", "faces")] : [];
     const all = drawn ? [...found, plural(drawn, "drawn box", "drawn boxes")] : found;
     const covered = `${all.join(" and ")} covered`;
-    if (faces + drawn > 0) return job.kind === "video" ? `${covered} in ${plural(frames, "frame", "frames")}` : covered;
+    if (faces + drawn > 0) {
+      if (job.kind === "video") return `${covered} in ${plural(frames, "frame", "frames")}`;
+      return frames > 1 ? `${covered} in ${frames} images` : covered;
+    }
     if (kept.length) return "Nobody else was found.";
     if (edits.corrections.length) return "Nothing is covered any more.";
     return "No face was found, so nothing is covered. Look whether that is right.";
