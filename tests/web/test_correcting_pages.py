@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from accessibility import WIDTH, faults
 from media import moving_faces
 from PIL import Image
 from playwright.sync_api import Page
@@ -150,6 +151,7 @@ def test_an_animation_and_a_document_are_corrected(
     page.wait_for_selector("li[data-state=done]")
     page.click("text=Correct masks")
     page.wait_for_selector("text=Page 1 of 3")
+    page.set_viewport_size({"width": WIDTH, "height": 800})
     page.click("text=Next page")
     page.wait_for_selector(".editor[data-frame='1/1']")
     assert page.get_attribute(".shown svg", "viewBox") == "0 0 240 320"
@@ -157,6 +159,7 @@ def test_an_animation_and_a_document_are_corrected(
     _drag(page, (0.05, 0.8, 0.2, 0.95))
     page.click("text=Cover this")
     assert "Covered on page 2" in page.inner_text(".corrections")
+    assert faults(page) == []
     page.click(".editor >> text=Apply")
     page.wait_for_selector(".editor[data-frame='2/1']")
     two = _pages(saved(page, tmp_path / "made.tif"))[1]

@@ -14,6 +14,9 @@ from media import Recording, decoded, moving_faces, record, set_display_matrix
 from playwright.sync_api import Page
 from web_page import Served, saved
 
+from faceblur.batch.people import look_at
+from faceblur.detections import Detections, FrameDetectionsLog, MediaDetections, TrackSummary
+
 Start = Callable[..., Served]
 
 SHOWN = (480, 270)
@@ -42,6 +45,25 @@ def _near(one: Sequence[float], other: Sequence[float], within: float) -> bool:
 
 def _image(body: bytes) -> Any:
     return cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_people_are_shown_in_their_shape(tmp_path: Path) -> None:
+    clip = tmp_path / "wide.mp4"
+    _, boxes = _stored(clip)
+    log = FrameDetectionsLog()
+    for index, box in enumerate(boxes):
+        row = [*(box * ([float(1 / ASPECT), 1] * 2)), 0.9, *[0.0] * 10]
+        log.append(Fraction(index, 25), Detections.from_rows([row], [1]))
+    whole = ((0.0, 1.0),)
+    track = TrackSummary(
+        id=1, first_s=0, last_s=1, frames=8, largest_height=9, best_frame=0, steady=whole
+    )
+    report = MediaDetections(clip, *UPRIGHT, log, tracks=[track])
+    (person,) = look_at(report, log)
+    assert person.view is not None
+    seen = _image(person.view)
+    x0, y0, x1, y1 = boxes[0]
+    assert abs(seen.shape[1] / seen.shape[0] - (x1 - x0) / (y1 - y0)) < 0.05
 
 
 def test_what_is_shown_clicked_and_drawn_is_where_it_is(
