@@ -121,6 +121,7 @@ def test_an_animation_and_a_document_are_corrected(
     assert "Covered from 0:00.75 to 0:01" in page.inner_text(".corrections")
     page.click(".editor >> text=Apply")
     page.wait_for_selector(".editor[data-frame='2/4']")
+    page.wait_for_selector("text=1 mask removed, as you chose. Checked: no other face shows.")
     status = page.inner_text("li .status")
     assert status.endswith(f"and 1 drawn box covered in {FRAMES} images"), status
     # What was drawn is no mask that can be removed here, and the list says what was.
@@ -162,6 +163,15 @@ def test_an_animation_and_a_document_are_corrected(
     assert faults(page) == []
     page.click(".editor >> text=Apply")
     page.wait_for_selector(".editor[data-frame='2/1']")
+    files = f"{site.base}/api/jobs/{page.get_attribute('li', 'data-id')}"
+    looked, masked = (
+        cv2.imdecode(np.frombuffer(page.request.get(address).body(), np.uint8), cv2.IMREAD_COLOR)
+        for address in (f"{files}/look?at=page 2", f"{files}/frame?at=page 2")
+    )
+    assert looked is not None
+    assert masked is not None
+    assert looked.shape == masked.shape == (320, 240, 3)
+    assert np.abs(looked.astype(int) - masked).mean() < 3
     two = _pages(saved(page, tmp_path / "made.tif"))[1]
     assert np.abs(two[260:300, 16:44] - sheets[1][260:300, 16:44]).mean() > 10
     assert said == []

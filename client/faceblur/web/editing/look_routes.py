@@ -36,9 +36,8 @@ from faceblur.web.answers import LONE, job_of, missing, refused
 from faceblur.web.editing.frame_routes import in_turn, index_at
 from faceblur.web.editing.shown_frames import QUALITY, UNREADABLE, frame_image
 from faceblur.web.jobs.edits import seconds_of
-from faceblur.web.jobs.job import WebJob
+from faceblur.web.jobs.job import Findings, WebJob
 from faceblur.web.jobs.looks import Look
-from faceblur.web.jobs.results import Result
 from faceblur.web.jobs.store import JobStore
 
 _LAST_S: Final = Fraction(1)
@@ -82,34 +81,41 @@ class _Looks:
         except InputError as refusal:
             return refused(422, str(refusal))
         try:
-            image = await in_turn(request, job, lambda: self._drawn(job, result, index, style))
+            image = await in_turn(
+                request, job, lambda: self._drawn(job, findings, result.report, index, style)
+            )
         except StoppedError:
             return refused(410, "it was deleted")
         except FaceblurError:
             return refused(422, UNREADABLE)
         return Response(image, media_type="image/jpeg", headers=LONE)
 
-    def _drawn(self, job: WebJob, result: Result, index: int | None, style: MaskStyle) -> bytes:
-        report = result.report
+    def _drawn(
+        self,
+        job: WebJob,
+        findings: Findings,
+        report: MediaDetections,
+        index: int | None,
+        style: MaskStyle,
+    ) -> bytes:
         index = _fullest(report) if index is None else index
         original = frame_image(job, None, index, check_going=self._check_going)
         pixels = np.asarray(
             cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR), np.uint8
         )
-        size = (pixels.shape[1], pixels.shape[0])
-        if job.findings is not None and job.findings.pixel_aspect != 1:
+        shown = (pixels.shape[1], pixels.shape[0])
+        own = findings.size_of(index)
+        if findings.pixel_aspect != 1:
             # Masks are drawn in pixels as the file has them.
-            across = max(1, round(size[1] * report.width / report.height))
-            pixels = _resized(pixels, (across, size[1]))
+            pixels = _resized(pixels, (max(1, round(shown[1] * own[0] / own[1])), shown[1]))
         height, width = pixels.shape[:2]
-        policy = dataclasses.replace(
-            self._policy, zones=_relative(self._policy.zones, report), min_face=0.0, mask=style
-        )
+        zones = _relative(self._policy.zones, own)
+        policy = dataclasses.replace(self._policy, zones=zones, min_face=0.0, mask=style)
         # Which faces are covered was decided when the result was made.
         covered = Selection(policy, width, height).choose(Detections.empty(), _shown(report, index))
-        faces = report.frames[index].detections.mapped(scale=width / report.width)
+        faces = report.frames[index].detections.mapped(scale=width / own[0])
         Masker(style).apply(ArraySurface(pixels), faces, covered.areas)
-        return jpeg(_resized(pixels, size), quality=QUALITY)
+        return jpeg(_resized(pixels, shown), quality=QUALITY)
 
 
 def _resized(pixels: BgrImage, size: tuple[int, int]) -> BgrImage:
@@ -134,8 +140,9 @@ def _style(text: str, base: MaskStyle) -> MaskStyle:
         raise InputError(error.mistakes[0].sentence("the look")) from error
 
 
-def _relative(zones: tuple[Zone, ...], report: MediaDetections) -> tuple[Zone, ...]:
-    """Zones in per cent, which fit the frame at every size."""
+def _relative(zones: tuple[Zone, ...], size: tuple[int, int]) -> tuple[Zone, ...]:
+    """Zones of a frame in per cent, which fit it at every size."""
+    width, height = size
 
     def part(length: Length, side: int) -> Length:
         return Length(100 * length.pixels(side) / side, relative=True)
@@ -143,7 +150,7 @@ def _relative(zones: tuple[Zone, ...], report: MediaDetections) -> tuple[Zone, .
     return tuple(
         dataclasses.replace(
             zone,
-            corners=tuple((part(x, report.width), part(y, report.height)) for x, y in zone.corners),
+            corners=tuple((part(x, width), part(y, height)) for x, y in zone.corners),
         )
         for zone in zones
     )

@@ -82,10 +82,9 @@ def frame_image(
             if number not in frames.keys:
                 frames.keys[number] = find_key_frames(path, times, on_packet=check)
             images = stills(path, times, wanted, keys=frames.keys[number], on_frame=check)
-        sizes = dict(enumerate(findings.pages.sizes))
         for place, pixels in images.items():
-            size = sizes.get(place, (report.width, report.height))
-            frames.add(number, place, _reduced(pixels, size, findings.pixel_aspect))
+            reduced = _reduced(pixels, findings.size_of(place), findings.pixel_aspect)
+            frames.add(number, place, reduced)
         image = frames.find(number, index)
         if image is None:
             raise InputError(UNREADABLE)

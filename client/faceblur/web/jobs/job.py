@@ -56,6 +56,12 @@ class Findings:
     pixel_aspect: Fraction = Fraction(1)
     pages: Pages = field(default_factory=Pages)
 
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Width and height of a frame or page, upright, pixels."""
+        return (
+            self.pages.sizes[index] if self.pages.sizes else (self.report.width, self.report.height)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
