@@ -24,7 +24,7 @@ from starlette.staticfiles import StaticFiles
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.web.access import CSRF_HEADER, Access, Guard
 from faceblur.web.answers import LONE, attachment, job_of, missing, owner_of, refused
-from faceblur.web.archives import archive, results_of
+from faceblur.web.archives import archive, clean_results
 from faceblur.web.cameras.found_routes import found_routes
 from faceblur.web.cameras.trial_routes import trial_routes
 from faceblur.web.cameras.wall import Wall
@@ -105,7 +105,12 @@ class Api:
         self.app = Starlette(
             routes=routes,
             middleware=[guard],
-            exception_handlers={HTTPException: _unanswered, ClientDisconnect: _gone},
+            exception_handlers={
+                HTTPException: _unanswered,
+                ClientDisconnect: _gone,
+                FileNotFoundError: _lost,
+                RuntimeError: _lost,
+            },
         )
 
     async def page(self, request: Request) -> Response:
@@ -214,14 +219,11 @@ class Api:
 
         With `reports` in the query, each with its record.
         """
-        clean = [
-            job
-            for job in self._store.of(owner_of(request))
-            if job.result is not None and job.result.verdict.result == "clean"
-        ]
-        if not clean:
+        jobs = self._store.of(owner_of(request))
+        records = "reports" in request.query_params
+        files = await asyncio.to_thread(clean_results, jobs, records=records)
+        if not files:
             return missing()
-        files = results_of(clean, records="reports" in request.query_params)
         return StreamingResponse(
             archive(files), headers=attachment("masked.zip"), media_type="application/zip"
         )
@@ -244,6 +246,14 @@ async def _unanswered(_: Request, error: Exception) -> Response:
     response = refused(error.status_code, f"there is nothing here: {error.detail}")
     response.headers.update(error.headers or {})
     return response
+
+
+async def _lost(_: Request, error: Exception) -> Response:
+    """Answer whoever asks for a file that is deleted at this very moment."""
+    # So Starlette says that what is to be sent is not there.
+    if isinstance(error, FileNotFoundError) or isinstance(error.__context__, FileNotFoundError):
+        return missing()
+    raise error
 
 
 async def _gone(_: Request, __: Exception) -> Response:

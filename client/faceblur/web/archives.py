@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -28,22 +28,26 @@ def archive(files: Iterable[Named]) -> Iterator[bytes]:
     yield pipe.take()
 
 
-def results_of(jobs: Sequence[WebJob], *, records: bool) -> Iterator[Named]:
-    """The results of some files; what two of them are both called gets a number.
+def clean_results(jobs: Iterable[WebJob], *, records: bool) -> list[Named]:
+    """The results in which the check found nothing; what two of them are both called gets a number.
+
+    They are those of this moment: while they are sent, others may come to count that are not clean.
 
     Args:
-        jobs: The files; those without a result are left out.
+        jobs: The files.
         records: Whether each comes with its record.
     """
+    named: list[Named] = []
     taken: set[str] = set()
     for job in jobs:
         result = job.result
-        if result is None:
+        if result is None or result.verdict.result != "clean":
             continue
-        name = _free_name(job.archived_name, taken)
-        yield name, result.output
+        name = _free_name(job.called(result.output.suffix), taken)
+        named.append((name, result.output))
         if records:
-            yield from files_of(result.record, _free_name(record_name(name), taken))
+            named += files_of(result.record, _free_name(record_name(name), taken))
+    return named
 
 
 def record_name(name: str) -> str:

@@ -27,7 +27,10 @@ FINAL: Final[frozenset[State]] = frozenset({"done", "failed"})
 CANCELLED: Final = "cancelled"
 """Why there is no result, where its user wanted none."""
 
-_MOST_NAME: Final = 120
+_MOST_NAME: Final = 180
+"""Bytes of a part of a name: systems of files take 255, and results are called longer."""
+
+_MOST_SUFFIX: Final = 16
 _MOST_FOLDERS: Final = 16
 _MASKING_SHARE: Final = 0.5
 """Of all the work; the check asks the detector about as often."""
@@ -177,12 +180,8 @@ class WebJob:
     @property
     def result_name(self) -> str:
         """What the result is called when it is saved."""
-        return PurePosixPath(self.archived_name).name
-
-    @property
-    def archived_name(self) -> str:
-        """What the result is called among others: in the folder that it was dropped with."""
-        return self.called("" if self.result is None else self.result.output.suffix)
+        result = self.result
+        return PurePosixPath(self.called("" if result is None else result.output.suffix)).name
 
     def called(self, suffix: str) -> str:
         """What a result that has this suffix is called, in the folder that it was dropped with."""
@@ -274,8 +273,14 @@ def shown_name(name: str) -> str:
     if not folders[0] or ":" in folders[0] or "\\" in name:
         folders = name.replace("\\", "/").split("/")[-1:]
     last = PurePosixPath(_shown(folders.pop()) or "file")
-    kept = [part[:_MOST_NAME] for part in map(_shown, folders) if part]
-    return "/".join([*kept[:_MOST_FOLDERS], f"{last.stem[:_MOST_NAME]}{last.suffix[:10]}"])
+    kept = [_cut(part, _MOST_NAME) for part in map(_shown, folders) if part]
+    stem, suffix = _cut(last.stem, _MOST_NAME), _cut(last.suffix, _MOST_SUFFIX)
+    return "/".join([*kept[:_MOST_FOLDERS], f"{stem}{suffix}"])
+
+
+def _cut(text: str, most: int) -> str:
+    """The first so many bytes of a text, without a part of a character, or a space or dot last."""
+    return text.encode()[:most].decode(errors="ignore").rstrip(" .")
 
 
 def _shown(part: str) -> str:
