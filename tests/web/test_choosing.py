@@ -34,6 +34,8 @@ def test_one_of_two_stays_visible_and_it_is_undone(
     page.wait_for_selector(".face >> nth=1")
     loaded = "() => [...document.querySelectorAll('.face img')].every(i => i.naturalWidth > 60)"
     page.wait_for_function(loaded)
+    # What the tick means is the same before and after it.
+    assert page.locator(".face .line").all_inner_texts() == ["Keep visible"] * 2
     assert page.locator(".state").all_inner_texts() == ["Covered", "Covered"]
     page.locator(".face input").first.check()
     assert page.locator(".state").all_inner_texts() == ["Stays visible", "Covered"]

@@ -77,6 +77,9 @@ def test_folders_are_dropped_and_keep_their_names_in_the_archive(
         ("a/", "a/file"),
         ("", "file"),
         ("x\u202egpj/y\n.jpg", "xgpj/y.jpg"),
+        # No program unpacks a name of more than 255 bytes.
+        ("中" * 200 + "/" + "é" * 200 + ".jpg", "中" * 60 + "/" + "é" * 90 + ".jpg"),
+        ("a" * 179 + " b.jpg", "a" * 179 + ".jpg"),
     ],
 )
 def test_names_are_shown_and_hold_no_path_of_anybody(sent: str, shown: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import logging
 import socket
 import ssl
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -185,9 +187,39 @@ def test_a_result_that_is_deleted_while_it_is_sent_breaks_off_with_one_line(
     assert caplog.records[0].exc_info is None
     # And so does one that is gone before anything was sent.
     with caplog.at_level(logging.WARNING):
-        assert served.ask("GET", f"{gone}/result").status_code == 500
-    assert _said(caplog, lines=2) == [listening._BROKEN_OFF] * 2
-    assert caplog.records[1].exc_info is None
+        assert served.ask("GET", f"{gone}/result").status_code == 404
+        assert served.ask("GET", f"{gone}/preview").status_code == 404
+    assert len(caplog.records) == 1
+
+
+def test_the_archive_holds_what_was_clean_when_it_was_asked_for(
+    served: Programs, tmp_path: Path
+) -> None:
+    large = _finished(served, "0.jpg", is_there=True)
+    other = _finished(served, "1.jpg", is_there=True)
+    first, second = (
+        served.store.find(served.owner, each.rpartition("/")[2]) for each in (large, other)
+    )
+    assert first is not None
+    assert first.result is not None
+    assert second is not None
+    assert second.result is not None
+    # More than fits on the way to somebody who does not read yet.
+    first.result.output.write_bytes(bytes(30 << 20))
+    with served.ask("GET", "/api/results.zip", stream=True) as answer:
+        bad = dataclasses.replace(
+            second.result,
+            number=2,
+            output=second.folder / "masked-2.jpg",
+            verdict=Verdict(result="leaks", leaks=1),
+        )
+        bad.output.write_bytes(b"somebody")
+        second.results.add(bad)
+        whole = tmp_path / "all.zip"
+        whole.write_bytes(answer.content)
+    with zipfile.ZipFile(whole) as archive:
+        assert archive.namelist() == ["0_blurred.jpg", "1_blurred.jpg"]
+        assert archive.read("1_blurred.jpg") == bytes(1000)
 
 
 def test_who_goes_before_all_was_sent_is_no_mistake_of_ours(

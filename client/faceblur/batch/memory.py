@@ -10,7 +10,7 @@ from typing import Final
 from faceblur.batch.jobs import Job
 from faceblur.detection.cores import usable_cores
 from faceblur.errors import InputError
-from faceblur.image.decoding import naming_errors, open_image
+from faceblur.image.decoding import held_pixels
 
 BUDGET_BYTES: Final = 2 << 30
 """What the files under way may take together; one that takes more is masked alone."""
@@ -58,11 +58,6 @@ def memory_bytes(job: Job) -> int:
     if job.kind == "video":
         return _VIDEO_BYTES
     try:
-        with naming_errors(job.source), open_image(job.source) as image:
-            if image is None:
-                return job.source.stat().st_size * _PIXEL_BYTES
-            # All frames of an animation are encoded at once, pages of a document one at a time.
-            pages = 1 if image.format == "TIFF" else getattr(image, "n_frames", 1)
-            return int(image.width * image.height * pages * _PIXEL_BYTES)
+        return held_pixels(job.source) * _PIXEL_BYTES
     except InputError:
         return 0

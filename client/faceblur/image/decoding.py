@@ -37,6 +37,17 @@ _BITS_PER_SAMPLE = 258
 _SUB_DIRECTORIES = 330
 _DNG_VERSION = 50706
 
+_HEAD_BYTES = 1 << 16
+_OPENCV_SIZES = {
+    b"#?R": re.compile(rb"^-Y +(?P<height>\d{1,9}) +\+X +(?P<width>\d{1,9})\s", re.M),
+    b"P7": re.compile(rb"WIDTH +(?P<width>\d{1,9})\s+HEIGHT +(?P<height>\d{1,9})\s"),
+    b"PF": re.compile(rb"PF\s+(?P<width>\d{1,9})\s+(?P<height>\d{1,9})\s"),
+    b"Pf": re.compile(rb"Pf\s+(?P<width>\d{1,9})\s+(?P<height>\d{1,9})\s"),
+}
+"""Where formats that Pillow does not know have their size, by their first bytes."""
+
+_SUN = b"\x59\xa6\x6a\x95"
+_UNKNOWN = "its content is not an image of a known format"
 _SUPPORTED = ("uint8", "uint16", "float32")
 
 _pixel_limit_lock = Lock()
@@ -102,6 +113,30 @@ def open_image(path: Path) -> Iterator[Image.Image | None]:
         yield image
 
 
+def held_pixels(path: Path) -> int:
+    """How many pixels are in memory at once while a file is masked, by what it claims.
+
+    Those of its largest page; of an animation, all frames, which are encoded together.
+
+    Raises:
+        InputError: It is too large, damaged or no image that can be read here.
+    """
+    with naming_errors(path), open_image(path) as image:
+        if image is None:
+            width, height = _opencv_size(path)
+            return width * height
+        indices = page_indices(image)
+        if image.format != "TIFF":
+            return image.width * image.height * len(indices)
+        most = 0
+        for index in indices:
+            with _own_pixel_limit():
+                image.seek(index)
+            _check_size(*image.size)
+            most = max(most, image.width * image.height)
+        return most
+
+
 def page_indices(image: Image.Image) -> list[int]:
     """Which of the images in a file are its frames or pages, in order."""
     if image.format not in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
@@ -138,12 +173,28 @@ def decode_by_opencv(path: Path) -> Array:
     Raises:
         InputError: OpenCV does not know it either.
     """
+    _check_size(*_opencv_size(path))
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype.name not in _SUPPORTED:
-        raise InputError("its content is not an image of a known format")
-    _check_size(pixels.shape[1], pixels.shape[0])
+        raise InputError(_UNKNOWN)
     hide_transparent(pixels)
     return pixels
+
+
+def _opencv_size(path: Path) -> tuple[int, int]:
+    """The width and height that a file claims which OpenCV decodes whatever they are.
+
+    Raises:
+        InputError: It is none of those.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(_SUN):
+        return int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+    for start, pattern in _OPENCV_SIZES.items():
+        if head.startswith(start) and (match := pattern.search(head)) is not None:
+            return int(match["width"]), int(match["height"])
+    raise InputError(_UNKNOWN)
 
 
 def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:

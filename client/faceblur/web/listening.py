@@ -170,7 +170,9 @@ def configured(app: ASGIApp, certificate: Certificate | None = None) -> uvicorn.
 def _brief(record: logging.LogRecord) -> bool:
     """Let an answer that ends since what it sends was deleted meanwhile have one line."""
     error = record.exc_info[1] if record.exc_info else None
-    # Starlette says it otherwise where the file is gone before the answer begins.
-    if any(isinstance(each, FileNotFoundError) for each in (error, error and error.__context__)):
+    # Starlette raises others from it, since the answer has begun.
+    while error is not None and not isinstance(error, FileNotFoundError):
+        error = error.__context__
+    if error is not None:
         record.msg, record.args, record.exc_info = _BROKEN_OFF, (), None
     return True

@@ -1,4 +1,4 @@
-"""Whose file is next: everybody in turn, and no photo waits behind a long video."""
+"""Whose file is next: everybody in turn, and no photo waits behind what takes long."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ class FairQueue:
     """Files that wait for one of several workers; safe to use from threads.
 
     Args:
-        workers: How many take files. Videos never keep all of them busy, where there are several.
+        workers: How many take files. What takes long never keeps all of them busy, where there are
+            several.
     """
 
     def __init__(self, workers: int) -> None:
-        self._most_videos = max(1, workers - 1)
-        self._videos = 0
+        self._most_long = max(1, workers - 1)
+        self._long = 0
         self._waiting: dict[str, deque[WebJob]] = {}
         self._closed = False
         self._changed = threading.Condition()
@@ -52,8 +53,8 @@ class FairQueue:
     def finished(self, job: WebJob) -> None:
         """Give back the place that a file took."""
         with self._changed:
-            if job.kind == "video":
-                self._videos -= 1
+            if job.is_long:
+                self._long -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -65,14 +66,14 @@ class FairQueue:
     def _next(self) -> WebJob | None:
         for owner, jobs in list(self._waiting.items()):
             for job in jobs:
-                if job.kind == "video" and self._videos >= self._most_videos:
+                if job.is_long and self._long >= self._most_long:
                     continue
                 jobs.remove(job)
                 # Who was served goes to the end of the row.
                 del self._waiting[owner]
                 if jobs:
                     self._waiting[owner] = jobs
-                if job.kind == "video":
-                    self._videos += 1
+                if job.is_long:
+                    self._long += 1
                 return job
         return None

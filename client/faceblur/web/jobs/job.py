@@ -32,6 +32,7 @@ _MOST_NAME: Final = 180
 
 _MOST_SUFFIX: Final = 16
 _MOST_FOLDERS: Final = 16
+_MANY_PIXELS: Final = 25_000_000
 _MASKING_SHARE: Final = 0.5
 """Of all the work; the check asks the detector about as often."""
 
@@ -117,6 +118,7 @@ class WebJob:
         stop: Set to break off what is done with it.
         deleted: Nobody wants it any more: whoever works on it deletes it.
         submission: How it was sent.
+        pixels: That are in memory at once: of a frame, a page, or a whole animation.
         sha256: Of the upload, if it has a key; None while it comes.
         source: The upload, as long as it is needed.
         findings: What was found in it, once it was masked.
@@ -139,6 +141,7 @@ class WebJob:
     folder: Path
     stop: threading.Event = field(default_factory=threading.Event)
     kind: Kind = "image"
+    pixels: int = 0
     state: State = "uploading"
     deleted: bool = False
     submission: Submission = field(default_factory=lambda: Submission(name=""))
@@ -157,6 +160,11 @@ class WebJob:
     notice: str | None = None
     started_s: float | None = None
     ended_s: float | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes so much work or memory that others would wait for it."""
+        return self.kind == "video" or self.pixels > _MANY_PIXELS
 
     @property
     def result(self) -> Result | None:

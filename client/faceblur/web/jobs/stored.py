@@ -12,7 +12,7 @@ from faceblur.stores.connections import is_known
 from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
 from faceblur.web.jobs.job import WebJob
-from faceblur.web.jobs.uploads import UploadError, check_room, kind_of, path_of
+from faceblur.web.jobs.uploads import UploadError, check_room, examine, path_of
 from faceblur.web.options import Limits
 
 
@@ -96,4 +96,4 @@ def fetch(job: WebJob, address: Address, limits: Limits) -> None:
         raise
     except FaceblurError as error:
         raise UploadError(422, str(error)) from error
-    job.kind = kind_of(job.source, job.name, limits)
+    examine(job, job.source, limits)

@@ -14,10 +14,10 @@ from typing import Final
 import av
 
 from faceblur.errors import FaceblurError, InputError
-from faceblur.image.decoding import naming_errors, open_image
+from faceblur.image.decoding import held_pixels
 from faceblur.image.formats import readable_suffixes
 from faceblur.video.containers import CONTAINERS
-from faceblur.video.kinds import VIDEO_SUFFIXES, Kind, found_kind
+from faceblur.video.kinds import VIDEO_SUFFIXES, found_kind
 from faceblur.web.jobs.job import WebJob
 from faceblur.web.jobs.reasons import not_stored
 from faceblur.web.options import Limits
@@ -39,7 +39,7 @@ class UploadError(FaceblurError):
 
 
 async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> None:
-    """Write an upload to its folder and find out what it is; sets `source`, `kind` and `sha256`.
+    """Write an upload to its folder and examine it; sets `source` and `sha256`, too.
 
     Args:
         job: Its folder exists; it says how many bytes are announced.
@@ -67,7 +67,7 @@ async def receive(job: WebJob, stream: AsyncIterator[bytes], limits: Limits) -> 
     except OSError as error:
         raise UploadError(507, not_stored(error)) from error
     job.sha256 = digest.hexdigest()
-    job.kind = await asyncio.to_thread(kind_of, path, job.name, limits)
+    await asyncio.to_thread(examine, job, path, limits)
 
 
 async def parts(
@@ -135,18 +135,18 @@ def _suffix(name: str) -> str:
     return suffix if suffix in known_suffixes() else ""
 
 
-def kind_of(path: Path, name: str, limits: Limits) -> Kind:
-    """What a file is that has come.
+def examine(job: WebJob, path: Path, limits: Limits) -> None:
+    """Find out what a file is that has come; sets `kind` and `pixels`.
 
     Raises:
         UploadError: It is neither an image nor a video, or has too many pixels.
     """
-    kind = found_kind(path)
+    kind, name = found_kind(path), job.name
     if kind is None or kind == "unreadable":
         what = "cannot be read here" if kind else "is neither a photo nor a video"
         raise UploadError(415, f"{name} {what}")
     try:
-        pixels = _image_pixels(path) if kind == "image" else _video_pixels(path)
+        pixels = held_pixels(path) if kind == "image" else _video_pixels(path)
     except InputError as error:
         raise UploadError(415, str(error).replace(str(path), name)) from error
     if pixels > limits.pixels:
@@ -154,12 +154,7 @@ def kind_of(path: Path, name: str, limits: Limits) -> Kind:
             413,
             f"{name} has more than {limits.pixels / 1e6:g} million pixels: use faceblur blur",
         )
-    return kind
-
-
-def _image_pixels(path: Path) -> int:
-    with naming_errors(path), open_image(path) as image:
-        return 0 if image is None else image.width * image.height
+    job.kind, job.pixels = kind, pixels
 
 
 def _video_pixels(path: Path) -> int:

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Final
 
-from faceblur.batch.memory import MemoryBudget, memory_bytes
+from faceblur.batch.memory import BUDGET_BYTES, MemoryBudget, memory_bytes
 from faceblur.batch.shared_detector import StoppedError
 from faceblur.errors import FaceblurError, ServerError, exhaustion
 from faceblur.masks.policy import Policy
@@ -18,6 +18,9 @@ from faceblur.web.jobs.rendering import plan_of, renamed, render
 from faceblur.web.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
+
+_SMALL_BYTES: Final = 512 << 20
+"""For files that are not long, of all memory."""
 
 _UNEXPECTED: Final = "something went wrong that should not; nothing was saved"
 
@@ -37,7 +40,11 @@ class Workers:
         self._queue = store.queue
         self._detectors = detectors
         self._policy = policy
-        self._budget = MemoryBudget()
+        # What takes little has a part of its own, so that it waits for nothing large.
+        self._budgets = {
+            True: MemoryBudget(BUDGET_BYTES - _SMALL_BYTES),
+            False: MemoryBudget(_SMALL_BYTES),
+        }
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"faceblur-web-{number}")
@@ -86,7 +93,8 @@ class Workers:
         """Make the result that is wanted unless it is there, or say why there is none."""
         if job.is_made:
             return None
-        with self._budget.room_for(0 if job.source is None else memory_bytes(plan_of(job))):
+        size_bytes = 0 if job.source is None else memory_bytes(plan_of(job))
+        with self._budgets[job.is_long].room_for(size_bytes):
             return self._attempt(job)
 
     def _attempt(self, job: WebJob, *, is_last: bool = False) -> str | None:

@@ -89,6 +89,8 @@ function add(items) {
     }
   }
   show();
+  // Below many others, nobody would see that something has begun.
+  cards.get([...local.keys()].at(-1))?.node.scrollIntoView({ block: "nearest" });
   copyNext();
 }
 

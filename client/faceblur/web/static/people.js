@@ -42,15 +42,15 @@ export class People {
     const image = element("img", "", { src: api.viewOf(this.job.id, person.track) });
     image.alt = texts.faceAlt(person);
     const box = element("input", "", { type: "checkbox", value: person.track, checked: isKept });
-    const state = element("span", "state");
+    const state = element("span", "state hint");
     const tell = () => {
       state.textContent = box.checked ? texts.stays : texts.isCovered;
     };
     box.addEventListener("change", tell);
     tell();
     const line = element("span", "line");
-    line.append(box, state);
-    node.append(image, line, element("span", "hint", { textContent: texts.times(person) }));
+    line.append(box, texts.keepVisible);
+    node.append(image, line, state, element("span", "hint", { textContent: texts.times(person) }));
     return node;
   }
 

@@ -61,6 +61,7 @@ export const texts = {
   notApplied: (reason) => `That was not done: ${reason}.`,
   faceAlt: ({ track, view_s }) => `Face ${track}, as seen at ${clock(view_s)}`,
   times: ({ first_s, last_s }) => `${clock(first_s)} to ${clock(last_s)}`,
+  keepVisible: "Keep visible",
   isCovered: "Covered",
   stays: "Stays visible",
   apply: "Apply",
