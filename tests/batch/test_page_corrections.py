@@ -149,8 +149,9 @@ def test_a_box_is_held_over_the_pages_of_a_document(tmp_path: Path) -> None:
     assert "lists 2 of 3 pages" in incomplete.stderr
 
 
-def test_single_pages_are_those_of_reading_from_the_start(tmp_path: Path) -> None:
-    clip = _animation(tmp_path / "clip.gif")
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
+def test_single_pages_are_those_of_reading_from_the_start(tmp_path: Path, suffix: str) -> None:
+    clip = _animation(tmp_path / f"clip{suffix}")
     whole = [page.pixels for page in read_image(clip).pages]
     asked: list[int] = []
     found = page_stills(clip, range(7, 9), on_page=lambda: asked.append(1))

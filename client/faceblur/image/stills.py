@@ -92,6 +92,8 @@ def page_starts(path: Path) -> list[Fraction]:
         for index in [] if image is None else page_indices(image):
             assert image is not None
             image.seek(index)
+            # WebP and AVIF do not know before how long a frame is shown.
+            image.load()
             starts.append(Fraction(round(next_ms), 1000))
             next_ms += image.info.get("duration", 0)
     return starts
