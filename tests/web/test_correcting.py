@@ -11,7 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from media import decoded
+import pytest
+from media import Recording, decoded, pattern, record
 from playwright.sync_api import Page, Route
 from web_page import Served, files_in, run, same, saved
 
@@ -19,6 +20,7 @@ from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.detector import Detector
 from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
+from faceblur.web.editing.shown_frames import frame_image
 from faceblur.web.jobs.edits import Edits
 from faceblur.web.jobs.job import WebJob
 from faceblur.web.jobs.rendering import FOUND, render
@@ -240,3 +242,25 @@ def test_nothing_is_detected_again_but_to_check(
     assert set(noting.asked) == {"checking"}
     assert result.verdict.result == "clean"
     assert all(len(frame.detections) == 3 for frame in result.report.frames)
+
+
+@pytest.mark.parametrize(("suffix", "encoder"), [(".ts", "libx264"), (".avi", "mpeg4")])
+def test_frames_of_files_without_an_index_are_read_from_the_key_frame_before(
+    session: DetectionSession, tmp_path: Path, suffix: str, encoder: str
+) -> None:
+    source = tmp_path / f"clip{suffix}"
+    how = Recording(encoder=encoder, options={"g": "6", "bf": "2"})
+    record(source, pattern(24), how)
+    job = WebJob(id="", owner="", name=source.name, folder=tmp_path, kind="video", source=source)
+    result = render(job, session, Policy(), on_change=lambda: None)
+    assert result.output.suffix == suffix
+    for of, path in ((None, source), (result, result.output)):
+        whole = [image.astype(int) for image in decoded(path, pixel_format="bgr24")]
+        for index in (23, 9, 0):
+            jpeg = frame_image(job, of, index, check_going=lambda: None)
+            frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            assert frame is not None
+            away = [float(np.abs(frame.astype(int) - image).mean()) for image in whole]
+            assert int(np.argmin(away)) == index
+    # Each was gone through once for that.
+    assert [keys is not None for keys in job.frames.keys.values()] == [True, True]
