@@ -12,6 +12,7 @@ from faceblur.schema.conversion import register
 from faceblur.schema.mistakes import WrongTypeError
 
 _TIME: Final = re.compile(r"(?:(?:([0-9]{1,9}):)?([0-9]{1,9}):)?([0-9]{1,15}(?:\.[0-9]{1,30})?)")
+_EXACT: Final = re.compile(r"-?[0-9]{1,60}(/[0-9]{1,60}|(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?)")
 _EXAMPLE: Final = "give start and end such as 0:05-0:10.5, or 1:00- for the rest"
 
 
@@ -93,12 +94,19 @@ def _number(seconds: Fraction) -> float | str:
 
 
 def _fraction(value: object) -> Fraction:
+    # What would take forever to work out, and what no floating-point number holds, is no time.
     try:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        if isinstance(value, float) or type(value) is int or _is_exact(value):
+            seconds = Fraction(str(value))
+            float(seconds)
+            return seconds
+    except (ValueError, ZeroDivisionError, OverflowError):
         pass
     raise WrongTypeError("a number of seconds", value)
+
+
+def _is_exact(value: object) -> bool:
+    return isinstance(value, str) and _EXACT.fullmatch(value) is not None
 
 
 # A fraction is a text where a number would round it.

@@ -158,6 +158,9 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     page.keyboard.press("Enter")
     page.wait_for_selector(".editor[data-frame='1/0']")
     assert _faults(page) == []
+    # Who opens it sees the image.
+    top, height = "document.querySelector('.shown').getBoundingClientRect().top", "innerHeight"
+    assert 0 <= page.evaluate(top) < page.evaluate(height) / 2
     # A photo has no place in time, and a box is not followed anywhere.
     assert page.locator(".timeline, .box .line:visible").count() == 0
     _press_to(page, ".here button")

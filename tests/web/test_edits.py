@@ -63,6 +63,14 @@ def test_what_is_unclear_gets_one_sentence(text: str, sentence: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("end", ["9" * 400, '"1e400"', '"1e999999999"', '"1/0"', "1e999"])
+def test_a_time_that_no_number_holds_is_none(end: str) -> None:
+    part = {"effect": "mute", "time": {"start_s": 0, "end_s": "END"}}
+    text = json.dumps({"sound": {"muted": [part]}}).replace('"END"', end)
+    with pytest.raises(InputError, match="a number of seconds"):
+        Edits.read(text.encode())
+
+
 def test_nobody_is_chosen_where_nobody_can_be() -> None:
     Edits(kept=frozenset({7})).check(FOUND, chooses=True)
     with pytest.raises(InputError, match="nobody can be chosen"):

@@ -65,7 +65,11 @@ def test_what_is_too_much_is_refused_and_what_nobody_looks_at_goes(
     assert page.locator("li[data-state=done]").count() == 3
     page.locator("li[data-state=done] >> text=Delete").first.click()
     page.locator("li[data-state=done]").nth(2).wait_for(state="detached")
+    # What was added below others is scrolled to.
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.evaluate("scrollTo(0, 0)")
     page.set_input_files("#files", photos[0])
+    page.wait_for_function("() => scrollY > 0")
     page.locator("li[data-state=done]").nth(2).wait_for()
     # A page that is loaded again is no page that was left.
     page.reload()

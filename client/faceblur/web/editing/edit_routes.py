@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from starlette.requests import Request
@@ -42,7 +43,8 @@ class _Editing:
         if job is None:
             return missing()
         try:
-            self._store.edit(job, Edits.read(await _body(request)))
+            edits = await asyncio.to_thread(Edits.read, await _body(request))
+            await asyncio.to_thread(self._store.edit, job, edits)
         except InputError as refusal:
             return refused(422, str(refusal))
         except FullError:
@@ -56,7 +58,8 @@ class _Editing:
         if findings is None:
             return missing()
         try:
-            corrections = read_corrections(await _body(request), findings.report)
+            body = await _body(request)
+            corrections = await asyncio.to_thread(read_corrections, body, findings.report)
         except InputError as refusal:
             return refused(422, str(refusal))
         return JSONResponse({"corrections": written(corrections)})

@@ -193,7 +193,7 @@ export class Card {
     });
     this.correct.hidden = true;
     this.actions.before(this.editor.node);
-    this.editor.close.focus();
+    this.editor.close.focus({ preventScroll: true });
   }
 
   #corrected() {

@@ -101,6 +101,9 @@ export class Editor {
     this.body.append(label, here, this.form.node, this.list.node);
     // A frame that a person was looking at.
     const drawn = this.corrections.find(list.isDrawn);
+    // The image is what this is about, and what is pressed first stands beneath it.
+    this.node.scrollIntoView({ block: "start" });
+    if (document.activeElement === this.close) (this.timeline?.position ?? this.draw).focus({ preventScroll: true });
     await this.#go(drawn ? list.firstOf(drawn, frames) : 0);
   }
 

@@ -141,10 +141,10 @@ export class Look {
 
   #part(part, show) {
     const row = element("div", "row");
-    const time = (title, name) => {
+    const time = (title, name, placeholder) => {
       const label = element("label", "", { textContent: title });
       const value = part[name] === null ? "" : texts.clock(part[name]);
-      const box = element("input", "time", { type: "text", inputMode: "decimal", placeholder: "0:00", value });
+      const box = element("input", "time", { type: "text", inputMode: "decimal", placeholder, value });
       box.addEventListener("input", () => {
         part[name] = seconds(box.value);
         box.setAttribute("aria-invalid", Number.isNaN(part[name]));
@@ -160,7 +160,7 @@ export class Look {
       this.sound.muted.splice(this.sound.muted.indexOf(part), 1);
       show();
     });
-    row.append(time(looks.from, "start_s"), time(looks.to, "end_s"), effect, gone);
+    row.append(time(looks.from, "start_s", "0:00"), time(looks.to, "end_s", looks.theEnd), effect, gone);
     return row;
   }
 

@@ -166,6 +166,7 @@ export const texts = {
     addPart: "Another part",
     from: "From",
     to: "to",
+    theEnd: "the end",
     instead: "What is heard instead",
     effects: { mute: "Silence", beep: "A tone" },
     removePart: "Leave this part as it is",
