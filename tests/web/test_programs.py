@@ -102,6 +102,19 @@ def test_nothing_is_changed_but_by_the_page_itself(served: Programs) -> None:
     assert served.ask("DELETE", f"/api/jobs/{sent['id']}").status_code == 404
 
 
+def test_the_address_works_once_for_whoever_opens_it(tmp_path: Path) -> None:
+    nobody = {"Authorization": None}
+    # Mail programs and browsers look at what they have not been asked to open.
+    early = {**nobody, "Sec-Purpose": "prefetch"}
+    with programs(tmp_path, WebOptions()) as fresh:
+        address = f"/?token={fresh.access.token}"
+        assert fresh.ask("HEAD", address, headers=nobody).status_code == 403
+        assert fresh.ask("GET", address, headers=early).status_code == 403
+        opened = fresh.ask("GET", address, headers=nobody)
+        assert (opened.status_code, len(opened.cookies)) == (200, 1)
+        assert fresh.ask("GET", address, headers=nobody).status_code == 403
+
+
 def test_without_a_token_no_program_is_answered(tmp_path: Path) -> None:
     with programs(tmp_path, WebOptions()) as closed:
         for shown in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):

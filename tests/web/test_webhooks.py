@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.message import Message
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from web_programs import TOKEN, programs
 
 from faceblur.cli import main
 from faceblur.errors import InputError
+from faceblur.web import webhooks
 from faceblur.web.options import WebOptions
 from faceblur.web.receivers import Receivers
 
@@ -82,6 +86,35 @@ def test_whoever_asked_is_told_once_and_can_tell_that_it_is_true(
         refused = served.send(PHOTO, webhook="https://169.254.169.254/")
         assert refused.status_code == 422
         assert "nobody has allowed webhooks to 169.254.169.254" in refused.json()["error"]
+
+
+def test_a_receiver_that_answers_for_ever_keeps_nobody_waiting(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_TIMEOUT_S", 0.5)
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        asked, _ = listener.accept()
+        with asked, suppress(OSError):
+            asked.sendall(b"HTTP/1.1 204 No Content\r\nX: ")
+            while not ended.wait(0.05):
+                asked.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        slow = f"127.0.0.1:{listener.getsockname()[1]}"
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        receivers = Receivers(hosts=frozenset({receiver.address, slow}), secret=SECRET)
+        try:
+            with programs(tmp_path, WebOptions(token=TOKEN, receivers=receivers)) as served:
+                for host in (slow, receiver.address):
+                    hook = f"http://{host}/"
+                    served.finish(served.send(PHOTO, webhook=hook).json()["id"])
+                assert receiver.told.get(timeout=20)
+        finally:
+            ended.set()
+            thread.join()
 
 
 def test_only_what_was_allowed_is_ever_asked() -> None:

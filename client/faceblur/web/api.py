@@ -118,8 +118,8 @@ class Api:
         response = FileResponse(STATIC / "index.html")
         if self._access.session_of(request) is not None:
             return response
-        # Some browsers load an address before anybody has asked for it.
-        early = "prefetch" in request.headers.get("sec-purpose", "")
+        # Some programs look at an address before anybody has asked for it.
+        early = request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", "")
         given = request.query_params.get("token", "")
         session = None if early else self._access.redeem(given)
         if session is None:

@@ -14,9 +14,11 @@ import http.client
 import json
 import logging
 import secrets
+import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Final
@@ -129,6 +131,10 @@ class Webhooks:
         else:
             connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_S)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # The timeout of a connection begins anew with every byte that comes.
+        late = threading.Timer(_TIMEOUT_S, _break_off, (connection,))
+        late.daemon = True
+        late.start()
         try:
             # Where it sends us on to was not allowed by anybody, so we do not go there.
             connection.request("POST", path, delivery.body, self._headers(delivery))
@@ -136,6 +142,7 @@ class Webhooks:
         except (OSError, http.client.HTTPException) as error:
             return f"it does not answer ({error.__class__.__name__})"
         finally:
+            late.cancel()
             connection.close()
         return None if 200 <= status < 300 or status == _GONE else f"it answers with {status}"
 
@@ -150,3 +157,10 @@ class Webhooks:
             "webhook-timestamp": stamp,
             "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
         }
+
+
+def _break_off(connection: http.client.HTTPConnection) -> None:
+    """Have whoever reads from a connection read its end."""
+    with suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
