@@ -79,11 +79,6 @@ def trace_frames(share: float, *, exporter: Any = None) -> Callable[[], None]:
     return end
 
 
-def _clock_ns(at_s: float) -> int:
-    """A moment of `time.monotonic()` as nanoseconds of the time of day."""
-    return time.time_ns() - round((time.monotonic() - at_s) * 1e9)
-
-
 class _Frame:
     """A frame's span, of the tracer of OpenTelemetry's SDK."""
 
@@ -91,8 +86,10 @@ class _Frame:
         from opentelemetry import trace
 
         self._tracer = tracer
+        # One for the whole trace, for two readings of two clocks would put its stages in disorder.
+        self._epoch_ns = time.time_ns() - round(time.monotonic() * 1e9)
         self._span = tracer.start_span(
-            "frame", start_time=_clock_ns(arrived_s), attributes={"camera": camera}
+            "frame", start_time=self._clock_ns(arrived_s), attributes={"camera": camera}
         )
         self._context = trace.set_span_in_context(self._span)
         about = self._span.get_span_context()
@@ -107,10 +104,10 @@ class _Frame:
         if error:
             attributes["error"] = error
         span = self._tracer.start_span(
-            name, context=self._context, start_time=_clock_ns(start_s), attributes=attributes
+            name, context=self._context, start_time=self._clock_ns(start_s), attributes=attributes
         )
         self._noted_s = time.monotonic()
-        span.end(_clock_ns(self._noted_s))
+        span.end(self._clock_ns(self._noted_s))
 
     def masked(self, faces: int) -> None:
         """Note the mask and end the frame's own span; the sinks' follow."""
@@ -118,4 +115,8 @@ class _Frame:
             return
         self._is_over = True
         self.stage("mask", self._noted_s, faces=str(faces))
-        self._span.end(_clock_ns(self._noted_s))
+        self._span.end(self._clock_ns(self._noted_s))
+
+    def _clock_ns(self, at_s: float) -> int:
+        """A moment of `time.monotonic()` as nanoseconds of the time of day."""
+        return self._epoch_ns + round(at_s * 1e9)

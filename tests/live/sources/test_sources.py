@@ -67,7 +67,8 @@ def test_only_what_was_looked_ahead_of_is_shown_when_a_camera_is_stopped(
     until(stopped, shown(3))
     stopped.stop()
     stats = stopped.stats()
-    assert stats.frames_held >= 6, "what came after them was not checked"
+    not_shown = stats.frames_held + stats.frames_dropped
+    assert not_shown >= 6, "what came after them was not checked"
 
     assert ended.wait(40)
     stats = ended.stats()
@@ -171,8 +172,13 @@ def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
         images = [frame.to_ndarray(format="bgr24") for frame in frames]
     assert len(images) == 15
     assert not any(judge(image).face for image in images)
+    before = first.stats()
     stats = until(run(f"{web}/index.m3u8", name="second"), shown(15))
-    assert stats.frames_dropped < stats.frames_checked, "segments are played at their own pace"
+    after = first.stats()
+    # A busy machine drops frames of both; of segments that came at once, it would drop most.
+    share = (after.frames_dropped - before.frames_dropped) / (after.frames_in - before.frames_in)
+    kept_pace = stats.frames_dropped < (0.5 + share) * stats.frames_in
+    assert kept_pace, "segments are played at their own pace"
 
 
 @given(
