@@ -61,6 +61,10 @@ def test_each_verdict_is_told_with_its_places_and_nothing_is_markup() -> None:
     page = report_page(MANIFEST, CLEAN)
     assert "nothing in the result looks like a face" in page
     assert "Careful" not in page
+    # Whoever was left visible is not passed over.
+    assert "but what somebody chose" not in page
+    spared = report_page(MANIFEST, replace(CLEAN, spared=[PLACE]))
+    assert "is not covered, but what somebody chose to leave as it was" in spared
     assert "<bdi>a &amp; b_blurred.mp4</bdi>" in page
     assert "some &lt;model&gt;" in page
     assert "<th scope=row>policy mask mode</th><td>veil</td>" in page

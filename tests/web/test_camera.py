@@ -37,7 +37,7 @@ def test_the_camera_shows_nothing_that_was_not_checked(
         site = start(server=server.address)
         page.goto(site.address)
         page.set_viewport_size({"width": WIDTH, "height": 844})
-        page.click("text=Camera")
+        page.click("nav >> text=Webcam")
         page.wait_for_selector("#image", state="hidden")
         page.click("text=Start the camera")
         page.wait_for_selector("text=does not let this page use the camera")

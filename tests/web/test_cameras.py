@@ -66,7 +66,7 @@ def test_cameras_are_watched_stopped_and_added(
         site = start("--cameras", str(file))
         page.set_viewport_size({"width": WIDTH, "height": 844})
         page.goto(site.address)
-        page.click("text=Cameras")
+        page.click("nav >> text=Network cameras")
         page.wait_for_selector("text=There is no cameras.yaml yet")
         (tmp_path / "later").rename(file)
         page.wait_for_selector("text=The cameras do not run")

@@ -26,9 +26,14 @@ pre { background: #8882; padding: .7rem; white-space: pre-wrap; overflow-wrap: a
 """  # noqa: E501
 
 _VERDICTS: Final = (
-    "Checked: nothing in the result looks like a face that nobody covers.",
+    "Checked: nothing in the result looks like a face that is not covered.",
     "Careful: something that may be a face is not covered. The places are listed below.",
     "It could not be checked completely. The reasons are listed below.",
+)
+
+_BUT_CHOSEN: Final = (
+    "Checked: nothing in the result looks like a face that is not covered, but what somebody chose "
+    "to leave as it was. That is listed below."
 )
 
 
@@ -43,6 +48,8 @@ def report_page(manifest: Manifest, checked: VerifyReport) -> str:
         HTML.
     """
     name = manifest.output.name
+    is_chosen = checked.exit_code == 0 and checked.spared
+    verdict = _BUT_CHOSEN if is_chosen else _VERDICTS[checked.exit_code]
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -53,7 +60,7 @@ def report_page(manifest: Manifest, checked: VerifyReport) -> str:
 <title>Report on {escape(name)}</title>
 <style>{_STYLE}</style>
 <h1>Report on <bdi>{escape(name)}</bdi></h1>
-<p class="verdict">{escape(_VERDICTS[checked.exit_code])}</p>
+<p class="verdict">{escape(verdict)}</p>
 <p>No image of anybody is in this report. It holds names of files, times and places of faces.</p>
 <h2>What was made</h2>
 {_table(_files(manifest))}

@@ -33,7 +33,7 @@ from faceblur.web.cameras.watching import Shown, Watcher
 from faceblur.web.cameras.webcam import DEADLINE_S
 
 _KINDS: Final = ("rtsp", "rtmp", "hls", "mjpeg", "snapshot")
-_HINT: Final = "write the camera's address like rtsp://192.168.1.20/stream1 or http://…"
+_HINT: Final = "write the camera's address like rtsp://192.168.1.20/stream1"
 _SILENCE_S: Final = 20.0
 _MOST: Final = 2
 _MOST_CHARACTERS: Final = 2000

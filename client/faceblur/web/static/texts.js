@@ -251,7 +251,7 @@ export const texts = {
   broken: "it could not be copied: try again",
 
   toFiles: "Photos and videos",
-  toCamera: "Camera",
+  toCamera: "Webcam",
   cameraTitle: "Your camera",
   cameraHint: "Shows what this computer's camera sees, with the faces covered by this machine. Nothing is recorded.",
   cameraStart: "Start the camera",
@@ -278,8 +278,8 @@ export const texts = {
     return `${fps.toFixed(1)} images a second · ${delay_s.toFixed(2)} s behind · ${covered}`;
   },
 
-  toCameras: "Cameras",
-  wallTitle: "Cameras",
+  toCameras: "Network cameras",
+  wallTitle: "Network cameras",
   wallHint: "What the cameras of this file give out, with the faces covered. Nothing that is uncovered is shown here.",
   wallReload: "Read the file again",
   wallNoFile: "No cameras are named. Start the page with: faceblur web --cameras cameras.yaml",
