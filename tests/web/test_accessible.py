@@ -194,3 +194,14 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     page.wait_for_selector(".corrections", state="hidden")
     page.click(".editor >> text=Close")
     assert page.evaluate("document.activeElement.ariaLabel").startswith("Correct")
+    # What had the focus is gone with its card, and then with all of them.
+    page.set_input_files("#files", PHOTO)
+    page.locator("li[data-state=done]").nth(1).wait_for()
+    page.locator("li button[aria-label^=Delete]").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("li").nth(1).wait_for(state="detached")
+    assert page.locator("li a.save:focus").count() == 1
+    page.focus("#delete-all")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("li", state="detached")
+    assert page.evaluate("document.activeElement.id") == "files"

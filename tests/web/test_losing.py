@@ -16,6 +16,7 @@ from faceblur.batch.shared_detector import StoppedError
 from faceblur.detections import MediaDetections
 from faceblur.errors import ServerError, ServerUnavailableError
 from faceblur.masks.policy import Policy
+from faceblur.web import server
 from faceblur.web.editing.shown_frames import frame_image
 from faceblur.web.jobs import worker
 from faceblur.web.jobs.fair_queue import FairQueue
@@ -92,6 +93,31 @@ def test_a_file_is_begun_again_once_where_the_detector_is(
     assert (job.error is None) == (state == "done")
     # What somebody has looked at meanwhile goes with a file that fails.
     assert job.frames.find(0, 0) == (b"somebody" if state == "done" else None)
+
+
+def test_files_go_though_something_else_cannot_be_swept_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "_SWEEP_S", 0.001)
+    ended = threading.Event()
+    swept: list[str] = []
+
+    class Files:
+        def sweep(self) -> None:
+            swept.append("files")
+            if len(swept) > 2:
+                ended.set()
+
+    class Cameras:
+        def sweep(self) -> None:
+            raise OSError("it hangs")
+
+    several: list[Any] = [Files(), Cameras()]
+    thread = threading.Thread(target=server._sweep, args=(*several, None, ended))
+    thread.start()
+    assert ended.wait(20)
+    thread.join()
+    assert "cannot sweep up" in caplog.text
 
 
 def test_nothing_is_held_of_a_file_that_was_deleted(

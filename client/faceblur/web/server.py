@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from faceblur.web.webhooks import Webhooks
 if TYPE_CHECKING:
     # Needs a library that is not needed on this machine alone.
     from faceblur.web.certificate import Certificate
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
 
@@ -115,11 +118,14 @@ class _Server(uvicorn.Server):
 
 
 def _sweep(store: JobStore, webcams: Webcams, wall: Wall | None, ended: threading.Event) -> None:
+    sweeps = [store.sweep, webcams.sweep, *([] if wall is None else [wall.trials.sweep])]
     while not ended.wait(_SWEEP_S):
-        store.sweep()
-        webcams.sweep()
-        if wall is not None:
-            wall.trials.sweep()
+        for sweep in sweeps:
+            try:
+                sweep()
+            except Exception:
+                # What is to go must go, whatever has happened to something else.
+                logger.exception("cannot sweep up")
 
 
 def _certificate(options: WebOptions, folder: Path) -> Certificate | None:

@@ -94,7 +94,12 @@ class Webhooks:
 
     def _work(self) -> None:
         while (delivery := self._take()) is not None:
-            trouble = self._deliver(delivery)
+            try:
+                trouble = self._deliver(delivery)
+            except Exception:
+                # One receiver must not end the thread that tells the others.
+                logger.exception("cannot tell a webhook")
+                continue
             if trouble is None:
                 continue
             if delivery.attempts >= len(self._retries_s):

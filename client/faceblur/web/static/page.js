@@ -170,8 +170,10 @@ function notice(text, health) {
 function show() {
   const jobs = [...known, ...local.values()];
   const present = new Set(jobs.map((job) => job.id));
+  let left = null; // the place of a card that had the focus, and is gone
   for (const [id, card] of cards) {
     if (!present.has(id)) {
+      if (card.node.contains(document.activeElement)) left = [...find("cards").children].indexOf(card.node);
       card.close();
       cards.delete(id);
       if (told.delete(id)) originals.delete(id);
@@ -185,7 +187,16 @@ function show() {
   const clean = jobs.filter((job) => job.result?.verdict.result === "clean").length;
   find("save-all").hidden = find("with-reports").hidden = clean < 2;
   find("save-all").textContent = texts.saveAll(clean);
+  if (document.activeElement === find("delete-all") && jobs.length === 0) left = 0;
   find("delete-all").hidden = find("list-title").hidden = jobs.length === 0;
+  if (left !== null) goOn(left);
+}
+
+// Whoever has no mouse goes on from the next card, or from the beginning where there is none.
+function goOn(place) {
+  const next = find("cards").children[place] ?? find("cards").lastElementChild;
+  const parts = next?.querySelectorAll(".actions > .button") ?? [];
+  ([...parts].find((part) => !part.hidden) ?? find("files")).focus();
 }
 
 function insert(job) {
