@@ -20,9 +20,11 @@ from web_programs import TOKEN, Programs, programs
 
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession, SessionOptions
+from faceblur.errors import InputError
 from faceblur.masks.policy import Policy
+from faceblur.stores.address import parse_address
 from faceblur.web.jobs.job import FINAL
-from faceblur.web.jobs.stored import OUTPUT, allowed_folders
+from faceblur.web.jobs.stored import OUTPUT, allowed_folders, checked_address
 from faceblur.web.options import Limits, WebOptions
 
 PHOTO = (Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg").read_bytes()
@@ -255,3 +257,21 @@ def test_what_is_no_folder_of_a_store_is_said_at_the_start(folder: str) -> None:
         refused = CliRunner().invoke(main, ["web", "--no-browser", option, folder])
         assert refused.exit_code == 3
         assert folder.split(":")[0] in refused.output
+
+
+@pytest.mark.parametrize(
+    ("folder", "inside", "outside"),
+    [
+        ("sftp://host/out", "ssh://host/out/a.mp4", "sftp://host:2222/out/a.mp4"),
+        ("sftp://me@host/out", "sftp://me@host/out/a.mp4", "sftp://you:pass@host/out/a.mp4"),
+        ("az://box/out", "abfs://box/out/a.mp4", "abfs://box@other.dfs.core.windows.net/out/a.mp4"),
+    ],
+)
+def test_only_the_very_host_login_and_account_that_was_allowed_may_be_named(
+    folder: str, inside: str, outside: str
+) -> None:
+    allowed = parse_address(folder)
+    assert allowed is not None
+    assert checked_address(inside, [allowed], OUTPUT).name == "a.mp4"
+    with pytest.raises(InputError, match="nobody has allowed to write"):
+        checked_address(outside, [allowed], OUTPUT)

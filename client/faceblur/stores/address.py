@@ -100,6 +100,10 @@ class Address:
         same = self._shares_root(folder)
         return same and (not folder.path or self.path.startswith(f"{folder.path}/"))
 
+    def is_surely_inside(self, folder: Address) -> bool:
+        """The same, at the very host, login or account: for a folder that allows something."""
+        return self.root == folder.root and self.is_inside(folder)
+
     def is_same(self, other: Address) -> bool:
         """Whether both may be one file, also where one is spelled otherwise (s3a, a user)."""
         return self.path == other.path and self._shares_root(other)

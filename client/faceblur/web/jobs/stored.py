@@ -65,7 +65,7 @@ def checked_address(text: str, folders: Sequence[Address], use: Use = SOURCE) ->
     address = parse_address(text)
     if address is None or not address.name or address.is_odd:
         raise InputError(f"{use.name} is no file of an object store")
-    if not any(address.is_inside(folder) for folder in folders):
+    if not any(address.is_surely_inside(folder) for folder in folders):
         raise InputError(f"nobody has allowed to {use.verb} {address}: see {use.option}")
     return address
 
