@@ -131,7 +131,14 @@ def test_where_files_can_be_renamed_they_appear_whole(
     (tmp_path / "other.mp4").write_bytes(b"other")
     with pytest.raises(OutputError, match="already, which is not replaced"):
         store.commit(tmp_path / "other.mp4", there, replaces=False)
+    with pytest.raises(OutputError, match="already, which is not replaced"):
+        store.write(there, b"note", replaces=False)
     assert store.read(there) == b"whole"
+    gone = address("memory://shelf/sub/note")
+    store.write(gone, b"note", replaces=False)
+    for _ in range(2):
+        store.remove(gone)
+        assert store.find(gone) is None
     assert [str(each.address) for each in store.list(address("memory://shelf"))] == [str(there)]
     # Marks of a pattern are none in a name.
     odd = address("memory://shelf/odd/a[1]*.mp4")

@@ -210,6 +210,19 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def lock_name(single: str | None) -> str:
+    """What the lock of a tree is called, or with a name that of a single result."""
+    return _LOCK if single is None else f"{_LOCK}-{_digest(single)[:16]}"
+
+
+def beside_others(place: Path | Address) -> str:
+    """Say that somebody else writes to a place."""
+    return (
+        f"another faceblur writes to {place}: wait until it has ended, or choose another place "
+        "with --output"
+    )
+
+
 class OutputLock:
     """Held while a batch writes to a tree, to sweep up after one that was killed.
 
@@ -223,11 +236,10 @@ class OutputLock:
     def __init__(self, tree: Path | None, outputs: Sequence[Path]) -> None:
         single = outputs[0]
         self._place = single if tree is None else tree
-        folder, name = (single.parent, f"{_LOCK}-{_digest(single.name)[:16]}")
-        if tree is not None:
-            folder, name = tree, _LOCK
+        folder = single.parent if tree is None else tree
+        file = folder / FOLDER / lock_name(single.name if tree is None else None)
         self._outputs = outputs
-        self._lock = FileLock(folder / FOLDER / name, timeout=0, thread_local=False)
+        self._lock = FileLock(file, timeout=0, thread_local=False)
 
     def acquire(self, *, alone: bool = False) -> None:
         """Take the lock if nobody has it, and then remove what is left of unfinished results.
@@ -244,10 +256,7 @@ class OutputLock:
                 self._lock.acquire()
             except Timeout:
                 if alone:
-                    raise OutputError(
-                        f"another faceblur writes to {self._place}: wait until it has ended, or "
-                        "choose another place with --output"
-                    ) from None
+                    raise OutputError(beside_others(self._place)) from None
         self.sweep()
 
     def sweep(self) -> None:

@@ -17,6 +17,7 @@ from faceblur.batch.finished import OutputLock
 from faceblur.batch.found import Place
 from faceblur.batch.jobs import AnyJob, Plan
 from faceblur.batch.outcome import RunOptions
+from faceblur.batch.stored_lock import StoredLock
 from faceblur.cli.options import bundle, given, option
 from faceblur.cli.progress import ProgressLine
 from faceblur.cli.standing import StandingLine, Tally
@@ -35,6 +36,7 @@ from faceblur.errors import InputError
 from faceblur.proof.audit.chains import AuditChains
 from faceblur.proof.audit.log import AuditLog
 from faceblur.proof.audit.reader import Audit, environment_key
+from faceblur.stores.address import Address
 
 logger = logging.getLogger(__name__)
 
@@ -256,11 +258,18 @@ def swept(jobs: Sequence[AnyJob]) -> Iterator[None]:
         OutputError: Another run writes there.
     """
     outputs: dict[Path | None, list[Path]] = {}
+    stored: dict[Address | None, Address] = {}
     for job in jobs:
         if isinstance(job.output, Path):
             tree = job.tree if isinstance(job.tree, Path) else None
             outputs.setdefault(tree, []).append(job.output)
+        else:
+            stored.setdefault(job.tree if isinstance(job.tree, Address) else None, job.output)
     with ExitStack() as cleanup:
+        for folder, output in stored.items():
+            its = StoredLock(folder, output)
+            its.acquire()
+            cleanup.callback(its.release)
         for tree, paths in outputs.items():
             lock = OutputLock(tree, paths)
             lock.acquire(alone=True)

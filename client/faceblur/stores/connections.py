@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from faceblur.errors import InputError
 from faceblur.stores.address import AZURE, WEB
+from faceblur.stores.store import Going
+
+if TYPE_CHECKING:
+    # It takes its time, and who masks a file of this machine needs none of it.
+    import asyncio
+
+Result = TypeVar("Result")
 
 S3: Final = ("s3", "s3a")
 GOOGLE: Final = ("gs", "gcs")
@@ -16,6 +24,9 @@ AT_ONCE: Final = frozenset((*S3, *GOOGLE, *AZURE))
 
 SILENT_S: Final = 60.0
 """How long a store may say nothing before it counts as gone."""
+
+POLL_S: Final = 0.1
+"""How often somebody who waits is asked whether to go on."""
 
 _TRIES_OF_S3FS: Final = 3
 """It goes on with a large file where that was cut off."""
@@ -88,3 +99,21 @@ def _web_options() -> dict[str, Any]:
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(stay_encrypted)
     return {"timeout": _patience(), "trust_env": True, "trace_configs": [trace]}
+
+
+def await_from(
+    work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop, going: Going
+) -> Result:
+    """Wait for what runs in the library's own thread, and end it when there is no going on."""
+    import asyncio
+    import concurrent.futures
+
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        while not concurrent.futures.wait([future], timeout=POLL_S).done:
+            going()
+    except BaseException:
+        future.cancel()
+        concurrent.futures.wait([future], timeout=SILENT_S)
+        raise
+    return future.result()

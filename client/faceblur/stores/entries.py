@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from faceblur.stores.address import Address
@@ -25,3 +25,22 @@ def entry_of(address: Address, info: Mapping[str, Any]) -> Entry:
     times = (str(info[name]) for name in _TIMES if info.get(name))
     modified = "" if version else next(times, "")
     return Entry(address, None if size is None else int(size), version, modified)
+
+
+def entries_of(
+    folder: Address, path: str, found: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Entry]:
+    """The files below a folder, in the order of their names.
+
+    Args:
+        folder: Where they lie.
+        path: What its library calls that.
+        found: What the library says of each, by what it calls it.
+    """
+    base = path.rstrip("/")
+    for each in sorted(found):
+        info = found[each]
+        name = each[len(base) :].lstrip("/") if base else each.lstrip("/")
+        # A name that ends in a slash stands for an empty folder.
+        if info.get("type") == "file" and each.startswith(base) and name[-1:] not in ("", "/"):
+            yield entry_of(folder / name, info)

@@ -6,22 +6,18 @@ import filecmp
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from faceblur.errors import InputError, OutputError
 from faceblur.stores.address import AZURE, WEB, Address
-from faceblur.stores.connections import AT_ONCE, GOOGLE, S3, SILENT_S, connect
-from faceblur.stores.entries import entry_of
+from faceblur.stores.connections import AT_ONCE, GOOGLE, POLL_S, S3, await_from, connect
+from faceblur.stores.entries import entries_of, entry_of
 from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
 from faceblur.stores.store import Entry, Going, Store, keep_going
-
-if TYPE_CHECKING:
-    # It takes its time, and who masks a file of this machine needs none of it.
-    import asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +28,6 @@ PART_BYTES: Final = 8 << 20
 
 _PARTS_AT_ONCE: Final = 4
 _MOST_PARTS: Final = 9_000
-_POLL_S: Final = 0.1
 _FEW_ATTEMPTS: Final = 2
 """Where the library tries again by itself, for a minute."""
 
@@ -66,13 +61,14 @@ class FsspecStore:
         if folder.scheme in WEB:
             raise InputError(f"{folder} gives single files and no list of them: name the files")
         found = self._do("read", folder, "find", self._path(folder), detail=True)
-        yield from self._entries(folder, found)
+        yield from entries_of(folder, self._path(folder), found)
 
     def match(self, pattern: Address) -> Iterator[Entry]:
         """All files whose names match a pattern with *, ? or **, in the order of their names."""
         found = self._do("read", pattern, "glob", self._path(pattern), detail=True)
         files = {path: info for path, info in found.items() if info.get("type") == "file"}
-        yield from self._entries(Address(pattern.scheme, pattern.root, ""), files)
+        folder = Address(pattern.scheme, pattern.root, "")
+        yield from entries_of(folder, self._path(folder), files)
 
     def head(self, address: Address, size: int) -> bytes:
         """The first bytes of a file, `size` at most."""
@@ -144,18 +140,41 @@ class FsspecStore:
 
         return self._persistently(work, address, "read")
 
-    def write(self, address: Address, content: bytes) -> None:
+    def write(self, address: Address, content: bytes, *, replaces: bool = True) -> None:
         """Put a small file in place."""
         path = self._path(address)
-        if self.scheme not in AT_ONCE:
-            self._do("write", address, "makedirs", path.rpartition("/")[0], exist_ok=True)
-        self._do("write", address, "pipe_file", path, content)
+
+        def work() -> None:
+            if self.scheme not in AT_ONCE:
+                self._call(keep_going, "makedirs", path.rpartition("/")[0], exist_ok=True)
+                self._check_free(path, keep_going, replaces=replaces)
+            options = self._terms(replaces=replaces) if self.scheme in AT_ONCE else {}
+            self._call(keep_going, "pipe_file", path, content, **options)
+
+        self._persistently(work, address, "write")
+
+    def remove(self, address: Address) -> None:
+        """Delete a file, if it is there."""
+
+        def work() -> None:
+            with suppress(FileNotFoundError):
+                self._call(keep_going, "rm_file", self._path(address))
+
+        self._persistently(work, address, "write")
+
+    def _terms(self, *, replaces: bool) -> dict[str, Any]:
+        """On what terms the store itself takes a file."""
+        if replaces:
+            return {}
+        return {"overwrite": False} if self.scheme in AZURE else {"mode": "create"}
+
+    def _check_free(self, path: str, going: Going, *, replaces: bool) -> None:
+        if not replaces and self._call(going, "exists", path):
+            raise FileExistsError
 
     def _put(self, source: Path, path: str, size: int, going: Going, *, replaces: bool) -> None:
         part = max(PART_BYTES, size // _MOST_PARTS)
-        options: dict[str, Any] = {}
-        if not replaces:
-            options = {"overwrite": False} if self.scheme in AZURE else {"mode": "create"}
+        options = self._terms(replaces=replaces)
         if self.scheme in S3:
             options |= {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
         elif self.scheme in GOOGLE:
@@ -204,8 +223,7 @@ class FsspecStore:
         try:
             self._call(going, "put_file", str(source), temporary)
             going()
-            if not replaces and self._call(going, "exists", path):
-                raise FileExistsError
+            self._check_free(path, going, replaces=replaces)
             self._rename(temporary, path)
         finally:
             with suppress(Exception):
@@ -235,15 +253,6 @@ class FsspecStore:
 
         return self._persistently(work, address, "read")
 
-    def _entries(self, folder: Address, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Entry]:
-        base = self._path(folder).rstrip("/")
-        for path in sorted(found):
-            info = found[path]
-            name = path[len(base) :].lstrip("/") if base else path.lstrip("/")
-            # A name that ends in a slash stands for an empty folder.
-            if info.get("type") == "file" and path.startswith(base) and name[-1:] not in ("", "/"):
-                yield entry_of(folder / name, info)
-
     def _do(self, use: Use, address: Address, name: str, *args: Any, **options: Any) -> Any:
         return self._persistently(
             lambda: self._call(keep_going, name, *args, **options), address, use
@@ -256,7 +265,7 @@ class FsspecStore:
             end = time.monotonic() + seconds
             while (left := end - time.monotonic()) > 0:
                 going()
-                time.sleep(min(left, _POLL_S))
+                time.sleep(min(left, POLL_S))
 
         attempts = _FEW_ATTEMPTS if self.scheme in (*AZURE, *GOOGLE) else ATTEMPTS
         return persistently(work, address, use, attempts=attempts, pause=pause)
@@ -268,7 +277,7 @@ class FsspecStore:
         work = getattr(fs, f"_{name}", None) if fs.async_impl else None
         if work is None:
             return getattr(fs, name)(*args, **options)
-        return _await(work(*args, **options), fs.loop, going)
+        return await_from(work(*args, **options), fs.loop, going)
 
     def _path(self, address: Address) -> str:
         """What the library calls it."""
@@ -288,21 +297,3 @@ class FsspecStore:
 def store_of(address: Address) -> Store:
     """The store that an address is of; nothing is connected yet."""
     return FsspecStore(address.scheme, address.root)
-
-
-def _await(
-    work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop, going: Going
-) -> Result:
-    """Wait for what runs in the library's own thread, and end it when there is no going on."""
-    import asyncio
-    import concurrent.futures
-
-    future = asyncio.run_coroutine_threadsafe(work, loop)
-    try:
-        while not concurrent.futures.wait([future], timeout=_POLL_S).done:
-            going()
-    except BaseException:
-        future.cancel()
-        concurrent.futures.wait([future], timeout=SILENT_S)
-        raise
-    return future.result()

@@ -78,5 +78,8 @@ class Store(Protocol):
     def read(self, address: Address) -> bytes | None:
         """What a small file holds; None if there is none."""
 
-    def write(self, address: Address, content: bytes) -> None:
-        """Put a small file in place."""
+    def write(self, address: Address, content: bytes, *, replaces: bool = True) -> None:
+        """Put a small file in place; `replaces` is that of `commit`."""
+
+    def remove(self, address: Address) -> None:
+        """Delete a file, if it is there."""

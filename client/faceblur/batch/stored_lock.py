@@ -1,0 +1,130 @@
+"""Who writes to a folder of an object store: a small file there, which its owner keeps fresh."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+from faceblur.batch.finished import FOLDER, beside_others, lock_name
+from faceblur.errors import FaceblurError, OutputError
+from faceblur.stores.address import Address
+from faceblur.stores.fsspec_store import store_of
+
+logger = logging.getLogger(__name__)
+
+BEAT_S: Final = 20.0
+"""How often the owner says that it is still there."""
+
+SILENT_S: Final = 75.0
+"""Whoever says nothing for so long is gone; a beat that fails is tried again for a while."""
+
+LOOK_S: Final = 1.0
+_END_S: Final = 5.0
+
+
+class StoredLock:
+    """Held while a batch writes to a folder of a store, so that no other does the same work.
+
+    It saves work and guards nothing: two that write the same results harm none. So where it cannot
+    be told whether another does, as where only workers may write there, the work begins.
+
+    Args:
+        tree: The folder; None for a single result, which has a lock of its own.
+        output: One of the results.
+    """
+
+    def __init__(self, tree: Address | None, output: Address) -> None:
+        self._place = output if tree is None else tree
+        folder = output.parent if tree is None else tree
+        self._address = folder / FOLDER / lock_name(output.name if tree is None else None)
+        self._store = store_of(self._address)
+        self._mark = secrets.token_hex(16).encode()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, from an owner that is gone only once it was silent for long enough.
+
+        Raises:
+            OutputError: Another batch has it.
+        """
+        try:
+            is_ours = self._create() or self._outlast()
+        except FaceblurError as error:
+            logger.warning("maybe another faceblur writes to %s: %s", self._place, error)
+            return
+        if not is_ours:
+            raise OutputError(beside_others(self._place))
+        self._thread = threading.Thread(target=self._beat, name="faceblur-lock", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give it to others."""
+        if self._thread is None:
+            return
+        self._ended.set()
+        self._thread.join(_END_S)
+        with suppress(FaceblurError):
+            # What is still being written would come back.
+            if not self._thread.is_alive() and self._is_ours(self._store.read(self._address)):
+                self._store.remove(self._address)
+
+    def _create(self) -> bool:
+        """Put the file there; False if there is one."""
+        # The second time is for one that was given back in between.
+        for is_last in (False, True):
+            try:
+                self._store.write(self._address, self._mark, replaces=False)
+            except OutputError:
+                found = self._store.read(self._address)
+                if found is not None:
+                    # It is ours where an answer was lost, and the next try found it.
+                    return self._is_ours(found)
+                if is_last:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def _outlast(self) -> bool:
+        """Wait until the owner has ended, or was silent for too long; False once it says more."""
+        seen = self._store.read(self._address)
+        logger.warning(
+            "another faceblur was writing to %s: waiting up to %.0f s to see whether it has ended",
+            self._place,
+            SILENT_S,
+        )
+        end_s = time.monotonic() + SILENT_S
+        while seen is not None and time.monotonic() < end_s:
+            time.sleep(LOOK_S)
+            found = self._store.read(self._address)
+            if found is not None and found != seen:
+                return False
+            seen = found
+        if seen is not None:
+            self._store.remove(self._address)
+        return self._create()
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._ended.wait(BEAT_S):
+            try:
+                found = self._store.read(self._address)
+                if found is not None and not self._is_ours(found):
+                    logger.warning(
+                        "another faceblur writes to %s, since nothing was heard of this one for "
+                        "long: both go on, and do the same work",
+                        self._place,
+                    )
+                    return
+                count += 1
+                self._store.write(self._address, b"%s %d" % (self._mark, count))
+            except FaceblurError as error:
+                logger.debug("the lock of %s: %s", self._place, error)
+
+    def _is_ours(self, found: bytes | None) -> bool:
+        return found is not None and found.startswith(self._mark)
