@@ -74,6 +74,12 @@ def test_every_part_has_its_turn_in_the_stated_time(rate: float, count: int) -> 
     assert uneven <= max(PERIOD_S, 1 / rate) * 1.5
 
 
+def test_no_part_of_a_flat_frame_is_empty() -> None:
+    for size in ((16_000, 2), (2, 16_000), (16_000, 5), (5, 16_000), (16_000, 1)):
+        parts = PartPlan.of(Letterbox.plan(*size), tiles="auto").parts
+        assert all(min(part.view.width, part.view.height) > 0 for part in parts), size
+
+
 def test_the_first_frame_shows_all_parts_and_others_a_few() -> None:
     rotation = Rotation(16)
     assert len(rotation.take(0.0)) == 16

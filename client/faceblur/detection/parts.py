@@ -91,7 +91,8 @@ class PartPlan:
         """Plan the parts: for `auto` where the whole view has less than a third of the pixels."""
         (width, height), resized = whole.source, whole.resized
         scale = (width / resized[0], height / resized[1])
-        if not pays_off(max(scale), tiles):
+        # Nobody is found in a line of a few pixels, and no part fits into it.
+        if min(width, height) < _GRID or not pays_off(max(scale), tiles):
             return cls(whole)
         reduction = _REDUCTION[tiles]
         overlap = [_OVERLAP * each for each in scale]
