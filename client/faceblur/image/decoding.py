@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from faceblur.errors import InputError, install_line
 from faceblur.files import check_ordinary
+from faceblur.image.claims import UNKNOWN, claimed_size
 from faceblur.image.endings import with_end
 from faceblur.image.formats import HEIF_AVAILABLE, RAW_SUFFIXES, opened_formats
 from faceblur.image.metadata import READ_ERRORS, orientation_of
@@ -37,17 +38,6 @@ _BITS_PER_SAMPLE = 258
 _SUB_DIRECTORIES = 330
 _DNG_VERSION = 50706
 
-_HEAD_BYTES = 1 << 16
-_OPENCV_SIZES = {
-    b"#?R": re.compile(rb"^-Y +(?P<height>\d{1,9}) +\+X +(?P<width>\d{1,9})\s", re.M),
-    b"P7": re.compile(rb"WIDTH +(?P<width>\d{1,9})\s+HEIGHT +(?P<height>\d{1,9})\s"),
-    b"PF": re.compile(rb"PF\s+(?P<width>\d{1,9})\s+(?P<height>\d{1,9})\s"),
-    b"Pf": re.compile(rb"Pf\s+(?P<width>\d{1,9})\s+(?P<height>\d{1,9})\s"),
-}
-"""Where formats that Pillow does not know have their size, by their first bytes."""
-
-_SUN = b"\x59\xa6\x6a\x95"
-_UNKNOWN = "its content is not an image of a known format"
 _SUPPORTED = ("uint8", "uint16", "float32")
 
 _pixel_limit_lock = Lock()
@@ -123,7 +113,7 @@ def held_pixels(path: Path) -> int:
     """
     with naming_errors(path), open_image(path) as image:
         if image is None:
-            width, height = _opencv_size(path)
+            width, height = claimed_size(path)
             return width * height
         indices = page_indices(image)
         if image.format != "TIFF":
@@ -173,28 +163,12 @@ def decode_by_opencv(path: Path) -> Array:
     Raises:
         InputError: OpenCV does not know it either.
     """
-    _check_size(*_opencv_size(path))
+    _check_size(*claimed_size(path))
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype.name not in _SUPPORTED:
-        raise InputError(_UNKNOWN)
+        raise InputError(UNKNOWN)
     hide_transparent(pixels)
     return pixels
-
-
-def _opencv_size(path: Path) -> tuple[int, int]:
-    """The width and height that a file claims which OpenCV decodes whatever they are.
-
-    Raises:
-        InputError: It is none of those.
-    """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if head.startswith(_SUN):
-        return int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-    for start, pattern in _OPENCV_SIZES.items():
-        if head.startswith(start) and (match := pattern.search(head)) is not None:
-            return int(match["width"]), int(match["height"])
-    raise InputError(_UNKNOWN)
 
 
 def _decode_deep(path: Path, index: int) -> tuple[Array | None, int]:
