@@ -6,13 +6,16 @@ import base64
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner
 from receiver import Receiver, receiving
 from web_programs import TOKEN, programs
@@ -101,6 +104,15 @@ def test_a_receiver_that_answers_for_ever_keeps_nobody_waiting(
             while not ended.wait(0.05):
                 asked.sendall(b"a")
 
+    connect = socket.create_connection
+
+    def connect_late(address: tuple[str, int], timeout: float, *others: Any) -> socket.socket:
+        # As where the first of its addresses does not answer.
+        if address[1] == listener.getsockname()[1]:
+            ended.wait(1.5 * timeout)
+        return connect(address, timeout, *others)
+
+    monkeypatch.setattr(socket, "create_connection", connect_late)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         slow = f"127.0.0.1:{listener.getsockname()[1]}"
         thread = threading.Thread(target=drip, args=(listener,))
@@ -115,6 +127,27 @@ def test_a_receiver_that_answers_for_ever_keeps_nobody_waiting(
         finally:
             ended.set()
             thread.join()
+
+
+def test_by_https_only_who_has_the_certificate_of_the_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with receiving(tls) as receiver:
+        hosts = [receiver.address, receiver.address.replace("127.0.0.1", "localhost")]
+        receivers = Receivers(hosts=frozenset(hosts), secret=SECRET)
+        options = WebOptions(token=TOKEN, receivers=receivers)
+        with programs(tmp_path, options, retries_s=()) as served:
+            for host in hosts:
+                job = served.send(PHOTO, webhook=f"https://{host}/").json()["id"]
+                served.finish(job)
+            _, headers, body = receiver.told.get(timeout=20)
+            assert json.loads(body)["data"]["id"] == job
+            assert headers["Host"] == hosts[1]
+            assert receiver.told.empty()
 
 
 def test_only_what_was_allowed_is_ever_asked() -> None:

@@ -18,7 +18,8 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Final
@@ -125,29 +126,26 @@ class Webhooks:
         """Tell one receiver; returns what was wrong."""
         parts = self.receivers.check(delivery.url)
         assert parts.hostname is not None
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                parts.hostname,
-                parts.port,
-                timeout=_TIMEOUT_S,
-                context=ssl.create_default_context(),
-            )
-        else:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_S)
+        is_encrypted = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_encrypted else http.client.HTTPConnection
+        connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT_S)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        # The timeout of a connection begins anew with every byte that comes.
-        late = threading.Timer(_TIMEOUT_S, _break_off, (connection,))
-        late.daemon = True
-        late.start()
         try:
-            # Where it sends us on to was not allowed by anybody, so we do not go there.
-            connection.request("POST", path, delivery.body, self._headers(delivery))
-            status = connection.getresponse().status
+            sock = socket.create_connection((parts.hostname, connection.port), _TIMEOUT_S)
+            if is_encrypted:
+                sock = ssl.create_default_context().wrap_socket(
+                    sock, server_hostname=parts.hostname, do_handshake_on_connect=False
+                )
+            connection.sock = sock
+            with _bounded(sock):
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.do_handshake()
+                # Where it sends us on to was not allowed by anybody, so we do not go there.
+                connection.request("POST", path, delivery.body, self._headers(delivery))
+                status = connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
             return f"it does not answer ({error.__class__.__name__})"
         finally:
-            late.cancel()
             connection.close()
         return None if 200 <= status < 300 or status == _GONE else f"it answers with {status}"
 
@@ -164,8 +162,20 @@ class Webhooks:
         }
 
 
-def _break_off(connection: http.client.HTTPConnection) -> None:
-    """Have whoever reads from a connection read its end."""
+@contextmanager
+def _bounded(sock: socket.socket) -> Iterator[None]:
+    """Have whoever reads from a socket read its end once all of that has taken too long."""
+    # The timeout of a socket begins anew with every byte that comes.
+    late = threading.Timer(_TIMEOUT_S, _break_off, (sock,))
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
+def _break_off(sock: socket.socket) -> None:
     with suppress(OSError):
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+        # That of a socket with TLS would let a thread that is writing go on without.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
