@@ -70,6 +70,9 @@ def test_every_address_is_described_and_none_that_there_is_not(served: Programs)
         if method != "parameters"
     }
     assert routes == described, "describe it in client/faceblur/web/openapi.yaml"
+    text = str(description())
+    schemas = description()["components"]["schemas"]
+    assert [name for name in schemas if f"/schemas/{name}'" not in text] == []
     (rest,) = (route for route in served.api.app.routes if isinstance(route, Mount))
     assert rest.path == "/static"
     assert served.ask("GET", PAGE_ALONE).json() == {"file": None}
