@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import os
 import shutil
 import signal
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from media import Recording, decoded, moving_face_video, probe
 from playwright.sync_api import Page, Route
@@ -158,10 +162,11 @@ def test_only_the_page_itself_may_ask(start: Start, page: Page) -> None:
     assert cookie["sameSite"] == "Strict"
     # The token has worked once.
     assert _ask(site.base, "GET", site.address.removeprefix(site.base), {}) == 403
-    csrf = page.evaluate("async () => (await (await fetch('/api/session')).json()).csrf")
+    page.wait_for_selector("#trouble", state="hidden")
+    proof = page.evaluate("localStorage.getItem('faceblur')")
     right = {
         "Cookie": f"{cookie['name']}={cookie['value']}",
-        "X-CSRF-Token": csrf,
+        "X-CSRF-Token": proof,
         "Origin": site.base,
         "Sec-Fetch-Site": "same-origin",
     }
@@ -186,6 +191,54 @@ def test_only_the_page_itself_may_ask(start: Start, page: Page) -> None:
     (folder,) = site.uploads.glob(f"{PREFIX}-*")
     assert folder.stat().st_mode & 0o777 == 0o700
     assert files_in(site.uploads) == OF_A_PHOTO
+
+
+class _Neighbour(http.server.BaseHTTPRequestHandler):
+    """A page of somebody else at another port, which notes what it is sent."""
+
+    cookies: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.cookies.append(self.headers.get("Cookie", ""))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def neighbour() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Neighbour)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_page_of_another_port_gets_the_cookie_and_can_do_nothing_with_it(
+    start: Start, page: Page, neighbour: str
+) -> None:
+    site, images = start(), ROOT / "docs" / "images"
+    page.goto(site.address)
+    page.set_input_files("#files", [images / "before.jpg", images / "after.jpg"])
+    page.locator("li[data-state=done]").nth(1).wait_for()
+    other = page.context.new_page()
+    other.goto(neighbour)
+    stolen = {"Cookie": _Neighbour.cookies[0]}
+    (cookie,) = page.context.cookies()
+    assert stolen["Cookie"] == f"{cookie['name']}={cookie['value']}"
+    lists = ["/api/session", "/api/jobs", "/api/events", "/api/results.zip", "/api/cameras"]
+    assert {_ask(site.base, "GET", path, stolen) for path in lists} == {403}
+    guessed = [f"{path}?proof=guess" for path in lists]
+    assert {_ask(site.base, "GET", path, stolen) for path in guessed} == {403}
+    # A link that names another token does not take the page's own away, nor does loading it again.
+    for address in (f"{site.base}/?token=guess", site.base, f"{site.base}/?token="):
+        other.goto(address)
+        other.locator("li[data-state=done]").nth(1).wait_for()
+    with page.expect_download() as saved:
+        page.click("#save-all")
+    with zipfile.ZipFile(saved.value.path()) as archive:
+        assert len(archive.namelist()) == 2
 
 
 def test_uploads_go_with_the_program_or_at_the_next_start(

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +16,9 @@ from faceblur.web.answers import refused
 from faceblur.web.names import Names
 
 CSRF_HEADER: Final = "x-csrf-token"
+_QUERY: Final = "proof"
+"""Where a browser that asks by itself, for what happens or for a download, shows it."""
+_OF_A_FILE: Final = "/api/jobs/"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _TOKEN_BYTES: Final = 32
 
@@ -88,7 +91,7 @@ class Access:
             return None
         self.token = ""
         session = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._sessions[session] = secrets.token_urlsafe(_TOKEN_BYTES)
+        self._sessions[session] = token
         return session
 
     def session_of(self, connection: HTTPConnection) -> str | None:
@@ -104,7 +107,12 @@ class Access:
         return hmac.compare_digest(given.strip().encode(), self.bearer.encode())
 
     def csrf(self, session: str) -> str:
-        """What requests of this session that change something have to carry; programs nothing."""
+        """What shows that a request of this session comes from the page itself.
+
+        It is the token of the address, which the page keeps where no page of another port can look.
+        Cookies alone tell nobody apart from whoever serves a page at another port of this host:
+        browsers hand them over there, too.
+        """
         return self._sessions.get(session, "")
 
 
@@ -162,8 +170,12 @@ class Guard:
         session = self._access.session_of(HTTPConnection(scope))
         if session is None:
             return say("open the address that faceblur web has printed, or send the token", 401)
-        if scope["method"] not in _SAFE:
+        is_safe = scope["method"] in _SAFE
+        # Who knows the number of a file was told it by the page; images have no header to show.
+        if not (is_safe and path.startswith(_OF_A_FILE)):
             given = headers.get(CSRF_HEADER, "")
+            if is_safe and not given:
+                given = QueryParams(scope["query_string"]).get(_QUERY, "")
             if not hmac.compare_digest(given.encode(), self._access.csrf(session).encode()):
                 return say("the request does not come from the page")
         state["owner"], state["is_page"] = session, True

@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from faceblur.batch.shared_detector import StoppedError
-from faceblur.web.access import CSRF_HEADER, Access, Guard
+from faceblur.web.access import Access, Guard
 from faceblur.web.answers import LONE, attachment, job_of, missing, owner_of, refused
 from faceblur.web.archives import archive, clean_results
 from faceblur.web.cameras.found_routes import found_routes
@@ -139,13 +139,11 @@ class Api:
         )
         return response
 
-    async def session(self, request: Request) -> Response:
+    async def session(self, _: Request) -> Response:
         """What the page has to know before it begins."""
         limits = self._options.limits
         return JSONResponse(
             {
-                "csrf": self._access.csrf(owner_of(request)),
-                "csrf_header": CSRF_HEADER,
                 "max_bytes": limits.file_bytes,
                 "max_jobs": limits.jobs,
                 "suffixes": sorted(known_suffixes()),

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 
 const RETRY_MS = 2000;
-const UNKNOWN = 401;
+const UNKNOWN = [401, 403];
 
 // on.session: called with what the page has to know, whenever there is a connection.
 // on.state: called with the whole state whenever it changes.
@@ -18,10 +18,10 @@ async function attempt(on, why) {
   try {
     on.session(await api.begin());
   } catch (error) {
-    end(on, error.status === UNKNOWN ? "stranger" : why);
+    end(on, UNKNOWN.includes(error.status) ? "stranger" : why);
     return;
   }
-  const events = new EventSource("/api/events");
+  const events = api.events();
   events.addEventListener("message", (event) => on.state(JSON.parse(event.data)));
   events.addEventListener("ended", () => {
     events.close();

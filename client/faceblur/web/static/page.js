@@ -35,9 +35,7 @@ function start() {
     api.removeAll().catch(() => {});
     show();
   });
-  find("with-reports").addEventListener("change", (event) => {
-    find("save-all").href = `/api/results.zip${event.target.checked ? "?reports" : ""}`;
-  });
+  find("with-reports").addEventListener("change", (event) => offerAll(event.target.checked));
   takeDrops(find("drop"));
   connect({ session: onSession, state: onState, end: onEnd });
 }
@@ -141,7 +139,12 @@ function onState(state) {
   show();
 }
 
+function offerAll(reports) {
+  find("save-all").href = api.allResults(reports);
+}
+
 function onSession(session) {
+  offerAll(find("with-reports").control.checked);
   showWays(session);
   limits = session;
   find("keep").textContent = texts.keep(session.keep_minutes);
