@@ -7,20 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-
-def open_encoder(context: Any) -> None:
-    """Open an encoder; each is opened by this, and none by its first frame.
-
-    Args:
-        context: PyAV's, with all its settings.
-
-    Raises:
-        av.error.FFmpegError: It does not open.
-    """
-    with kept_priority():
-        context.open()
 
 
 @contextmanager
