@@ -22,8 +22,8 @@ from benchmarks.cameras.clips import SIZE, write_clip
 from benchmarks.cameras.report import EIGHT_FPS, FPS, Cost, write_report
 from benchmarks.processes import cpu_s
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.models import automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import SessionOptions
 from faceblur.live.camera import Camera
 from faceblur.live.detector import ReconnectingDetector
@@ -73,7 +73,8 @@ def cameras(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         material = write_clip(folder / "clip.mp4", fps=FPS, frames=20 * FPS, source=clip)
         slow = write_clip(folder / "slow.mp4", fps=EIGHT_FPS, frames=20 * EIGHT_FPS)
-        detector = stack.enter_context(ReconnectingDetector(SessionOptions(model=BUNDLED_MODEL)))
+        options = SessionOptions(model=automatic_model("camera"))
+        detector = stack.enter_context(ReconnectingDetector(options))
         if not detector.wait(START_S) or detector.session is None:
             raise click.ClickException(f"no detector: {detector.failure}")
         card |= {"model": detector.model.name, "detector": detector.session.kind}

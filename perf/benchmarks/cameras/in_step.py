@@ -22,7 +22,7 @@ from benchmarks.analyzer.server import ONE_CONSUMER, TWO_MODELS, one_consumer_se
 from benchmarks.serving.clients import TopologyClient
 from faceblur.detection import models
 from faceblur.detection.letterbox import canonical_shapes
-from faceblur.detection.repository import BUNDLED_MODEL
+from faceblur.detection.models import automatic_model
 from faceblur.detection.triton.client import ENSEMBLE
 from faceblur.detection.triton.runtime import MIN_INSTANCES
 from faceblur.detection.triton.server_options import ServerOptions
@@ -60,7 +60,7 @@ class Round:
 @click.command(name="in-step")
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.option("--server", help="host:port of a running server, in place of those started here.")
-@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--model", default=automatic_model("camera"), show_default=True)
 @click.option("--cameras", default=4, show_default=True, help="Each of another shape.")
 @click.option("--fps", default=5.0, show_default=True, help="Of each camera.")
 @click.option("--seconds", default=20.0, show_default=True, help="Of one round.")

@@ -14,8 +14,8 @@ import click
 
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video
+from faceblur.detection.models import automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.masks.policy import Policy
 from faceblur.tracking import TrackingOptions
@@ -39,7 +39,7 @@ EVERY: Final = (1, 3)
 
 @click.command("cover-cost")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--model", default=automatic_model("video"), show_default=True)
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("perf/results"))
 def cover_cost(*, clip: Path, model: str, rounds: int, output: Path) -> None:

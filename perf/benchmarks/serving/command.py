@@ -19,8 +19,8 @@ from faceblur.batch.video_detection import BATCH
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
+from faceblur.detection.models import automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection, Transport
 from faceblur.detection.triton.runtime import MIN_INSTANCES
@@ -35,7 +35,7 @@ IN_FLIGHT = 4
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--model", default=automatic_model("video"), show_default=True)
 @click.option("--size", default=DEFAULT_SIZE, show_default=True)
 @click.option(
     "--instances",

@@ -29,8 +29,8 @@ from benchmarks.transport.delays import (
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
+from faceblur.detection.models import automatic_model
 from faceblur.detection.options import DEFAULT_SIZE, DEFAULT_THRESHOLD
-from faceblur.detection.repository import BUNDLED_MODEL
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.transports import JPEG_QUALITY
@@ -55,7 +55,7 @@ QUALITIES: Final = (60, 75, 85, 90, 95)
     required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
-@click.option("--model", default=BUNDLED_MODEL, show_default=True)
+@click.option("--model", default=automatic_model("video"), show_default=True)
 @click.option(
     "--frames", type=click.IntRange(2), default=40, show_default=True,
     help="Of the video, in one round.",
