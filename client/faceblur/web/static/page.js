@@ -22,8 +22,6 @@ let counter = 0;
 
 function start() {
   showTexts();
-  // The token has done its work, and need not stay in the address.
-  history.replaceState(null, "", "/");
   for (const id of ["files", "folder"]) {
     find(id).addEventListener("change", (event) => {
       add(chosen(event.target.files));
@@ -144,6 +142,8 @@ function offerAll(reports) {
 }
 
 function onSession(session) {
+  // The token has done its work, and is kept; loaded again before, the page still needs it here.
+  history.replaceState(null, "", "/");
   offerAll(find("with-reports").control.checked);
   showWays(session);
   limits = session;
