@@ -40,12 +40,19 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _log() -> Iterator[None]:
-    """Undo what a command line that ran in this process made of the log, such as --quiet."""
-    log = logging.getLogger("faceblur")
-    level, handlers = log.level, log.handlers
+    """Undo what a command line that ran in this process made of the log, such as --quiet.
+
+    Before a test, too: fixtures of wider scopes run commands.
+    """
+    _restore_log()
     yield
-    log.handlers = handlers
-    log.setLevel(level)
+    _restore_log()
+
+
+def _restore_log() -> None:
+    log = logging.getLogger("faceblur")
+    log.handlers = []
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)
