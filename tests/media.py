@@ -22,7 +22,7 @@ import pytest
 import skimage.data
 
 from faceblur.image.pixels import BgrImage
-from faceblur.video.encoder import open_encoder
+from faceblur.video.opening import open_encoder
 
 Box = npt.NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from media import Recording, pattern, record
 from faceblur.live import parse_sink
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.encoder import Encoder
-from faceblur.video import encoder
+from faceblur.video import opening
 from faceblur.video.encoders import objection
 from faceblur.video.frames import SourceFrame
 from faceblur.video.hardware.probe import Question, sample_images, sample_video
@@ -93,5 +93,5 @@ def test_no_encoder_makes_the_program_a_real_time_one(
 ) -> None:
     assert opened(tmp_path) == {usual}
     # What would be, where it may, if nobody saw to it.
-    monkeypatch.setattr(encoder, "kept_priority", nullcontext)
+    monkeypatch.setattr(opening, "kept_priority", nullcontext)
     assert (os.SCHED_FIFO in opened(tmp_path)) == may_take_the_machine()

@@ -13,11 +13,10 @@ from av.codec import Capabilities
 from faceblur.errors import InputError
 from faceblur.video.alpha import has_alpha
 from faceblur.video.containers import Container, bit_depth, closest_format, subsampling, whole_size
-from faceblur.video.encoder import open_encoder
 from faceblur.video.encoder_settings import HDR_OPTIONS, INTERLACED, encoder_settings
 from faceblur.video.frames import VideoProperties
 from faceblur.video.hardware.choice import AUTO, choose_encoder_like
-from faceblur.video.opening import reason
+from faceblur.video.opening import open_encoder, reason
 from faceblur.video.options import VideoOptions
 
 logger = logging.getLogger(__name__)

@@ -21,11 +21,10 @@ from faceblur.errors import FaceblurError, InputError
 from faceblur.video.audio import ConvertedTrack
 from faceblur.video.containers import Container
 from faceblur.video.conversion import PixelFormatConverter
-from faceblur.video.encoder import open_encoder
 from faceblur.video.encoders import EncoderChoice
 from faceblur.video.metadata import describe, muxer_options
 from faceblur.video.muting import Muting
-from faceblur.video.opening import reason
+from faceblur.video.opening import open_encoder, reason
 from faceblur.video.options import VideoOptions
 from faceblur.video.packets import duplicate
 from faceblur.video.source import VideoSource

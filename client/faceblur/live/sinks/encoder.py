@@ -14,9 +14,9 @@ from faceblur.live.audio import AudioFormat, AudioPacket
 from faceblur.live.frame_format import FrameFormat
 from faceblur.live.sinks.audio_track import open_track
 from faceblur.live.sinks.options import SinkOptions
-from faceblur.video.encoder import open_encoder
 from faceblur.video.encoders import objection
 from faceblur.video.hardware.choice import AUTO, choose_encoder_like
+from faceblur.video.opening import open_encoder
 
 logger = logging.getLogger(__name__)
 

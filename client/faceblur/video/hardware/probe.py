@@ -20,12 +20,11 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from faceblur.video.encoder import open_encoder
 from faceblur.video.encoder_settings import encoder_settings
 from faceblur.video.frames import SCALER_THREADS, VideoProperties
 from faceblur.video.hardware.decoder import difference
 from faceblur.video.hardware.devices import FAILURES, DeviceError, accelerator, native_context
-from faceblur.video.opening import reason
+from faceblur.video.opening import open_encoder, reason
 from faceblur.video.options import VideoOptions
 
 _SAMPLES: Final = {

@@ -11,7 +11,7 @@ import cv2
 import pytest
 from media import moving_face_video
 
-from faceblur.video.encoder import open_encoder, without_avx512
+from faceblur.video.opening import open_encoder, without_avx512
 
 AVX512 = 13
 
