@@ -1,4 +1,4 @@
-"""AP50, precision and recall by face height, and their intervals."""
+"""AP50, and precision and recall by face height."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matched_faces import TWO_IMAGES, detections, face, findings
 
 from faceblur.boxes import box_iou
 from faceblur.detection.letterbox import Letterbox
-from faceblur.detections import Detections
-from faceblur.errors import InputError
-from faceblur_export.evaluation import acceptance as bar
-from faceblur_export.evaluation.evaluation import ap50, compare, evaluate, precision_recall
-from faceblur_export.evaluation.inference import fit_image, plan_model_input
+from faceblur_export.evaluation.evaluation import ap50, evaluate, precision_recall
 from faceblur_export.evaluation.matching import MatchedFaces, join_findings, match_image
 from faceblur_export.evaluation.metrics import (
     UNMATCHED,
@@ -28,38 +23,6 @@ from faceblur_export.evaluation.metrics import (
     match_greedily,
 )
 from faceblur_export.evaluation.report import bin_name, worst_misses
-from faceblur_export.onnx import export_onnx
-from faceblur_training.cli.train import main
-
-SQUARE = Letterbox.plan(640, 640)
-Box = tuple[float, float, float, float]
-
-
-def detections(*scored: tuple[Box, float]) -> Detections:
-    rows = np.zeros((len(scored), 15), np.float32)
-    for row, (box, score) in zip(rows, scored, strict=True):
-        row[:5] = *box, score
-    return Detections.from_rows(rows)
-
-
-def findings(*images: tuple[list[tuple[Box, float]], list[Box]]) -> MatchedFaces:
-    """What was found in images of 640 × 640, each with detections and faces."""
-    parts = [
-        match_image(detections(*found), np.reshape(faces, (-1, 4)), SQUARE)
-        for found, faces in images
-    ]
-    return join_findings([Path(f"{n}.png") for n in range(len(parts))], parts)
-
-
-def face(x: float, height: float, y: float = 0) -> Box:
-    return (x, y, x + 30, y + height)
-
-
-TWO_IMAGES = (
-    ([(face(0, 20), 0.9), (face(100, 40), 0.7), (face(300, 12), 0.3)], [face(0, 20)]),
-    ([(face(0, 100), 0.5)], [face(0, 100), face(200, 10)]),
-)
-"""Scores .9 hit, .7 extra, .5 hit, .3 extra; of three faces the smallest is missed."""
 
 
 class TestAveragePrecision:
@@ -201,130 +164,6 @@ class TestByHeight:
         json.dumps(report, allow_nan=False)
 
 
-def many(hit: float, images: int = 60, seed: int = 0) -> MatchedFaces:
-    """Images with three large faces of which a share is found."""
-    draw = np.random.default_rng(seed)
-    made = []
-    for _ in range(images):
-        faces = [face(100 * n, 60) for n in range(3)]
-        made.append(([(box, 0.5) for box in faces if draw.random() < hit], faces))
-    return findings(*made)
-
-
-class TestIntervals:
-    def test_seeded(self):
-        found = many(0.7)
-        assert evaluate(found, threshold=0.2) == evaluate(found, threshold=0.2)
-        other = evaluate(found, threshold=0.2, seed=7)
-        assert other["recall_low"] != evaluate(found, threshold=0.2)["recall_low"]
-
-    def test_width_is_that_of_the_binomial(self):
-        report = evaluate(many(0.7, images=200), threshold=0.2)
-        width = report["recall_high"] - report["recall_low"]
-        assert width == pytest.approx(2 * 1.96 * (0.7 * 0.3 / 600) ** 0.5, rel=0.25)
-        assert report["recall_low"] < report["recall"] < report["recall_high"]
-
-    def test_faces_of_one_image_count_as_one_draw(self):
-        """A bootstrap over faces would be three times as sure of itself."""
-        faces = [face(65 * n, 60) for n in range(9)]
-        images = [([(box, 0.5) for box in faces], faces), ([], faces)] * 25
-        report = evaluate(findings(*images), threshold=0.2)
-        width = report["recall_high"] - report["recall_low"]
-        assert width == pytest.approx(2 * 1.96 * (0.25 / 50) ** 0.5, rel=0.25)
-
-
-class TestCompare:
-    def test_a_model_equals_itself(self):
-        found = many(0.7)
-        difference = compare(found, found, threshold=0.2)
-        assert difference["ap50_ratio"] == 1
-        assert {v for k, v in difference.items() if "difference" in k} == {0}
-
-    def test_pairing_beats_two_intervals(self):
-        """Both models miss the same hard images; only one loses a face now and then."""
-        faces = [face(100 * n, 60) for n in range(3)]
-        all_found = [(box, 0.5) for box in faces]
-        base = [(all_found, faces), ([], faces)] * 20
-        worse = [(all_found[: 2 if n % 4 == 0 else 3] if a else [], b)
-                 for n, (a, b) in enumerate(base)]  # fmt: skip
-        difference = compare(findings(*worse), findings(*base), threshold=0.2)
-        assert difference["recall_identifiable_difference_high"] < 0
-        recall = evaluate(findings(*worse), threshold=0.2)
-        assert recall["recall_identifiable_high"] > 0.5
-
-    def test_other_images_are_refused(self):
-        with pytest.raises(InputError, match="same images and labels"):
-            compare(many(0.7), many(0.7, images=20), threshold=0.2)
-
-
-class TestBar:
-    def judged(self, candidate: MatchedFaces, other: MatchedFaces, ratio: float) -> list[bool]:
-        difference = compare(candidate, other, threshold=0.2)
-        return [verdict.met for verdict in bar.judge("set", difference, ap50_ratio=ratio)]
-
-    def test_equal_models_meet_it(self):
-        assert self.judged(many(0.7), many(0.7), 1.0) == [True, True, True]
-
-    def test_a_worse_model_misses_both_parts(self):
-        assert self.judged(many(0.3), many(0.9), 0.9)[:2] == [False, False]
-
-    def test_precision_is_compared_at_equal_recall(self):
-        faces = [face(100 * n, 60) for n in range(3)]
-        nothing = face(900, 60)
-        sure = findings(([*((box, 0.9) for box in faces), (nothing, 0.3)], faces))
-        unsure = findings(([*((box, 0.4) for box in faces), (nothing, 0.5)], faces))
-        short = findings(([*((box, 0.9) for box in faces[:2])], faces))
-        assert self.judged(sure, unsure, 0.5)[2]
-        assert not self.judged(unsure, sure, 0.5)[2]
-        # That of a model which finds fewer is no better for it.
-        assert self.judged(unsure, short, 0.5)[2]
-        verdict = bar.judge("set", compare(unsure, sure, threshold=0.2), ap50_ratio=0.5)[2]
-        assert verdict.measured == "0.750 at a recall of 1.000, the other's is 1.000"
-
-    def test_a_share_may_be_enough(self):
-        assert self.judged(many(0.66), many(0.7), 0.5)[0]
-
-    def test_recall_within_the_interval_is_not_lower(self):
-        slightly = many(0.69, seed=3), many(0.7, seed=4)
-        assert self.judged(*slightly, ratio=1.0)[1]
-
-    def test_nothing_to_measure_is_not_met(self):
-        tiny = findings(([(face(0, 10), 0.9)], [face(0, 10)]))
-        verdicts = bar.judge("set", compare(tiny, tiny, threshold=0.2), ap50_ratio=1.0)
-        assert [verdict.met for verdict in verdicts][:2] == [True, False]
-        assert "nothing to measure" in str(verdicts[1])
-
-
-class TestLetterboxStyles:
-    def test_the_reference_pads_to_64(self):
-        plan = plan_model_input(1024, 768, style="rectangular")
-        assert (plan.shape, plan.resized, plan.top) == ((512, 640), (640, 480), 16)
-        assert plan_model_input(1024, 768).shape == (480, 640)
-
-    @given(st.integers(1, 4000), st.integers(1, 4000))
-    def test_boxes_come_back_where_they_were(self, width, height):
-        plan = plan_model_input(width, height, style="rectangular")
-        assert max(plan.resized) == 640
-        assert min(plan.resized) > 0
-        assert all(side % 64 == 0 for side in plan.shape)
-        assume(min(plan.resized) > 8)
-        whole = (plan.left, plan.top, plan.left + plan.resized[0], plan.top + plan.resized[1])
-        back = plan.to_source(detections((whole, 0.5))).boxes[0]
-        np.testing.assert_allclose(back, [0, 0, width, height], atol=1e-2)
-
-    def test_a_image_fills_its_window(self):
-        image = np.full((300, 1000, 3), 200, np.uint8)
-        plan = plan_model_input(1000, 300, style="rectangular")
-        canvas = fit_image(image, plan, style="rectangular")
-        assert canvas.shape == (*plan.shape, 3)
-        assert (canvas[plan.top : plan.top + plan.resized[1]] == 200).all()
-        assert (canvas[: plan.top] == 114).all()
-
-    def test_a_size_that_the_reference_cannot_take(self):
-        with pytest.raises(InputError, match="not a multiple of 64"):
-            plan_model_input(100, 100, size=600, style="rectangular")
-
-
 def test_worst_misses_are_the_tallest():
     found = findings(
         ([(face(0, 50), 0.1)], [face(0, 50), face(100, 20), face(200, 90)]),
@@ -332,91 +171,3 @@ def test_worst_misses_are_the_tallest():
     )
     heights = found.face_height[worst_misses(found, threshold=0.2, count=2)]
     assert heights.tolist() == [90, 50]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
-
-
-@pytest.fixture
-def few_photos(shared: Path, tmp_path: Path) -> Path:
-    """The first six labelled photos of the evaluation set."""
-    source = shared / "data" / "eval" / "masks"
-    lines = (source / "labels.txt").read_text().splitlines()
-    taken: list[str] = []
-    for _ in range(6):
-        count = int(lines[1])
-        taken += [str(source / lines[0]), *lines[1 : 2 + count]]
-        lines = lines[2 + count :]
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "labels.txt").write_text("\n".join(taken) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(shared: Path) -> Path:
-    return shared / "weights" / "yolov5n-0.5-face.pt"
-
-
-@pytest.fixture(scope="module")
-def official(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("official") / "official.onnx"
-    export_onnx(checkpoint, path)
-    return path
-
-
-class TestCommands:
-    def test_a_checkpoint_and_its_export_are_the_same_model(
-        self, few_photos, checkpoint, official, tmp_path
-    ):
-        out = tmp_path / "out.json"
-        result = run("evaluate", "--data", few_photos, "--model", checkpoint,
-                     "--compare", official, "--json", out)  # fmt: skip
-        assert result.exit_code == 0, result.output
-        content = json.loads(out.read_text())
-        assert content["ap50"] > 0.6
-        assert content["images"] == 6
-        assert content["compare"]["recall_identifiable_difference"] == 0
-        assert content["compare"]["ap50_difference"] == pytest.approx(0, abs=1e-3)
-        assert sum(row["faces"] for row in content["by_height"]) <= content["faces"]
-        assert str(tmp_path) not in content["data"]
-        for kind in ("curve", "misses"):
-            image = cv2.imread(str(tmp_path / f"out-{kind}.png"))
-            assert image.std() > 1
-
-    def test_compare_prints_verdicts_and_exits_with_them(self, few_photos, official):
-        same = run("compare", official, official, "--data", few_photos, 1.0)
-        assert (same.exit_code, same.output.count("met   ")) == (0, 3), same.output
-        more = run("compare", official, official, "--data", few_photos, 1.01)
-        assert (more.exit_code, more.output.count("MISSED")) == (1, 1), more.output
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["--data", "nowhere"], "is not a folder"),
-            (["--data", "{photos}", "--model", "no.onnx"], "is not a file"),
-            (["--data", "{photos}", "--model", "no.pt"], "is not a file"),
-            (["--data", "{photos}", "--model", "{photos}/labels.onnx"], "ONNX"),
-            (["--data", "{photos}", "--model", "unheard-of"], "not on this machine"),
-        ],
-    )
-    def test_bad_input(self, few_photos, arguments, message):
-        (few_photos / "labels.onnx").write_bytes(b"no")
-        filled = [argument.format(photos=few_photos) for argument in arguments]
-        result = run("evaluate", *filled)
-        assert result.exit_code in (3, 5)
-        assert message in result.stderr
-        assert len(result.stderr.strip().splitlines()) == 1
-
-    def test_no_labels(self, tmp_path):
-        cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
-        result = run("evaluate", "--data", tmp_path)
-        assert result.exit_code == 3
-        assert "holds no labelled face" in result.stderr
-
-    def test_a_result_that_cannot_be_written(self, few_photos, official, tmp_path):
-        out = tmp_path / "missing" / "out.json"
-        result = run("evaluate", "--data", few_photos, "--model", official, "--json", out)
-        assert result.exit_code == 4
-        assert "does not exist" in result.stderr

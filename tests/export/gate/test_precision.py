@@ -1,10 +1,9 @@
-"""INT8 and FP16: what stays exact, what TensorRT takes, and what the gate lets in."""
+"""Models of lower precision: what stays exact, what the gate lets in, and what is built of it."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,48 +13,23 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from click.testing import CliRunner, Result
+from judged_models import A10, LOSS, copied, gate_record_of, run
 from networks import noise_images
 from onnx import numpy_helper
 
-from faceblur import gpus as device
-from faceblur.detection.gpu.precision import chosen_precision
 from faceblur.detection.repository import shipped_onnx
 from faceblur.errors import InputError, ModelError
-from faceblur_export import cli
-from faceblur_export.data.formats import read_folder
 from faceblur_export.gate import gate
-from faceblur_export.gate.record import GateRecord, Loss, record_path, require_passed, write_record
-from faceblur_export.gate.step import admit
+from faceblur_export.gate.record import record_path, require_passed, write_record
 from faceblur_export.onnx import export_onnx
 from faceblur_export.onnx_graph.calibration import Calibration, read_calibration
 from faceblur_export.onnx_graph.int8 import left_single, to_int8
 from faceblur_export.repository import fill_repository, plan_path
 from faceblur_export.tensorrt.builders import PythonBuilder
-from faceblur_export.tensorrt.gpu import Gpu
 from faceblur_export.tensorrt.plan import PlanOptions, build_plan, read_manifest
 from faceblur_export.tensorrt.plan_cache import keep_plan
 
-A10 = Gpu("NVIDIA A10", "8.6")
 CALIBRATION_FRAMES = 24
-IMAGES = {"wider": 26, "masks": 16}
-"""Of the evaluation sets: the fewest that hold 20 faces of every height."""
-
-
-@pytest.fixture(scope="module")
-def labelled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of the evaluation sets."""
-    folder = tmp_path_factory.mktemp("labelled")
-    for name, count in IMAGES.items():
-        (folder / name).mkdir()
-        lines = []
-        for image in read_folder(shared / "data" / "eval" / name)[:count]:
-            (folder / name / image.path.name).symlink_to(image.path)
-            lines += [image.path.name, str(len(image.boxes))]
-            for left, top, right, bottom in image.boxes:
-                lines.append(f"{left} {top} {right - left} {bottom - top} face")
-        (folder / name / "labels.txt").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +58,6 @@ def frames(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def honest(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     return export_onnx(Path("bundled"), path, precision="int8", calibration=frames).path
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(word) for word in words])
-
-
-def copied(model: Path, folder: Path) -> Path:
-    """The same model where there is no record beside it."""
-    return Path(shutil.copy(model, folder / model.name))
 
 
 # What the graphs are.
@@ -162,36 +127,6 @@ def test_file_says_what_it_was_calibrated_on(honest: Path, frames: Path) -> None
     assert str(frames) not in told.values()
 
 
-def test_same_frames_give_the_same_bytes() -> None:
-    model = onnx.load(shipped_onnx())
-    noise = Calibration("noise", tuple(noise_images(2, 64, 96)))
-    assert to_int8(model, noise).SerializeToString() == to_int8(model, noise).SerializeToString()
-
-
-def test_calibration_takes_frames_of_a_video(shared: Path) -> None:
-    videos = sorted((shared / "media").rglob("*.mp4"))
-    calibration = read_calibration(videos[0], frames=4)
-    assert 1 <= len(calibration.canvases) <= 4
-    assert all(canvas.shape[0] % 32 == canvas.shape[1] % 32 == 0 for canvas in calibration.canvases)
-    assert all(canvas.dtype == np.uint8 for canvas in calibration.canvases)
-    assert calibration.sha256 != replace(calibration, canvases=calibration.canvases[:-1]).sha256
-
-
-def test_calibration_that_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.txt").write_text("frames")
-    output = tmp_path / "x.onnx"
-    for precision, source, reason in (
-        ("int8", None, "needs --calibration"),
-        ("fp16", tmp_path / "empty", "for --precision int8 alone"),
-        ("int8", tmp_path / "empty", "holds no image"),
-        ("int8", tmp_path / "text.txt", "a folder of images or a video"),
-    ):
-        with pytest.raises(InputError, match=reason):
-            export_onnx(shipped_onnx(), output, precision=precision, calibration=source)  # type: ignore[arg-type]
-    assert not output.exists()
-
-
 def test_lower_precision_is_made_of_fp32_alone(half: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is fp16; give an FP32 file"):
         export_onnx(half, tmp_path / "x.onnx", precision="fp16")
@@ -226,32 +161,6 @@ def test_fp16_passes(half: Path, labelled: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout.count("passed ") == 5
     assert require_passed(half).passed
-
-
-def test_a_gpu_gets_fp16_once_it_passed_there(
-    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tmp_path / "fast.onnx"
-    shutil.copyfile(shipped_onnx("fast"), model)
-    monkeypatch.setattr(gate, "find_gpus", lambda: ())
-    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
-    assert done.exit_code == 3
-    assert "there is no NVIDIA GPU here" in done.stderr
-    # The CPU's provider in place of CUDA's.
-    monkeypatch.setattr(gate, "find_gpus", lambda: (device.Gpu(0, "Test GPU", "580", 16 << 30),))
-    monkeypatch.setattr(gate, "PROVIDERS", {"cuda": "CPUExecutionProvider"})
-    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
-    assert done.exit_code == 0, done.output
-    half = tmp_path / "fast.fp16.onnx"
-    assert chosen_precision(model) == (half, "fp16")
-    # What is refused leaves no file that takes room for nothing.
-    lost = Loss("AP50", 100, 0.5, 0.4, 0.01, -0.2, -0.1, passed=False)
-    worse = GateRecord("fast", "0", "fp16", "0", "labelled", 20, 640, 0.13, (lost,))
-    monkeypatch.setattr(gate, "_judge", lambda *_: worse)
-    done = run("gate", model, "--cuda", "fp16", "--data", labelled)
-    assert done.exit_code == 5
-    assert not half.exists()
-    assert chosen_precision(model) == (model, "fp32")
 
 
 def test_honest_int8_keeps_its_average_precision(honest: Path, labelled: Path) -> None:
@@ -304,9 +213,6 @@ def test_what_cannot_be_judged_does_not_pass(
         gate.judge(alone, labelled)
 
 
-LOSS = Loss("AP50", 100, 0.8, 0.795, 0.01, -0.02, 0.01, passed=True)
-
-
 def test_a_record_is_of_one_file_and_whole(honest: Path, labelled: Path, tmp_path: Path) -> None:
     model = copied(honest, tmp_path)
     with pytest.raises(ModelError, match="has not passed the accuracy gate; judge it with: faceb"):
@@ -329,19 +235,7 @@ def test_a_record_is_of_one_file_and_whole(honest: Path, labelled: Path, tmp_pat
         require_passed(model)
 
 
-def gate_record_of(model: Path) -> gate.GateRecord:
-    from faceblur.files import file_sha256
-
-    return gate.GateRecord("x", file_sha256(model), "int8", "0" * 64, "x", 9, 640, 0.2, (LOSS,))
-
-
 # Plans.
-
-
-@pytest.fixture(scope="module")
-def rtx() -> PythonBuilder:
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX exists for Linux x86-64 alone")
-    return PythonBuilder("tensorrt_rtx", target=A10)
 
 
 def test_int8_plan_is_built_once_it_has_passed(
@@ -365,33 +259,6 @@ def test_int8_plan_is_built_once_it_has_passed(
     fill_repository(output, model, size=64, plan=kept, renew=True)
     assert read_manifest(plan_path(output)) == manifest
     assert require_passed(plan_path(output).with_name("model.onnx")).passed
-
-
-def test_fp16_plan_says_whether_it_was_judged(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    rtx: PythonBuilder,
-) -> None:
-    assert admit(shipped_onnx(), "fp16", data=None, size=640) is None
-    assert "not held against FP32" in caplog.text
-    caplog.clear()
-    model = copied(shipped_onnx(), tmp_path)
-    options = PlanOptions(rtx, A10, "fp16", size=64)
-    with pytest.raises(InputError):
-        fill_repository(tmp_path / "r", model, plan=options, data=tmp_path / "absent")
-    assert not (tmp_path / "r").exists()
-
-    def judge(candidate: Path, data: Path, *, reference: Path, size: int) -> gate.GateRecord:
-        told = {entry.key: entry.value for entry in onnx.load(candidate).metadata_props}
-        assert told["precision"] == "fp16"
-        assert (data, reference) == (tmp_path, model)
-        return gate_record_of(candidate)
-
-    monkeypatch.setattr(gate, "judge", judge)
-    fill_repository(tmp_path / "r", model, size=64, plan=options, data=tmp_path)
-    assert read_manifest(plan_path(tmp_path / "r")).gate.startswith("passed on 9 images")
-    assert not caplog.text
 
 
 def test_mistakes_build_nothing(single: Path, tmp_path: Path, rtx: PythonBuilder) -> None:
