@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-from faceblur.live.sharding.kubernetes import ApiServer
+from faceblur.live.sharding.kubernetes import ApiServer, KubernetesLeases
 
 NAMESPACE = "video"
 TOKEN = "let-me-in"
@@ -158,3 +158,8 @@ def lease_api(folder: Path) -> Iterator[LeaseApi]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def store_of(api: LeaseApi, group: str = "test") -> KubernetesLeases:
+    """The leases of one group, as one process sees them."""
+    return KubernetesLeases(api.server, group=group, timeout_s=0.5)
