@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from running import PATTERN, SIZE, Run
+from scheduler_bench import Bench
 
 from faceblur.detection import models
 from faceblur.detection.detector import Detector
@@ -66,6 +67,14 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
     yield start
     for camera in cameras:
         camera.stop()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A scheduler with a detector that the test answers for."""
+    made = Bench()
+    yield made
+    made.checker.close()
 
 
 @pytest.fixture(scope="session")
