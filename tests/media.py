@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import struct
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pytest
 import skimage.data
 
 from faceblur.image.pixels import BgrImage
@@ -30,8 +24,6 @@ FACE = (182.0, 66.0, 268.0, 181.0)
 """The face in `skimage.data.astronaut()`, forehead to chin, x1 y1 x2 y2."""
 
 NTSC = Fraction(30000, 1001)
-MILLISECOND = Fraction(1, 1000)
-FFMPEG_MISSING = "needs ffmpeg and ffprobe: apt-get install -y ffmpeg"
 
 
 @dataclass(frozen=True)
@@ -202,151 +194,6 @@ def moving_face_video(
     images, boxes = moving_faces(frames, width=width, height=height, motion=motion, effect=effect)
     record(path, images, recording)
     return boxes
-
-
-def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Change how the first track of an MP4 file is to be shown: a, b, c, d of its matrix."""
-    data = bytearray(path.read_bytes())
-    # ISO/IEC 14496-12, section 8.3.2: 40 bytes of a version 0 header precede the matrix.
-    start = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = (value * 0x10000 for value in matrix)
-    values = (a, b, 0, c, d, 0, 0, 0, 0x40000000)
-    data[start : start + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
-    path.write_bytes(data)
-
-
-def set_edits(path: Path, kind: bytes, edits: Sequence[tuple[float, float]]) -> None:
-    """Give a track of an MP4 file another edit list; its index must lie at the end.
-
-    Args:
-        path: The file.
-        kind: The track's handler, b"soun" or b"vide".
-        edits: Start and end in seconds of each part that is played, in the track's own time.
-    """
-    data = path.read_bytes()
-    start = data.rindex(b"moov") - 4
-    moov = data[start:]
-    scale = int.from_bytes(moov[moov.index(b"mvhd") + 16 :][:4], "big")
-    traks = moov.split(b"trak")
-    (number,) = (n for n, trak in enumerate(traks) if kind in trak[trak.find(b"hdlr") :][:16])
-    trak = traks[number]
-    ticks = int.from_bytes(trak[trak.index(b"mdhd") + 16 :][:4], "big")
-    first = trak.index(b"elst") - 4
-    size = int.from_bytes(trak[first : first + 4], "big")
-    # ISO/IEC 14496-12, section 8.6.6: how long, from where, and at which rate.
-    entries = b"".join(
-        struct.pack(">IiI", round((end - begin) * scale), round(begin * ticks), 0x10000)
-        for begin, end in edits
-    )
-    elst = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
-    grown = len(elst) - size
-    edts = first - 8
-    trak = trak[:edts] + _grown(trak[edts:first], grown) + elst + trak[first + size :]
-    traks[number] = trak
-    before = traks[number - 1]
-    traks[number - 1] = before[:-4] + _grown(before[-4:], grown)
-    path.write_bytes(data[:start] + _grown(b"trak".join(traks), grown))
-
-
-def _grown(box: bytes, by: int) -> bytes:
-    return struct.pack(">I", int.from_bytes(box[:4], "big") + by) + box[4:]
-
-
-@dataclass(frozen=True)
-class TrackTimes:
-    """When what a track holds is played, as ffprobe reads it.
-
-    Attributes:
-        kind: video, audio, subtitle or data.
-        tick_s: Seconds to one tick.
-        times_s: Start of each packet that is played, in order.
-        duration_s: What the container says of the track; None if it does not.
-    """
-
-    kind: str
-    tick_s: Fraction
-    times_s: tuple[Fraction, ...]
-    duration_s: Fraction | None
-
-
-def probe(path: Path) -> dict[str, Any]:
-    """What ffprobe says of a file: streams, format, chapters, packets."""
-    if shutil.which("ffprobe") is None:
-        pytest.skip(FFMPEG_MISSING)
-    return _probed(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _probed(path: Path, changed_ns: int) -> dict[str, Any]:
-    shown = ["-show_streams", "-show_format", "-show_chapters", "-show_packets"]
-    line = ["ffprobe", "-v", "error", *shown, "-of", "json", str(path)]
-    done = subprocess.run(line, capture_output=True, check=True, timeout=60)
-    return dict(json.loads(done.stdout))
-
-
-def timeline(path: Path) -> list[TrackTimes]:
-    """When everything in a file is played."""
-    found = probe(path)
-    tracks = []
-    for stream in found["streams"]:
-        tick_s = Fraction(stream["time_base"])
-        packets = [p for p in found["packets"] if p["stream_index"] == stream["index"]]
-        shown = [p for p in packets if "pts" in p and "D" not in p["flags"]]
-        duration = stream.get("duration_ts")
-        tracks.append(
-            TrackTimes(
-                stream["codec_type"],
-                tick_s,
-                tuple(sorted(int(p["pts"]) * tick_s for p in shown)),
-                None if duration is None else int(duration) * tick_s,
-            )
-        )
-    return tracks
-
-
-def assert_same_times(
-    source: Path, output: Path, *, kinds: Sequence[str] = ("video", "audio")
-) -> None:
-    """Two files play the same number of things at the same times, to a tick of the coarser."""
-    for kind in kinds:
-        before = [track for track in timeline(source) if track.kind == kind]
-        after = [track for track in timeline(output) if track.kind == kind]
-        assert len(before) == len(after), f"{len(after)} {kind} tracks instead of {len(before)}"
-        for old, new in zip(before, after, strict=True):
-            tick_s = max(old.tick_s, new.tick_s)
-            assert len(old.times_s) == len(new.times_s), f"not as many packets of {kind}"
-            late = [float(b - a) for a, b in zip(old.times_s, new.times_s, strict=True)]
-            assert all(abs(x) <= tick_s for x in late), (
-                f"{kind} moved by up to {max(late, key=abs)} s"
-            )
-            if old.duration_s is not None and new.duration_s is not None:
-                longer = new.duration_s - old.duration_s
-                assert abs(longer) <= tick_s, f"{kind} is {float(longer)} s longer"
-    whole = [Fraction(probe(path)["format"]["duration"]) for path in (source, output)]
-    # MP4 files count their whole length on a clock of its own, in milliseconds as a rule.
-    clocks = [track.tick_s for path in (source, output) for track in timeline(path)]
-    assert abs(whole[0] - whole[1]) <= max(*clocks, MILLISECOND), f"durations {whole}"
-
-
-def decoded(path: Path, *, pixel_format: str | None = None) -> list[npt.NDArray[Any]]:
-    """Every frame of a video as an array, in its own pixel format or another."""
-    with av.open(str(path)) as container:
-        frames = container.decode(video=0)
-        if pixel_format is None:
-            return [frame.to_ndarray() for frame in frames]
-        return [frame.to_ndarray(format=pixel_format) for frame in frames]
-
-
-def luma(path: Path) -> list[npt.NDArray[Any]]:
-    """The first plane of every frame of a video."""
-    planes = []
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            plane = frame.planes[0]
-            dtype = np.dtype("u1" if frame.format.components[0].bits == 8 else "<u2")
-            rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-            planes.append(rows[:, : plane.width].copy())
-    return planes
 
 
 def _add_sound(output: av.container.OutputContainer, language: str, encoder: str) -> Any:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pytest
 import skimage.data
 from click.testing import CliRunner, Result
-from media import FACE, Recording, decoded, record
+from media import FACE, Recording, record
+from probing import decoded
 
 from faceblur.batch.annotations import AnnotationFile
 from faceblur.batch.following import correct

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import Recording, decoded, luma, record, set_display_matrix
+from media import Recording, record
+from mp4_boxes import set_display_matrix
+from probing import decoded, luma
 
 from faceblur.batch.faces import FrameFaces, VideoFaces
 from faceblur.batch.fixed_view import FixedView

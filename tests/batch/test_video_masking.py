@@ -11,19 +11,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import (
-    Box,
-    Pose,
-    Recording,
-    assert_same_times,
-    decoded,
-    luma,
-    moving_faces,
-    pattern,
-    record,
-    set_display_matrix,
-)
+from media import Box, Pose, Recording, moving_faces, pattern, record
+from mp4_boxes import set_display_matrix
 from oracle import SIZE, Oracle, knows, nothing, run, slices
+from probing import assert_same_times, decoded, luma
 
 from faceblur.batch.video import Progress
 from faceblur.detection.letterbox import PAD_VALUE, Letterbox

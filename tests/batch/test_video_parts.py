@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from doubles import OneByOne
-from media import Recording, decoded, record
+from media import Recording, record
 from oracle import BLACK, LOSSLESS, left_alone
+from probing import decoded
 
 from faceblur.batch.faces import DetectedFaces
 from faceblur.batch.video import mask_video

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from media import decoded, pattern, record
+from media import pattern, record
+from probing import decoded
 from verified_clips import FRAMES, LEAK, Clip, Run, encode, leaks, plant
 
 from faceblur.cli import main

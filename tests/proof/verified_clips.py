@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from click.testing import Result
-from media import Recording, decoded, record
+from media import Recording, record
+from probing import decoded
 
 Run = Callable[..., Result]
 FRAMES = 14

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from doubles import OneByOne
-from media import Pose, Recording, luma, moving_face_video
+from media import Pose, Recording, moving_face_video
+from probing import luma
 from tracked_faces import SLOW, THRESHOLD, Box, faces
 
 from faceblur.batch.faces import DetectedFaces

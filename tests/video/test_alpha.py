@@ -11,7 +11,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import decoded, pattern, probe
+from media import pattern
+from probing import decoded, probe
 
 from faceblur.detections import Detections
 from faceblur.masks.masker import Masker

@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import Recording, pattern, probe, record
+from media import Recording, pattern, record
+from probing import probe
 
 from faceblur.video.frames import SourceFrame
 from faceblur.video.output import Output, settle

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media import Recording, TrackTimes, luma, pattern, record, timeline
+from media import Recording, pattern, record
+from probing import TrackTimes, luma, timeline
 
 from faceblur import tracking
 from faceblur.detections import Detections

@@ -11,7 +11,8 @@ import av
 import numpy as np
 import pytest
 from copies import copy
-from media import Recording, assert_same_times, pattern, probe, record, timeline
+from media import Recording, pattern, record
+from probing import assert_same_times, probe, timeline
 
 from faceblur.video.options import VideoOptions
 

@@ -12,7 +12,8 @@ import av
 import numpy as np
 import pytest
 from copies import copy, grey
-from media import Recording, luma, pattern, probe, record
+from media import Recording, pattern, record
+from probing import luma, probe
 
 from faceblur.video.options import VideoOptions
 

@@ -11,7 +11,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import Recording, assert_same_times, pattern, probe, record
+from media import Recording, pattern, record
+from probing import assert_same_times, probe
 
 from faceblur.errors import InputError
 from faceblur.times import TimeSpan

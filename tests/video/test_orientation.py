@@ -12,7 +12,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import FFMPEG_MISSING, Recording, pattern, record, set_display_matrix
+from media import Recording, pattern, record
+from mp4_boxes import set_display_matrix
+from probing import FFMPEG_MISSING
 
 from faceblur.video.frames import SourceFrame
 from faceblur.video.orientation import Orientation, Turner

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from copies import copy, grey
-from media import Recording, assert_same_times, decoded, pattern, record, timeline
+from media import Recording, pattern, record
+from probing import assert_same_times, decoded, timeline
 
 from faceblur.errors import InputError
 from faceblur.video.containers import CONTAINERS

@@ -11,7 +11,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media import NTSC, Recording, decoded, pattern, record
+from media import NTSC, Recording, pattern, record
+from probing import decoded
 
 from faceblur.errors import InputError
 from faceblur.video.damage import FrameLedger

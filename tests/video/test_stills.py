@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 import pytest
-from media import Recording, pattern, record, set_display_matrix
+from media import Recording, pattern, record
+from mp4_boxes import set_display_matrix
 
 from faceblur.video.frames import SourceFrame
 from faceblur.video.key_frames import KeyFrames, find_key_frames

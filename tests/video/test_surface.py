@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media import Recording, decoded, pattern, record
+from media import Recording, pattern, record
+from probing import decoded
 
 from faceblur.detections import Detections
 from faceblur.errors import InputError

@@ -13,7 +13,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import FFMPEG_MISSING, Recording, decoded, pattern, probe, record, set_edits
+from media import Recording, pattern, record
+from mp4_boxes import set_edits
+from probing import FFMPEG_MISSING, decoded, probe
 
 from faceblur.video.frames import SourceFrame
 from faceblur.video.options import VideoOptions

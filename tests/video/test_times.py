@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from copies import SOURCES, TICKS, copy
-from media import Recording, assert_same_times, decoded, pattern, record, timeline
+from media import Recording, pattern, record
+from probing import assert_same_times, decoded, timeline
 
 from faceblur.errors import InputError
 from faceblur.video.frames import SourceFrame

@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from media import Recording, decoded, pattern, record
+from media import Recording, pattern, record
 from playwright.sync_api import Page, Route
+from probing import decoded
 from web_page import Served, files_in, run, same, saved
 
 from faceblur.batch.private_folder import PREFIX

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
-from media import Recording, decoded, moving_face_video
+from media import Recording, moving_face_video
 from playwright.sync_api import Page
+from probing import decoded
 from web_page import Served, asked, pictured
 
 from faceblur.batch.private_folder import PREFIX

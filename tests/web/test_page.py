@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from media import Recording, decoded, moving_face_video, probe
+from media import Recording, moving_face_video
 from playwright.sync_api import Page, Route
+from probing import decoded, probe
 from web_page import FILES_SHOWN, Served, files_in
 
 from faceblur.batch.private_folder import PREFIX

@@ -10,8 +10,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from media import Recording, decoded, moving_faces, record, set_display_matrix
+from media import Recording, moving_faces, record
+from mp4_boxes import set_display_matrix
 from playwright.sync_api import Page
+from probing import decoded
 from web_page import Served, saved
 
 from faceblur.batch.people import look_at

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
-from media import decoded
 from PIL import Image
 from playwright.sync_api import Page
+from probing import decoded
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from click.testing import Result
-from media import decoded
+from probing import decoded
 
 Array = npt.NDArray[Any]
 Run = Callable[..., Result]

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 from choices import LOSSLESS, ROOT, TIMES, Run, edited, images, in_zone
-from media import Recording, decoded, moving_faces, record
+from media import Recording, moving_faces, record
 from PIL import Image
+from probing import decoded
 
 # Replays
 

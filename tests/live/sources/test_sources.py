@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media import Recording, moving_face_video, record, set_display_matrix
+from media import Recording, moving_face_video, record
+from mp4_boxes import set_display_matrix
 from running import PATTERN, SIZE, Run, shown, until
 
 from faceblur.detection.triton.ports import free_port
