@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
-from media import moving_face_video
+from media import moving_face_video, record
 
 from faceblur.batch.jobs import plan
 from faceblur.batch.outcome import RunOptions
@@ -295,37 +295,45 @@ def test_a_worker_and_a_node_that_are_killed_in_the_middle_cost_nothing_but_time
 def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
     cluster: Any, ray: Any, tree: Path, made_here: dict[str, str], tmp_path: Path
 ) -> None:
-    out, record = tmp_path / "out", tmp_path / "record"
-    line = [*BLUR, str(tree), "-o", str(out), "--workers", "1", "--audit", str(record), "--on"]
+    out, given, history = tmp_path / "out", tmp_path / "in", tmp_path / "record"
+    line = [*BLUR, str(given), "-o", str(out), "--workers", "1", "--audit", str(history), "--on"]
+    shutil.copytree(tree, given)
+    # After the clips, and before the photos: nobody gets to its end before somebody is killed.
+    long = given / "long.mp4"
+    noise = np.random.default_rng(7).integers(0, 256, (64, 64, 3), np.uint8)
+    record(long, [noise] * 3000)
+    clip, photo = given / "clip0.mp4", given / "b.png"
+    assert photo.stat().st_size < long.stat().st_size < clip.stat().st_size
 
-    def begin(files: int, **environment: str) -> subprocess.Popen[str]:
-        """Start it, and wait until so many files are finished."""
+    def begin(reached: Callable[[], object], **environment: str) -> subprocess.Popen[str]:
+        """Start it, and wait until it has got so far."""
         driver = subprocess.Popen(
             [*line, "ray"], stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
         )
         deadline = time.monotonic() + 120
-        while len(_notes(out)) < files and time.monotonic() < deadline:
+        while not reached():
             assert driver.poll() is None, driver.communicate()
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         return driver
 
     # A cluster of its own, whose head ends; it leaves no secret and no unmasked file.
     with tempfile.TemporaryDirectory(prefix="fb-", dir="/tmp") as place:
         quick = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1", "TMPDIR": place}
-        driver = begin(1, RAY_ADDRESS="", **quick)
+        driver = begin(lambda: _notes(out), RAY_ADDRESS="", **quick)
         for process in ("raylet", "gcs_server"):
             os.kill(_child(driver.pid, process), signal.SIGKILL)
         driver.communicate(timeout=60)
         assert driver.returncode != 0
         assert not any(SECRET.encode() in file.read_bytes() for file in _files(Path(place)))
-    finished = len(_notes(out))
-    assert 0 < finished < 6
     # Another driver, on the cluster of two nodes, that is killed itself.
-    driver = begin(finished + 1)
+    for left in out.glob(".long*"):
+        left.unlink()
+    driver = begin(lambda: [*out.glob(".long*")])
     driver.kill()
     driver.communicate()
-    finished = len(_notes(out))
-    assert finished < 6
+    assert len(_notes(out)) == 2
+    long.unlink()
     # The last ones come at once, through the port for clients, and find no mark of the folder.
     (mark,) = (out / ".faceblur").glob("place-*")
     mark.unlink()
@@ -341,13 +349,13 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
             assert (stderr.count("bad.jpg"), stderr.count("\n")) == (1, 1), stderr
             skipped = re.search(r"; (\d+) files? skipped; 1 file failed", stdout)
             assert skipped is not None, stdout
-            assert int(skipped[1]) >= finished
+            assert int(skipped[1]) >= 2
         else:
             assert stderr.startswith(f"faceblur: another faceblur writes to {out}: "), stderr
             assert (stderr.count("\n"), stdout) == (1, "")
     assert len(_notes(out)) == len(made_here), "a file was masked twice"
     assert outputs(out) == made_here
-    audit = read(record, key=SECRET.encode())
+    audit = read(history, key=SECRET.encode())
     assert {entry.manifest.output.name for entry in audit.entries} == made_here.keys()
     assert any(f"root {audit.head}" in stdout for stdout, _ in said)
 

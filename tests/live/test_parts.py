@@ -30,7 +30,7 @@ class Onlooker(Sightless):
     """Notes which part each model input shows: red grows to the right, blue grows downwards."""
 
     def __init__(self, answers_after_s: float) -> None:
-        self.passes: dict[int, list[float]] = {}
+        self.passes: list[list[float]] = [[] for _ in PLAN.parts]
         self.frames = 0
         self._delay_s = answers_after_s
         views = [part.view for part in PLAN.parts]
@@ -46,7 +46,7 @@ class Onlooker(Sightless):
         for each in inputs[1:]:
             seen = each.reshape(-1, 3).mean(axis=0)[[0, 2]]
             part = int(np.hypot(*(self._centres - seen).T).argmin())
-            self.passes.setdefault(part, []).append(time.monotonic())
+            self.passes[part].append(time.monotonic())
         answers: list[Future[Detections]] = [Future() for _ in inputs]
 
         def answer() -> None:
@@ -79,12 +79,10 @@ def test_every_part_is_looked_at_again_and_again(
     detector = Onlooker(answers_after_s)
     policy = Policy(detection=DetectionOptions(size=SIZE))
     camera = run(f"file:{ramp}?loop=yes", detector=detector, policy=policy)
-    until(camera, lambda stats: stats.frames_in >= 45)
+    until(camera, lambda stats: stats.frames_in >= 45 and min(map(len, detector.passes)) > 1)
     camera.stop()
     assert camera.stats().frames_held == 0
-    assert sorted(detector.passes) == list(range(len(PLAN.parts)))
-    waits = [np.diff(times).max() for times in detector.passes.values() if len(times) > 1]
-    assert len(waits) == len(PLAN.parts)
+    waits = [np.diff(times).max() for times in detector.passes]
     # Of the machine that the tests run on, some patience.
     assert max(waits) <= longest_s + 0.4
     if answers_after_s > PERIOD_S / 5:
