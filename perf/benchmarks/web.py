@@ -144,6 +144,7 @@ def _round(page: Page, photo: Path) -> dict[str, float]:
     page.wait_for_function("() => document.querySelector('.look img').naturalWidth > 0")
     look_ms = page.evaluate(_LOOK)
     page.click("#delete-all")
+    page.click(".question .main")
     page.wait_for_selector("#cards li", state="detached")
     each_ms = {PAINT: paint_ms, COVERED: shown["covered"], CHECKED: shown["checked"], LOOK: look_ms}
     return {name: time_ms / 1000 for name, time_ms in each_ms.items()}

@@ -204,5 +204,18 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     assert page.locator("li a.save:focus").count() == 1
     page.focus("#delete-all")
     page.keyboard.press("Enter")
+    assert page.inner_text(".question h2") == "Delete the file here?"
+    assert _faults(page) == []
+    assert _not_mirrored(page) == []
+    # Who presses too soon, or wants out, loses nothing.
+    assert page.inner_text(":focus") == "Keep everything"
+    page.keyboard.press("Escape")
+    assert page.locator(".question[open]").count() == 0
+    assert page.evaluate("document.activeElement.id") == "delete-all"
+    assert page.locator("li[data-state=done]").count() == 1
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.inner_text(":focus") == "Delete all"
+    page.keyboard.press("Enter")
     page.wait_for_selector("li", state="detached")
     assert page.evaluate("document.activeElement.id") == "files"

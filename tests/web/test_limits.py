@@ -55,6 +55,7 @@ def test_what_is_too_much_is_refused_and_what_nobody_looks_at_goes(
     # The page need not be what asks.
     assert asked(page, "POST", "/api/jobs?name=a.jpg", "x" * 400_001) == 413
     assert files_in(site.uploads) == []
+    # There is nothing to lose, so nothing is asked.
     page.click("#delete-all")
     page.wait_for_selector("li", state="detached")
     photos = [shutil.copy(PHOTO, tmp_path / f"{number}.jpg") for number in range(4)]

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from media import Recording, moving_face_video
 from playwright.sync_api import Page, Route
 from probing import decoded, probe
-from web_page import FILES_SHOWN, Served, files_in
+from web_page import FILES_SHOWN, Served, delete_all, files_in
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -95,8 +95,24 @@ def test_files_are_covered_checked_and_saved(
     assert [text for text in said if "status of 415" not in text] == []
     page.reload()
     page.wait_for_selector("li[data-state=done]")
+    # Before anything is lost, it is asked; a file that comes meanwhile counts, too.
     page.click("#delete-all")
+    count = page.locator("li").count()
+    assert page.inner_text(".question h2") == f"Delete all {count} files here?"
+    page.set_input_files("#files", photo)
+    page.wait_for_selector(f".question >> text=Delete all {count + 1} files here?")
+    page.click(".question >> text=Keep everything")
+    page.locator("li[data-state=done]").nth(2).wait_for()
+    assert files_in(site.uploads).count("masked.jpg") == 2
+    # Another tab may answer it.
+    page.click("#delete-all")
+    second = page.context.new_page()
+    second.goto(site.base)
+    second.locator("li[data-state=done]").nth(2).wait_for()
+    delete_all(second)
     page.wait_for_selector("li", state="detached")
+    assert page.locator(".question[open]").count() == 0
+    assert page.evaluate("document.activeElement.id") == "files"
     assert files_in(site.uploads) == []
 
 

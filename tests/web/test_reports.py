@@ -11,7 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from media import moving_face_video
 from playwright.sync_api import Page
-from web_page import FILES_SHOWN, Served, pictured
+from web_page import FILES_SHOWN, Served, delete_all, pictured
 
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
@@ -86,6 +86,5 @@ def test_a_report_says_what_was_done_and_the_command_confirms_it(
     with zipfile.ZipFile(_saved(page, "#save-all", tmp_path / "more.zip")) as whole:
         assert len(whole.namelist()) == 10
         assert "portrait_blurred_report/report.html" in whole.namelist()
-    page.click("#delete-all")
-    page.wait_for_selector("li", state="detached")
+    delete_all(page)
     assert list(site.uploads.glob("*/*")) == []

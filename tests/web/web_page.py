@@ -134,6 +134,13 @@ def pictured(page: Page, name: str, selector: str = "body") -> None:
         page.set_viewport_size(size)
 
 
+def delete_all(page: Page) -> None:
+    """Delete all files, and answer what is asked before."""
+    page.click("#delete-all")
+    page.click(".question .main")
+    page.wait_for_selector("li", state="detached")
+
+
 def saved(page: Page, path: Path) -> Path:
     """Save the result of the only file."""
     with page.expect_download() as download:

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Card } from "./card.js";
 import { connect } from "./connection.js";
 import { chosen, dropped, sorted } from "./folders.js";
+import { Question } from "./question.js";
 import { texts } from "./texts.js";
 import { showTexts, showWays } from "./words.js";
 
@@ -15,6 +16,7 @@ const local = new Map(); // id → job: files that the server does not have (yet
 const originals = new Map(); // id → File
 const told = new Set(); // ids that the server has told of
 const queue = [];
+const deleting = new Question(texts.deleting);
 let copying = 0;
 let limits = { max_bytes: Infinity, max_jobs: Infinity, suffixes: [] };
 let known = [];
@@ -28,14 +30,21 @@ function start() {
       event.target.value = "";
     });
   }
-  find("delete-all").addEventListener("click", () => {
-    for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
-    api.removeAll().catch(() => {});
-    show();
-  });
+  find("delete-all").addEventListener("click", () => (isAnythingLost() ? deleting.ask(deleteAll) : deleteAll()));
   find("with-reports").addEventListener("change", (event) => offerAll(event.target.checked));
   takeDrops(find("drop"));
   connect({ session: onSession, state: onState, end: onEnd });
+}
+
+const listed = () => [...known, ...local.values()];
+
+// Of what has failed, or is gone already, there is nothing to lose.
+const isAnythingLost = () => listed().some(({ state }) => !["failed", "gone"].includes(state));
+
+function deleteAll() {
+  for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
+  api.removeAll().catch(() => {});
+  show();
 }
 
 function takeDrops(zone) {
@@ -153,6 +162,7 @@ function onSession(session) {
 // Nothing can be saved where nobody answers; what is gone for good is said on its card.
 function onEnd(why) {
   document.body.dataset.gone = why;
+  if (deleting.isOpen) deleting.close();
   if (why !== "silent") {
     for (const { name, state } of known) {
       if (state !== "failed") localJob(name, "gone");
@@ -171,7 +181,7 @@ function notice(text, health) {
 }
 
 function show() {
-  const jobs = [...known, ...local.values()];
+  const jobs = listed();
   const present = new Set(jobs.map((job) => job.id));
   let left = null; // the place of a card that had the focus, and is gone
   for (const [id, card] of cards) {
@@ -190,6 +200,9 @@ function show() {
   const clean = jobs.filter((job) => job.result?.verdict.result === "clean").length;
   find("save-all").hidden = find("with-reports").hidden = clean < 2;
   find("save-all").textContent = texts.saveAll(clean);
+  deleting.say(texts.deleting.title(jobs.length), texts.deleting.words);
+  // Another page, or the time, may have answered it.
+  if (deleting.isOpen && !isAnythingLost()) deleting.close();
   if (document.activeElement === find("delete-all") && jobs.length === 0) left = 0;
   find("delete-all").hidden = find("list-title").hidden = jobs.length === 0;
   if (left !== null) goOn(left);

@@ -41,6 +41,12 @@ export const texts = {
   chooseFolder: "Choose a folder",
   listTitle: "Your files",
   deleteAll: "Delete all",
+  deleting: {
+    title: (count) => (count === 1 ? "Delete the file here?" : `Delete all ${count} files here?`),
+    words: "The results are deleted, too, and what is still being made is broken off. Save first what you need. The files on your disk, from which these were copied, stay as they are.",
+    no: "Keep everything",
+    yes: "Delete all",
+  },
   caution: "No program finds every face. Look through the result before you share it; clothes, voices and places tell who somebody is, too.",
   cancel: "Cancel",
   remove: "Delete",
