@@ -13,6 +13,10 @@ _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>%s</Message></Err
 REFUSALS = {
     "slow down": (b"503 Slow Down", _ERROR % (b"SlowDown", b"Please reduce your request rate.")),
     "deny": (b"403 Forbidden", _ERROR % (b"AccessDenied", b"Access Denied")),
+    "changed": (
+        b"412 Precondition Failed",
+        _ERROR % (b"PreconditionFailed", b"At least one of the pre-conditions did not hold"),
+    ),
 }
 
 Judge = Callable[[str, str], str]
@@ -26,6 +30,7 @@ class FaultyDoor:
     Attributes:
         judge: Asked about each request. "cut" sends the first half of the answer, "drop" none.
         seen: Method and path of each request.
+        condition: The If-Match of the last request that had one.
     """
 
     def __init__(self, behind: int) -> None:
@@ -34,6 +39,7 @@ class FaultyDoor:
         self.port: int = self._listener.getsockname()[1]
         self.judge: Judge = lambda method, path: "pass"
         self.seen: list[tuple[str, str]] = []
+        self.condition = ""
         self._closed = threading.Event()
 
     def __enter__(self) -> FaultyDoor:
@@ -72,7 +78,8 @@ class FaultyDoor:
             while head := _head(reader):
                 method, path, *_ = head[0].decode().split()
                 self.seen.append((method, path))
-                length = _length(head)
+                self.condition = _value(head, b"if-match") or self.condition
+                length = int(_value(head, b"content-length") or 0)
                 if any(b"100-continue" in line.lower() for line in head):
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 head = [
@@ -117,12 +124,12 @@ def _head(reader) -> list[bytes]:  # type: ignore[no-untyped-def]
     return lines
 
 
-def _length(head: list[bytes]) -> int:
+def _value(head: list[bytes], wanted: bytes) -> str:
     for line in head:
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0
+        if name.lower() == wanted:
+            return value.strip().decode()
+    return ""
 
 
 def _body(reader, head: list[bytes], length: int) -> bytes:  # type: ignore[no-untyped-def]

@@ -140,5 +140,18 @@ def test_blocks_become_a_file_when_all_of_them_are_there(
         large.write_bytes(b"x" * size)
         with pytest.raises(OutputError, match="already, which is not replaced"):
             store.commit(large, there, replaces=False)
+    for size in (1, 3 << 20):
+        seen = store.find(there)
+        large.write_bytes(b"y" * size)
+        assert store.commit(large, there, replaces=seen).size == size
+        box.upload_blob(there.path, b"theirs", overwrite=True)
+        large.write_bytes(b"z" * size)
+        for left in (b"theirs", None):
+            with pytest.raises(OutputError, match="somebody has changed or deleted az:"):
+                store.commit(large, there, replaces=seen)
+            assert store.read(there) == left
+            if left is not None:
+                box.delete_blob(there.path)
+        store.commit(large, there)
     assert [path for _, path in door.seen if "comp=blocklist" in path]
     assert names(box) == ["large.mp4"]

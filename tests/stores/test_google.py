@@ -11,8 +11,8 @@ from buckets import Blur
 from faulty_door import FaultyDoor
 from gcp_storage_emulator.server import create_server
 
-from faceblur.errors import FaceblurError
-from faceblur.stores import connections, fsspec_store
+from faceblur.errors import FaceblurError, OutputError
+from faceblur.stores import connections, parts
 from faceblur.stores.address import parse_address
 from faceblur.stores.fsspec_store import store_of
 
@@ -60,7 +60,7 @@ def test_a_large_file_appears_when_all_of_it_is_there(door: FaultyDoor, tmp_path
     there = parse_address("gs://box/large.mp4")
     assert there is not None
     large = tmp_path / "large.mp4"
-    large.write_bytes(bytes(fsspec_store.PART_BYTES + 1))
+    large.write_bytes(bytes(parts.PART_BYTES + 1))
     sending = threading.Event()
 
     def hold(method: str, path: str) -> str:
@@ -81,8 +81,18 @@ def test_a_large_file_appears_when_all_of_it_is_there(door: FaultyDoor, tmp_path
     assert store.find(there) is None
     assert store.commit(large, there).size == large.stat().st_size
     # The emulator knows no conditions; Google does.
-    for size in (1, fsspec_store.PART_BYTES + 1):
+    for size in (1, parts.PART_BYTES + 1):
         door.seen.clear()
         large.write_bytes(b"x" * size)
         store.commit(large, there, replaces=False)
         assert [path for _, path in door.seen if "ifGenerationMatch=0" in path]
+        seen = store.find(there)
+        assert seen is not None
+        assert seen.tag.isdecimal()
+        door.seen.clear()
+        assert store.commit(large, there, replaces=seen).size == size
+        assert [path for _, path in door.seen if f"ifGenerationMatch={seen.tag}" in path]
+        door.first(1, "changed", "POST", "ifGenerationMatch")
+        large.write_bytes(b"y" * size)
+        with pytest.raises(OutputError, match="somebody has changed or deleted gs:"):
+            store.commit(large, there, replaces=seen)

@@ -195,12 +195,32 @@ def test_a_result_is_written_once_it_is_checked_and_clean(
     assert "already: name another, or say replace=yes" in job["output"]["error"]
     job = writing.post(job, "output", replace="yes")
     assert job["output"] == {"address": there, "version": 2, "error": None}
+    # Nor of what goes, or comes there, between the last look and the writing.
+    job = writing.masked("in/a.jpg", "out/b.jpg")
+    for theirs, step, number in ((None, "edits", 1), (b"theirs", "undo", 2)):
+
+        def come_between(method: str, path: str, theirs: bytes | None = theirs) -> str:
+            if method == "PUT" and theirs is None:
+                bucket.client.delete_object(Bucket=bucket.name, Key="out/b.jpg")
+            elif method == "PUT":
+                bucket.put("out/b.jpg", theirs)
+            return "pass"
+
+        door.judge = come_between
+        job = writing.post(job, step, '{"look": {"mode": "solid"}}')
+        assert job["output"]["version"] == number
+        assert "somebody has changed or deleted s3" in job["output"]["error"]
+        door.judge = lambda method, path: "pass"
+        if theirs is None:
+            job = writing.post(job, "output")
+            assert (job["output"]["version"], job["output"]["error"]) == (2, None)
+    assert bucket.get("out/b.jpg") == b"theirs"
     # What was sent can be written, too.
     sent = writing.served.send(PHOTO).json()
     assert writing.ended(sent["id"])["output"] is None
     named = {"output": f"{writing.root}/out/sent.jpg"}
     assert writing.post(sent, "output", **named)["output"]["version"] == 1
-    assert bucket.keys("out/") == ["out/a.jpg", "out/sent.jpg"]
+    assert bucket.keys("out/") == ["out/a.jpg", "out/b.jpg", "out/sent.jpg"]
 
 
 def test_a_result_that_is_not_clean_or_cannot_be_written_stays_here(

@@ -22,7 +22,7 @@ from media import moving_face_video
 from faceblur.batch.jobs import StoredJob, survey
 from faceblur.batch.transfers import Transfers
 from faceblur.errors import FaceblurError, InputError, OutputError
-from faceblur.stores import connections, faults, fsspec_store
+from faceblur.stores import connections, faults, fsspec_store, parts
 from faceblur.stores.address import Address, parse_address
 from faceblur.stores.fsspec_store import store_of
 
@@ -39,10 +39,10 @@ class TestParts:
     @pytest.fixture
     def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         # The smallest that S3 takes.
-        monkeypatch.setattr(fsspec_store, "PART_BYTES", 5 << 20)
+        monkeypatch.setattr(parts, "PART_BYTES", 5 << 20)
         path = tmp_path / "large.mp4"
         with path.open("wb") as file:
-            file.truncate(2 * fsspec_store.PART_BYTES + 1)
+            file.truncate(2 * parts.PART_BYTES + 1)
         return path
 
     def test_a_large_file_is_committed_when_all_its_parts_are_there(
@@ -87,6 +87,31 @@ class TestParts:
         with pytest.raises(FaceblurError, match="is denied" if how == "refused" else how):
             store_of(there).commit(large, there, going=going)
         assert (bucket.keys(), bucket.unfinished()) == ([], 0)
+
+    def test_a_large_file_takes_the_place_of_that_which_was_seen_and_of_no_other(
+        self, door: FaultyDoor, bucket: Bucket, large: Path
+    ) -> None:
+        there = address(f"s3://{bucket.name}/a.mp4")
+        store = store_of(there)
+        bucket.put("a.mp4", b"ours")
+        seen = store.find(there)
+
+        def judge(method: str, path: str) -> str:
+            """As S3 does; the server here compares for small files alone."""
+            if method != "POST" or "uploadId=" not in path:
+                return "pass"
+            there = bucket.client.head_object(Bucket=bucket.name, Key="a.mp4")["ETag"]
+            return "pass" if door.condition == there else "changed"
+
+        door.judge = judge
+        bucket.put("a.mp4", b"theirs")
+        assert seen is not None
+        with pytest.raises(OutputError, match="somebody has changed or deleted s3:"):
+            store.commit(large, there, replaces=seen)
+        assert (bucket.get("a.mp4"), bucket.unfinished()) == (b"theirs", 0)
+        seen = store.find(there)
+        assert seen is not None
+        assert store.commit(large, there, replaces=seen).size == large.stat().st_size
 
 
 def _filled(path: Path, like: Path) -> Path:
@@ -134,6 +159,17 @@ def test_where_files_can_be_renamed_they_appear_whole(
     with pytest.raises(OutputError, match="already, which is not replaced"):
         store.write(there, b"note", replaces=False)
     assert store.read(there) == b"whole"
+    seen = store.find(there)
+    assert seen is not None
+    store.write(there, b"their file")
+    for replaced in ("changed", "deleted"):
+        with pytest.raises(OutputError, match="somebody has changed or deleted memory:"):
+            store.commit(tmp_path / "other.mp4", there, replaces=seen)
+        with pytest.raises(OutputError, match="somebody has changed or deleted memory:"):
+            store.write(there, b"note", replaces=seen)
+        assert store.read(there) == (b"their file" if replaced == "changed" else None)
+        store.remove(there)
+    store.commit(tmp_path / "a.mp4", there)
     gone = address("memory://shelf/sub/note")
     store.write(gone, b"note", replaces=False)
     for _ in range(2):

@@ -11,6 +11,9 @@ from faceblur.stores.store import Entry
 _CHECKSUMS: Final = ("md5Hash", "ETag", "etag", "Content-MD5", "content_md5", "checksum")
 """What libraries call that which changes with the content."""
 
+_TAGS: Final = ("generation", "ETag", "etag")
+"""What stores compare before they replace a file."""
+
 _TIMES: Final = ("mtime", "modified", "LastModified", "last_modified", "last_write_time", "created")
 
 
@@ -24,7 +27,8 @@ def entry_of(address: Address, info: Mapping[str, Any]) -> Entry:
     version = f"{text}-{size}" if text and size is not None else ""
     times = (str(info[name]) for name in _TIMES if info.get(name))
     modified = "" if version else next(times, "")
-    return Entry(address, None if size is None else int(size), version, modified)
+    tag = next((str(info[name]) for name in _TAGS if info.get(name)), "")
+    return Entry(address, None if size is None else int(size), version, modified, tag)
 
 
 def entries_of(

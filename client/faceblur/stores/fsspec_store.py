@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import functools
 import logging
 import secrets
 import time
@@ -13,21 +14,18 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from faceblur.errors import InputError, OutputError
+from faceblur.stores import conditions
 from faceblur.stores.address import AZURE, WEB, Address
 from faceblur.stores.connections import AT_ONCE, GOOGLE, POLL_S, S3, await_from, connect
 from faceblur.stores.entries import entries_of, entry_of
 from faceblur.stores.faults import ATTEMPTS, ChangedError, Use, behind, persistently
-from faceblur.stores.store import Entry, Going, Store, keep_going
+from faceblur.stores.parts import forget_parts, is_in_parts, part_options
+from faceblur.stores.store import Entry, Going, Replaces, Store, keep_going
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-PART_BYTES: Final = 8 << 20
-"""Of what is written in parts; larger where there would be too many of them."""
-
-_PARTS_AT_ONCE: Final = 4
-_MOST_PARTS: Final = 9_000
 _FEW_ATTEMPTS: Final = 2
 """Where the library tries again by itself, for a minute."""
 
@@ -90,7 +88,8 @@ class FsspecStore:
 
         def work() -> Entry:
             nonlocal current
-            options = {"headers": {"Accept-Encoding": "identity"}} if self.scheme in WEB else {}
+            headers = {"Accept-Encoding": "identity"}
+            options: dict[str, Any] = {"headers": headers} if self.scheme in WEB else {}
             self._call(going, "get_file", path, str(target), **options)
             before, current = current, entry_of(address, self._call(going, "info", path))
             size = target.stat().st_size
@@ -103,26 +102,31 @@ class FsspecStore:
         return self._persistently(work, address, "read", going)
 
     def commit(
-        self, source: Path, address: Address, *, going: Going = keep_going, replaces: bool = True
+        self,
+        source: Path,
+        address: Address,
+        *,
+        going: Going = keep_going,
+        replaces: Replaces = True,
     ) -> Entry:
         """Copy a local file to an address, where it appears whole or not at all."""
         if address.is_read_only:
             raise OutputError(f"{address} can only be read: name a folder or a bucket with -o")
         path = self._path(address)
-        size = source.stat().st_size
 
         def work() -> Entry:
-            try:
-                if self.scheme in AT_ONCE:
-                    self._put(source, path, size, going, replaces=replaces)
-                else:
-                    self._put_aside(source, path, going, replaces=replaces)
-            except FileExistsError:
-                # An answer may have been lost, and the try after that finds what it has put there.
-                if not self._holds(path, source, going):
-                    raise
+            put = self._put if self.scheme in AT_ONCE else self._put_aside
+            with conditions.refusals_told(address, replaces):
+                try:
+                    put(source, address, going, replaces)
+                except Exception as error:
+                    # An answer may have been lost, and the next try finds what it has put there.
+                    if not conditions.is_refused(error, replaces) or not self._holds(
+                        path, source, going
+                    ):
+                        raise
             done = entry_of(address, self._call(going, "info", path))
-            if done.size not in (None, size):
+            if done.size not in (None, source.stat().st_size):
                 raise ChangedError("came short")
             return done
 
@@ -130,7 +134,7 @@ class FsspecStore:
 
     def read(self, address: Address) -> bytes | None:
         """What a small file holds; None if there is none."""
-        options = {"max_concurrency": 1} if self.scheme in S3 else {}
+        options: dict[str, Any] = {"max_concurrency": 1} if self.scheme in S3 else {}
 
         def work() -> bytes | None:
             try:
@@ -140,16 +144,16 @@ class FsspecStore:
 
         return self._persistently(work, address, "read")
 
-    def write(self, address: Address, content: bytes, *, replaces: bool = True) -> None:
+    def write(self, address: Address, content: bytes, *, replaces: Replaces = True) -> None:
         """Put a small file in place."""
         path = self._path(address)
 
         def work() -> None:
             if self.scheme not in AT_ONCE:
                 self._call(keep_going, "makedirs", path.rpartition("/")[0], exist_ok=True)
-                self._check_free(path, keep_going, replaces=replaces)
-            options = self._terms(replaces=replaces) if self.scheme in AT_ONCE else {}
-            self._call(keep_going, "pipe_file", path, content, **options)
+            with conditions.refusals_told(address, replaces):
+                options = self._prepared(address, keep_going, replaces)
+                self._call(keep_going, "pipe_file", path, content, on=replaces, **options)
 
         self._persistently(work, address, "write")
 
@@ -162,51 +166,41 @@ class FsspecStore:
 
         self._persistently(work, address, "write")
 
-    def _terms(self, *, replaces: bool) -> dict[str, Any]:
-        """On what terms the store itself takes a file."""
-        if replaces:
-            return {}
-        return {"overwrite": False} if self.scheme in AZURE else {"mode": "create"}
+    def _prepared(self, address: Address, going: Going, replaces: Replaces) -> dict[str, Any]:
+        """The options of the library for what may be replaced; one look, where it has none."""
+        if conditions.is_kept_by_store(self.scheme, replaces):
+            return conditions.options_of(self.scheme, replaces)
+        if replaces is not True:
+            found = None
+            with suppress(FileNotFoundError):
+                found = entry_of(address, self._call(going, "info", self._path(address)))
+            if found != (replaces or None):
+                raise FileExistsError
+        return {}
 
-    def _check_free(self, path: str, going: Going, *, replaces: bool) -> None:
-        if not replaces and self._call(going, "exists", path):
-            raise FileExistsError
-
-    def _put(self, source: Path, path: str, size: int, going: Going, *, replaces: bool) -> None:
-        part = max(PART_BYTES, size // _MOST_PARTS)
-        options = self._terms(replaces=replaces)
-        if self.scheme in S3:
-            options |= {"chunksize": part, "max_concurrency": _PARTS_AT_ONCE}
-        elif self.scheme in GOOGLE:
-            options |= {"chunksize": -(-part // (1 << 18)) * (1 << 18)}
-        if self.scheme not in S3 or size < 2 * part:
-            self._call(going, "put_file", str(source), path, **options)
+    def _put(self, source: Path, address: Address, going: Going, replaces: Replaces) -> None:
+        path, size = self._path(address), source.stat().st_size
+        options = self._prepared(address, going, replaces) | part_options(self.scheme, size)
+        put = functools.partial(
+            self._call, going, "put_file", str(source), path, on=replaces, **options
+        )
+        if not is_in_parts(self.scheme, size):
+            put()
             return
         # A run that was killed may have left parts, for which one pays.
-        self._forget_parts(path)
+        forget_parts(self._fs, path)
         try:
-            self._call(going, "put_file", str(source), path, **options)
+            put()
         except BaseException:
-            self._forget_parts(path)
+            forget_parts(self._fs, path)
             raise
-
-    def _forget_parts(self, path: str) -> None:
-        """Have S3 delete the parts of a file that was never completed."""
-        bucket, _, key = path.partition("/")
-        with suppress(Exception):  # Whoever may write need not be allowed to list; lifecycles do.
-            found = self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
-            for upload in found.get("Uploads", ()):
-                if upload["Key"] == key:
-                    self._fs.call_s3(
-                        *("abort_multipart_upload",),
-                        Bucket=bucket,
-                        Key=key,
-                        UploadId=upload["UploadId"],
-                    )
 
     def _holds(self, path: str, source: Path, going: Going) -> bool:
         """Whether a file of the store is the same as one that is here."""
-        if self._call(going, "info", path).get("size") != source.stat().st_size:
+        try:
+            if self._call(going, "info", path).get("size") != source.stat().st_size:
+                return False
+        except FileNotFoundError:
             return False
         copy = source.with_name(f".there-{secrets.token_hex(4)}")
         try:
@@ -215,15 +209,16 @@ class FsspecStore:
         finally:
             copy.unlink(missing_ok=True)
 
-    def _put_aside(self, source: Path, path: str, going: Going, *, replaces: bool) -> None:
+    def _put_aside(self, source: Path, address: Address, going: Going, replaces: Replaces) -> None:
         """Write under a temporary name, and rename that."""
+        path = self._path(address)
         folder, _, name = path.rpartition("/")
         temporary = f"{folder}/.{name}.partial-{secrets.token_hex(4)}"
         self._call(going, "makedirs", folder, exist_ok=True)
         try:
             self._call(going, "put_file", str(source), temporary)
             going()
-            self._check_free(path, going, replaces=replaces)
+            self._prepared(address, going, replaces)
             self._rename(temporary, path)
         finally:
             with suppress(Exception):
@@ -270,9 +265,14 @@ class FsspecStore:
         attempts = _FEW_ATTEMPTS if self.scheme in (*AZURE, *GOOGLE) else ATTEMPTS
         return persistently(work, address, use, attempts=attempts, pause=pause)
 
-    def _call(self, going: Going, name: str, *args: Any, **options: Any) -> Any:
-        """Call a method of the library; one that is a coroutine ends when `going` says so."""
-        fs = self._fs
+    def _call(
+        self, going: Going, name: str, *args: Any, on: Replaces = True, **options: Any
+    ) -> Any:
+        """Call a method of the library; one that is a coroutine ends when `going` says so.
+
+        `on` says what may be replaced, where it writes.
+        """
+        fs = conditions.connected_on(self._fs, self.scheme, on)
         going()
         work = getattr(fs, f"_{name}", None) if fs.async_impl else None
         if work is None:

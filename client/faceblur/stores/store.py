@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,12 +27,19 @@ class Entry:
             an entity tag, with the size. Empty where it gives none.
         modified: Where there is no version, when it was written, as the store says it. That proves
             nothing, but shows many a change.
+        tag: What the store takes for "as long as it is still this file"; it may change where the
+            content does not. Empty where it takes nothing such.
     """
 
     address: Address
     size: int | None = None
     version: str = ""
     modified: str = ""
+    tag: str = field(default="", compare=False)
+
+
+Replaces = bool | Entry
+"""Whether a file that is there may be replaced; or which alone, as it was seen."""
 
 
 class Store(Protocol):
@@ -66,19 +73,24 @@ class Store(Protocol):
         """
 
     def commit(
-        self, source: Path, address: Address, *, going: Going = keep_going, replaces: bool = True
+        self,
+        source: Path,
+        address: Address,
+        *,
+        going: Going = keep_going,
+        replaces: Replaces = True,
     ) -> Entry:
         """Copy a local file to an address, where it appears whole or not at all.
 
-        A file that was there is replaced in one step, or with `replaces` off an `OutputError`, also
-        if it comes there meanwhile where the store itself sees to that (S3, Azure and Google do).
-        What was begun is removed on any error.
+        A file that was there is replaced in one step. One that `replaces` excludes is an
+        `OutputError`, also if it comes there meanwhile where the store itself sees to that (S3,
+        Azure and Google do). What was begun is removed on any error.
         """
 
     def read(self, address: Address) -> bytes | None:
         """What a small file holds; None if there is none."""
 
-    def write(self, address: Address, content: bytes, *, replaces: bool = True) -> None:
+    def write(self, address: Address, content: bytes, *, replaces: Replaces = True) -> None:
         """Put a small file in place; `replaces` is that of `commit`."""
 
     def remove(self, address: Address) -> None:

@@ -11,7 +11,7 @@ from faceblur.errors import FaceblurError, OutputError
 from faceblur.image.formats import BY_SUFFIX
 from faceblur.stores.faults import UnreachableError
 from faceblur.stores.fsspec_store import store_of
-from faceblur.stores.store import Entry
+from faceblur.stores.store import Entry, Replaces
 from faceblur.video.containers import CONTAINERS
 from faceblur.web.jobs.destinations import Delivery, Destination
 from faceblur.web.jobs.job import CANCELLED, WebJob
@@ -91,19 +91,21 @@ def _written(job: WebJob, delivery: Delivery, result: Result) -> Entry:
     destination, verdict = delivery.destination, result.verdict.result
     if verdict != "clean" and not destination.takes_unclean:
         raise OutputError(_UNCLEAN[verdict])
-    address, replaces = destination.address, destination.replaces
+    address = destination.address
     store = store_of(address)
+    replaces: Replaces = destination.replaces
     if not replaces:
         present = store.find(address)
         # What this file has put there itself it may replace, as long as it is still that.
-        replaces = _is_known(present) and present == delivery.entry
-        if present is not None and not replaces:
+        if present is not None and _is_known(present) and present == delivery.entry:
+            replaces = present
+        elif present is not None:
             raise OutputError(_taken(destination))
     return store.commit(result.output, address, going=job.check_going, replaces=replaces)
 
 
-def _is_known(entry: Entry | None) -> bool:
-    return entry is not None and bool(entry.version or entry.modified)
+def _is_known(entry: Entry) -> bool:
+    return bool(entry.version or entry.modified)
 
 
 def _taken(destination: Destination) -> str:
