@@ -10,7 +10,7 @@ from accessibility import WIDTH
 from accessibility import faults as _faults
 from media import Recording, moving_face_video
 from playwright.sync_api import Browser, FileChooser, Page
-from web_page import FILES_SHOWN, Served
+from web_page import FILES_SHOWN, Served, asked
 
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
@@ -198,6 +198,28 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     # What had the focus is gone with its card, and then with all of them.
     page.set_input_files("#files", PHOTO)
     page.locator("li[data-state=done]").nth(1).wait_for()
+    # One is deleted elsewhere while it is corrected: what was done is not lost.
+    page.locator("li button[aria-label^=Correct]").first.click()
+    page.locator(".here button").first.focus()
+    page.keyboard.press("Enter")
+    number = page.get_attribute("li", "data-id")
+    assert asked(page, "DELETE", f"/api/jobs/{number}") == 204
+    page.wait_for_selector("text=or had been kept for 30 minutes. To go on, drop the file again.")
+    assert page.inner_text(":focus") == "Save corrections"
+    assert "Your corrections are not lost yet" in page.inner_text("#said")
+    top = "document.activeElement.getBoundingClientRect().top"
+    assert 0 <= page.evaluate(top) < page.evaluate(height)
+    assert _faults(page) == []
+    assert _not_mirrored(page) == []
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    kept = tmp_path / "corrections.json"
+    download.value.save_as(kept)
+    page.locator("li button[aria-label^=Correct]").last.click()
+    page.wait_for_selector(".editor[data-frame='1/0']")
+    page.set_input_files(".editor input[type=file]", kept)
+    page.wait_for_selector(".corrections >> text=A mask removed")
+    page.click(".editor >> text=Close")
     page.locator("li button[aria-label^=Delete]").first.focus()
     page.keyboard.press("Enter")
     page.locator("li").nth(1).wait_for(state="detached")

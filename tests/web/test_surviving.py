@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -34,9 +35,19 @@ def test_work_goes_on_while_the_page_is_loaded_again_and_in_a_second_tab(
     with second.expect_download() as download:
         second.click("li a.save.go")
     assert download.value.suggested_filename == "clip_blurred.mp4"
-    # What one tab deletes is gone from the other.
+    # What one tab deletes is gone from the other, which says so to whoever was choosing there.
+    third = page.context.new_page()
+    third.goto(site.base)
+    third.click("text=Choose who stays visible")
+    third.wait_for_selector(".face input:focus")
     page.click("li >> text=Delete")
     second.wait_for_selector("li", state="detached")
+    third.wait_for_selector("text=No longer here: it was deleted in another tab, or had been kept")
+    assert third.locator("li .people, li a:visible, li video").count() == 0
+    assert third.inner_text("#said").startswith("clip.mp4: No longer here: ")
+    assert third.inner_text(":focus") == "Delete"
+    third.keyboard.press("Enter")
+    third.wait_for_selector("li", state="detached")
     assert files_in(site.uploads) == []
 
 
@@ -46,11 +57,18 @@ def test_a_server_that_ends_says_so_and_the_next_one_takes_over(start: Start, pa
     page.goto(site.address)
     page.set_input_files("#files", PHOTO)
     page.wait_for_selector(DONE)
+    page.click("text=Correct masks")
+    page.click("text=Remove mask 1")
     site.process.terminate()
     page.wait_for_selector("text=faceblur has ended, and has deleted what was here")
     page.wait_for_selector("li[data-state=gone]")
     assert "No longer here. If you have not saved the result" in page.inner_text("li")
     assert page.locator("li a:visible").count() == 0
+    # What was corrected is in the page alone, and can still be had.
+    assert "Your corrections are not lost yet" in page.inner_text("li")
+    with page.expect_download() as download:
+        page.click("text=Save corrections")
+    assert json.loads(Path(download.value.path()).read_text())["corrections"][0]["remove"]
     assert not page.is_visible("#drop")
     site.process.wait(timeout=20)
     assert files_in(site.uploads) == []

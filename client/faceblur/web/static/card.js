@@ -1,6 +1,7 @@
 // One file: what happens to it, what came out, and what can be done.
 
 import { Comparison } from "./comparison.js";
+import { saveButton } from "./correction_files.js";
 import { button, element } from "./elements.js";
 import { Editor } from "./editor.js";
 import { Look } from "./look.js";
@@ -48,14 +49,23 @@ export class Card {
     this.update(job);
   }
 
+  // Somebody is choosing or correcting something.
+  get isOpen() {
+    return [this.people, this.editor, this.look].some((each) => each !== undefined);
+  }
+
   // Returns what is to be read out, or null.
   update(job) {
     const isHere = this.node.contains(document.activeElement);
+    const { top, bottom } = this.node.getBoundingClientRect();
+    const isLeft = job.state === "gone" && this.isOpen && top < innerHeight && bottom > 0;
     const said = this.#take(job);
+    // It is much shorter now.
+    if (isLeft) this.node.scrollIntoView({ block: "nearest" });
     const at = document.activeElement;
     // What had the focus may be gone: whoever has no mouse goes on from here.
     if (isHere && (!this.node.contains(at) || at.offsetParent === null)) {
-      const next = [this.cancel, this.save, this.remove].find((each) => !each.hidden);
+      const next = [this.keep, this.cancel, this.save, this.remove].find((each) => each?.hidden === false);
       next?.focus({ preventScroll: true });
     }
     return said;
@@ -63,7 +73,9 @@ export class Card {
 
   #take(job) {
     const before = this.job;
+    const wasOpen = this.isOpen;
     this.job = job;
+    if (job.state === "gone") this.#leave();
     const done = job.state === "done";
     this.node.dataset.state = job.state;
     this.status.textContent = this.#words();
@@ -94,9 +106,8 @@ export class Card {
     this.#see(job.shown ?? null);
     if (!done) {
       this.node.dataset.verdict = "";
-      return before && before.state !== job.state && job.state === "failed"
-        ? texts.finished(job.name, this.#words())
-        : null;
+      const isTold = before && before.state !== job.state && (job.state === "failed" || (job.state === "gone" && wasOpen));
+      return isTold ? texts.finished(job.name, this.#words()) : null;
     }
     const isNew = before?.state !== "done" || before.result.version !== job.result.version;
     return isNew ? this.#showResult(job) : null;
@@ -123,6 +134,7 @@ export class Card {
   #words() {
     const { job } = this;
     if (job.state === "failed") return texts.failed(job.error);
+    if (job.state === "gone") return this.keep ? `${job.error} ${texts.gone.corrections}` : job.error;
     if (job.state === "done") return texts.covered(job);
     const left = texts.left(job.left_s ?? null);
     return left ? `${texts.states[job.state]}, ${left}` : texts.states[job.state];
@@ -199,6 +211,15 @@ export class Card {
   #corrected() {
     this.editor?.node.remove();
     this.editor = undefined;
+  }
+
+  // Its file is gone, and what was corrected in it is not.
+  #leave() {
+    const corrections = this.editor?.corrections ?? [];
+    this.#corrected();
+    if (corrections.length === 0) return;
+    this.keep = saveButton(this.job, () => corrections);
+    this.actions.prepend(this.keep);
   }
 
   #chosen() {

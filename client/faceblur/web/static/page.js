@@ -15,6 +15,7 @@ const cards = new Map(); // by id
 const local = new Map(); // id → job: files that the server does not have (yet, or at all)
 const originals = new Map(); // id → File
 const told = new Set(); // ids that the server has told of
+const unwanted = new Set(); // ids of what was deleted here
 const queue = [];
 const deleting = new Question(texts.deleting);
 let copying = 0;
@@ -38,11 +39,12 @@ function start() {
 
 const listed = () => [...known, ...local.values()];
 
-// Of what has failed, or is gone already, there is nothing to lose.
-const isAnythingLost = () => listed().some(({ state }) => !["failed", "gone"].includes(state));
+// Of what has failed, or is gone already, there is nothing to lose but corrections.
+const isAnythingLost = () => listed().some(({ id, state }) => cards.get(id)?.keep || !["failed", "gone"].includes(state));
 
 function deleteAll() {
   for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
+  for (const { id } of known) unwanted.add(id);
   api.removeAll().catch(() => {});
   show();
 }
@@ -141,9 +143,19 @@ function onState(state) {
   known = state.jobs
     .map((job) => (job.state === "uploading" ? before.get(job.id) : job))
     .filter((job) => job !== undefined);
+  const present = new Set(known.map(({ id }) => id));
+  for (const [id, job] of before) {
+    // Another page has deleted it, or its time was over.
+    if (cards.get(id)?.isOpen && !present.has(id) && !unwanted.has(id)) leave(job, texts.gone.deleted(limits.keep_minutes));
+  }
   const { health, trouble } = state.detector;
   notice(health === "lost" ? texts.lost(trouble) : health === "starting" ? texts.starting : "", health);
   show();
+}
+
+// Its card stays, and says why there is nothing else of it.
+function leave({ id, name, kind }, error) {
+  local.set(id, { id, name, kind, state: "gone", error, progress: null, left_s: null });
 }
 
 function offerAll(reports) {
@@ -164,8 +176,8 @@ function onEnd(why) {
   document.body.dataset.gone = why;
   if (deleting.isOpen) deleting.close();
   if (why !== "silent") {
-    for (const { name, state } of known) {
-      if (state !== "failed") localJob(name, "gone");
+    for (const job of known) {
+      if (job.state !== "failed") leave(job, texts.gone.ended);
     }
     known = [];
     show();
@@ -189,6 +201,7 @@ function show() {
       if (card.node.contains(document.activeElement)) left = [...find("cards").children].indexOf(card.node);
       card.close();
       cards.delete(id);
+      unwanted.delete(id);
       if (told.delete(id)) originals.delete(id);
     }
   }
@@ -216,12 +229,11 @@ function goOn(place) {
 }
 
 function insert(job) {
-  const isLocal = local.has(job.id);
   const card = new Card(job, {
     originalOf: () => originals.get(job.id),
     on: {
-      cancel: () => (isLocal ? dropLocal(job.id) : api.cancel(job.id)),
-      remove: () => (isLocal ? dropLocal(job.id) : api.remove(job.id)),
+      cancel: () => (local.has(job.id) ? dropLocal(job.id) : api.cancel(job.id)),
+      remove: () => (local.has(job.id) ? dropLocal(job.id) : remove(job.id)),
       // The state that comes with the next event tells more than a refusal would.
       undo: () => api.undo(job.id).catch(() => {}),
       redo: () => api.redo(job.id).catch(() => {}),
@@ -229,6 +241,11 @@ function insert(job) {
   });
   cards.set(job.id, card);
   find("cards").append(card.node);
+}
+
+function remove(id) {
+  unwanted.add(id);
+  api.remove(id);
 }
 
 function dropLocal(id) {

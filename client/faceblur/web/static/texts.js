@@ -198,7 +198,11 @@ export const texts = {
     storing: "Writing it to where it was wanted",
     done: "Done",
     failed: "Not done",
-    gone: "No longer here. If you have not saved the result, drop the file again once faceblur runs.",
+  },
+  gone: {
+    ended: "No longer here. If you have not saved the result, drop the file again once faceblur runs.",
+    deleted: (minutes) => `No longer here: it was deleted in another tab, or had been kept for ${plural(minutes, "minute", "minutes")}. To go on, drop the file again.`,
+    corrections: "Your corrections are not lost yet: save them now, and open them when the file is here again.",
   },
   left: (seconds) => {
     if (seconds === null) return "";
