@@ -1,7 +1,8 @@
 """Pass on what is published over SRT, as a media server does, in a process of its own.
 
 `python srt_server.py PORT`: whoever connects says what they want by the name of their stream,
-`publish:NAME` or `read:NAME`; anybody else is sent away. It is libsrt itself that listens.
+`publish:NAME` or `read:NAME`; anybody else is sent away, and so is whoever does not know the
+passphrase, if a line with one comes on stdin. It is libsrt itself that listens.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 
 MISSING = "needs libsrt, which comes with ffmpeg: apt-get install -y ffmpeg"
 _STREAM_ID = 46
-"""SRTO_STREAMID of srt.h."""
+_PASSPHRASE = 26
+"""SRTO_STREAMID and SRTO_PASSPHRASE of srt.h."""
 _PACKET_BYTES = 1456
 
 
@@ -29,13 +31,17 @@ def library() -> str | None:
 
 
 @contextmanager
-def srt_server(port: int) -> Iterator[None]:
+def srt_server(port: int, passphrase: str = "") -> Iterator[None]:
     """Run a server."""
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, __file__, str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, __file__, str(port)], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
+        with process.stdin:
+            process.stdin.write(f"{passphrase}\n".encode())
         if process.stdout.readline().strip() != b"ready":
             raise RuntimeError("the SRT server did not start")
         yield
@@ -46,7 +52,7 @@ def srt_server(port: int) -> Iterator[None]:
 
 
 class _Server:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, passphrase: bytes) -> None:
         name = library()
         if name is None:
             raise SystemExit(MISSING)
@@ -55,6 +61,8 @@ class _Server:
         self._readers: dict[str, list[int]] = {}
         self._lock = threading.Lock()
         self._listener = self._srt.srt_create_socket()
+        if passphrase:
+            self._srt.srt_setsockflag(self._listener, _PASSPHRASE, passphrase, len(passphrase))
         address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port)
         address += socket.inet_aton("127.0.0.1") + bytes(8)
         if self._srt.srt_bind(self._listener, address, len(address)) != 0:
@@ -89,7 +97,7 @@ class _Server:
 
 
 def _main() -> None:
-    server = _Server(int(sys.argv[1]))
+    server = _Server(int(sys.argv[1]), sys.stdin.readline().strip("\n").encode())
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     server.run()

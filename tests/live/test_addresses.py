@@ -16,6 +16,7 @@ from faceblur.live import (
     parse_sink,
     parse_source,
 )
+from faceblur.live.srt_address import as_playlist, as_preset, split_srt
 from faceblur.masks.policy import Policy
 from faceblur.masks.spans import Span
 from faceblur.redaction import RedactingFilter, redact
@@ -125,6 +126,26 @@ def test_a_camera_has_no_time_spans() -> None:
 )
 def test_credentials_are_never_shown(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+def test_what_srt_addresses_keep_secret_is_taken_out_of_them() -> None:
+    url = "srt://me:pw@[::1]:9?mode=caller&passphrase=a%26b%2B'c&streamid=#!::r=d,s=x y&token=t"
+    address = split_srt(f"{url}&pbkeylen=32&passphrase=")
+    assert address.open == "srt://[::1]:9?mode=caller&pbkeylen=32"
+    assert address.secrets == {"passphrase": "a&b+'c", "streamid": "#!::r=d,s=x y"}
+    assert "'c" not in repr(address)
+    assert as_preset(address) == b"passphrase=a&b+'c\nstreamid=#!::r=d,s=x y\n"
+    assert as_playlist(address, timeout=9).decode().splitlines() == [
+        "ffconcat version 1.0",
+        "file 'srt://[::1]:9?mode=caller&pbkeylen=32'",
+        r"option passphrase 'a&b+'\''c'",
+        "option streamid '#!::r=d,s=x y'",
+        "option timeout '9'",
+    ]
+    assert split_srt("srt://h:9").open == "srt://h:9"
+    # It would be one more option.
+    with pytest.raises(InputError, match=r"the streamid of srt://h:9\?streamid=\*\*\* holds"):
+        split_srt("srt://h:9?streamid=read:a%0Apassphrase=x")
 
 
 @pytest.mark.parametrize("password", ["pa'ss", "pa ss", 'pa"ss', "<pass>", "pa@ss"])

@@ -6,8 +6,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import media
@@ -34,6 +36,7 @@ from rig.srt_server import srt_server
 from rig.whip_server import whip_server
 
 PATIENCE_S = 40.0
+PASSPHRASE = "a+b & 100%'s"
 SRT = "srt://h:8890?pkt_size=1316&streamid="
 
 
@@ -133,12 +136,12 @@ def test_every_output_is_watched_masked(run: Run, tmp_path: Path) -> None:
     folder, rtmp = tmp_path / "recordings", f"rtmp://127.0.0.1:{rtmp_port}/live/k3y"
     sinks = (
         f"segments:{folder}?segment=1",
-        f"srt://127.0.0.1:{srt_port}?streamid=publish:door",
+        f"srt://127.0.0.1:{srt_port}?streamid=publish:d00r&passphrase={quote(PASSPHRASE, safe='')}",
         f"whip:http://:s3cret@127.0.0.1:{whip_port}/door/whip",
         rtmp,
     )
     with (
-        srt_server(srt_port),
+        srt_server(srt_port, PASSPHRASE),
         rtmp_server(rtmp),
         whip_server(whip_port, tmp_path / "seen", token="s3cret"),
     ):
@@ -146,7 +149,12 @@ def test_every_output_is_watched_masked(run: Run, tmp_path: Path) -> None:
         until(camera, lambda stats: all(sink.state == "running" for sink in stats.sinks))
         watched = {view.kind: view for view in views_of([camera.options])["door"]}
         assert list(watched) == ["segments", "srt", "whep", "rtmp"]
-        shown = _first_shown(list(watched.values()))
+        shown, programs = _first_shown(list(watched.values()))
+        # One of ours publishes and one reads, and no other user can see what they know.
+        for option in ("-fpre", "concat"):
+            assert [each for each in programs if f"\0{option}\0" in each]
+        for secret in ("publish:d00r", "read:d00r", PASSPHRASE, quote(PASSPHRASE, safe="")):
+            assert not [each for each in programs if secret in each]
         # Whoever has no token is told so, and of the rest nothing is told.
         wrong = Watcher(View(kind="whep", url=watched["whep"].url.replace("s3cret", "wr0ng")))
         assert wrong.after(0, timeout_s=PATIENCE_S) is None
@@ -162,13 +170,19 @@ def test_every_output_is_watched_masked(run: Run, tmp_path: Path) -> None:
         assert (each.age_s > 0.5) == (kind == "segments")
 
 
-def _first_shown(wanted: list[View]) -> dict[str | None, Shown]:
-    """A frame of each, as the wall gets it: what cannot be read yet is tried again."""
+def _first_shown(wanted: list[View]) -> tuple[dict[str | None, Shown], set[str]]:
+    """A frame of each, as the wall gets it: what cannot be read yet is tried again.
+
+    Returns:
+        These, and the arguments of all programs called ffmpeg that have run meanwhile.
+    """
     watchers, shown = [Watcher(view) for view in wanted], dict[str | None, Shown]()
+    programs: set[str] = set()
     end_s = time.monotonic() + PATIENCE_S
     try:
         while len(shown) < len(wanted):
             assert time.monotonic() < end_s, [(w.view, w.trouble) for w in watchers]
+            programs |= _programs()
             for number, watcher in enumerate(watchers):
                 found = watcher.after(0, timeout_s=0.1)
                 if found is not None:
@@ -178,7 +192,27 @@ def _first_shown(wanted: list[View]) -> dict[str | None, Shown]:
     finally:
         for watcher in watchers:
             watcher.close()
-    return shown
+    return shown, programs
+
+
+def _programs() -> set[str]:
+    """The arguments of each ffmpeg that this process and those that it has started have started."""
+    parents, arguments = dict[int, int](), dict[int, str]()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            number = int(process.name)
+            arguments[number] = (process / "cmdline").read_bytes().decode()
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            parents[number] = int(fields[1])
+
+    def is_ours(number: int) -> bool:
+        return number == os.getpid() or (number in parents and is_ours(parents[number]))
+
+    return {
+        text
+        for number, text in arguments.items()
+        if Path(text.partition("\0")[0]).name == "ffmpeg" and is_ours(number)
+    }
 
 
 def _recording(folder: Path, *, began_s: float, ended_s: float, end: str = ".mp4") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import Any
@@ -12,6 +13,7 @@ from faceblur.errors import InputError, OutputError
 from faceblur.live.sinks.encoder import INTERLEAVE
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sinks.writer import EncodedWriter
+from faceblur.live.srt_address import as_preset, split_srt
 
 
 class SrtWriter(EncodedWriter):
@@ -48,13 +50,24 @@ def _start_ffmpeg(options: SinkOptions) -> subprocess.Popen[bytes]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise InputError(f"{options.label} needs the ffmpeg program: install it, or push RTSP")
-    return subprocess.Popen(
-        [
-            *(program, "-loglevel", "quiet", "-nostdin", "-analyzeduration", "500000"),
-            *("-f", "mpegts", "-i", "pipe:0", "-flush_packets", "1"),
-            *("-c", "copy", "-f", "mpegts", options.target),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    address = split_srt(options.target)
+    # Nobody but this user can read a pipe of it.
+    read_fd, write_fd = os.pipe()
+    try:
+        with os.fdopen(write_fd, "wb") as preset:
+            preset.write(as_preset(address))
+        return subprocess.Popen(
+            [
+                *(program, "-loglevel", "quiet", "-nostdin", "-analyzeduration", "500000"),
+                *("-f", "mpegts", "-i", "pipe:0", "-flush_packets", "1"),
+                *("-c", "copy", "-f", "mpegts"),
+                *(("-fpre", f"/dev/fd/{read_fd}") if address.secrets else ()),
+                address.open,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[read_fd],
+        )
+    finally:
+        os.close(read_fd)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Final
 
 import av
@@ -13,10 +14,11 @@ import av
 from faceblur.errors import InputError
 from faceblur.live.sources.options import SourceOptions
 from faceblur.live.sources.readers import StreamReader
+from faceblur.live.srt_address import as_playlist, split_srt
 from faceblur.redaction import redact_address
 
-_CONNECT_MS: Final = 5_000
-_SILENCE_US: Final = 8_000_000
+_READING: Final = {"connect_timeout": 5_000, "timeout": 8_000_000, "analyzeduration": 500_000}
+"""In milliseconds the first, in microseconds the others."""
 
 
 class _Received(StreamReader):
@@ -38,22 +40,27 @@ def received(
     Raises:
         InputError: There is no such program, or nothing comes, or no more.
     """
+    address = split_srt(url)
     program = shutil.which("ffmpeg")
     if program is None:
         raise InputError("watching SRT needs the ffmpeg program: install it")
     with subprocess.Popen(
         [
             *(program, "-loglevel", "quiet", "-nostdin", "-analyzeduration", "500000"),
-            *("-connect_timeout", str(_CONNECT_MS), "-timeout", str(_SILENCE_US), "-i", url),
+            *("-f", "concat", "-safe", "0", "-protocol_whitelist", "pipe,srt", "-i", "pipe:0"),
             *("-map", "0:v:0", "-c", "copy", "-flush_packets", "1", "-f", "mpegts", "pipe:1"),
         ],
         # Unbuffered, or the newest frame would wait for those that fill the buffer.
         bufsize=0,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:
+        assert process.stdin is not None
         try:
+            # If it has ended already, nothing can be read either.
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(as_playlist(address, **_READING))
             for frame in _Received(url, process.stdout).frames():
                 yield frame.image, 0.0
                 if stopping.is_set():
