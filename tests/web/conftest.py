@@ -72,10 +72,11 @@ def small(session: DetectionSession, tmp_path: Path) -> Iterator[Callable[..., S
     shared = session.server.address
     with ExitStack() as running:
 
-        def begin(*, min_face: float = 0) -> Served:
+        def begin(*, min_face: float = 0, keep_s: float = 1800) -> Served:
             uploads = tmp_path / "uploads"
             uploads.mkdir()
-            return running.enter_context(served_small(uploads, shared, min_face=min_face))
+            site = served_small(uploads, shared, min_face=min_face, keep_s=keep_s)
+            return running.enter_context(site)
 
         yield begin
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from media import moving_face_video
 from playwright.sync_api import Page
-from web_page import FILES_SHOWN, Served, asked, files_in
+from web_page import FILES_SHOWN, Served, asked, files_in, until
 
 from faceblur.detection import models
 from faceblur.detection.triton.server import TritonServer
@@ -75,20 +74,28 @@ def test_what_is_too_much_is_refused_and_what_nobody_looks_at_goes(
     # A page that is loaded again is no page that was left.
     page.reload()
     page.locator("li[data-state=done]").nth(2).wait_for()
-    page.wait_for_timeout(3500)
+    site.sweep()
     assert files_in(site.uploads).count("masked.jpg") == 3
     page.goto("about:blank")
-    until = time.monotonic() + 30
-    while files_in(site.uploads) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert files_in(site.uploads) == []
+
+    def are_gone() -> bool:
+        site.sweep()
+        return files_in(site.uploads) == []
+
+    until(are_gone, "the server knows that the page was closed")
 
 
-def test_files_go_when_they_were_kept_long_enough(start: Start, page: Page) -> None:
-    site = start("--keep-minutes", "0.05")
+def test_files_go_when_they_were_kept_long_enough(small: Start, page: Page) -> None:
+    site = small(keep_s=0)
     page.goto(site.address)
-    page.set_input_files("#files", PHOTO)
+    with site.held("checking"):
+        page.set_input_files("#files", PHOTO)
+        page.wait_for_selector("li[data-state=checking]")
+        # What is not finished has all the time that it needs.
+        site.sweep()
+        assert "masked.jpg" in files_in(site.uploads)
     page.wait_for_selector("li[data-state=done]")
+    site.sweep()
     page.wait_for_selector("li", state="detached")
     assert files_in(site.uploads) == []
 
@@ -134,7 +141,8 @@ def test_what_may_still_show_a_face_is_not_green(small: Start, page: Page, tmp_p
 
 
 def test_files_can_be_dropped(start: Start, page: Page) -> None:
-    page.goto(start().address)
+    page.goto(start("--keep-minutes", "7").address)
+    page.wait_for_selector("#keep:has-text('7 minutes')")
     data = base64.b64encode(PHOTO.read_bytes()).decode()
     transfer = page.evaluate_handle(_DROP, data)
     page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
@@ -153,16 +161,17 @@ def test_a_detector_that_dies_in_the_middle_leaves_nothing_to_save(
     start: Start, page: Page, official: str, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
-    moving_face_video(clip, frames=600, width=640, height=360)
+    moving_face_video(clip, frames=60, width=640, height=360)
     onnx, model = models.find(official)
     options = ServerOptions(onnx=onnx, model=model, warm_up=False)
     with TritonServer(options) as server:
         site = start(server=server.address)
         page.goto(site.address)
-        page.set_input_files("#files", clip)
-        page.wait_for_selector("li[data-state=masking] progress[value]:not([value='0'])")
-        assert server.pid is not None
-        os.kill(server.pid, signal.SIGKILL)
+        with site.held("masking"):
+            page.set_input_files("#files", clip)
+            page.wait_for_selector("li[data-state=masking] progress[value]:not([value='0'])")
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
         page.wait_for_selector("li[data-state=failed]")
     assert "Not done, and nothing was saved" in page.inner_text("li")
     assert "nothing uncovered is offered" in page.inner_text(".notice[data-health=lost]")
@@ -190,13 +199,21 @@ def test_everybody_has_a_turn_and_photos_pass_videos() -> None:
     assert [queue.take() for _ in range(3)] == [film, other, photo]
     # One worker stays free of videos. What waits can be taken back, once.
     taken: list[WebJob | None] = []
+    looked = threading.Event()
+    wait = queue._changed.wait
+
+    def wait_for_more() -> bool:
+        looked.set()
+        return wait()
+
+    queue._changed.wait = wait_for_more
     waiting = threading.Thread(target=lambda: taken.append(queue.take()))
     waiting.start()
-    assert [queue.withdraw(job) for job in (second, second, film)] == [True, False, False]
-    waiting.join(0.2)
+    assert looked.wait(60), "somebody has taken a second video"
     assert taken == []
+    assert [queue.withdraw(job) for job in (second, second, film)] == [True, False, False]
     queue.finished(film)
-    waiting.join(5)
+    waiting.join(60)
     assert taken == [late]
     queue.close()
     assert queue.take() is None

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from media import Recording, moving_face_video
 from playwright.sync_api import Page, Route
 from probing import decoded, probe
-from web_page import FILES_SHOWN, Served, delete_all, files_in
+from web_page import FILES_SHOWN, Served, delete_all, files_in, until
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -120,13 +120,14 @@ def test_a_file_is_cancelled_and_nothing_of_it_stays(
     start: Start, page: Page, tmp_path: Path
 ) -> None:
     clip = tmp_path / "long.mp4"
-    moving_face_video(clip, frames=400, width=320, height=180)
+    moving_face_video(clip, frames=40, width=320, height=180)
     site = start()
     page.goto(site.address)
-    page.set_input_files("#files", clip)
-    page.wait_for_selector("li[data-state=masking]")
-    page.click("text=Cancel")
-    page.wait_for_selector("li[data-state=failed]")
+    with site.held("masking"):
+        page.set_input_files("#files", clip)
+        page.wait_for_selector("li[data-state=masking]")
+        page.click("text=Cancel")
+        page.wait_for_selector("li[data-state=failed]")
     assert "Cancelled. Nothing was saved." in page.inner_text("li")
     assert page.locator("li a:visible").count() == 0
     page.wait_for_timeout(300)
@@ -134,18 +135,39 @@ def test_a_file_is_cancelled_and_nothing_of_it_stays(
 
 
 def test_a_file_that_is_dropped_at_once_waits_for_the_page(start: Start, page: Page) -> None:
-    site = start()
+    site, photo = start(), ROOT / "docs" / "images" / "before.jpg"
     held: list[Route] = []
     page.route("**/api/session", lambda route: held.append(route))
     page.goto(site.address)
+    until(lambda: held, "the page asks", page)
+    held.clear()
     # Whoever loads it again before the answer is there is still known.
     page.reload()
-    page.set_input_files("#files", ROOT / "docs" / "images" / "before.jpg")
+    until(lambda: held, "the page asks again", page)
+    page.set_input_files("#files", photo)
     page.wait_for_selector("li[data-state=uploading]")
-    page.wait_for_timeout(100)
     assert page.locator("li[data-state=failed]").count() == 0
-    held[-1].continue_()
+    # It is shown once, though the server tells of it before it answers.
+    with site.held("answer"):
+        held[-1].continue_()
+        until(lambda: "masked.jpg" in files_in(site.uploads), "it is masked", page)
+        page.wait_for_timeout(300)
+        assert page.locator("li").count() == 1
     page.wait_for_selector("li[data-state=done]")
+    assert page.locator("li").count() == 1
+    # What is dropped just after all others were deleted is not deleted with them.
+    held.clear()
+    before = page.get_attribute("li", "data-id")
+    page.route("**/api/jobs", lambda route: held.append(route))
+    page.click("#delete-all")
+    page.click(".question .main")
+    page.set_input_files("#files", photo)
+    page.wait_for_selector("li[data-state=uploading]")
+    until(lambda: held, "they are deleted", page)
+    held[0].continue_()
+    page.wait_for_selector(f"li[data-id='{before}']", state="detached")
+    page.wait_for_selector("li[data-state=done]")
+    assert page.locator("li").count() == 1
 
 
 def test_without_a_detector_the_page_says_so_and_offers_nothing(start: Start, page: Page) -> None:
@@ -159,7 +181,7 @@ def test_without_a_detector_the_page_says_so_and_offers_nothing(start: Start, pa
 
 
 def _ask(base: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
-    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=60)
     connection.request(method, path, body=body, headers=headers)
     code = connection.getresponse().status
     connection.close()
@@ -227,6 +249,7 @@ class _Neighbour(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def neighbour() -> Iterator[str]:
+    _Neighbour.cookies.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Neighbour)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -277,5 +300,5 @@ def test_uploads_go_with_the_program_or_at_the_next_start(
     assert files_in(site.uploads) == []
     page.goto(again.address)
     again.process.terminate()
-    again.process.wait(timeout=20)
+    again.process.wait(timeout=60)
     assert list(site.uploads.glob(f"{PREFIX}-*")) == []

@@ -21,14 +21,17 @@ def test_work_goes_on_while_the_page_is_loaded_again_and_in_a_second_tab(
     start: Start, page: Page, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
-    moving_face_video(clip, frames=60, width=640, height=360)
+    moving_face_video(clip, frames=20, width=640, height=360)
     site = start()
     page.goto(site.address)
-    page.set_input_files("#files", clip)
-    page.wait_for_selector("li[data-state=masking]")
-    page.reload()
-    second = page.context.new_page()
-    second.goto(site.base)
+    with site.held("masking"):
+        page.set_input_files("#files", clip)
+        page.wait_for_selector("li[data-state=masking]")
+        page.reload()
+        second = page.context.new_page()
+        second.goto(site.base)
+        for tab in (page, second):
+            tab.wait_for_selector("li[data-state=masking]")
     for tab in (page, second):
         tab.wait_for_selector(DONE)
         assert tab.inner_text("li h3") == "clip.mp4"
@@ -70,7 +73,7 @@ def test_a_server_that_ends_says_so_and_the_next_one_takes_over(start: Start, pa
         page.click("text=Save corrections")
     assert json.loads(Path(download.value.path()).read_text())["corrections"][0]["remove"]
     assert not page.is_visible("#drop")
-    site.process.wait(timeout=20)
+    site.process.wait(timeout=60)
     assert files_in(site.uploads) == []
     # One more of the same name is not the one that this page came from.
     again = start("--port", port)

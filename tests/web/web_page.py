@@ -6,7 +6,8 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,54 +30,113 @@ class Served:
         address: With the token.
         base: Without.
         uploads: Where its private folder lies.
+        gates: What it waits at.
     """
 
     process: subprocess.Popen[str]
     address: str
     base: str
     uploads: Path
+    gates: Path
+
+    @contextmanager
+    def held(self, state: str) -> Iterator[None]:
+        """Have files get no further than a frame into a state, masking or checking, meanwhile.
+
+        They may be cancelled, as ever. With "answer", who sends a file is not answered.
+        """
+        gate = self.gates / state
+        gate.touch()
+        try:
+            yield
+        finally:
+            gate.unlink()
+
+    def sweep(self) -> None:
+        """Have it delete once what nobody needs any more; see `served_small`."""
+        asked = self.gates / "sweep"
+        asked.touch()
+        until(lambda: not asked.exists(), "the server sweeps up")
 
 
 FILES_SHOWN = "#cards li[data-state=done], #cards li[data-state=failed]"
 """Cards of files that have come to their end."""
 
-_SMALL = """
-import sys
+_GATED = """
+import asyncio, sys, time
+from pathlib import Path
+from faceblur.web import submissions
+from faceblur.web.jobs.job import WebJob
+gates = Path(sys.argv.pop(1))
+tell, create = WebJob.tell, submissions._Submissions.create
+def tell_and_wait(job, done, total):
+    tell(job, done, total)
+    while done and (gates / job.state).exists():
+        job.check_going()
+        time.sleep(0.01)
+async def answer_when_let(self, request):
+    answer = await create(self, request)
+    while (gates / "answer").exists():
+        await asyncio.sleep(0.01)
+    return answer
+WebJob.tell, submissions._Submissions.create = tell_and_wait, answer_when_let
+"""
+
+_COMMAND = f"""{_GATED}
+from faceblur.cli import main
+main(prog_name="faceblur")
+"""
+
+_SMALL = f"""{_GATED}
 from faceblur.detection.session import SessionOptions
 from faceblur.masks.policy import Policy
+from faceblur.web.jobs.store import JobStore
 from faceblur.web.options import Limits, WebOptions
-from faceblur.web.server import serve
+from faceblur.web import server
+server._SWEEP_S = 0.05
+sweep = JobStore.sweep
+def sweep_when_asked(store):
+    asked = gates / "sweep"
+    if asked.exists():
+        sweep(store)
+        asked.unlink()
+JobStore.sweep = sweep_when_asked
 limits = Limits(file_bytes=400_000, pixels=300_000, jobs=3)
 session = SessionOptions(server=sys.argv[1])
 policy = Policy(min_face=float(sys.argv[2]))
-options = WebOptions(policy=policy, session=session, limits=limits, leave_s=2.0)
-serve(options, on_listening=lambda address: print(address, flush=True))
+keep_s = float(sys.argv[3])
+options = WebOptions(policy=policy, session=session, limits=limits, keep_s=keep_s, leave_s=0)
+server.serve(options, on_listening=lambda address: print(address, flush=True))
 """
 
 
 @contextmanager
 def served(uploads: Path, *arguments: str) -> Iterator[Served]:
     """Start the command, and end it as Ctrl-C does."""
-    line = [sys.executable, "-m", "faceblur", "web", "--no-browser", "-q", *arguments]
-    with _running(uploads, line) as site:
+    with _running(uploads, _COMMAND, "web", "--no-browser", "-q", *arguments) as site:
         yield site
 
 
 @contextmanager
-def served_small(uploads: Path, server: str, *, min_face: float = 0) -> Iterator[Served]:
+def served_small(
+    uploads: Path, server: str, *, min_face: float = 0, keep_s: float = 1800
+) -> Iterator[Served]:
     """Serve a page that takes little: files of 0.4 MB and 0.3 megapixels, three of them.
 
-    Files go two seconds after the last page was closed. Faces smaller than `min_face` pixels are
-    not covered, so the check finds them.
+    Files go when the last page was closed, or they were kept long enough, but only when a test has
+    it sweep up: nobody can be too slow for that. Faces smaller than `min_face` pixels are not
+    covered, so the check finds them.
     """
-    with _running(uploads, [sys.executable, "-c", _SMALL, server, str(min_face)]) as site:
+    with _running(uploads, _SMALL, server, str(min_face), str(keep_s)) as site:
         yield site
 
 
 @contextmanager
-def _running(uploads: Path, line: list[str]) -> Iterator[Served]:
+def _running(uploads: Path, program: str, *arguments: str) -> Iterator[Served]:
+    gates = uploads.with_name("gates")
+    gates.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        line,
+        [sys.executable, "-c", program, str(gates), *arguments],
         env=os.environ | {"TMPDIR": str(uploads)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -86,11 +146,22 @@ def _running(uploads: Path, line: list[str]) -> Iterator[Served]:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, process.communicate()[1]
-        yield Served(process, address, address.partition("/?")[0], uploads)
+        yield Served(process, address, address.partition("/?")[0], uploads, gates)
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
+
+
+def until(condition: Callable[[], object], what: str, page: Page | None = None) -> None:
+    """Wait for something; with a page, what the browser tells of is handed over meanwhile."""
+    end_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end_s, f"it did not happen: {what}"
+        if page is None:
+            time.sleep(0.02)
+        else:
+            page.wait_for_timeout(20)
 
 
 def files_in(uploads: Path) -> list[str]:

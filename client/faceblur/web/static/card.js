@@ -171,25 +171,30 @@ export class Card {
   }
 
   #choose() {
-    this.people = new People(this.job, () => {
+    const people = new People(this.job, () => {
+      // It went as soon as the file was made again, maybe before the answer, and somebody has gone on.
+      if (this.people !== people) return;
       this.#chosen();
       this.choose.hidden = !this.job.can_choose;
       (this.choose.hidden ? this.cancel : this.choose).focus();
     });
+    this.people = people;
     this.choose.hidden = true;
-    this.actions.before(this.people.node);
-    this.people.close.focus();
+    this.actions.before(people.node);
+    people.close.focus();
   }
 
   #change() {
     const at = this.view.querySelector("video")?.currentTime || null;
-    this.look = new Look(() => this.job, at, () => {
+    const look = new Look(() => this.job, at, () => {
+      if (this.look !== look) return; // as above
       this.#changed();
       this.change.hidden = this.job.state !== "done";
       (this.change.hidden ? this.cancel : this.change).focus();
     });
+    this.look = look;
     this.change.hidden = true;
-    this.actions.before(this.look.node);
+    this.actions.before(look.node);
   }
 
   #changed() {

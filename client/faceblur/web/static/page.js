@@ -21,6 +21,8 @@ const deleting = new Question(texts.deleting);
 let copying = 0;
 let limits = { max_bytes: Infinity, max_jobs: Infinity, suffixes: [] };
 let known = [];
+let last = []; // what the server told of last
+let removing = Promise.resolve(); // of all files
 let counter = 0;
 
 function start() {
@@ -45,7 +47,7 @@ const isAnythingLost = () => listed().some(({ id, state }) => cards.get(id)?.kee
 function deleteAll() {
   for (const [id, job] of [...local]) (job.abort ?? (() => local.delete(id)))();
   for (const { id } of known) unwanted.add(id);
-  api.removeAll().catch(() => {});
+  removing = api.removeAll().catch(() => {});
   show();
 }
 
@@ -113,16 +115,19 @@ async function copyNext() {
   job.abort = () => controller.abort();
   update(job, { state: "uploading" });
   try {
+    // What is deleted is what was there before.
+    await removing;
     const taken = await api.upload(file, job.name, controller.signal);
     originals.set(taken.id, file);
     local.delete(job.id);
-    if (!known.some((each) => each.id === taken.id)) known.push(taken);
+    if (!isKnown(taken)) known.push(last.find(({ id, state }) => id === taken.id && state !== "uploading") ?? taken);
   } catch (error) {
     const reason = error instanceof TypeError ? texts.broken : error.message;
     if (controller.signal.aborted) local.delete(job.id);
     else update(job, { state: "failed", error: reason, abort: null });
   }
   copying -= 1;
+  known.push(...last.filter((each) => !isKnown(each) && !isComing(each)));
   show();
   copyNext();
 }
@@ -135,13 +140,21 @@ function update(job, changes) {
   show();
 }
 
+const isKnown = ({ id }) => known.some((each) => each.id === id);
+
+// Whether it may be what is being sent from here, which the server tells of before it has answered.
+function isComing({ name, state }) {
+  return state === "uploading" || [...local.values()].some((each) => each.state === "uploading" && each.name === name);
+}
+
 function onState(state) {
   delete document.body.dataset.gone;
   for (const job of state.jobs) told.add(job.id);
   // What is told may be older than the answer to an upload.
   const before = new Map(known.map((job) => [job.id, job]));
-  known = state.jobs
-    .map((job) => (job.state === "uploading" ? before.get(job.id) : job))
+  last = state.jobs;
+  known = last
+    .map((job) => (job.state === "uploading" || (!before.has(job.id) && isComing(job)) ? before.get(job.id) : job))
     .filter((job) => job !== undefined);
   const present = new Set(known.map(({ id }) => id));
   for (const [id, job] of before) {
@@ -180,6 +193,7 @@ function onEnd(why) {
       if (job.state !== "failed") leave(job, texts.gone.ended);
     }
     known = [];
+    last = [];
     show();
   }
   notice(texts.ends[why], "lost");
