@@ -21,6 +21,7 @@ import pytest
 
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.detection.triton.runtime import TritonRuntime
+from rig.slow_link import SlowLink
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
@@ -81,6 +82,18 @@ def session(official: str) -> Iterator[DetectionSession]:
     with open_session(SessionOptions(model=official)) as opened:
         assert opened.kind == "embedded"
         yield opened
+
+
+@pytest.fixture
+def far_server(session: DetectionSession) -> Iterator[str]:
+    """host:port of that server over a narrow link: some twenty frames a second get through.
+
+    The link is in this process, so what uses it cannot be over while a test waits for its middle.
+    """
+    assert session.server is not None
+    link = SlowLink(session.server.address, mbit_per_s=120)
+    yield link.address
+    link.cut()
 
 
 @pytest.fixture(scope="session")

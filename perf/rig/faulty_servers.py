@@ -13,8 +13,6 @@ from typing import Any, Final, Literal
 import grpc
 from tritonclient.grpc import service_pb2
 
-from faceblur.detection.triton.ports import free_port
-
 Mode = Literal[
     "pass", "hang", "late", "error", "malformed", "garbage", "other request", "lost face count"
 ]
@@ -41,7 +39,7 @@ class FaultyServer:
         self._channel = grpc.insecure_channel(address, options=_LIMITS)
         self._last_reply = b""
         self._released = threading.Event()
-        self._port = free_port("127.0.0.1")
+        self._port = 0
         self._server: Any = None
         self.listen()
 
@@ -55,7 +53,8 @@ class FaultyServer:
         if self._server is None:
             self._server = grpc.server(ThreadPoolExecutor(16), options=_LIMITS)
             self._server.add_generic_rpc_handlers((_Handler(self._serve),))
-            self._server.add_insecure_port(self.address)
+            # The first time whichever is free, and the same ever after.
+            self._port = self._server.add_insecure_port(self.address)
             self._server.start()
 
     def refuse(self) -> None:
@@ -134,7 +133,7 @@ class TcpProxy:
         self._is_lossy = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self._port = free_port("127.0.0.1")
+        self._port = 0
         self.join()
 
     @property
@@ -147,7 +146,7 @@ class TcpProxy:
         self._is_lossy.clear()
         if self._listener is None:
             listener = socket.create_server(("127.0.0.1", self._port), backlog=16)
-            self._listener = listener
+            self._listener, self._port = listener, listener.getsockname()[1]
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def lose(self) -> None:

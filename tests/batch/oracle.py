@@ -31,17 +31,26 @@ Answer = Callable[[int], Detections]
 
 
 class Oracle(OneByOne):
-    """Answers with what it is told for each frame, after a while, on threads of its own."""
+    """Answers with what it is told for each frame, after a while, on threads of its own.
+
+    Args:
+        answer: What it says of a frame, by its number.
+        delays_s: After how long.
+        at_once: Nothing is answered before so many are asked about at once.
+    """
 
     model = ModelInfo("oracle", "0" * 64)
 
-    def __init__(self, answer: Answer, *, delays_s: Callable[[int], float] = lambda i: 0) -> None:
+    def __init__(
+        self, answer: Answer, *, delays_s: Callable[[int], float] = lambda i: 0, at_once: int = 0
+    ) -> None:
         self.seen: list[npt.NDArray[np.uint8]] = []
         self.waiting = self.most_waiting = 0
         self._answer = answer
         self._delays_s = delays_s
         self._pool = ThreadPoolExecutor(8)
-        self._lock = threading.Lock()
+        self._at_once = at_once
+        self._lock = threading.Condition()
 
     def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
         with self._lock:
@@ -49,10 +58,13 @@ class Oracle(OneByOne):
             self.seen.append(canvas)
             self.waiting += 1
             self.most_waiting = max(self.most_waiting, self.waiting)
+            self._lock.notify_all()
         return self._pool.submit(self._work, index)
 
     def _work(self, index: int) -> Detections:
         try:
+            with self._lock:
+                assert self._lock.wait_for(lambda: self.most_waiting >= self._at_once, 60)
             time.sleep(self._delays_s(index))
             return self._answer(index)
         finally:
@@ -91,7 +103,7 @@ def run(
     options: VideoOptions = LOSSLESS,
     in_flight: int = 4,
     detect_every: int = 1,
-    deadline_s: float = 10,
+    deadline_s: float = 60,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> MediaDetections:
     detection = DetectionOptions(size=SIZE, deadline_s=deadline_s)

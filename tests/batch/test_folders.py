@@ -6,11 +6,13 @@ import re
 import shutil
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from media import moving_face_video
-from trees import Run, outcomes, outputs, partials, start, wait_until
+from trees import Run, outcomes, outputs, partials, start
+from waiting import until
 
 from faceblur.batch.jobs import plan
 from faceblur.batch.outcome import RunOptions
@@ -72,14 +74,14 @@ class TestBatch:
         assert outputs(tree / "out") == first
 
     def test_an_interrupt_stops_all_workers_and_leaves_no_half_file(
-        self, session: DetectionSession, tmp_path: Path
+        self, far_server: str, tmp_path: Path
     ) -> None:
         folder, out = tmp_path / "in", tmp_path / "out"
         folder.mkdir()
-        moving_face_video(folder / "a.mp4", frames=300, width=960, height=540)
-        shutil.copy(folder / "a.mp4", folder / "b.mp4")
-        job = start(session, folder, "-o", out, "--workers", "2")
-        wait_until(lambda: len(partials(out)) == 2)
+        moving_face_video(folder / "a.mkv", frames=100)
+        shutil.copy(folder / "a.mkv", folder / "b.mkv")
+        job = start(far_server, folder, "-o", out, "--workers", "2", "--encoder", "ffv1")
+        until(lambda: len(partials(out)) == 2, "both results are being written")
         job.send_signal(signal.SIGINT)
         _, errors = job.communicate(timeout=60)
         assert job.returncode == 130, errors
@@ -87,22 +89,32 @@ class TestBatch:
         assert outputs(out) == {}
 
     def test_an_interrupt_that_another_thread_receives_stops_them_too(
-        self, session: DetectionSession, tmp_path: Path
+        self, session: DetectionSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder, out = tmp_path / "in", tmp_path / "out"
         folder.mkdir()
-        moving_face_video(folder / "a.mp4", frames=60, width=960, height=540)
+        moving_face_video(folder / "a.mp4", frames=60, width=320, height=180)
         shutil.copy(folder / "a.mp4", folder / "b.mp4")
-        interrupted = threading.Event()
+        interrupted, stopping = threading.Event(), threading.Event()
 
         def interrupt(*_: object) -> None:
             if not interrupted.is_set():
                 interrupted.set()
                 signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            # No file is finished by the time at which the main thread takes notice.
+            assert stopping.wait(60)
+
+        class Pool(ThreadPoolExecutor):
+            def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+                stopping.set()
+                super().shutdown(wait, cancel_futures=cancel_futures)
+
+        monkeypatch.setattr("faceblur.batch.runner.ThreadPoolExecutor", Pool)
 
         outcomes = run(
             plan([str(folder)], out), session, RunOptions(workers=2), on_progress=interrupt
         )
         with pytest.raises(KeyboardInterrupt):
             list(outcomes)
+        assert stopping.is_set()
         assert outputs(out) == {}

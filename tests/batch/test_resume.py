@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from trees import Run, outcomes, outputs, start, wait_until
+from trees import Run, outcomes, outputs, start
+from waiting import until
 
-from faceblur.detection.session import DetectionSession
 from faceblur.files import file_sha256
 from faceblur.proof.audit.reader import read_audit
 
@@ -96,15 +96,15 @@ class TestResume:
         assert "4 files skipped" in blur(tree, "-o", out).stdout
 
     def test_a_batch_that_was_killed_goes_on_where_it_was(
-        self, session: DetectionSession, blur: Run, portrait: npt.NDArray[np.uint8], tmp_path: Path
+        self, far_server: str, blur: Run, portrait: npt.NDArray[np.uint8], tmp_path: Path
     ) -> None:
         folder, out, audit = tmp_path / "in", tmp_path / "out", tmp_path / "audit"
         folder.mkdir()
         small = cv2.resize(portrait, (240, 240), interpolation=cv2.INTER_AREA)
         for number in range(30):
             cv2.imwrite(str(folder / f"{number}.png"), np.roll(small, number, axis=0))
-        job = start(session, folder, "-o", out, "--audit", audit, "--workers", "2")
-        wait_until(lambda: len(list(out.glob("[0-9]*.png"))) >= 5)
+        job = start(far_server, folder, "-o", out, "--audit", audit, "--workers", "2")
+        until(lambda: len(list(out.glob("[0-9]*.png"))) >= 5, "5 of 30 results are there")
         job.kill()
         job.communicate()
         finished = {path.name for path in out.glob("[0-9]*.png")}

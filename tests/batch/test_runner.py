@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from doubles import OneByOne
 from filelock import FileLock
+from waiting import until
 
 from faceblur.batch.finished import CachedResult, CacheKey, OutputLock, ResultCache, is_intact
 from faceblur.batch.jobs import Job, plan
@@ -33,25 +34,38 @@ CANVAS = np.zeros((32, 32, 3), np.uint8)
 
 
 class SlowDetector(OneByOne):
-    """Finds nothing, takes a moment for it, and counts how much it is asked at once."""
+    """Finds nothing, takes a moment for it, and counts how much it is asked at once.
+
+    Attributes:
+        at_once: Nothing is answered before so much was asked at once.
+        prompt: How many are answered before `may_go`.
+        may_go: What lets the others be answered.
+    """
 
     model = ModelInfo("slow", "ab" * 32)
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(16)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._now = self.most = self.asked = 0
         self.failing = False
+        self.at_once = 1
+        self.prompt, self.may_go = 1 << 30, threading.Event()
 
     def submit_one(self, canvas: npt.NDArray[np.uint8], *, min_score: float) -> Future[Detections]:
-        with self._lock:
+        with self._changed:
             self._now, self.asked = self._now + 1, self.asked + 1
+            number = self.asked
             self.most = max(self.most, self._now)
-        return self._pool.submit(self._answer)
+            self._changed.notify_all()
+        return self._pool.submit(self._answer, number)
 
-    def _answer(self) -> Detections:
+    def _answer(self, number: int) -> Detections:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.most >= self.at_once, 60)
+        assert number <= self.prompt or self.may_go.wait(60)
         time.sleep(0.01)
-        with self._lock:
+        with self._changed:
             self._now -= 1
             if self.failing:
                 raise ServerError("the server has gone")
@@ -69,11 +83,12 @@ def detector() -> Iterator[SlowDetector]:
 
 
 def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector) -> None:
+    detector.at_once = 3
     shared = SharedDetector(detector, in_flight=3, stop=threading.Event())
 
     def work(_: int) -> None:
         futures = [shared.submit([CANVAS], min_score=0.5)[0] for _ in range(8)]
-        assert [len(future.result(5)) for future in futures] == [0] * 8
+        assert [len(future.result(60)) for future in futures] == [0] * 8
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
@@ -81,10 +96,11 @@ def test_files_together_ask_no_more_at_once_than_one_may(detector: SlowDetector)
 
 
 def test_a_group_of_frames_is_asked_as_one(detector: SlowDetector) -> None:
+    detector.at_once = 4
     shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
     for _ in range(3):
         group = shared.submit([CANVAS] * 4, min_score=0.5)
-    assert [len(future.result(5)) for future in group] == [0] * 4
+    assert [len(future.result(60)) for future in group] == [0] * 4
     assert (detector.asked, detector.most) == (12, 4)
 
 
@@ -92,19 +108,29 @@ def test_a_frame_that_is_given_up_makes_room(detector: SlowDetector) -> None:
     shared = SharedDetector(detector, in_flight=1, stop=threading.Event())
     for _ in range(3):
         shared.submit([CANVAS], min_score=0.5)[0].cancel()
-    assert len(shared.submit([CANVAS], min_score=0.5)[0].result(5)) == 0
+    assert len(shared.submit([CANVAS], min_score=0.5)[0].result(60)) == 0
 
 
-def test_a_stopped_batch_asks_nothing_more(detector: SlowDetector) -> None:
-    stop = threading.Event()
+def test_a_stopped_batch_asks_nothing_more(
+    detector: SlowDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, waits = threading.Event(), threading.Semaphore(0)
     shared = SharedDetector(detector, in_flight=1, stop=stop)
+
+    class Watched(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.release()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(shared, "_changed", Watched())
     with shared.paused(), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(shared.submit, [CANVAS], min_score=0.5)
-        time.sleep(0.05)
+        # It has looked once at whether it may go on, and does not.
+        assert all(waits.acquire(timeout=60) for _ in range(2))
         assert not waiting.done()
         stop.set()
         with pytest.raises(StoppedError):
-            waiting.result(5)
+            waiting.result(60)
     assert detector.asked == 0
 
 
@@ -113,12 +139,17 @@ def test_files_wait_for_memory() -> None:
     used: list[int] = []
     most = []
     lock = threading.Lock()
+    together = threading.Event()
 
     def work(size: int) -> None:
         with budget.room_for(size):
             with lock:
                 used.append(size)
                 most.append(list(used))
+                if len(used) > 1:
+                    together.set()
+            # Two that fit are there together, whichever come first.
+            assert size == 99 or together.wait(60)
             time.sleep(0.005)
             with lock:
                 used.remove(size)
@@ -200,11 +231,23 @@ def test_files_fail_at_once_when_the_server_is_lost(
     assert not list((images.parent / "out").glob("*.png"))
 
 
-def test_breaking_off_waits_for_the_workers(detector: SlowDetector, images: Path) -> None:
+def test_breaking_off_waits_for_the_workers(
+    detector: SlowDetector, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first file is finished, and others are not before it is broken off.
+    detector.prompt = 1
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            detector.may_go.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    monkeypatch.setattr("faceblur.batch.runner.ThreadPoolExecutor", Pool)
     jobs = plan([str(images)], images.parent / "out")
     session = cast(DetectionSession, Session(detector, comes_back=True))
     outcomes = run(jobs, session, RunOptions(workers=2))
-    next(outcomes)
+    assert next(outcomes).error is None
+    until(lambda: detector.asked > 1, "another file is under way")
     outcomes.close()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("faceblur-file")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from fractions import Fraction
@@ -55,9 +56,16 @@ def test_answers_that_come_out_of_order_go_to_their_own_frames(
     face: tuple[Path, list[Box]], tmp_path: Path
 ) -> None:
     source, boxes = face
-    answer = knows(boxes, Letterbox.plan(320, 180, size=SIZE))
-    oracle = Oracle(answer, delays_s=lambda index: 0.03 * (3 - index % 4))
-    report = run(source, tmp_path / "out.mkv", oracle=oracle)
+    knowing = knows(boxes, Letterbox.plan(320, 180, size=SIZE))
+    answered = [threading.Event() for _ in boxes]
+
+    def answer(index: int) -> Detections:
+        # Of the two frames of a request the second is answered first.
+        assert index % 2 or answered[index + 1].wait(60)
+        answered[index].set()
+        return knowing(index)
+
+    report = run(source, tmp_path / "out.mkv", answer)
     for frame, box in zip(report.frames, boxes, strict=True):
         assert frame.detections.boxes[0] == pytest.approx(box, abs=0.01)
 
@@ -66,7 +74,7 @@ def test_answers_that_come_out_of_order_go_to_their_own_frames(
 def test_no_more_frames_are_in_flight_than_allowed(
     clip: Path, tmp_path: Path, in_flight: int
 ) -> None:
-    oracle = Oracle(nothing, delays_s=lambda index: 0.01)
+    oracle = Oracle(nothing, delays_s=lambda index: 0.01, at_once=in_flight)
     run(clip, tmp_path / "out.mkv", oracle=oracle, in_flight=in_flight)
     assert oracle.most_waiting == in_flight
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import Result
 
-from faceblur.detection.session import DetectionSession
 from faceblur.masks.policy import Policy
 from faceblur.masks.style import MaskStyle
 
@@ -39,24 +38,17 @@ def outcomes(result: Result) -> dict[str, str]:
     return {Path(line[0]).name: line[-1] for line in lines if len(line) == 5}
 
 
-def start(session: DetectionSession, *arguments: str | Path) -> subprocess.Popen[str]:
-    assert session.server is not None
+def start(address: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """A job that goes on for seconds, over the narrow link to a server."""
     line = [sys.executable, "-m", "faceblur", "blur", *THRESHOLD, *map(str, arguments)]
-    line += ["--server", session.server.address]
+    line += ["--server", address, "--transport", "raw"]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def partials(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob(".*partial*") if path.stat().st_size > 0]
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if reached():
-                return
-        except FileNotFoundError:
-            continue
-        time.sleep(0.02)
-    raise AssertionError("it did not come to that")
+    """Results that are being written, and hold something."""
+    found = []
+    for path in folder.rglob(".*partial*"):
+        with contextlib.suppress(FileNotFoundError):
+            found += [path] if path.stat().st_size > 0 else []
+    return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from click.testing import Result
+from waiting import until
 
 Run = Callable[..., Result]
 
@@ -29,10 +30,12 @@ def faceblur(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
 
 def wait_for_partial(folder: Path) -> Path:
     """Wait until the result is being written under its temporary name."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for path in folder.glob(".*partial*"):
-            if path.stat().st_size > 0:
-                return path
-        time.sleep(0.02)
-    raise AssertionError("nothing was being written")
+    found: list[Path] = []
+
+    def is_written() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            found.extend(path for path in folder.glob(".*partial*") if path.stat().st_size > 0)
+        return bool(found)
+
+    until(is_written, "a result is being written")
+    return found[0]

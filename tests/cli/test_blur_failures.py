@@ -25,23 +25,29 @@ from faceblur.detection import models
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import FaceblurError
+from rig.slow_link import SlowLink
+
+FAR = ("--transport", "raw", "--encoder", "ffv1")
+"""Over a narrow link, and written from the first frame on."""
 
 
 def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:
-    source = tmp_path / "clip.mp4"
-    moving_face_video(source, frames=400, width=1280, height=720)
+    source = tmp_path / "clip.mkv"
+    moving_face_video(source, frames=150)
     onnx, model = models.find(official)
     with TritonServer(ServerOptions(onnx=onnx, model=model)) as server:
-        job = faceblur("blur", source, "--server", server.address)
+        link = SlowLink(server.address, mbit_per_s=120)
+        job = faceblur("blur", source, "--server", link.address, *FAR)
         partial = wait_for_partial(tmp_path)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         _, errors = job.communicate(timeout=60)
+        link.cut()
     assert job.returncode == 6
     assert len(errors.strip().splitlines()) == 1
     assert "Traceback" not in errors
     assert not partial.exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mkv"]
 
 
 @pytest.mark.parametrize(
@@ -53,18 +59,18 @@ def test_a_killed_server_leaves_no_file(official: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_interrupted_job_leaves_nothing(
-    address: str, tmp_path: Path, number: signal.Signals, options: tuple[str, ...]
+    far_server: str, tmp_path: Path, number: signal.Signals, options: tuple[str, ...]
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    moving_face_video(source, frames=400, width=1280, height=720)
-    job = faceblur("blur", source, "--server", address, *options)
+    source = tmp_path / "clip.mkv"
+    moving_face_video(source, frames=150)
+    job = faceblur("blur", source, "--server", far_server, *FAR, *options)
     wait_for_partial(tmp_path)
     job.send_signal(number)
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert ("faceblur: interrupted\n" in errors) == (number == signal.SIGINT)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mkv"]
 
 
 _NAMES = (

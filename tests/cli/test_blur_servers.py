@@ -5,25 +5,25 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from addresses import port_to_listen_at, unanswered
 from blur_runs import faceblur
 from click.testing import CliRunner
+from waiting import connect, until
 
 from faceblur.cli import main
 from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 
 
 def test_no_server_at_the_address_is_said(photo: Path) -> None:
-    address = f"127.0.0.1:{free_port('127.0.0.1')}"
-    line = ["blur", str(photo), "--server", address, "--deadline", "3"]
-    result = CliRunner().invoke(main, line, prog_name="faceblur")
+    with unanswered() as address:
+        line = ["blur", str(photo), "--server", address, "--deadline", "3"]
+        result = CliRunner().invoke(main, line, prog_name="faceblur")
     assert result.exit_code == 6
     assert "faceblur serve" in result.stderr
     assert not photo.with_name("photo_blurred.jpg").exists()
@@ -39,7 +39,7 @@ def test_a_server_is_started_when_there_is_none(official: str, photo: Path) -> N
 
 @pytest.fixture
 def served(official: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    port = free_port("127.0.0.1")
+    port = port_to_listen_at()
     process = faceblur("serve", "--port", str(port), "--model", official)
     assert process.stdout is not None
     assert "serving" in process.stdout.readline()
@@ -61,7 +61,7 @@ def test_serve_stays_up_and_stops_in_order(
     dumped = Path("/proc", str(process.pid), "coredump_filter").read_text()
     assert int(dumped, 16) == 0, "a crash would write images to the disk"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
+    assert process.wait(timeout=60) == 143
 
 
 def _assert_killed_clients_are_forgotten(address: str) -> None:
@@ -69,19 +69,26 @@ def _assert_killed_clients_are_forgotten(address: str) -> None:
     lines += "; from faceblur.detection.triton.client import TritonDetector"
     lines += f"; TritonDetector(Connection(address={address!r}, transport='shm'))"
     client = subprocess.Popen(
-        [sys.executable, "-c", f"{lines}; print('open', flush=True); import time; time.sleep(60)"],
+        [sys.executable, "-c", f"{lines}; print('open', flush=True); input()"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert client.stdout is not None
-    assert client.stdout.readline() == b"open\n"
-    with open_client(Connection(address=address)) as asking:
-        assert asking.get_system_shared_memory_status(client_timeout=5).regions
+    try:
+        assert client.stdout.readline() == b"open\n"
+        with open_client(Connection(address=address)) as asking:
+            connect(asking)
+
+            def regions() -> bool:
+                return bool(asking.get_system_shared_memory_status(client_timeout=30).regions)
+
+            assert regions()
+            client.kill()
+            client.wait()
+            until(lambda: not regions(), "the server lets go of the images of a client that died")
+    finally:
         client.kill()
-        client.wait()
-        end = time.monotonic() + 15
-        while asking.get_system_shared_memory_status(client_timeout=5).regions:
-            assert time.monotonic() < end, "the server keeps the images of a client that is gone"
-            time.sleep(0.1)
+        client.communicate()
 
 
 def test_without_a_server_the_same_model_runs_in_process(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc as grpcclient
+from addresses import unanswered
+from tritonclient.utils import InferenceServerException
 
 from faceblur.detection import models
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DEFAULT_THRESHOLD
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
+from faceblur.detection.triton import client as client_module
 from faceblur.detection.triton.client import DETECTOR, ENSEMBLE, TritonDetector
 from faceblur.detection.triton.connection import Connection
-from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import ServerError, ServerUnavailableError
+from rig.faulty_servers import TcpProxy
 
 GOLDENS = ("crowd", "street", "masks")
 
@@ -170,8 +175,46 @@ def test_far_less_than_the_full_head_is_moved(session: DetectionSession) -> None
 
 
 def test_no_server_is_a_clear_error() -> None:
-    with pytest.raises(ServerUnavailableError, match="faceblur serve"):
-        TritonDetector(Connection(address=f"127.0.0.1:{free_port('127.0.0.1')}", deadline_s=3))
+    with (
+        unanswered() as address,
+        pytest.raises(ServerUnavailableError, match="faceblur serve"),
+    ):
+        TritonDetector(Connection(address=address, deadline_s=3))
+
+
+class Busy(TcpProxy):
+    """The system takes its connections; it does so itself later."""
+
+    def __init__(self, address: str) -> None:
+        self.has_time = threading.Event()
+        super().__init__(address)
+
+    def _accept(self, listener: socket.socket) -> None:
+        self.has_time.wait(60)
+        super()._accept(listener)
+
+
+def test_a_server_that_is_too_busy_to_greet_at_once_is_waited_for(
+    session: DetectionSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.server is not None
+    between = Busy(session.server.address)
+    given_up: list[bool] = []
+    is_slow = client_module.is_greeting_slow
+
+    def find_time(error: InferenceServerException) -> bool:
+        between.has_time.set()
+        given_up.append(is_slow(error))
+        return given_up[-1]
+
+    monkeypatch.setattr(client_module, "is_greeting_slow", find_time)
+    try:
+        connection = Connection(address=between.address, deadline_s=60, transport="raw")
+        TritonDetector(connection).close()
+    finally:
+        between.cut()
+    # gRPC's own second was over, and the connection stood.
+    assert set(given_up) == {True}
 
 
 def test_another_model_than_the_servers_is_refused(session: DetectionSession) -> None:

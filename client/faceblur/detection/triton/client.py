@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -20,7 +21,7 @@ from faceblur.detection.detector import ModelInfo, ModelInput
 from faceblur.detection.triton import server_token
 from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import PRIORITIES, Connection
-from faceblur.detection.triton.faults import fault_of
+from faceblur.detection.triton.faults import fault_of, is_greeting_slow
 from faceblur.detection.triton.reply import PendingRequest
 from faceblur.detection.triton.shared_memory import forget_abandoned_regions
 from faceblur.detection.triton.transports import (
@@ -200,7 +201,7 @@ class TritonDetector:
     def _read_model(self) -> ModelInfo:
         timeout_s = self.connection.deadline_s
         try:
-            if not self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s):
+            if not self._is_served(timeout_s):
                 raise ServerUnavailableError(
                     f"the server at {self.connection.address} does not serve {ENSEMBLE}; start "
                     "one with: faceblur serve"
@@ -217,6 +218,18 @@ class TritonDetector:
             sha256=parameters.get("model_sha256", ""),
             stride=int(parameters.get("stride", 32)),
         )
+
+    def _is_served(self, timeout_s: float) -> bool:
+        """Whether the server has the ensemble; it may take its time to greet the first call."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.001, end_s - time.monotonic())
+            try:
+                return bool(self._client.is_model_ready(ENSEMBLE, client_timeout=left_s))
+            except InferenceServerException as error:
+                # gRPC gives each attempt a second, and calls fail with it: see `channel`.
+                if not is_greeting_slow(error) or time.monotonic() >= end_s:
+                    raise
 
     def _choose_transporter(self) -> RequestTransport:
         wanted, address = self.connection.transport, self.connection.address

@@ -41,6 +41,12 @@ def fault_of(
     return kind(f"the server at {address} failed: {message}")
 
 
+def is_greeting_slow(error: InferenceServerException) -> bool:
+    """Whether somebody took the connection, and had not said a word when gRPC gave it up."""
+    message = error.message() or ""
+    return "before receiving SETTINGS" in message or "Endpoint closing" in message
+
+
 def _tls_reason(message: str) -> str:
     """Why a connection was not made, in words for a person; empty if nothing is known."""
     if refused := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message):

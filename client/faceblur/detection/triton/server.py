@@ -37,6 +37,9 @@ _ROOM_BYTES = 64 << 20
 _IMAGES = 16
 """Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
+_TAKEN = "already in use"
+_PORTS = 5
+"""How many are tried where none was named: others take ports too, between finding and listening."""
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
 
@@ -53,6 +56,7 @@ class TritonServer:
         self.options = options
         self._runtime = require_server(options.all_instances)
         self._port = options.port or free_port(options.host)
+        self._is_port_known = bool(options.port)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._regions: StubRegions | None = None
@@ -101,7 +105,7 @@ class TritonServer:
                 f"port {self._port} is taken; name another with --port, or stop what listens there"
             )
         try:
-            self._start()
+            self._start_at_a_port()
         except ServerStartError as error:
             if self.options.choice == CPU_CHOICE:
                 raise
@@ -110,7 +114,21 @@ class TritonServer:
             if self.options.choice.use is not None:
                 self.options = replace(self.options, instances=instances, threads=threads)
             self.options = replace(self.options, choice=CPU_CHOICE)
-            self._start()
+            self._start_at_a_port()
+
+    def _start_at_a_port(self) -> None:
+        """Start at its port, or at another one if that is taken and nobody knows it yet."""
+        for _ in range(_PORTS):
+            try:
+                self._start()
+            except ServerStartError as error:
+                if self._is_port_known or _TAKEN not in str(error):
+                    raise
+                self._port = free_port(self.options.host)
+            else:
+                self._is_port_known = True
+                return
+        raise ServerStartError(f"no free port was found for the Triton server in {_PORTS} attempts")
 
     def _start(self) -> None:
         leftovers.remove_leftovers()
@@ -213,12 +231,13 @@ class TritonServer:
             if accepts_connections(self.address):
                 break
             time.sleep(_POLL_S)
-        # TLS hides the readiness call from a client without a certificate: ask the log instead.
+        # TLS hides the readiness call from a client without a certificate: the log must do.
         plain = self.options.certificate is None
         with open_client(Connection(address=self.address)) as client:
             while time.monotonic() < deadline:
                 self._check_running()
-                if _is_ready(client) if plain else _LISTENS in self.log:
+                # Its own word first: another server may have taken the port.
+                if _LISTENS in self.log and (not plain or _is_ready(client)):
                     return
                 time.sleep(_POLL_S)
         # Its log tells why it does not listen, and nothing of why we do not reach it.
