@@ -85,6 +85,33 @@ def test_a_server_that_cannot_load_its_model_shows_why(official: str, tmp_path: 
         TritonServer(ServerOptions(onnx=broken, model=model)).start()
 
 
+def test_a_server_that_crashes_while_it_starts_gets_one_more_try(
+    official: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx, model = models.find(official)
+    server = TritonServer(ServerOptions(onnx=onnx, model=model))
+    pids: list[int] = []
+    wait = server._wait_until_ready
+
+    def crash() -> None:
+        assert server.pid is not None
+        pids.append(server.pid)
+        if len(pids) < crashes:
+            os.kill(server.pid, signal.SIGABRT)
+        wait()
+
+    monkeypatch.setattr(server, "_wait_until_ready", crash)
+    crashes = 3
+    with pytest.raises(ServerStartError, match="did not start"):
+        server.start()
+    assert (len(set(pids)), server.pid) == (2, None)
+    pids.clear()
+    crashes = 2
+    with server:
+        assert pids[-1] == server.pid
+    assert len(pids) == 2
+
+
 def test_a_dead_stub_is_seen_by_the_canary_though_the_server_says_ready(
     own_server: TritonServer, portrait: npt.NDArray[np.uint8]
 ) -> None:

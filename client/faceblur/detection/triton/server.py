@@ -43,6 +43,10 @@ _PORTS = 5
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
 
+class _CrashError(ServerStartError):
+    """A signal ended it."""
+
+
 class TritonServer:
     """Starts, watches and stops one tritonserver.
 
@@ -131,6 +135,14 @@ class TritonServer:
         raise ServerStartError(f"no free port was found for the Triton server in {_PORTS} attempts")
 
     def _start(self) -> None:
+        """Start it, once more where it crashed: on a busy machine its processes may lose a lock."""
+        try:
+            self._start_once()
+        except _CrashError as error:
+            logger.info("%s; it is started once more", error)
+            self._start_once()
+
+    def _start_once(self) -> None:
         leftovers.remove_leftovers()
         self._regions = StubRegions()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{leftovers.FOLDER_PREFIX}-{own_mark()}-"))
@@ -251,8 +263,10 @@ class TritonServer:
         )
 
     def _check_running(self) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            raise ServerStartError(f"the Triton server did not start: {self._reason()}")
+        code = None if self._process is None else self._process.poll()
+        if code is not None:
+            kind = _CrashError if code < 0 else ServerStartError
+            raise kind(f"the Triton server did not start: {self._reason()}")
 
     def _reason(self) -> str:
         errors = re.findall(r"^E\d+ [\d:.]+ \d+ \S+\] (.*)$", self.log, re.MULTILINE)
