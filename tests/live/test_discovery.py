@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import onvif_camera
 import pytest
@@ -77,6 +78,56 @@ def test_one_that_encrypts_tells_its_streams_where_its_certificate_holds(
         ]
         with pytest.raises(InputError, match="asks for a user and a password"):
             streams_of(service, "op", "wrong")
+
+
+@pytest.mark.parametrize("protocol", ["RtspUnicast", "RTSP"])
+def test_one_with_the_second_media_service_alone_tells_its_streams(protocol: str) -> None:
+    profiles = (
+        Profile(stream="rtsp://10.9.8.7/sub", name="sub", codec="MPV4-ES", width=640, height=360),
+        Profile(stream="rtsp://10.9.8.7/sound", name="sound"),
+        Profile(stream="rtsp://10.9.8.7/main?a&amp;b", codec="H265", width=1920, height=1080),
+    )
+    known: dict[str, Any] = {"user": "op", "password": "s3cret", "protocol": protocol}
+    with onvif_camera.present(*profiles, **known, media=(2,)) as service:
+        assert streams_of(service, "op", "s3cret") == [
+            Stream(
+                address="rtsp://127.0.0.1/main?a&b",
+                name="main",
+                width=1920,
+                height=1080,
+                codec="H.265",
+                fps=25,
+            ),
+            Stream(
+                address="rtsp://127.0.0.1/sub",
+                name="sub",
+                width=640,
+                height=360,
+                codec="MPEG-4",
+                fps=25,
+            ),
+        ]
+        with pytest.raises(InputError, match="asks for a user and a password"):
+            streams_of(service, "op", "wrong")
+    # One of which the camera says nothing is better than none.
+    with onvif_camera.present(MAIN, **known, media=(2,), by_http=True) as service:
+        with pytest.raises(InputError, match="asks for a user and a password"):
+            streams_of(service, "op", "wrong")
+        (stream,) = streams_of(service, "op", "s3cret")
+        assert stream == Stream(address="rtsp://127.0.0.1:8554/main?channel=1", name="main")
+
+
+def test_one_with_both_media_services_is_asked_by_the_first_and_one_with_none_not() -> None:
+    known: dict[str, Any] = {"user": "op", "password": "s3cret"}
+    # It would refuse what the second is asked.
+    with onvif_camera.present(MAIN, **known, media=(2, 1), protocol="none") as service:
+        assert streams_of(service, "op", "s3cret")
+    for media, why in (((), "support service: media"), ((2,), "Argument Value Invalid")):
+        with (
+            onvif_camera.present(MAIN, **known, media=media, protocol="none") as service,
+            pytest.raises(ServerUnavailableError, match=f"does not say where its .*{why}"),
+        ):
+            streams_of(service, "op", "s3cret")
 
 
 def test_nobody_else_is_asked_where_one_sends_on() -> None:

@@ -6,11 +6,12 @@ Of the libraries for it, which need not be installed: import it when it is neede
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -18,12 +19,21 @@ from onvif import ONVIFCamera, ONVIFError
 from zeep.exceptions import Fault
 
 from faceblur.live.addresses import PORTS
+from faceblur.live.onvif_media2 import NAMESPACE, Media2, Profile
+
+Described = TypeVar("Described")
 
 ANSWER_S: Final = 10.0
 
 _MOST: Final = 8
 _MOST_NAME: Final = 40
-_CODECS: Final = {"H264": "H.264", "H265": "H.265", "JPEG": "MJPEG", "MPEG4": "MPEG-4"}
+_MEDIA: Final = "http://www.onvif.org/ver10/media/wsdl"
+_CODECS: Final = {
+    "H264": "H.264",
+    "H265": "H.265",
+    "JPEG": "MJPEG",
+    **dict.fromkeys(("MPEG4", "MPV4-ES"), "MPEG-4"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +85,12 @@ async def _streams(at: SplitResult, user: str, password: str) -> list[Stream]:
         camera = _Device(at, user, password, session)
         try:
             await camera.update_xaddrs()
-            media = await camera.create_media_service()
-            profiles = _with_images(await media.GetProfiles() or ())
-            found, refusal = [], ONVIFError("it has no stream")
-            for profile in profiles:
-                try:
-                    found.append(await _of(media, profile))
-                except Fault as error:
-                    refusal = error
+            if _MEDIA in camera.xaddrs or NAMESPACE not in camera.xaddrs:
+                found = await _by_media(await camera.create_media_service())
+            else:
+                found = await _by_media2(await camera.create_media2())
         finally:
             await camera.close()
-    if not found:
-        raise refusal
     # Two profiles may give the same stream.
     alone = {each.address: each for each in reversed(found)}
     return sorted(reversed(alone.values()), key=lambda each: -each.width * each.height)
@@ -121,36 +125,82 @@ class _Device(ONVIFCamera):  # type: ignore[misc]
         service.transport.session = self._checked
         return service
 
+    async def create_media2(self) -> Media2:
+        """Its service of Profile T."""
+        return Media2(await self.create_devicemgmt_service(), self._here(self.xaddrs[NAMESPACE]))
+
 
 async def _refuse(_: Any, __: Any, ___: Any) -> None:
     raise ONVIFError("it sends on to another address, where nobody is asked")
 
 
-def _with_images(profiles: Sequence[Any]) -> Sequence[Any]:
-    """Those that say how their images are made; all, where none does."""
-    known = [profile for profile in profiles if profile.VideoEncoderConfiguration is not None]
-    return (known or profiles)[:_MOST]
+async def _by_media(media: Any) -> list[Stream]:
+    """The streams of the first media service.
+
+    Raises:
+        ONVIFError: There is none.
+        Fault: The camera refuses.
+    """
+    profiles = await media.GetProfiles() or ()
+    return await _all_of(
+        [profile for profile in profiles if profile.VideoEncoderConfiguration is not None]
+        or profiles,
+        functools.partial(_of, media),
+    )
 
 
-async def _of(media: Any, profile: Any) -> Stream:
-    """The stream of a profile.
+async def _by_media2(media: Media2) -> list[Stream]:
+    """The streams of the second one; it raises the same."""
+
+    async def of(profile: Profile) -> Stream:
+        return _stream(await media.stream_address(profile.token), profile)
+
+    profiles = await media.profiles()
+    return await _all_of([profile for profile in profiles if profile.encoding] or profiles, of)
+
+
+async def _all_of(
+    profiles: Sequence[Described], of: Callable[[Described], Awaitable[Stream]]
+) -> list[Stream]:
+    """The streams of profiles, of which those count that say how their images are made."""
+    found, refusal = [], ONVIFError("it has no stream")
+    for profile in profiles[:_MOST]:
+        try:
+            found.append(await of(profile))
+        except Fault as error:
+            refusal = error
+    if not found:
+        raise refusal
+    return found
+
+
+async def _of(media: Any, described: Any) -> Stream:
+    """The stream of a profile of the first service.
 
     Raises:
         Fault: The camera does not say where it is.
     """
     request = media.create_type("GetStreamUri")
-    request.ProfileToken = profile.token
+    request.ProfileToken = described.token
     request.StreamSetup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
     answer = await media.GetStreamUri(request)
-    name = "".join(char for char in str(profile.Name or "") if char.isprintable())[:_MOST_NAME]
-    width = height = 0
-    codec, fps = "", 0.0
-    encoder = profile.VideoEncoderConfiguration
+    profile = Profile(token=described.token, name=str(described.Name or ""))
+    encoder = described.VideoEncoderConfiguration
     with suppress(AttributeError, TypeError, ValueError):
-        encoding = str(encoder.Encoding)
-        codec = _CODECS.get(encoding, encoding if encoding.isalnum() else "")
+        profile = replace(profile, encoding=str(encoder.Encoding))
         width, height = int(encoder.Resolution.Width), int(encoder.Resolution.Height)
-        fps = float(encoder.RateControl.FrameRateLimit)
+        profile = replace(profile, width=width, height=height)
+        profile = replace(profile, fps=float(encoder.RateControl.FrameRateLimit))
+    return _stream(str(answer.Uri), profile)
+
+
+def _stream(address: str, profile: Profile) -> Stream:
+    codec = profile.encoding if profile.encoding.isalnum() else ""
     return Stream(
-        address=str(answer.Uri), name=name, width=width, height=height, codec=codec, fps=fps
+        address=address,
+        name="".join(char for char in profile.name if char.isprintable())[:_MOST_NAME],
+        width=profile.width,
+        height=profile.height,
+        codec=_CODECS.get(profile.encoding, codec),
+        fps=profile.fps,
     )
