@@ -22,6 +22,7 @@ from web_programs import TOKEN, Programs, programs
 
 from faceblur.detections import MediaDetections
 from faceblur.web import certificate, listening
+from faceblur.web.jobs.job import Submission
 from faceblur.web.jobs.results import Result, Verdict
 from faceblur.web.options import WebOptions
 
@@ -36,9 +37,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs
         yield running
 
 
-def _connect(served: Programs) -> socket.socket:
+def _connect(served: Programs, source: str = "127.0.0.1") -> socket.socket:
     host, _, port = served.base.partition("://")[2].partition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), 30, (source, 0))
 
 
 def _is_closed(connection: socket.socket) -> bool:
@@ -69,8 +70,9 @@ def test_who_never_finishes_asking_is_waited_for_so_long(
 
 def test_there_are_only_so_many_connections(served: Programs) -> None:
     with ExitStack() as opened:
-        for _ in range(4):
-            opened.enter_context(_connect(served))
+        for number in range(4):
+            # Each has shown the token, and is not done yet.
+            opened.enter_context(served.begun(f"/api/jobs?name={number}.jpg", 1000))
         assert _is_closed(opened.enter_context(_connect(served)))
     until = time.monotonic() + 10
     while time.monotonic() < until:
@@ -80,6 +82,80 @@ def test_there_are_only_so_many_connections(served: Programs) -> None:
             return
         time.sleep(0.01)
     pytest.fail("nobody is let in again")
+
+
+def _answer(connection: socket.socket) -> http.client.HTTPResponse:
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer
+
+
+def test_who_has_not_shown_a_session_gives_way(
+    served: Programs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nobody goes by themselves.
+    monkeypatch.setattr(listening, "ASK_S", 600)
+    session = served.access.redeem(served.access.token)
+    assert session is not None
+    host = served.base.partition("://")[2]
+
+    def ask(path: str, header: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n\r\n".encode()
+
+    with ExitStack() as opened:
+
+        def connect(source: str) -> socket.socket:
+            return opened.enter_context(_connect(served, source))
+
+        # A page listens to what happens; and somebody has taken all the rest.
+        page = connect("127.0.0.2")
+        cookie = f"Cookie: {served.access.cookie}={session}"
+        page.sendall(ask(f"/api/events?proof={served.access.csrf(session)}", cookie))
+        told = _answer(page)
+        assert told.status == 200
+        few, first, second = (connect(f"127.0.0.{last}") for last in (3, 4, 4))
+        # Who comes now comes in; of the address that has most, the first one goes.
+        new = connect("127.0.0.5")
+        assert _is_closed(first)
+        new.sendall(ask("/api/events", f"Authorization: Bearer {TOKEN}"))
+        assert _answer(new).status == 200
+        # The next takes the place of one that came before it, and not of who is known.
+        last = connect("127.0.0.6")
+        assert _is_closed(few)
+        for stranger in (second, last):
+            stranger.sendall(ask("/api/jobs", "Cookie: a=b"))
+            assert _answer(stranger).status == 401
+        # The page is told what happens, though more come.
+        served.store.begin(session, Submission(name="new.jpg"))
+        assert served.ask("GET", "/api/jobs").status_code == 200
+        assert any(b"new.jpg" in line for line in told)
+    assert caplog.records == []
+
+
+def test_who_gives_way_does_not_do_so_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(listening, "_MOST_LEAVING", 2)
+    with ExitStack() as opened:
+        listener = opened.enter_context(listening.listen("127.0.0.1", 0))
+        listener.listen()
+
+        def connect() -> socket.socket:
+            opened.enter_context(socket.create_connection(listener.getsockname()))
+            return opened.enter_context(listener.accept()[0])
+
+        taken = [connect() for _ in range(5)]
+        # Whoever was let go has a turn of the loop to be closed before the next one is taken.
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        taken.append(connect())
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        # Two were told to go, and are still there: each is a file descriptor.
+        with pytest.raises(ConnectionAbortedError):
+            connect()
+        for left in taken[:2]:
+            left.close()
+        connect()
 
 
 @contextmanager
@@ -103,7 +179,9 @@ def _encrypted(folder: Path) -> Iterator[int]:
             thread.join(20)
 
 
-def test_one_machine_keeps_nobody_else_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_machine_keeps_nobody_else_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(listening, "MOST_OF_ONE", 2)
     anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
@@ -129,6 +207,14 @@ def test_one_machine_keeps_nobody_else_out(tmp_path: Path, monkeypatch: pytest.M
         until = time.monotonic() + 20
         while not is_let_in("127.0.0.2"):
             assert time.monotonic() < until
+    # Nor do those who have not begun with TLS keep others out, where there is room for one.
+    with _encrypted(tmp_path / "full") as port, ExitStack() as opened, monkeypatch.context() as to:
+        to.setattr(listening, "MOST_CONNECTIONS", 1)
+        to.setattr(listening, "HANDSHAKE_S", 600)
+        silent = [connect("127.0.0.2")]
+        assert is_let_in("127.0.0.3")
+        assert _is_closed(silent[0])
+        assert caplog.records == []
     # Who does not go by themselves are not waited for as long as asyncio would.
     monkeypatch.setattr(listening, "HANDSHAKE_S", 0.1)
     with (

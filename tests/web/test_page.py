@@ -7,9 +7,11 @@ import http.server
 import os
 import shutil
 import signal
+import socket
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +27,7 @@ from web_page import FILES_SHOWN, Served, delete_all, files_in, until
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
 from faceblur.detection.session import DetectionSession
+from faceblur.web.listening import MOST_CONNECTIONS
 
 Start = Callable[..., Served]
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,6 +235,16 @@ def test_only_the_page_itself_may_ask(start: Start, page: Page) -> None:
     (folder,) = site.uploads.glob(f"{PREFIX}-*")
     assert folder.stat().st_mode & 0o777 == 0o700
     assert files_in(site.uploads) == OF_A_PHOTO
+    # Who holds all connections and has no session keeps nobody out, nor throws out who has one.
+    place = site.base.removeprefix("http://")
+    with closing(http.client.HTTPConnection(place, timeout=60)) as listening, ExitStack() as silent:
+        listening.request("GET", "/api/events", headers=right)
+        told = listening.getresponse()
+        for _ in range(MOST_CONNECTIONS + 20):
+            host, port = place.split(":")
+            silent.enter_context(socket.create_connection((host, int(port)), timeout=60))
+        assert send() == 201
+        assert any(line.count(b'"a.jpg"') == 2 for line in told)
 
 
 class _Neighbour(http.server.BaseHTTPRequestHandler):

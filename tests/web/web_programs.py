@@ -108,7 +108,8 @@ def programs(
     store = JobStore(folder, options, FairQueue(options.workers))
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    access = Access(names=Names(scheme="http", port=port), bearer=options.token)
+    names = Names(scheme="http", port=port)
+    access = Access(names=names, bearer=options.token, on_shown=listener.keep)
     with ExitStack() as running:
         detectors = running.enter_context(Detectors(options.session, size=640))
         webcams = running.enter_context(Webcams(detectors, options.policy))

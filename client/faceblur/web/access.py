@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,6 +63,7 @@ class Access:
     Attributes:
         names: What the server is called.
         bearer: What programs show, each time; None if none may ask.
+        on_shown: Called with the address of whoever has shown that, or a session, and its port.
         is_trusted: Somebody else vouches for the certificate.
         token: What the address shows, once.
         programs: Whose files those of programs are.
@@ -69,6 +71,7 @@ class Access:
 
     names: Names
     bearer: str | None = field(default=None, repr=False)
+    on_shown: Callable[[tuple[str, int]], None] = field(default=lambda _: None, repr=False)
     is_trusted: bool = False
     token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
     programs: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES))
@@ -114,6 +117,11 @@ class Access:
         browsers hand them over there, too.
         """
         return self._sessions.get(session, "")
+
+    def shown_by(self, client: tuple[str, int] | None) -> None:
+        """Note that somebody has shown a session or the token; None where they have gone."""
+        if client is not None:
+            self.on_shown(client)
 
 
 class Guard:
@@ -166,6 +174,7 @@ class Guard:
             if not self._access.is_program(authorization):
                 return say("this is not the token of FACEBLUR_WEB_TOKEN", 401)
             state["owner"], state["is_page"] = self._access.programs, False
+            self._access.shown_by(scope["client"])
             return None
         session = self._access.session_of(HTTPConnection(scope))
         if session is None:
@@ -179,6 +188,7 @@ class Guard:
             if not hmac.compare_digest(given.encode(), self._access.csrf(session).encode()):
                 return say("the request does not come from the page")
         state["owner"], state["is_page"] = session, True
+        self._access.shown_by(scope["client"])
         return None
 
 

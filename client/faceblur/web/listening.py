@@ -9,7 +9,10 @@ import asyncio
 import logging
 import socket
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS: Final = 100
 """Each is a file descriptor, of which there may be no more than 256."""
+
+_MOST_LEAVING: Final = 20
+"""So many more may be there still that were told to go."""
 
 MOST_OF_ONE: Final = 20
 """Of one address of the network; a browser has six. This machine may have all: whoever comes by a
@@ -49,28 +55,84 @@ _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _BROKEN_OFF: Final = "an answer was broken off: a file in it was deleted while it was sent"
 
 
+@dataclass(eq=False)
+class _Connection:
+    """What is known of one.
+
+    Attributes:
+        address: Where it comes from, with the port.
+        is_known: It has shown a session, or the token of programs.
+        is_leaving: It was told to go.
+    """
+
+    address: tuple[str, int]
+    is_known: bool = False
+    is_leaving: bool = False
+
+    @property
+    def peer(self) -> str:
+        return self.address[0].removeprefix(_IN_IPV6)
+
+
 class Listener(socket.socket):
-    """Takes connections, and closes at once those that are too many; TLS comes after that."""
+    """Takes connections, and closes those that are too many; TLS comes after that."""
 
     def __init__(self, family: socket.AddressFamily) -> None:
         super().__init__(family, socket.SOCK_STREAM)
-        self._taken: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
+        # Who is gone is not held.
+        self._taken: weakref.WeakKeyDictionary[socket.socket, _Connection] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._waits = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Take a connection.
+        """Take a connection, and let one go in its place if there are too many.
 
         Raises:
-            ConnectionAbortedError: There are too many, of all or of its address.
+            BlockingIOError: Whoever was let go has to close it first.
+            ConnectionAbortedError: There are too many of its address, or nobody can be let go.
         """
+        if self._waits:
+            # As many as wait are taken in one turn of the loop; this ends it.
+            self._waits = False
+            raise BlockingIOError
         taken, address = super().accept()
-        peer = address[0].removeprefix(_IN_IPV6)
-        peers = [its for each, its in self._taken.items() if each.fileno() >= 0]
-        is_crowd = peer not in LOOPBACK and peers.count(peer) >= MOST_OF_ONE
-        if is_crowd or len(peers) >= MOST_CONNECTIONS:
+        new = _Connection(address[:2])
+        there = {each: its for each, its in self._taken.items() if each.fileno() >= 0}
+        is_crowd = new.peer not in LOOPBACK and _peers(there)[new.peer] >= MOST_OF_ONE
+        if is_crowd or not _has_room(there):
             taken.close()
             raise ConnectionAbortedError("there are too many connections")
-        self._taken[taken] = peer
+        self._waits = any(its.is_leaving for its in there.values())
+        self._taken[taken] = new
         return taken, address
+
+    def keep(self, address: tuple[str, int]) -> None:
+        """Note that whoever comes from there has shown a session, or the token of programs."""
+        for its in self._taken.values():
+            if its.address == address:
+                its.is_known = True
+
+
+def _peers(those: Mapping[socket.socket, _Connection]) -> Counter[str]:
+    return Counter(its.peer for its in those.values())
+
+
+def _has_room(there: Mapping[socket.socket, _Connection]) -> bool:
+    """Whether there is room for one more; made by the first of the address that has most."""
+    staying = {each: its for each, its in there.items() if not its.is_leaving}
+    if len(staying) < MOST_CONNECTIONS:
+        return True
+    strangers = {each: its for each, its in staying.items() if not its.is_known}
+    if not strangers or len(there) >= MOST_CONNECTIONS + _MOST_LEAVING:
+        return False
+    peers = _peers(strangers)
+    leaving = max(strangers, key=lambda each: peers[strangers[each].peer])
+    strangers[leaving].is_leaving = True
+    # Whoever serves it notices, and closes it. It may have gone by itself.
+    with suppress(OSError):
+        leaving.shutdown(socket.SHUT_RDWR)
+    return True
 
 
 class Loop(asyncio.SelectorEventLoop):

@@ -64,6 +64,7 @@ def serve(
         access = Access(
             names=names,
             bearer=options.token,
+            on_shown=listener.keep,
             is_trusted=certificate is not None and not certificate.is_own,
         )
         queue = FairQueue(options.workers)
