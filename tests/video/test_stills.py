@@ -53,6 +53,7 @@ def test_frames_are_those_of_reading_from_the_start(
 
 
 _OPEN: Final = {"g": str(GROUP), "bf": "2"}
+_SOUNDS: Final = {".mpg": "mp2", ".vob": "ac3", ".flv": "aac", ".wmv": "libmp3lame"}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,14 @@ _OPEN: Final = {"g": str(GROUP), "bf": "2"}
         ("d.avi", "mpeg4", {"g": str(GROUP)}),
         ("e.avi", "mjpeg", {}),
         ("f.avi", "libx264", GROUPS),
+        ("g.mpg", "mpeg1video", _OPEN),
+        ("h.vob", "mpeg2video", _OPEN),
+        ("i.flv", "libx264", GROUPS),
+        ("j.flv", "flv", {"g": str(GROUP)}),
+        ("k.wmv", "wmv2", {"g": str(GROUP)}),
+        ("l.wmv", "msmpeg4v3", {"g": str(GROUP)}),
+        ("m.mxf", "mpeg2video", _OPEN),
+        ("n.ogv", "libvpx", {"g": str(GROUP), "deadline": "realtime", "cpu-used": "8"}),
     ],
 )
 def test_containers_without_an_index_are_gone_through_once(
@@ -71,7 +80,15 @@ def test_containers_without_an_index_are_gone_through_once(
 ) -> None:
     path = tmp_path / name
     pixels = "yuvj420p" if encoder == "mjpeg" else "yuv420p"
-    record(path, pattern(COUNT), Recording(encoder=encoder, options=options, pixel_format=pixels))
+    how = Recording(
+        encoder=encoder,
+        options=options,
+        pixel_format=pixels,
+        # What is read lies between packets of other tracks.
+        sounds=("eng",) if path.suffix in _SOUNDS else (),
+        sound_encoder=_SOUNDS.get(path.suffix, ""),
+    )
+    record(path, pattern(COUNT), how)
     times, images = _read(path)
     assert len(times) == COUNT
     keys = find_key_frames(path, times)
@@ -101,9 +118,26 @@ def test_containers_without_an_index_are_gone_through_once(
     assert find_key_frames(path, late) is None
 
 
-def test_a_clock_that_starts_again_is_not_trusted(tmp_path: Path) -> None:
-    path = tmp_path / "clip.ts"
+def test_frames_without_a_time_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mpg"
     record(path, pattern(COUNT), Recording(options=GROUPS))
+    times, images = _read(path)
+    assert len(times) == COUNT
+    # Program streams give it to some, and nobody knows that of the others in H.264.
+    assert find_key_frames(path, times) is None
+    found = stills(path, times, range(40, 42))
+    assert all(np.array_equal(found[i], images[i]) for i in (40, 41))
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "options"),
+    [("clip.ts", "libx264", GROUPS), ("clip.vob", "mpeg2video", _OPEN)],
+)
+def test_a_clock_that_starts_again_is_not_trusted(
+    tmp_path: Path, name: str, encoder: str, options: dict[str, str]
+) -> None:
+    path = tmp_path / name
+    record(path, pattern(COUNT), Recording(encoder=encoder, options=options))
     path.write_bytes(path.read_bytes() * 2)
     times, images = _read(path)
     assert len(times) == 2 * COUNT

@@ -1,15 +1,16 @@
 """Where decoding can begin in a file whose container has no index that could be trusted.
 
-Transport streams have none, and AVI numbers packets, not frames. What both hold is gone through
-once, without decoding, and counts only if it agrees with the times of all frames.
+Streams have none, AVI numbers packets, not frames, and others point somewhere near. What they hold
+is gone through once, without decoding, and counts only if it agrees with the times of all frames.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,15 @@ import numpy as np
 from faceblur.video.opening import open_container
 from faceblur.video.source import main_stream
 
-_BY_BYTE: Final = "mpegts"
-_BY_NUMBER: Final = "avi"
+_BY_BYTE: Final = {"mpegts": 0, "flv": 0, "ogg": 0, "mpeg": 8}
+"""Containers that are read from a byte on, and how many packets before. Program streams do not give
+a time to each frame, and what FFmpeg makes up for those depends on the frames before."""
+
+_BY_TIME: Final = frozenset({"asf", "avi", "dv", "mxf"})
+"""Containers that find a packet by its time, or one before it."""
+
+_MOST_SKIPPED: Final = 1000
+"""Packets between where the container finds itself and the key frame."""
 
 SAME_S: Final = Fraction(2, 1000)
 """Matroska rounds times to 1 ms."""
@@ -33,12 +41,21 @@ class KeyFrame:
     Attributes:
         place: Among all frames, in order of presentation.
         dts: Of its packet, in ticks.
-        position: Of its packet in the file, bytes.
+        position: Of its packet in the file, bytes; None if that is not known.
+        size: Of its packet, bytes.
+        start: Where reading begins, bytes; None for the start of the file.
     """
 
     place: int
     dts: int
-    position: int
+    position: int | None
+    size: int
+    start: int | None
+
+    def is_in(self, packet: av.Packet[av.VideoStream]) -> bool:
+        """Whether a packet is the one that holds it."""
+        found = packet.dts, packet.pos, packet.size
+        return found == (self.dts, self.position, self.size) and packet.is_keyframe
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +78,7 @@ class KeyFrames:
 def find_key_frames(
     path: Path, times: Sequence[Fraction], *, on_packet: Callable[[], None] = lambda: None
 ) -> KeyFrames | None:
-    """Go through the packets of a transport stream or an AVI.
+    """Go through the packets of a file, if its container is one of those.
 
     Args:
         path: The video.
@@ -76,21 +93,28 @@ def find_key_frames(
     """
     with open_container(path) as container:
         stream = main_stream(container, path)
-        if container.format.name not in (_BY_BYTE, _BY_NUMBER) or not stream.time_base:
+        name = container.format.name
+        if name not in _BY_BYTE.keys() | _BY_TIME or not stream.time_base:
             return None
         base = stream.time_base
+        lead = _BY_BYTE.get(name, 0)
         shown: list[int] = []
-        keys: list[tuple[int, int, int]] = []
+        positions: list[int] = []
+        keys: list[tuple[int, KeyFrame]] = []
         try:
             for packet in container.demux(stream):
                 on_packet()
                 if not packet.size:
                     continue
-                if packet.pts is None or packet.dts is None or packet.pos is None:
+                if packet.pts is None or packet.dts is None:
                     return None
                 shown.append(packet.pts)
+                if packet.pos is not None:
+                    positions.append(packet.pos)
                 if packet.is_keyframe:
-                    keys.append((packet.pts, packet.dts, packet.pos))
+                    start = positions[-1 - lead] if len(positions) > lead else None
+                    key = KeyFrame(0, packet.dts, packet.pos, packet.size, start)
+                    keys.append((packet.pts, key))
         except (av.error.FFmpegError, EOFError):
             return None
     # What cannot be decoded at the start is no frame.
@@ -102,10 +126,10 @@ def find_key_frames(
     found_s = (ticks[spare:] - ticks[spare]) * float(base)
     if np.abs(known_s - found_s).max() > SAME_S or (np.diff(ticks) <= 0).any():
         return None
-    places = np.searchsorted(ticks, [pts for pts, *_ in keys]) - spare
+    places = np.searchsorted(ticks, [pts for pts, _ in keys]) - spare
     frames = [
-        KeyFrame(place, dts, position)
-        for place, (_, dts, position) in zip(places.tolist(), keys, strict=True)
+        replace(key, place=place)
+        for place, (_, key) in zip(places.tolist(), keys, strict=True)
         if place >= 0
     ]
     frames.sort(key=lambda frame: frame.place)
@@ -115,14 +139,14 @@ def find_key_frames(
 def decoded_from(
     container: av.container.InputContainer, stream: av.VideoStream, start: KeyFrame
 ) -> Iterator[av.VideoFrame] | None:
-    """Decode from a key frame on; None if the file does not begin there when it is told to."""
-    if container.format.name == _BY_BYTE:
-        container.seek(start.position, stream=stream, unsupported_byte_offset=True)
-    else:
+    """Decode from a key frame on; None if it is not met soon after going there."""
+    if container.format.name not in _BY_BYTE:
         container.seek(start.dts, stream=stream)
+    elif start.start is not None:
+        container.seek(start.start, stream=stream, unsupported_byte_offset=True)
     packets = container.demux(stream)
-    first = next(packets, None)
-    if first is None or (first.pos, first.dts) != (start.position, start.dts):
+    first = next((each for each in islice(packets, _MOST_SKIPPED) if start.is_in(each)), None)
+    if first is None:
         return None
 
     def frames() -> Iterator[av.VideoFrame]:
