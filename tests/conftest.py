@@ -18,10 +18,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, settings
 
 from faceblur.detection.session import DetectionSession, SessionOptions, open_session
 from faceblur.detection.triton.runtime import TritonRuntime
 from rig.slow_link import SlowLink
+
+# A busy machine takes long over an example now and then, which says nothing of the example.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""

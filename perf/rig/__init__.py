@@ -6,5 +6,6 @@ viewer.py       receives what a camera publishes, in a process of its own
 judge.py        says for each frame that a viewer received whether a face shows
 faults.py       ways in which a server or a network can fail, each with how it is undone
 blindfold.py    makes a detector blind: what the judge has to notice
+ports.py        ports that nobody else takes, and whether somebody listens there
 trial.py        one camera, one viewer, one fault at a time
 """

@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 import grpc
 from tritonclient.grpc import service_pb2
 
+from rig.ports import free_port
+
 Mode = Literal[
     "pass", "hang", "late", "error", "malformed", "garbage", "other request", "lost face count"
 ]
@@ -39,7 +41,8 @@ class FaultyServer:
         self._channel = grpc.insecure_channel(address, options=_LIMITS)
         self._last_reply = b""
         self._released = threading.Event()
-        self._port = 0
+        # It is listened at again and again, and nobody else has it in between.
+        self._port = free_port()
         self._server: Any = None
         self.listen()
 
@@ -53,8 +56,7 @@ class FaultyServer:
         if self._server is None:
             self._server = grpc.server(ThreadPoolExecutor(16), options=_LIMITS)
             self._server.add_generic_rpc_handlers((_Handler(self._serve),))
-            # The first time whichever is free, and the same ever after.
-            self._port = self._server.add_insecure_port(self.address)
+            self._server.add_insecure_port(self.address)
             self._server.start()
 
     def refuse(self) -> None:
@@ -133,7 +135,8 @@ class TcpProxy:
         self._is_lossy = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self._port = 0
+        # It is listened at again and again, and nobody else has it in between.
+        self._port = free_port()
         self.join()
 
     @property
@@ -146,7 +149,7 @@ class TcpProxy:
         self._is_lossy.clear()
         if self._listener is None:
             listener = socket.create_server(("127.0.0.1", self._port), backlog=16)
-            self._listener, self._port = listener, listener.getsockname()[1]
+            self._listener = listener
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def lose(self) -> None:

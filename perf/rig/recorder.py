@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -36,13 +37,16 @@ class Recorder:
 @contextmanager
 def recorder(url: str, file: Path) -> Iterator[Recorder]:
     """Run a recorder."""
+    # The process itself knows no packages of the rig.
+    from rig.ports import until_listening
+
     process = subprocess.Popen(
         [sys.executable, __file__, url, str(file)],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        time.sleep(1.0)
+        until_listening(url)
         yield Recorder(process)
     finally:
         process.kill()
@@ -52,13 +56,22 @@ def recorder(url: str, file: Path) -> Iterator[Recorder]:
 def _main() -> None:
     url, file = sys.argv[1:]
     options = {"analyzeduration": "1000000", **_LISTEN[url.partition(":")[0]]}
-    with av.open(url, options=options) as source, av.open(file, "w") as out:
+    with _published(url, options) as source, av.open(file, "w") as out:
         copies = {stream: out.add_stream_from_template(stream) for stream in source.streams}
         packets = source.demux()
         while (packet := _next(packets)) is not None:
             if packet.dts is not None:
                 packet.stream = copies[packet.stream]
                 out.mux(packet)
+
+
+def _published(url: str, options: dict[str, str]) -> Any:
+    """What somebody publishes; who gives up on the way may come again."""
+    while True:
+        try:
+            return av.open(url, options=options)
+        except av.error.FFmpegError:
+            time.sleep(0.1)
 
 
 def _next(packets: Iterator[av.Packet]) -> av.Packet | None:

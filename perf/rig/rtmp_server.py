@@ -23,13 +23,16 @@ import av
 @contextmanager
 def rtmp_server(url: str) -> Iterator[None]:
     """Run a server."""
+    # The process itself knows no packages of the rig.
+    from rig.ports import until_listening
+
     process = subprocess.Popen(
         [sys.executable, __file__, url],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        time.sleep(0.5)
+        until_listening(url)
         yield
     finally:
         process.kill()

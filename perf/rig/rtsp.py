@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from faceblur.detection.triton.ports import free_port
+from rig.ports import free_port
 
 MISSING = (
     "needs GStreamer's RTSP server: apt-get install -y gir1.2-gst-rtsp-server-1.0 python3-gi "
@@ -72,7 +72,7 @@ def rtsp_server(
         credentials: user:password that it wants.
         port: Where it listens; any that is free when None.
     """
-    chosen = port or free_port("127.0.0.1")
+    chosen = port or free_port()
     script = Path(__file__).with_name("rtsp_server.py")
     process = subprocess.Popen(
         [PYTHON, str(script), str(chosen), credentials, *mounts],

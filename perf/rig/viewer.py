@@ -72,13 +72,18 @@ class Viewer:
 @contextmanager
 def viewer(url: str, file: Path, *, size: tuple[int, int]) -> Iterator[Viewer]:
     """Run a viewer."""
+    # The process itself knows no packages of the rig.
+    from rig.ports import until_listening
+
     process = subprocess.Popen(
         [sys.executable, __file__, url, str(file), *map(str, size)],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        time.sleep(0.5)
+        if url.startswith("rtsp"):
+            # Whoever came too early would have to come again.
+            until_listening(url)
         yield Viewer(file, size)
     finally:
         process.kill()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from running import PATTERN, SIZE, Run
+from running import LIMIT_S, PATTERN, SIZE, Run
 from scheduler_bench import Bench
 
 from faceblur.detection import models
@@ -14,7 +15,14 @@ from faceblur.detection.detector import Detector
 from faceblur.detection.in_process import InProcessDetector
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.repository import BUNDLED_MODEL
-from faceblur.live import Camera, CameraOptions, parse_sink, parse_source
+from faceblur.live import (
+    Camera,
+    CameraOptions,
+    SinkOptions,
+    SourceOptions,
+    parse_sink,
+    parse_source,
+)
 from faceblur.live.sharding.permit import Permit
 from faceblur.masks.policy import Policy
 from rig.clips import encode_clip
@@ -32,7 +40,7 @@ def detector() -> Iterator[InProcessDetector]:
 
 @pytest.fixture
 def run(detector: InProcessDetector) -> Iterator[Run]:
-    """Start cameras that are stopped when the test ends."""
+    """Start cameras that are stopped when the test ends; their limits are wide unless given."""
     cameras: list[Camera] = []
 
     def start(
@@ -45,16 +53,15 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
     ) -> Camera:
         options: dict[str, object] = {
             "policy": Policy(detection=DetectionOptions(size=320)),
-            "deadline_s": 5.0,
+            "deadline_s": LIMIT_S,
             "lookahead": 0,
             **settings,
         }
         camera = Camera(
             CameraOptions(
                 name=name,
-                source=options.pop("options", None) or parse_source(source),
-                sinks=options.pop("sinks", None)
-                or tuple(parse_sink(sink) for sink in sinks or ("null",)),
+                source=options.pop("options", None) or _patient_source(source),
+                sinks=options.pop("sinks", None) or tuple(map(_patient_sink, sinks or ("null",))),
                 **options,
             ),
             detector,
@@ -67,6 +74,14 @@ def run(detector: InProcessDetector) -> Iterator[Run]:
     yield start
     for camera in cameras:
         camera.stop()
+
+
+def _patient_source(text: str) -> SourceOptions:
+    return replace(parse_source(text), open_timeout_s=LIMIT_S, stall_timeout_s=LIMIT_S)
+
+
+def _patient_sink(text: str) -> SinkOptions:
+    return replace(parse_sink(text), open_timeout_s=LIMIT_S, write_timeout_s=LIMIT_S)
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
+import av
 import numpy as np
 import numpy.typing as npt
 from doubles import OneByOne
@@ -26,21 +29,48 @@ class Run(Protocol):
     def __call__(self, source: str = PATTERN, *sinks: str, **settings: object) -> Camera: ...
 
 
-PATIENCE_S = 40.0
+PATIENCE_S: Final = 90.0
+"""For what has to come on a machine that is busy."""
+
+LIMIT_S: Final = 20.0
+"""Of cameras whose limits are not what is tested: a machine that is held up keeps to it."""
 
 
-def until(camera: Camera, reached: Callable[[CameraStats], bool]) -> CameraStats:
-    """Wait until a camera's counters say so."""
+def until(camera: Camera, reached: Callable[[CameraStats], object]) -> CameraStats:
+    """Wait until a camera's counters say so; those that do."""
     deadline_s = time.monotonic() + PATIENCE_S
-    while not reached(camera.stats()) and time.monotonic() < deadline_s:
+    while not reached(stats := camera.stats()):
+        assert time.monotonic() < deadline_s, stats
         time.sleep(0.05)
-    stats = camera.stats()
-    assert reached(stats), stats
     return stats
+
+
+def eventually(reached: Callable[[], object], what: object) -> None:
+    """Wait until something is so; `what` says what was waited for."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.02)
+
+
+def finish(camera: Camera) -> CameraStats:
+    """Stop a camera whose sinks take all the time that they need to write what they hold."""
+    camera.stop(timeout_s=PATIENCE_S)
+    return camera.stats()
 
 
 def shown(count: int) -> Callable[[CameraStats], bool]:
     return lambda stats: stats.sinks[0].frames >= count and stats.frames_checked >= count
+
+
+def readable(*files: Path) -> int:
+    """How many frames of files can be read at this moment; they may be being written."""
+    frames = 0
+    for file in files:
+        with contextlib.suppress(av.error.FFmpegError, IndexError), av.open(str(file)) as container:
+            for _ in container.decode(video=0):
+                frames += 1
+    return frames
 
 
 class Sightless(OneByOne):

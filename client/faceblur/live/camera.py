@@ -123,6 +123,7 @@ class Camera:
     def stats(self) -> CameraStats:
         """Counters and state at this moment; from any thread, at any time."""
         count, source = self._counters, self._source
+        lost = 0 if source is None else source.lost
         width, height = self._presenter.size if count.frames_in else (0, 0)
         fps = count.fps()
         return CameraStats(
@@ -133,10 +134,10 @@ class Camera:
             height=height,
             fps=fps,
             lookahead_s=self.options.lookahead_s(fps) if fps else 0.0,
-            frames_in=count.frames_in,
+            frames_in=count.frames_in + lost,
             frames_checked=count.frames_checked,
             frames_masked=count.frames_masked,
-            frames_dropped=self._scheduler.dropped + (0 if source is None else source.lost),
+            frames_dropped=self._scheduler.dropped + lost,
             frames_held=self._presenter.held,
             frames_placeholder=count.frames_placeholder,
             frames_out=count.frames_checked + count.frames_placeholder,
@@ -277,8 +278,8 @@ class Camera:
         self._presenter.close()
         self._wakeup.close()
         self._status.enter("stopped")
-        self._done.set()
         self._permit.leave()
+        self._done.set()
 
     def _has_ended(self) -> bool:
         at_end = self._source is not None and self._source.ended

@@ -15,7 +15,6 @@ from faceblur.detection.trace_context import requests_of
 from faceblur.detections import Detections
 from faceblur.errors import FaceblurError, ServerError
 from faceblur.live.frames import RawFrame
-from faceblur.live.tracing import FrameTrace
 
 MAX_HUNG: Final = 4
 """So many threads at most hang in a call of the detector; then it is not called any more."""
@@ -37,8 +36,20 @@ class InFlight:
         self.answer: Future[list[Detections]] = Future()
         """For the whole and for each of its parts, in pixels of the model inputs."""
         self._min_score = min_score
+        self.sent_s = 0.0
         self.is_sent = False
         """The detector has its own copy of the model input."""
+
+    def settle(self, answers: list[Detections], error: BaseException | None = None) -> None:
+        """Give the answer, or say why there is none."""
+        if self.frame.trace is not None:
+            # First: who sees the answer notes what follows.
+            name = "" if error is None else type(error).__name__
+            self.frame.trace.stage("detect", self.sent_s, error=name)
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(answers)
 
     def result(self) -> Detections | FaceblurError:
         """The answer that has come."""
@@ -106,37 +117,28 @@ class _SubmitThread(threading.Thread):
         frame = request.frame
         assert frame.model_input is not None
         close_ups = () if frame.close_ups is None else frame.close_ups.inputs
-        if frame.trace is not None:
-            request.answer.add_done_callback(partial(_note, frame.trace, time.monotonic()))
+        request.sent_s = time.monotonic()
         try:
             with requests_of("" if frame.trace is None else frame.trace.traceparent):
                 futures = self._detector.submit(
                     [frame.model_input, *close_ups], min_score=self._min_score
                 )
         except Exception as error:  # noqa: BLE001  it must not end this thread
-            request.answer.set_exception(error)
+            request.settle([], error)
             request.is_sent = True
             self._wake()
             return
         request.is_sent = True
-        _Gathering(futures, request.answer, self._wake)
-
-
-def _note(trace: FrameTrace, sent_s: float, answer: Future[list[Detections]]) -> None:
-    error = None if answer.cancelled() else answer.exception()
-    trace.stage("detect", sent_s, error="" if error is None else type(error).__name__)
+        _Gathering(futures, request, self._wake)
 
 
 class _Gathering:
     """Waits for all answers to one frame: a part that goes unanswered leaves it unchecked."""
 
     def __init__(
-        self,
-        inner: Sequence[Future[Detections]],
-        answer: Future[list[Detections]],
-        wake: Callable[[], None],
+        self, inner: Sequence[Future[Detections]], request: InFlight, wake: Callable[[], None]
     ) -> None:
-        self._inner, self._answer, self._wake = inner, answer, wake
+        self._inner, self._request, self._wake = inner, request, wake
         self._left = len(inner)
         self._lock = threading.Lock()
         for future in inner:
@@ -146,10 +148,10 @@ class _Gathering:
         error = CancelledError() if done.cancelled() else done.exception()
         with self._lock:
             self._left -= 1
-            if self._answer.done() or (error is None and self._left):
+            if self._request.answer.done() or (error is None and self._left):
                 return
             if error is not None:
-                self._answer.set_exception(error)
+                self._request.settle([], error)
             else:
-                self._answer.set_result([future.result() for future in self._inner])
+                self._request.settle([future.result() for future in self._inner])
         self._wake()

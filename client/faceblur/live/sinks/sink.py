@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,7 +38,8 @@ class Sink(Supervisor):
         self._free: deque[int] = deque()
         self._sent: dict[int, tuple[float, float | None]] = {}
         """By slot: since when it is being written, and when its frame arrived at the source."""
-        self._traces: dict[int, FrameTrace | None] = {}
+        self._traces: dict[int, tuple[FrameTrace, float] | None] = {}
+        """By slot: what is traced, and since when it is on its way."""
         self._delay = DelayMeter()
         self._frames = 0
         self._dropped = 0
@@ -72,13 +74,14 @@ class Sink(Supervisor):
             self._dropped += 1
             return
         slot, format_ = self._free.popleft(), frame.format
+        self._traces[slot] = None
         if frame.trace is not None:
             frame.trace.masked(frame.faces)
+            self._traces[slot] = frame.trace, time.monotonic()
         memory = child.memory.slot(slot)
         memory[: format_.size_bytes] = frame.samples
         audio = put(self._waiting.take(), memory[format_.size_bytes :])
         self._sent[slot] = (now_s, frame.arrived_s)
-        self._traces[slot] = frame.trace
         try:
             self._announce_audio(child)
             child.link.send(
@@ -177,9 +180,10 @@ class Sink(Supervisor):
         """Act on a message; whether the child lives on."""
         kind, text = message.get("kind"), redact(str(message.get("text", "")))
         if kind == "written" and message.get("slot") in self._sent:
-            sent_s, arrived_s = self._sent.pop(message["slot"])
-            if (trace := self._traces.pop(message["slot"], None)) is not None:
-                trace.stage("sink", sent_s, sink=self._label)
+            _, arrived_s = self._sent.pop(message["slot"])
+            if (traced := self._traces.pop(message["slot"], None)) is not None:
+                trace, begun_s = traced
+                trace.stage("sink", begun_s, sink=self._label)
             self._free.append(message["slot"])
             self._frames += 1
             if arrived_s is not None:

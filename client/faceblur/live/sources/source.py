@@ -87,6 +87,9 @@ class Source(Supervisor):
             with suppress(KeyError, ValueError):
                 self.audio = AudioFormat.from_message(message)
             return True
+        if kind == "ended":
+            with suppress(TypeError, ValueError):
+                self.lost += int(message.get("lost", 0))
         if kind == "ended" and self._job.source.ends:
             self.ended = True
             self.close()

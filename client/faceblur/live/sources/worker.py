@@ -122,7 +122,7 @@ def work(worker: WorkerContext) -> None:
             audio=[audio_start, audio],
         )
         lost = 0
-    worker.link.send(kind="ended")
+    worker.link.send(kind="ended", lost=lost)
 
 
 def _announce(
