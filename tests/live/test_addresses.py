@@ -165,8 +165,11 @@ def test_options_do_not_show_credentials_when_printed() -> None:
     assert "pass" not in repr(options)
 
 
-def test_the_log_shows_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.handler.addFilter(RedactingFilter())
+def test_the_log_shows_no_credentials(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The handler is that of all tests.
+    monkeypatch.setattr(caplog.handler, "filters", [RedactingFilter()])
     try:
         raise ValueError("rtsp://user:pass@host/x")
     except ValueError:

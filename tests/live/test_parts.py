@@ -19,10 +19,12 @@ from faceblur.detection.letterbox import Letterbox
 from faceblur.detection.options import DetectionOptions
 from faceblur.detection.parts import PERIOD_S, PartPlan
 from faceblur.detections import Detections
+from faceblur.live.scheduler import IN_FLIGHT
 from faceblur.masks.policy import Policy
 
 LARGE = (448, 256)
 SIZE = 64
+FPS = 25
 PLAN = PartPlan.of(Letterbox.plan(*LARGE, size=SIZE), tiles="auto")
 
 
@@ -30,7 +32,8 @@ class Onlooker(Sightless):
     """Notes which part each model input shows: red grows to the right, blue grows downwards."""
 
     def __init__(self, answers_after_s: float) -> None:
-        self.passes: list[list[float]] = [[] for _ in PLAN.parts]
+        self.passes: list[list[tuple[float, int]]] = [[] for _ in PLAN.parts]
+        """When each part was seen, seconds, and in which frame that was asked about."""
         self.frames = 0
         self._delay_s = answers_after_s
         views = [part.view for part in PLAN.parts]
@@ -46,7 +49,7 @@ class Onlooker(Sightless):
         for each in inputs[1:]:
             seen = each.reshape(-1, 3).mean(axis=0)[[0, 2]]
             part = int(np.hypot(*(self._centres - seen).T).argmin())
-            self.passes[part].append(time.monotonic())
+            self.passes[part].append((time.monotonic(), self.frames))
         answers: list[Future[Detections]] = [Future() for _ in inputs]
 
         def answer() -> None:
@@ -59,12 +62,12 @@ class Onlooker(Sightless):
 
 @pytest.fixture(scope="module")
 def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds at 25 fps of an image that tells where each of its parts is."""
+    """Two seconds of an image that tells where each of its parts is."""
     across = np.linspace(0, 255, LARGE[0])[None, :].repeat(LARGE[1], 0)
     down = np.linspace(0, 255, LARGE[1])[:, None].repeat(LARGE[0], 1)
     image = np.stack([down, np.full_like(down, 128), across], axis=2).astype(np.uint8)
     path = tmp_path_factory.mktemp("ramp") / "ramp.mp4"
-    record(path, [image] * 50, Recording(rate=Fraction(25)))
+    record(path, [image] * 2 * FPS, Recording(rate=Fraction(FPS)))
     return path
 
 
@@ -79,11 +82,24 @@ def test_every_part_is_looked_at_again_and_again(
     detector = Onlooker(answers_after_s)
     policy = Policy(detection=DetectionOptions(size=SIZE))
     camera = run(f"file:{ramp}?loop=yes", detector=detector, policy=policy)
-    until(camera, lambda stats: stats.frames_in >= 45 and min(map(len, detector.passes)) > 1)
+    dropped = 5 if answers_after_s > PERIOD_S / 5 else -1
+    until(
+        camera,
+        lambda stats: (
+            stats.frames_in >= 45
+            and stats.frames_dropped > dropped
+            and min(map(len, detector.passes)) > 1
+        ),
+    )
     camera.stop()
     assert camera.stats().frames_held == 0
-    waits = [np.diff(times).max() for times in detector.passes]
-    # Of the machine that the tests run on, some patience.
-    assert max(waits) <= longest_s + 0.4
-    if answers_after_s > PERIOD_S / 5:
-        assert camera.stats().frames_dropped > 5
+    # Of the machine that the tests run on, some patience; and where it was held up, there were few
+    # frames that could have shown a part.
+    most_frames = longest_s / max(1 / FPS, answers_after_s / IN_FLIGHT) + 2
+    waits = [wait for passes in detector.passes for wait in np.diff(passes, axis=0).tolist()]
+    too_long = [
+        (seconds, frames)
+        for seconds, frames in waits
+        if seconds > longest_s + 0.4 and frames > most_frames
+    ]
+    assert too_long == []
