@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from addresses import port_to_listen_at, unanswered
+from addresses import unanswered
 from blur_runs import faceblur
 from click.testing import CliRunner
 from waiting import connect, until
@@ -18,6 +18,7 @@ from faceblur.cli import main
 from faceblur.detection.triton.channel import open_client
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.server import TritonServer
+from rig.ports import free_port
 
 
 def test_no_server_at_the_address_is_said(photo: Path) -> None:
@@ -39,7 +40,7 @@ def test_a_server_is_started_when_there_is_none(official: str, photo: Path) -> N
 
 @pytest.fixture
 def served(official: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    port = port_to_listen_at()
+    port = free_port()
     process = faceblur("serve", "--port", str(port), "--model", official)
     assert process.stdout is not None
     assert "serving" in process.stdout.readline()

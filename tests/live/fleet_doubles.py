@@ -103,7 +103,7 @@ def refuses(_: SessionOptions) -> DetectionSession:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)

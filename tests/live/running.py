@@ -45,14 +45,6 @@ def until(camera: Camera, reached: Callable[[CameraStats], object]) -> CameraSta
     return stats
 
 
-def eventually(reached: Callable[[], object], what: object) -> None:
-    """Wait until something is so; `what` says what was waited for."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
-
-
 def finish(camera: Camera) -> CameraStats:
     """Stop a camera whose sinks take all the time that they need to write what they hold."""
     camera.stop(timeout_s=PATIENCE_S)

@@ -15,9 +15,8 @@ import cv2
 import media
 import numpy as np
 import pytest
-from running import PATTERN, SIZE, Run, until
+from running import PATIENCE_S, PATTERN, SIZE, Run, until
 
-from faceblur.detection.triton.ports import free_port
 from faceblur.errors import InputError, ServerUnavailableError
 from faceblur.live import parse_sink
 from faceblur.live.options import CameraOptions
@@ -25,17 +24,18 @@ from faceblur.live.sources.options import parse_source
 from faceblur.live.views import View, view_of, view_of_label, views_of
 from faceblur.masks.policy import Policy
 from faceblur.redaction import redact
+from faceblur.web.cameras import recordings
 from faceblur.web.cameras import wall as wall_module
 from faceblur.web.cameras.outputs import frames, running_views, views
 from faceblur.web.cameras.wall import NO_OUTPUT, Wall
 from faceblur.web.cameras.watching import Shown, Watcher
 from rig import srt_server as srt
 from rig.judge import Judge
+from rig.ports import free_port
 from rig.rtmp_server import rtmp_server
 from rig.srt_server import srt_server
 from rig.whip_server import whip_server
 
-PATIENCE_S = 40.0
 PASSPHRASE = "a+b & 100%'s"
 SRT = "srt://h:8890?pkt_size=1316&streamid="
 
@@ -132,7 +132,7 @@ def test_every_output_is_watched_masked(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("aiortc", reason='needs aiortc: pip install -e ".[whip]"')
     if srt.library() is None:
         pytest.skip(srt.MISSING)
-    rtmp_port, srt_port, whip_port = (free_port("127.0.0.1") for _ in range(3))
+    rtmp_port, srt_port, whip_port = (free_port() for _ in range(3))
     folder, rtmp = tmp_path / "recordings", f"rtmp://127.0.0.1:{rtmp_port}/live/k3y"
     sinks = (
         f"segments:{folder}?segment=1",
@@ -220,38 +220,55 @@ def _recording(folder: Path, *, began_s: float, ended_s: float, end: str = ".mp4
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(began_s))
     path = folder / f"{moment}.{int(began_s % 1 * 1000):03d}Z.mp4"
     rate = media.Recording().rate
-    media.record(path, media.pattern(max(2, int((ended_s - began_s) * rate))))
-    path = path.rename(path.with_suffix(end))
-    os.utime(path, (ended_s, ended_s))
-    return path
+    media.record(written := folder / "new.mp4", media.pattern(round((ended_s - began_s) * rate)))
+    os.utime(written, (ended_s, ended_s))
+    return written.rename(path.with_suffix(end))
 
 
-def test_a_recording_is_shown_one_file_late_and_an_old_one_never(tmp_path: Path) -> None:
-    now_s = time.time()
+class StillClock(threading.Event):
+    """Time that passes only where somebody waits for this event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = time.time()
+
+    def time(self) -> float:
+        return self.now_s
+
+    monotonic = time
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now_s += timeout or 0.0
+        return self.is_set()
+
+
+def test_a_recording_is_shown_one_file_late_and_an_old_one_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StillClock()
+    monkeypatch.setattr(recordings, "time", clock)
+    now_s = clock.now_s
     _recording(tmp_path, began_s=now_s - 3602, ended_s=now_s - 3600)
     _recording(tmp_path, began_s=now_s - 1, ended_s=now_s, end=".mp4.part")
     (tmp_path / "holiday.mp4").write_bytes(b"not ours")
     view = View(kind="segments", url=str(tmp_path))
     with pytest.raises(InputError, match="its first recording is not finished yet"):
-        next(frames(view, threading.Event()))
-    now_s = time.time()
+        next(frames(view, clock))
     _recording(tmp_path, began_s=now_s - 3, ended_s=now_s - 1)
-    stopping = threading.Event()
-    found = frames(view, stopping)
+    found = frames(view, clock)
     first, age_s = _next_shown(found)
     # It was finished a second ago, so it begins a second after its beginning.
     assert first.time is not None
-    assert 0.9 <= first.time <= 1.9
-    assert 1.5 <= age_s <= 4
+    assert first.time == pytest.approx(1.0, abs=0.1)
+    assert age_s == pytest.approx(2.0, abs=0.1)
     # The newest one comes next.
-    now_s = time.time()
     newest = _recording(tmp_path, began_s=now_s - 2, ended_s=now_s)
     while (after := _next_shown(found)[0]).time is not None and after.time > first.time:
         first = after
     assert after.time is not None
-    assert after.time < 1.5
+    assert after.time == pytest.approx(1.0, abs=0.1)
     assert newest.exists()
-    stopping.set()
+    clock.set()
     assert list(found) == []
 
 
@@ -263,7 +280,7 @@ def test_the_wall_takes_another_output_where_one_fails_and_leaves_what_has_ended
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sinks = [
-        {"label": f"rtsp://127.0.0.1:{free_port('127.0.0.1')}/door", "state": "running"},
+        {"label": f"rtsp://127.0.0.1:{free_port()}/door", "state": "running"},
         {"label": "segments:recordings", "state": "running"},
         {"label": "null", "state": "running"},
     ]

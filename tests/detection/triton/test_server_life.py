@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc as grpcclient
-from addresses import port_to_listen_at
 from waiting import frozen, until
 
 from faceblur.detection import canary, models
@@ -30,6 +29,7 @@ from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.detection.triton.shared_memory import SHM_FOLDER
 from faceblur.errors import CanaryError, ServerError, ServerStartError
 from faceblur.owners import own_mark
+from rig.ports import free_port
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_port_that_somebody_took_meanwhile_is_given_up_for_another(
 ) -> None:
     """Also where a server listens there that is ready: it is not taken for this one."""
     assert session.server is not None
-    taken, free = int(session.server.address.rpartition(":")[2]), port_to_listen_at()
+    taken, free = int(session.server.address.rpartition(":")[2]), free_port()
     found = iter((taken, free))
     monkeypatch.setattr(server_module, "free_port", lambda _: next(found))
     onnx, model = models.find(official)

@@ -18,13 +18,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import waiting
 from doubles import OneByOne
 from running import (
     LIMIT_S,
     PATTERN,
     Run,
     Sightless,
-    eventually,
     finish,
     readable,
     shown,
@@ -70,7 +70,7 @@ def _counts(cameras: tuple[Camera, ...]) -> list[int]:
 
 def _keep_pace(*cameras: Camera) -> None:
     """Wait until cameras show their share of frames: what slows them does so all the time."""
-    eventually(lambda: min(_rates(cameras)) > FAIR_SHARE * SLOW_FPS, "they are slow")
+    waiting.until(lambda: min(_rates(cameras)) > FAIR_SHARE * SLOW_FPS, "they keep their pace")
 
 
 def _threads() -> set[threading.Thread]:
@@ -282,10 +282,10 @@ def test_nothing_is_left_of_a_camera_that_was_stopped(run: Run, tmp_path: Path) 
     threads = _threads()
     camera = run(PATTERN, "null", f"segments:{tmp_path}", name="gone")
     until(camera, shown(5))
-    eventually(lambda: len(_children(camera)) == 3, "a source and two sinks")
+    waiting.until(lambda: len(_children(camera)) == 3, "a source and two sinks")
     assert finish(camera).state == "stopped"
-    eventually(lambda: not _children(camera), "no process is left")
-    eventually(lambda: _threads() <= threads, "no thread is left")
+    waiting.until(lambda: not _children(camera), "no process is left")
+    waiting.until(lambda: _threads() <= threads, "no thread is left")
     assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
 
 

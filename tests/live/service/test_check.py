@@ -6,13 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
 import pytest
 
 from faceblur.live.options import DEFAULT_LOOKAHEAD
+from rig.ports import free_port
 
 CAMERAS = "cameras:\n  door:\n    source: testpattern:?size=320x240&fps=5\n    sinks: [{sink}]\n"
 
@@ -89,11 +89,7 @@ def _clip(path: Path) -> Path:
 
 
 def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Path) -> None:
-    silent = socket.create_server(("127.0.0.1", 0))
-    taken = socket.create_server(("127.0.0.1", 0))
-    closed = socket.create_server(("127.0.0.1", 0))
-    port = closed.getsockname()[1]
-    closed.close()
+    taken, port = socket.create_server(("127.0.0.1", 0)), free_port()
     (tmp_path / "file").write_text("no folder")
     clip = _clip(tmp_path / "clip.mp4")
     file = tmp_path / "cameras.yaml"
@@ -108,19 +104,12 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         f"    source: 'rtsp://operator:${{PASSWORD}}@127.0.0.1:{port}/live'\n"
         f"    sinks: ['rtsp://u:${{PASSWORD}}@127.0.0.1:{port}/x',"
         f" 'mjpeg:{taken.getsockname()[1]}']\n"
-        "  silent:\n"
-        f"    source: {{url: 'rtsp://127.0.0.1:{silent.getsockname()[1]}/live',"
-        " stall_timeout_s: 60}\n"
-        f"    sinks: ['rtsp://127.0.0.1:{silent.getsockname()[1]}/x', 'mjpeg:[::1]:{port}',"
-        " 'hls:/proc/new']\n"
     )
-    started = time.monotonic()
-    done = check(file, "--deadline", "3", PASSWORD="s3cret/word")
-    assert time.monotonic() - started < 60
+    done = check(file, "--deadline", "100", PASSWORD="s3cret/word")
     assert done.returncode == 3, done.stderr
     head, ahead, *lines = done.stdout.splitlines()
-    assert head == f"{file}: 3 cameras, no mistakes"
-    assert ahead.startswith("clip, gone, silent: look-ahead of ")
+    assert head == f"{file}: 2 cameras, no mistakes"
+    assert ahead.startswith("clip, gone: look-ahead of ")
     expected = [
         ("ok ", "server", "a known face was found by the "),
         (
@@ -133,24 +122,47 @@ def test_each_source_sink_and_server_is_tried(bundled_server: str, tmp_path: Pat
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Connection refused"),
         ("BAD", "gone", "Address already in use"),
+    ]
+    _assert_said(lines, expected)
+    assert "s3cret" not in done.stdout + done.stderr
+    assert not (tmp_path / "new").exists()
+    taken.close()
+
+
+def _assert_said(lines: list[str], expected: list[tuple[str, str, str]]) -> None:
+    assert len(lines) == len(expected)
+    for line, (mark, name, text) in zip(lines, expected, strict=True):
+        assert line.startswith(f"{mark} {name}")
+        assert text in line
+
+
+def test_what_never_answers_is_waited_for_so_long_as_was_said(
+    bundled_server: str, tmp_path: Path
+) -> None:
+    file, port = tmp_path / "cameras.yaml", free_port()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}"
+        file.write_text(
+            f"server: {{address: '{bundled_server}', deadline_s: 10}}\n"
+            "cameras:\n"
+            "  silent:\n"
+            f"    source: {{url: '{address}/live', open_timeout_s: 600, stall_timeout_s: 600}}\n"
+            f"    sinks: ['{address}/x', 'mjpeg:[::1]:{port}', 'hls:/proc/new']\n"
+        )
+        done = check(file, "--deadline", "3")
+    assert done.returncode == 3, done.stderr
+    expected = [
+        ("ok ", "server", "a known face was found by the "),
         ("BAD", "silent", "no frame came within 3 s"),
         ("BAD", "silent", "it did not answer in time"),
         ("ok ", "silent", f"port {port} is free"),
         ("BAD", "silent", "/proc"),
     ]
-    assert len(lines) == len(expected)
-    for line, (mark, name, text) in zip(lines, expected, strict=True):
-        assert line.startswith(f"{mark} {name}")
-        assert text in line
-    assert "s3cret" not in done.stdout + done.stderr
-    assert not (tmp_path / "new").exists()
-    silent.close()
-    taken.close()
+    _assert_said(done.stdout.splitlines()[2:], expected)
 
 
 def test_a_server_that_is_not_there_ends_it_with_code_6(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     file = tmp_path / "cameras.yaml"
     file.write_text(f"server: {{address: '127.0.0.1:{port}'}}\n" + CAMERAS.format(sink="'null'"))
     done = check(file)
@@ -162,7 +174,7 @@ def test_a_server_that_is_not_there_ends_it_with_code_6(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_one_sentence(command: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "faceblur", command, str(tmp_path / "none.yaml")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -14,7 +15,7 @@ import pytest
 from running import SIZE
 
 from rig.clips import PORTRAIT
-from rig.judge import Judge, Verdict
+from rig.judge import FLAT, Judge, Verdict
 from rig.rtsp import rtsp_server
 
 CAMERAS = [f"cam{number}" for number in range(8)]
@@ -22,10 +23,8 @@ FPS = 2
 WANTED = 4
 """Frames of each that somebody has to receive."""
 
-ENOUGH_BYTES = 50_000
-"""More than so many frames take."""
-
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
+"""Until they are all there, eight cameras being many for a machine that is busy."""
 
 
 def _config(path: Path, server: str, publish: str) -> Path:
@@ -66,12 +65,13 @@ def test_eight_cameras_run_side_by_side(bundled_server: str, tmp_path: Path) -> 
         )
         try:
             deadline_s = time.monotonic() + PATIENCE_S
-            while not all(_size(folder) > ENOUGH_BYTES for folder in folders.values()):
+            missing = list(folders.values())
+            while missing := [folder for folder in missing if _images(folder) < WANTED]:
                 assert service.poll() is None, log.read_text()
                 assert time.monotonic() < deadline_s, log.read_text()
-                time.sleep(0.2)
+                time.sleep(0.5)
             service.send_signal(signal.SIGTERM)
-            assert service.wait(30) == 0
+            assert service.wait(PATIENCE_S) == 0
         finally:
             service.kill()
             service.wait()
@@ -82,5 +82,11 @@ def test_eight_cameras_run_side_by_side(bundled_server: str, tmp_path: Path) -> 
         assert not any(verdict.face for verdict in verdicts), name
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
+def _images(folder: Path) -> int:
+    """How many frames that are no notices somebody has received by now."""
+    count = 0
+    for file in folder.iterdir():
+        with suppress(av.error.FFmpegError, IndexError), av.open(str(file)) as container:
+            for frame in container.decode(video=0):
+                count += float(frame.to_ndarray(format="gray8").std()) >= FLAT
+    return count

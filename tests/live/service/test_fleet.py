@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,20 @@ def test_a_camera_that_failed_is_started_anew_after_a_pause(opened: Opened) -> N
     fleet.apply([camera("a"), camera("b")])
     opened.of("a")[0].failed = True
     opened.refuse = 1
-    deadline = time.monotonic() + 5
-    while opened.refuse and time.monotonic() < deadline:
-        fleet.look()
-        assert not fleet.ended
-        time.sleep(0.01)
+
+    def looks_until(reached: Callable[[], object]) -> None:
+        def is_reached() -> object:
+            fleet.look()
+            assert not fleet.ended
+            return reached()
+
+        until(is_reached)
+
+    looks_until(lambda: not opened.refuse)
     away, _ = fleet.stats()
     assert (away.state, away.last_error) == ("starting", "its mask cannot be read")
     assert _status(*fleet.stats()).unready() == ["camera a is starting: its mask cannot be read"]
-    deadline = time.monotonic() + 5
-    while len(opened.of("a")) < 2 and time.monotonic() < deadline:
-        fleet.look()
-        time.sleep(0.01)
+    looks_until(lambda: len(opened.of("a")) == 2)
     assert opened.of("a")[1].state == "running"
     assert fleet.restarts() == {"a": 2, "b": 0}, "one attempt was refused"
     assert [each.state for each in fleet.stats()] == ["running", "running"]
@@ -136,11 +139,11 @@ def test_a_camera_that_does_not_stop_holds_nobody_up(
     monkeypatch.setattr(fleet_module, "STOP_MARGIN_S", 0.1)
     fleet = Fleet(Detector(), open_camera=opened)
     fleet.apply([camera("stuck"), camera("b"), camera("c")])
-    opened.all[0].stop_takes_s = 30
+    opened.all[0].stop_takes_s = 600
     started = time.monotonic()
     fleet.stop(timeout_s=0.2)
-    assert time.monotonic() - started < 5
-    assert [each.stopped_with for each in opened.all] == [None, 0.2, 0.2]
+    assert time.monotonic() - started < 60
+    until(lambda: [each.stopped_with for each in opened.all] == [None, 0.2, 0.2])
 
 
 def test_nothing_in_a_changed_file_ends_a_service(
@@ -160,12 +163,13 @@ def test_nothing_in_a_changed_file_ends_a_service(
         service.reload()
         until(lambda: service.status().reloads_failed == 1)
         assert service.status().reload_error == "cameras.yaml cannot be read: KeyError: 'odd'"
-        assert "OSError: too many open files" in service.status().detector_failure
+        until(lambda: "OSError: too many open files" in service.status().detector_failure)
         assert running.is_alive()
         assert opened.all[0].state == "running"
     finally:
         service.stop()
-        running.join(10)
+        running.join(60)
+    assert not running.is_alive()
     assert opened.all[0].state == "stopped"
 
 
@@ -184,7 +188,7 @@ def _status(*cameras: CameraStats, **changes: Any) -> ServiceStatus:
 
 def _get(server: StatusServer, page: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(f"http://{server.address}{page}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://{server.address}{page}", timeout=60) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -53,7 +53,7 @@ def _asked(
     request = urllib.request.Request(f"http://{address}{page}", data=body)
     request.add_header("Authorization", authorization)
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -106,7 +106,7 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
         }
         for wrong in ("", "Bearer x"):
             assert _asked(address, wrong, None, page="/control/views") == 403
-        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://{address}/status", timeout=60) as reply:
             assert b"k3y" not in reply.read()
         give_order(address, "stop", "a")
         until(lambda: opened.of("a")[0].state == "stopped")
@@ -122,7 +122,7 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
         give_order(address, "start", "a")
         until(lambda: len(opened.of("a")) == 2)
         assert opened.of("a")[1].options.lookahead == 3
-        assert [each.state for each in service.status().cameras] == ["running", "stopped"]
+        until(lambda: [each.state for each in service.status().cameras] == ["running", "stopped"])
         # Others could have read it.
         token.chmod(0o640)
         assert not can_order(address)
@@ -132,7 +132,8 @@ def test_cameras_are_stopped_and_started_by_who_can_read_the_token(
             service_views(address)
     finally:
         service.stop()
-        running.join(10)
+        running.join(60)
+    assert not running.is_alive()
     assert not token.exists()
 
 

@@ -25,14 +25,16 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from faceblur.cli import main
-from faceblur.detection.triton.ports import free_port
 from faceblur.live.service.metrics import METRICS
 from faceblur.live.stats import DELAY_BUCKETS_S
+from rig.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "hunter2 & s3cret/word"
 ENCODED = "hunter2%20%26%20s3cret%2Fword"
 START_S = 90.0
+HELD_UP_S = 60.0
+"""A service that has not ended by then is held up: some of its sinks may take twice as long."""
 
 
 class RefusingRtspServer:
@@ -72,11 +74,11 @@ class RunningService:
     def __init__(self, folder: Path, server: str, *, rtsp_port: int, silent_port: int) -> None:
         self.file, self.log_file = folder / "cameras.yaml", folder / "log"
         self.recordings = folder / "recordings"
-        self.address = f"127.0.0.1:{free_port('127.0.0.1')}"
+        self.address = f"127.0.0.1:{free_port()}"
         portrait = ROOT / "docs" / "images" / "before.jpg"
         self.file.write_text(
             f"listen: {self.address}\n"
-            "shutdown_s: 3\n"
+            f"shutdown_s: {2 * HELD_UP_S:g}\n"
             f"server: {{address: '{server}', deadline_s: 10}}\n"
             "defaults: {deadline_s: 10}\n"
             "cameras:\n"
@@ -85,13 +87,13 @@ class RunningService:
             f"    sinks: [{{to: 'segments:{self.recordings}', segment_s: 600}}]\n"
             "  yard:\n"
             "    source: testpattern:?size=320x240&fps=5\n"
-            f"    sinks: ['mjpeg:{free_port('127.0.0.1')}']\n"
+            f"    sinks: ['mjpeg:{free_port()}']\n"
             "  cash desk:\n"
             f"    source: 'rtsp://operator:${{CASH_PASSWORD}}@127.0.0.1:{rtsp_port}/live'\n"
             "    sinks: ['null']\n"
             "  gate:\n"
             "    source: testpattern:?size=160x120&fps=2\n"
-            f"    sinks: ['rtsp://127.0.0.1:{silent_port}/gate']\n"
+            f"    sinks: [{{to: 'rtsp://127.0.0.1:{silent_port}/gate', open_timeout_s: 600}}]\n"
         )
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
@@ -104,7 +106,7 @@ class RunningService:
 
     def get(self, page: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://{self.address}{page}", timeout=10) as reply:
+            with urllib.request.urlopen(f"http://{self.address}{page}", timeout=START_S) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -131,14 +133,15 @@ class RunningService:
             time.sleep(0.2)
 
     def command_lines(self) -> dict[int, str]:
-        """Of its child processes."""
+        """Of its child processes, but for what is left of one that has just ended."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[1]) == self.process.pid:
                     line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(folder.name)] = line.decode("utf-8", "replace")
+                    if line:
+                        found[int(folder.name)] = line.decode("utf-8", "replace")
         return found
 
 
@@ -179,9 +182,13 @@ def service(
 
 
 def test_readiness_names_the_camera_that_does_not_run(service: RunningService) -> None:
-    code, text = service.get("/readyz")
-    assert code == 503
-    (reason,) = json.loads(text)["reasons"]
+    def reasons() -> list[str]:
+        code, text = service.get("/readyz")
+        assert code == 503
+        return list(json.loads(text)["reasons"])
+
+    service.wait(lambda: len(reasons()) == 1, "the others do not run")
+    (reason,) = reasons()
     assert reason.startswith("camera cash desk is offline: ")
     assert "401" in reason or "authoriz" in reason.lower()
 
@@ -224,6 +231,7 @@ def test_the_status_is_a_table_and_json(service: RunningService) -> None:
         assert done.exit_code == 0, done.output
         return done.output
 
+    service.wait(lambda: service.camera("door")["frames_masked"] > 0, "no face is masked")
     head, titles, *rows = run("--once").splitlines()
     assert head.startswith("3 of 4 cameras running")
     assert titles.split()[:5] == ["camera", "state", "size", "view", "fps"]
@@ -239,14 +247,15 @@ def test_a_changed_file_touches_the_changed_camera_alone(service: RunningService
     def pids(name: str) -> set[int]:
         return {pid for pid, line in service.command_lines().items() if f" {name} " in line}
 
+    service.wait(lambda: len(pids("yard")) == len(pids("door")) == 2, "a source and a sink each")
     before, yard, door = service.camera("door"), pids("yard"), pids("door")
-    assert len(yard) == len(door) == 2
     service.edit("fps=5\n", "fps=4\n")
     service.wait(lambda: service.status()["reloads"] == 1, "it was not read again")
     service.wait(lambda: service.camera("yard")["state"] == "running", "yard is not running")
-    after = service.camera("door")
-    assert after["frames_in"] > before["frames_in"]
-    assert after["state_since_s"] > before["state_since_s"]
+    service.wait(
+        lambda: service.camera("door")["frames_in"] > before["frames_in"], "door does not go on"
+    )
+    assert service.camera("door")["state_since_s"] > before["state_since_s"]
     assert pids("door") == door
     assert not pids("yard") & yard
 
@@ -259,7 +268,10 @@ def test_a_changed_file_with_mistakes_is_not_taken(service: RunningService) -> N
     assert "the changed file was not taken" in CliRunner().invoke(
         main, ["status", "--address", service.address, "--once"]
     ).output  # fmt: skip
-    workers = {pid for pid, line in service.command_lines().items() if " cash desk " not in line}
+    # The others are started again and again, as neither gets anywhere.
+    workers = {
+        pid for pid, line in service.command_lines().items() if " door " in line or " yard " in line
+    }
     assert workers <= set(cameras)
     service.file.write_text(good)
 
@@ -281,17 +293,18 @@ def test_the_password_is_used_and_shown_nowhere(
 
 
 def test_every_line_of_the_log_is_json(service: RunningService) -> None:
-    lines = [json.loads(line) for line in service.log_file.read_text().splitlines()]
+    text = service.log_file.read_text()
+    # The last one may be being written.
+    lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     assert {"time", "level", "logger", "thread", "message"} <= lines[0].keys()
     assert any(line["message"] == "camera door is running" for line in lines)
 
 
 def test_sigterm_ends_it_in_order_with_its_last_file_complete(service: RunningService) -> None:
     written = service.camera("door")["sinks"][0]["frames"]
-    started = time.monotonic()
     service.process.terminate()
-    assert service.process.wait(timeout=40) == 0
-    assert time.monotonic() - started < 20, "the sink that never answers held it up"
+    # Nor does the sink hold it up that never answers.
+    assert service.process.wait(timeout=HELD_UP_S) == 0
     frames = 0
     for recording in service.recordings.iterdir():
         with av.open(str(recording)) as container:

@@ -160,6 +160,6 @@ def lease_api(folder: Path) -> Iterator[LeaseApi]:
         server.server_close()
 
 
-def store_of(api: LeaseApi, group: str = "test") -> KubernetesLeases:
+def store_of(api: LeaseApi, group: str = "test", *, timeout_s: float = 60.0) -> KubernetesLeases:
     """The leases of one group, as one process sees them."""
-    return KubernetesLeases(api.server, group=group, timeout_s=0.5)
+    return KubernetesLeases(api.server, group=group, timeout_s=timeout_s)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import waiting
 from flashing import FPS, flashing_clip
-from running import PATIENCE_S, PATTERN, SIZE, Run, Sightless, eventually, shown, until
+from running import PATIENCE_S, PATTERN, SIZE, Run, Sightless, shown, until
 
 from rig.judge import Judge
 from rig.ports import free_port
@@ -52,8 +53,8 @@ def test_sound_goes_along_as_opus(run: Run, tmp_path: Path) -> None:
         )
         assert watching.wait_for(2 * FPS, timeout_s=PATIENCE_S), camera.stats()
         sound = tmp_path / "seen.sound"
-        eventually(lambda: sound.exists() and len(_loud(sound)) > 100, "packets of 20 ms")
-        eventually(lambda: np.mean(_loud(sound)) > 0.02, "now and then a beep")
+        waiting.until(lambda: sound.exists() and len(_loud(sound)) > 100, "packets of 20 ms")
+        waiting.until(lambda: bool(np.mean(_loud(sound)) > 0.02), "now and then a beep")
         camera.stop()
     assert np.mean(_loud(sound)) < 0.4, "and in between there is none"
 

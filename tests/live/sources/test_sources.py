@@ -16,11 +16,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+import waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from media import Recording, moving_face_video, record
 from mp4_boxes import set_display_matrix
-from running import PATIENCE_S, PATTERN, SIZE, Run, Sightless, eventually, finish, shown, until
+from running import PATIENCE_S, PATTERN, SIZE, Run, Sightless, finish, shown, until
 
 from faceblur.detections import Detections
 from faceblur.live import Camera
@@ -184,7 +185,7 @@ def test_hls_can_be_played_while_it_is_written_and_is_a_source_too(
     second = run(f"{web}/index.m3u8", name="second", detector=Late())
     until(second, shown(15))
     # Of segments that came at once, it would drop most, each time.
-    eventually(lambda: _share_dropped(second, 15) < 0.5, "segments are played at their own pace")
+    waiting.until(lambda: _share_dropped(second, 15) < 0.5, "segments are played at their own pace")
 
 
 class Late(Sightless):
