@@ -201,7 +201,7 @@ def test_srt_and_rtmp_reach_a_receiver(run: Run, tmp_path: Path) -> None:
             camera = run(PATTERN, f"srt://127.0.0.1:{port}", url)
             until(camera, lambda stats: min(sink.frames for sink in stats.sinks) >= 30)
             # What went into a program has not gone out of it.
-            waiting.until(lambda: by_srt.exists() and readable(by_srt) > 5, "frames come by SRT")
+            until(camera, lambda _: by_srt.exists() and readable(by_srt) > 5)
             finish(camera)
             receiver.wait(PATIENCE_S)
             assert other.wait(PATIENCE_S) == 0

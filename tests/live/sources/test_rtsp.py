@@ -53,7 +53,7 @@ def test_every_frame_is_masked_from_camera_to_server(clip: Path, tmp_path: Path,
     ) as server:
         camera = run(server.url("cam"), server.url("out"))
         # What was sent was not received yet, least of all by a server that is switched off.
-        waiting.until(lambda: readable(*folder.iterdir()) >= 22, "frames are received")
+        until(camera, lambda _: readable(*folder.iterdir()) >= 22)
         stats = until(camera, shown(25))
         camera.stop()
         assert "pass" not in repr(stats)
@@ -69,7 +69,7 @@ def test_the_viewers_judge_is_not_blind(clip: Path, tmp_path: Path, run: Run) ->
     folder.mkdir()
     with rtsp_server([f"play:cam:{clip}", f"record:out:{folder}"]) as server:
         camera = run(server.url("cam"), server.url("out"), detector=Sightless())
-        waiting.until(lambda: readable(*folder.iterdir()) >= 8, "frames are received")
+        until(camera, lambda _: readable(*folder.iterdir()) >= 8)
         camera.stop()
     verdicts = _recorded(folder)
     assert len(verdicts) >= 8
