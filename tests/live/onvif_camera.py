@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 _GROUP, _PORT = "239.255.255.250", 3702
@@ -28,7 +29,7 @@ _MATCH = """<?xml version="1.0" encoding="UTF-8"?>
 <s:Body><d:ProbeMatches><d:ProbeMatch>
 <a:EndpointReference><a:Address>urn:uuid:{id}</a:Address></a:EndpointReference>
 <d:Types>dn:NetworkVideoTransmitter</d:Types>
-<d:Scopes>onvif://www.onvif.org/name/Front%20door onvif://www.onvif.org/hardware/M-1</d:Scopes>
+<d:Scopes>onvif://www.onvif.org/name/{name} onvif://www.onvif.org/hardware/M-1</d:Scopes>
 <d:XAddrs>{service}</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>
 </d:ProbeMatch></d:ProbeMatches></s:Body></s:Envelope>"""
 
@@ -115,6 +116,7 @@ def present(
     media: Sequence[int] = (1,),
     protocol: str = "RtspUnicast",
     by_http: bool = False,
+    name: str = "Front door",
 ) -> Iterator[str]:
     """Answer searches and questions; where it does, for whoever has the password.
 
@@ -126,6 +128,7 @@ def present(
         media: Which of the two media services it has; it answers as its description has it.
         protocol: The only one by which the second gives its streams.
         by_http: It refuses by HTTP alone, and tells anybody which services it has.
+        name: What it calls itself; cameras of other tests may be there at the same time.
     """
     offered = [("ver10/device", "device_service")]
     offered += [(f"ver{version}0/media", f"media{version}") for version in media]
@@ -177,7 +180,8 @@ def present(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     listener = _joined()
     service = f"{base}/onvif/device_service"
-    threading.Thread(target=_answer_searches, args=(listener, service), daemon=True).start()
+    known = (listener, service, name)
+    threading.Thread(target=_answer_searches, args=known, daemon=True).start()
     try:
         yield service
     finally:
@@ -226,7 +230,7 @@ def _joined() -> socket.socket:
     return listener
 
 
-def _answer_searches(listener: socket.socket, service: str) -> None:
+def _answer_searches(listener: socket.socket, service: str, name: str) -> None:
     while True:
         try:
             data, sender = listener.recvfrom(65535)
@@ -236,6 +240,8 @@ def _answer_searches(listener: socket.socket, service: str) -> None:
         if b"NetworkVideoTransmitter" not in data or asked is None:
             continue
         port = int(service.rpartition(":")[2].partition("/")[0])
-        answer = _MATCH.format(id=f"camera-{port}", asked=asked[1].decode(), service=service)
+        answer = _MATCH.format(
+            id=f"camera-{port}", asked=asked[1].decode(), service=service, name=quote(name)
+        )
         with suppress(OSError):
             listener.sendto(answer.encode(), sender)

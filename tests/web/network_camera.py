@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +16,21 @@ _PAUSE_S = 0.2
 
 
 @contextmanager
-def serving(image: npt.NDArray[np.uint8], *, user: str = "", password: str = "") -> Iterator[str]:
-    """Give out an image again and again at an address, to whoever has the password."""
+def serving(
+    image: npt.NDArray[np.uint8],
+    *,
+    user: str = "",
+    password: str = "",
+    shows: threading.Event | None = None,
+) -> Iterator[str]:
+    """Give out an image again and again at an address, to whoever has the password.
+
+    Args:
+        image: What it shows, BGR.
+        user: Who may see it; anybody where it is empty.
+        password: Theirs.
+        shows: Before this is set, it connects and shows nothing.
+    """
     done, jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, 95))
     assert done
     part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (
@@ -39,9 +51,9 @@ def serving(image: npt.NDArray[np.uint8], *, user: str = "", password: str = "")
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             try:
-                while not ended.is_set():
-                    self.wfile.write(part)
-                    time.sleep(_PAUSE_S)
+                while not ended.wait(_PAUSE_S):
+                    if shows is None or shows.is_set():
+                        self.wfile.write(part)
             except OSError:
                 self.close_connection = True
 

@@ -38,7 +38,8 @@ def test_the_camera_shows_nothing_that_was_not_checked(
         page.goto(site.address)
         page.set_viewport_size({"width": WIDTH, "height": 844})
         page.click("nav >> text=Webcam")
-        page.wait_for_selector("#image", state="hidden")
+        page.wait_for_selector("text=Start the camera")
+        assert page.is_hidden("#image")
         page.click("text=Start the camera")
         page.wait_for_selector("text=does not let this page use the camera")
         page.context.grant_permissions(["camera"])
@@ -49,7 +50,7 @@ def test_the_camera_shows_nothing_that_was_not_checked(
             "what finds nothing finds an open face"
         )
         for _ in range(5):
-            assert fake_camera.is_covered(fake_camera.drawn(page), original)
+            assert fake_camera.is_covered(_shown(page, original), original)
         page.wait_for_selector("#figures")
         figures = page.inner_text("#figures")
         rate, delay, faces = figures.split(" · ")
@@ -61,18 +62,18 @@ def test_the_camera_shows_nothing_that_was_not_checked(
         assert faults(page) == []
         # Nobody answers.
         page.route("**/images?*", lambda route: None)
+        page.wait_for_selector("#state:has-text('nobody says in time')")
         page.wait_for_selector(_WITHHELD)
         assert page.is_hidden("#figures")
-        assert "nobody says in time" in page.inner_text("#state")
         assert fake_camera.drawn(page).std() < 30
         assert faults(page) == []
         page.unroute("**/images?*")
         page.wait_for_selector(_LIVE)
-        assert fake_camera.is_covered(fake_camera.drawn(page), original)
+        assert fake_camera.is_covered(_shown(page, original), original)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
+        page.wait_for_selector("#state:has-text('Not shown, since it could not be checked')")
         page.wait_for_selector(_WITHHELD)
-        assert "Not shown, since it could not be checked" in page.inner_text("#state")
         assert fake_camera.difference(fake_camera.drawn(page), original, at_face=False) > 8
         page.click("text=Stop")
         page.wait_for_selector("#image", state="hidden")
@@ -103,6 +104,11 @@ def test_only_the_page_of_the_camera_may_ask_for_it(start: Start, page: Page) ->
     assert asked(page, "POST", "/api/camera") == 409
     assert asked(page, "DELETE", one) == 204
     assert _covered(page, one, 7) == 404
+
+
+def _shown(page: Page, original: Image) -> Image:
+    """What is shown once something is: where the machine is too busy, that is a notice."""
+    return fake_camera.shown(page, "#image", original)
 
 
 def _begun(page: Page) -> str:

@@ -15,7 +15,7 @@ import pytest
 from media import Recording, pattern, record
 from playwright.sync_api import Page, Route
 from probing import decoded
-from web_page import Served, files_in, run, same, saved, until
+from web_page import Served, files_in, run, same, saved, until_told
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.detection.detector import Detector
@@ -113,7 +113,7 @@ def test_masks_of_a_video_are_removed_drawn_and_undone(
     held: list[Route] = []
     page.route("**/frame?*", lambda route: held.append(route))
     page.click("text=Next frame")
-    until(lambda: held, "the page asks for a frame", page)
+    until_told(page, lambda: held, "the page asks for a frame")
     _drag(page, found[0]["box"])
     page.dispatch_event("text=Draw a box", "click")
     assert page.locator(".box:visible").count() == 0

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from media import moving_face_video
 from playwright.sync_api import Page
-from web_page import FILES_SHOWN, Served, asked, files_in, until
+from waiting import until
+from web_page import FILES_SHOWN, Served, asked, files_in
 
 from faceblur.detection import models
 from faceblur.detection.triton.server import TritonServer

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from media import Recording, moving_face_video
 from playwright.sync_api import APIResponse, Page, Route
 from probing import decoded
-from web_page import Served, asked, pictured, until
+from web_page import Served, asked, pictured, until_told
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -82,7 +82,7 @@ def test_a_look_and_the_sound_are_chosen_seen_made_and_undone(
     page.wait_for_selector("li[data-state=done] >> text=Undo")
     # Whoever looks again at once is not disturbed by an answer that comes late.
     page.click("text=Look and sound")
-    until(lambda: answers, "it is answered", page)
+    until_told(page, lambda: answers, "it is answered")
     with page.expect_response("**/edits"):
         answers[0][0].fulfill(response=answers[0][1])
     page.unroute("**/edits")

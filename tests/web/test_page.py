@@ -22,7 +22,8 @@ from click.testing import CliRunner
 from media import Recording, moving_face_video
 from playwright.sync_api import Page, Route
 from probing import decoded, probe
-from web_page import FILES_SHOWN, Served, delete_all, files_in, until
+from waiting import until
+from web_page import FILES_SHOWN, Served, delete_all, files_in, until_told
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -142,18 +143,18 @@ def test_a_file_that_is_dropped_at_once_waits_for_the_page(start: Start, page: P
     held: list[Route] = []
     page.route("**/api/session", lambda route: held.append(route))
     page.goto(site.address)
-    until(lambda: held, "the page asks", page)
+    until_told(page, lambda: held, "the page asks")
     held.clear()
     # Whoever loads it again before the answer is there is still known.
     page.reload()
-    until(lambda: held, "the page asks again", page)
+    until_told(page, lambda: held, "the page asks again")
     page.set_input_files("#files", photo)
     page.wait_for_selector("li[data-state=uploading]")
     assert page.locator("li[data-state=failed]").count() == 0
     # It is shown once, though the server tells of it before it answers.
     with site.held("answer"):
         held[-1].continue_()
-        until(lambda: "masked.jpg" in files_in(site.uploads), "it is masked", page)
+        until(lambda: "masked.jpg" in files_in(site.uploads), "it is masked")
         page.wait_for_timeout(300)
         assert page.locator("li").count() == 1
     page.wait_for_selector("li[data-state=done]")
@@ -166,7 +167,7 @@ def test_a_file_that_is_dropped_at_once_waits_for_the_page(start: Start, page: P
     page.click(".question .main")
     page.set_input_files("#files", photo)
     page.wait_for_selector("li[data-state=uploading]")
-    until(lambda: held, "they are deleted", page)
+    until_told(page, lambda: held, "they are deleted")
     held[0].continue_()
     page.wait_for_selector(f"li[data-id='{before}']", state="detached")
     page.wait_for_selector("li[data-state=done]")

@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 from playwright.sync_api import Page
 from probing import decoded
+from waiting import until
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -153,15 +153,14 @@ def _running(uploads: Path, program: str, *arguments: str) -> Iterator[Served]:
         process.communicate(timeout=60)
 
 
-def until(condition: Callable[[], object], what: str, page: Page | None = None) -> None:
-    """Wait for something; with a page, what the browser tells of is handed over meanwhile."""
-    end_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end_s, f"it did not happen: {what}"
-        if page is None:
-            time.sleep(0.02)
-        else:
-            page.wait_for_timeout(20)
+def until_told(page: Page, holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds, and have meanwhile what the browser tells of."""
+
+    def holds_now() -> bool:
+        page.wait_for_timeout(10)
+        return bool(holds())
+
+    until(holds_now, what)
 
 
 def files_in(uploads: Path) -> list[str]:

@@ -79,7 +79,8 @@ class Run {
     } catch (error) {
       // Nobody has answered in time, or nobody is there: nothing more is drawn.
       this.notBefore = performance.now() + REFUSED_PAUSE_MS;
-      if (error.name !== "TimeoutError" && error.name !== "AbortError") this.#withhold(texts.cameraUnanswered);
+      this.reason = texts.cameraUnanswered;
+      if (error.name !== "TimeoutError" && error.name !== "AbortError") this.#withhold(this.reason);
     }
     this.away -= 1;
   }
