@@ -34,10 +34,11 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             code = made.answers.pop(0) if made.answers else 204
+            # Before the answer: who is told, and how often, does not hang on when that is read.
+            made.told.put((self.path, self.headers, body))
             self.send_response(code)
             self.send_header("Location", "/elsewhere")
             self.end_headers()
-            made.told.put((self.path, self.headers, body))
 
         def log_message(self, *_: object) -> None:
             pass

@@ -90,12 +90,14 @@ def test_a_photo_passes_images_that_take_all_of_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-    photo_done, all_done = threading.Event(), threading.Event()
+    huge_begun, photo_done, all_done = (threading.Event() for _ in range(3))
 
     def render(job: WebJob, *_: object, **__: object) -> Result:
+        assert job.name == "huge" or huge_begun.wait(60)
         begun.append(job.name)
+        huge_begun.set()
         # The photo is done though a huge image is not.
-        assert job.name == "photo" or photo_done.wait(20)
+        assert job.name == "photo" or photo_done.wait(60)
         raise InputError("it is damaged")
 
     def settled(job: WebJob) -> None:
@@ -115,6 +117,6 @@ def test_a_photo_passes_images_that_take_all_of_the_memory(
         store.submit(job)
     detectors: Any = _Detectors()
     with Workers(store, detectors, Policy(), count=2):
-        assert photo_done.wait(20)
-        assert all_done.wait(20)
+        assert photo_done.wait(60)
+        assert all_done.wait(60)
     assert begun == ["huge", "photo", "other"]

@@ -193,7 +193,7 @@ def test_who_looks_at_many_frames_keeps_nobody_waiting(
     go, looked = threading.Event(), []
 
     def slow(*_: object, **__: object) -> bytes:
-        looked.append(go.wait(20))
+        looked.append(go.wait(60))
         return b"a frame"
 
     monkeypatch.setattr("faceblur.web.editing.frame_routes.frame_image", slow)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import requests
 import uvicorn
+from waiting import until
 
 from faceblur.web.access import Access
 from faceblur.web.api import Api
@@ -37,6 +37,7 @@ class Programs:
     api: Api
     store: JobStore
     access: Access
+    server: uvicorn.Server
 
     @property
     def owner(self) -> str:
@@ -48,7 +49,7 @@ class Programs:
         headers = {"Authorization": f"Bearer {TOKEN}"} | options.pop("headers", {})
         kept = {name: value for name, value in headers.items() if value is not None}
         return requests.request(
-            method, self.base + path, headers=kept, timeout=20, allow_redirects=False, **options
+            method, self.base + path, headers=kept, timeout=60, allow_redirects=False, **options
         )
 
     def send(
@@ -75,7 +76,7 @@ class Programs:
         """
         host = self.base.partition("://")[2]
         with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2]))) as sender:
-            sender.settimeout(20)
+            sender.settimeout(60)
             lines = (
                 f"POST {path} HTTP/1.1",
                 f"Host: {host}",
@@ -122,11 +123,11 @@ def programs(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
-            yield Programs(f"http://127.0.0.1:{port}", api, store, access)
+            until(lambda: server.started, "the server starts")
+            yield Programs(f"http://127.0.0.1:{port}", api, store, access, server)
         finally:
             api.stopping = server.should_exit = True
-            thread.join(20)
+            thread.join(60)
             store.close()
             listener.close()
+            assert not thread.is_alive(), "the server does not end"
