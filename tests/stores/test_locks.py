@@ -95,6 +95,49 @@ def test_the_lock_of_a_command_that_died_is_taken_once_it_was_silent(
     assert store_of(tree).read(tree / ".faceblur/lock") is None
 
 
+def test_of_two_that_outlast_a_dead_owner_one_has_the_lock(
+    tree: Address, bucket: Bucket, door: FaultyDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_lock, "SILENT_S", 0.1)
+    bucket.put(LOCK, b"of one that died")
+    other = StoredLock(tree, tree / "b.png")
+
+    def come_first(method: str, path: str) -> str:
+        """Let the other have taken the lock when anything is done to it."""
+        # Past the first try, which finds that there is one.
+        is_taking = method == "DELETE" or (method == "PUT" and door.condition)
+        if is_taking and bucket.get(LOCK) == b"of one that died":
+            bucket.put(LOCK, other._mark)
+        return "pass"
+
+    door.judge = come_first
+    with pytest.raises(OutputError, match="another faceblur writes"):
+        StoredLock(tree, tree / "a.png").acquire()
+    assert bucket.get(LOCK) == other._mark
+
+
+def test_an_owner_that_slept_does_not_take_the_lock_back(
+    tree: Address, bucket: Bucket, door: FaultyDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = StoredLock(tree, tree / "a.png")
+    lock.acquire()
+    died(lock)
+
+    def take_between(method: str, path: str) -> str:
+        if method == "PUT" and bucket.name in path:
+            bucket.put(LOCK, b"of another")
+            lock._ended.set()
+        return "pass"
+
+    # It has seen its own mark when another one takes its place.
+    door.judge = take_between
+    for _ in range(2):
+        lock._ended.clear()
+        lock._beat()
+        assert bucket.get(LOCK) == b"of another"
+    assert "both go on, and do the same work" in caplog.text
+
+
 @pytest.mark.parametrize("silent", [False, True])
 def test_where_nobody_can_tell_the_work_begins(
     tree: Address,

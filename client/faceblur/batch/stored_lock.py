@@ -7,12 +7,14 @@ import secrets
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from faceblur.batch.finished import FOLDER, beside_others, lock_name
 from faceblur.errors import FaceblurError, OutputError
 from faceblur.stores.address import Address
 from faceblur.stores.fsspec_store import store_of
+from faceblur.stores.store import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,14 @@ SILENT_S: Final = 75.0
 
 LOOK_S: Final = 1.0
 _END_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A lock as it was."""
+
+    entry: Entry
+    content: bytes
 
 
 class StoredLock:
@@ -92,7 +102,7 @@ class StoredLock:
 
     def _outlast(self) -> bool:
         """Wait until the owner has ended, or was silent for too long; False once it says more."""
-        seen = self._store.read(self._address)
+        seen = self._look()
         logger.warning(
             "another faceblur was writing to %s: waiting up to %.0f s to see whether it has ended",
             self._place,
@@ -101,20 +111,34 @@ class StoredLock:
         end_s = time.monotonic() + SILENT_S
         while seen is not None and time.monotonic() < end_s:
             time.sleep(LOOK_S)
-            found = self._store.read(self._address)
-            if found is not None and found != seen:
+            found = self._look()
+            if found is not None and found.content != seen.content:
                 return False
             seen = found
-        if seen is not None:
-            self._store.remove(self._address)
-        return self._create()
+        return self._create() if seen is None else self._take(seen)
+
+    def _take(self, seen: _Seen) -> bool:
+        """Take the place of an owner that is gone; False if somebody else has."""
+        try:
+            self._store.write(self._address, self._mark, replaces=seen.entry)
+        except OutputError:
+            found = self._store.read(self._address)
+            if found == seen.content:
+                raise
+            return self._create() if found is None else self._is_ours(found)
+        return True
+
+    def _look(self) -> _Seen | None:
+        # In this order: if it changes in between, what was read is not what will be replaced.
+        entry, content = self._store.find(self._address), self._store.read(self._address)
+        return None if entry is None or content is None else _Seen(entry, content)
 
     def _beat(self) -> None:
         count = 0
         while not self._ended.wait(BEAT_S):
             try:
-                found = self._store.read(self._address)
-                if found is not None and not self._is_ours(found):
+                seen = self._look()
+                if seen is not None and not self._is_ours(seen.content):
                     logger.warning(
                         "another faceblur writes to %s, since nothing was heard of this one for "
                         "long: both go on, and do the same work",
@@ -122,7 +146,10 @@ class StoredLock:
                     )
                     return
                 count += 1
-                self._store.write(self._address, b"%s %d" % (self._mark, count))
+                said = b"%s %d" % (self._mark, count)
+                self._store.write(
+                    self._address, said, replaces=False if seen is None else seen.entry
+                )
             except FaceblurError as error:
                 logger.debug("the lock of %s: %s", self._place, error)
 
