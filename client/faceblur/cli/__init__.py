@@ -12,6 +12,7 @@ import click
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from faceblur.cli.base import FaceblurGroup
+from faceblur.cli.process_list import hide_credentials
 from faceblur.detection.triton.launcher import dump_nothing
 
 EXIT_CODES = """
@@ -66,3 +67,4 @@ class _Commands(FaceblurGroup):
 def main() -> None:
     """Find faces in photos, videos and live cameras, and mask them."""
     dump_nothing()
+    hide_credentials()

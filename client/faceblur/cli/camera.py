@@ -22,7 +22,6 @@ from faceblur.live.detector import ReconnectingDetector
 from faceblur.live.options import Audio, CameraOptions
 from faceblur.live.service.devices import measure_devices
 from faceblur.live.service.open_files import make_room
-from faceblur.live.service.process_list import hide_credentials
 from faceblur.live.sinks.options import parse_sink
 from faceblur.live.sources.options import SourceOptions, parse_source
 from faceblur.live.stats import CameraStats
@@ -92,7 +91,6 @@ def camera(
     snapshot:http://... where the address ends otherwise), a video file, or testpattern. While
     frames cannot be checked, none is shown.
     """
-    hide_credentials()
     options = CameraOptions(
         name=name,
         source=_asked_every(parse_source(source), interval_s),

@@ -16,7 +16,6 @@ from faceblur.errors import InputError, OutputError
 from faceblur.live.camera import Camera
 from faceblur.live.options import CameraOptions
 from faceblur.live.service.open_files import make_room
-from faceblur.live.service.process_list import hide_credentials
 from faceblur.live.sinks.options import SinkOptions
 from faceblur.live.sources.options import parse_source
 from faceblur.live.stats import CameraStats
@@ -44,7 +43,6 @@ def test(
     quiet: bool,
 ) -> None:
     """Show the webcam in a window with faces masked, and how fast that is; q quits."""
-    hide_credentials()
     options = CameraOptions(
         name="test",
         source=parse_source(source),
