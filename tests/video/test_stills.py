@@ -109,7 +109,7 @@ def test_containers_without_an_index_are_gone_through_once(
         assert np.array_equal(found[place], images[place])
     # Nor are frames shown for others where it is wrong.
     wrong = [replace(key, place=key.place + 1) for key in keys.frames]
-    mistaken = KeyFrames(wrong, keys.shift_s)
+    mistaken = KeyFrames(wrong)
     for place in (GROUP + 1, GROUP + 3):
         found = stills(path, times, range(place, place + 1), keys=mistaken)
         assert np.array_equal(found[place], images[place])
@@ -133,7 +133,7 @@ def test_frames_without_a_time_are_counted(tmp_path: Path) -> None:
     ("name", "encoder", "options"),
     [("clip.ts", "libx264", GROUPS), ("clip.vob", "mpeg2video", _OPEN)],
 )
-def test_a_clock_that_starts_again_is_not_trusted(
+def test_where_recordings_were_joined_each_has_its_clock(
     tmp_path: Path, name: str, encoder: str, options: dict[str, str]
 ) -> None:
     path = tmp_path / name
@@ -142,9 +142,28 @@ def test_a_clock_that_starts_again_is_not_trusted(
     times, images = _read(path)
     assert len(times) == 2 * COUNT
     keys = find_key_frames(path, times)
-    assert keys is None
-    found = stills(path, times, range(70, 72), keys=keys)
-    assert all(np.array_equal(found[i], images[i]) for i in found)
+    assert keys is not None
+    assert len({key.shift_s for key in keys.frames}) == 2
+    for start in range(0, 2 * COUNT - 2, 7):
+        wanted = range(start, start + 3)
+        decoded = iter(range(COUNT * 4))
+        found = stills(path, times, wanted, keys=keys, on_frame=partial(next, decoded))
+        assert found.keys() == set(wanted)
+        assert all(np.array_equal(found[i], images[i]) for i in wanted)
+        # What lies on both sides of the joint is counted from the start.
+        assert next(decoded) <= GROUP + len(wanted) or COUNT in wanted[1:]
+
+
+def test_frames_of_a_slow_recording_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "clip.ts"
+    record(path, pattern(COUNT), Recording(rate=Fraction(1, 2), options=GROUPS))
+    times, images = _read(path)
+    keys = find_key_frames(path, times)
+    assert keys is not None
+    assert len({key.shift_s for key in keys.frames}) == 1
+    for place in range(COUNT - 2):
+        found = stills(path, times, range(place, place + 1), keys=keys)
+        assert np.array_equal(found[place], images[place])
 
 
 def test_times_that_are_not_those_of_the_file_are_not_trusted(tmp_path: Path) -> None:

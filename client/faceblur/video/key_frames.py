@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import av
-import numpy as np
 
 from faceblur.video.opening import open_container
 from faceblur.video.source import main_stream
@@ -24,11 +23,14 @@ _BY_BYTE: Final = {"mpegts": 0, "flv": 0, "ogg": 0, "mpeg": 8}
 """Containers that are read from a byte on, and how many packets before. Program streams do not give
 a time to each frame, and what FFmpeg makes up for those depends on the frames before."""
 
-_BY_TIME: Final = frozenset({"asf", "avi", "dv", "mxf"})
+_BY_TIME: Final = frozenset({"asf", "avi", "mxf"})
 """Containers that find a packet by its time, or one before it."""
 
 _MOST_SKIPPED: Final = 1000
 """Packets between where the container finds itself and the key frame."""
+
+_BACK_S: Final = Fraction(1, 10)
+"""Where decoding times go back by more, another recording begins."""
 
 SAME_S: Final = Fraction(2, 1000)
 """Matroska rounds times to 1 ms."""
@@ -44,6 +46,8 @@ class KeyFrame:
         position: Of its packet in the file, bytes; None if that is not known.
         size: Of its packet, bytes.
         start: Where reading begins, bytes; None for the start of the file.
+        shift_s: What to take off the times of frames that follow to have those that are known: the
+            clock of a file may start again, as where recordings were joined.
     """
 
     place: int
@@ -51,6 +55,7 @@ class KeyFrame:
     position: int | None
     size: int
     start: int | None
+    shift_s: Fraction = Fraction(0)
 
     def is_in(self, packet: av.Packet[av.VideoStream]) -> bool:
         """Whether a packet is the one that holds it."""
@@ -60,14 +65,9 @@ class KeyFrame:
 
 @dataclass(frozen=True, eq=False)
 class KeyFrames:
-    """All of a file's, in order.
-
-    Attributes:
-        shift_s: What to take off the times of decoded frames to have those that are known.
-    """
+    """All of a file's, in order."""
 
     frames: Sequence[KeyFrame]
-    shift_s: Fraction
 
     def before(self, place: int) -> KeyFrame | None:
         """The last one that is not behind a frame."""
@@ -98,9 +98,9 @@ def find_key_frames(
             return None
         base = stream.time_base
         lead = _BY_BYTE.get(name, 0)
-        shown: list[int] = []
+        shown: list[_Shown] = []
         positions: list[int] = []
-        keys: list[tuple[int, KeyFrame]] = []
+        clock, last = 0, None
         try:
             for packet in container.demux(stream):
                 on_packet()
@@ -108,32 +108,45 @@ def find_key_frames(
                     continue
                 if packet.pts is None or packet.dts is None:
                     return None
-                shown.append(packet.pts)
+                if last is not None and (last - packet.dts) * base > _BACK_S:
+                    # No recording goes on from what another one showed.
+                    if not packet.is_keyframe:
+                        return None
+                    clock += 1
+                last = packet.dts
                 if packet.pos is not None:
                     positions.append(packet.pos)
-                if packet.is_keyframe:
-                    start = positions[-1 - lead] if len(positions) > lead else None
-                    key = KeyFrame(0, packet.dts, packet.pos, packet.size, start)
-                    keys.append((packet.pts, key))
+                start = positions[-1 - lead] if len(positions) > lead else None
+                key = KeyFrame(0, packet.dts, packet.pos, packet.size, start)
+                shown.append(_Shown(clock, packet.pts, key if packet.is_keyframe else None))
         except (av.error.FFmpegError, EOFError):
             return None
+    shown.sort(key=lambda each: (each.clock, each.pts))
     # What cannot be decoded at the start is no frame.
     spare = len(shown) - len(times)
-    if not times or spare < 0:
-        return None
-    ticks = np.sort(np.array(shown, np.int64))
-    known_s = np.array([float(time - times[0]) for time in times])
-    found_s = (ticks[spare:] - ticks[spare]) * float(base)
-    if np.abs(known_s - found_s).max() > SAME_S or (np.diff(ticks) <= 0).any():
-        return None
-    places = np.searchsorted(ticks, [pts for pts, _ in keys]) - spare
-    frames = [
-        replace(key, place=place)
-        for place, (_, key) in zip(places.tolist(), keys, strict=True)
-        if place >= 0
-    ]
-    frames.sort(key=lambda frame: frame.place)
-    return KeyFrames(frames, int(ticks[spare]) * base - times[0])
+    return None if spare < 0 else _placed(shown[spare:], times, base)
+
+
+class _Shown(NamedTuple):
+    """A frame by its packet: by which of the file's clocks, ticks; itself, if it is a key frame."""
+
+    clock: int
+    pts: int
+    key: KeyFrame | None
+
+
+def _placed(shown: Sequence[_Shown], times: Sequence[Fraction], base: Fraction) -> KeyFrames | None:
+    """The key frames among all, in order; None unless each is at its time."""
+    frames = []
+    shifts_s: dict[int, Fraction] = {}
+    for place, (each, time_s) in enumerate(zip(shown, times, strict=True)):
+        shift_s = shifts_s.setdefault(each.clock, each.pts * base - time_s)
+        away_s = each.pts * float(base) - float(shift_s) - float(time_s)
+        if abs(away_s) > SAME_S or (place and each[:2] == shown[place - 1][:2]):
+            return None
+        if each.key is not None:
+            frames.append(replace(each.key, place=place, shift_s=shift_s))
+    return KeyFrames(frames)
 
 
 def decoded_from(

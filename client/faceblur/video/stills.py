@@ -95,7 +95,7 @@ def _from_known(
         stream = main_stream(container, path)
         if start is None or stream.time_base is None:
             return None
-        base, shift_s = stream.time_base, keys.shift_s
+        base, shift_s = stream.time_base, start.shift_s
         # Where a key frame is in another place than its packet says, the next one tells it.
         last = min(len(times), max(wanted.stop, start.place + 2))
         try:
