@@ -55,16 +55,27 @@ class FaultyDoor:
 
     def first(self, count: int, what: str, method: str = "", pattern: str = "") -> None:
         """Do something with the first few requests of a method and a path."""
-        left = count
+        self.once([(method, pattern)] * count, what)
+
+    def once(self, struck: list[tuple[str, str]], what: str) -> list[tuple[str, str]]:
+        """Do something with one request for each method and pattern of a path.
+
+        Returns:
+            Those for which no request has come yet.
+        """
+        left, turn = [*struck], threading.Lock()
 
         def judge(own: str, path: str) -> str:
-            nonlocal left
-            if left and method in ("", own) and re.search(pattern, path):
-                left -= 1
-                return what
+            # Requests come at the same time.
+            with turn:
+                for method, pattern in left:
+                    if method in ("", own) and re.search(pattern, path):
+                        left.remove((method, pattern))
+                        return what
             return "pass"
 
         self.judge = judge
+        return left
 
     def _serve(self) -> None:
         with suppress(OSError):
@@ -88,7 +99,7 @@ class FaultyDoor:
                 body = _body(reader, head, length)
                 what = self.judge(method, path)
                 if what == "hold":
-                    self._closed.wait(20)
+                    self._closed.wait(60)
                 if what in ("drop", "hold"):
                     return
                 if what in REFUSALS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,11 @@ def azurite() -> Iterator[int]:
             break
     else:
         raise AssertionError("Azurite does not listen")
+    # It says more, and waits where nobody reads it.
+    threading.Thread(target=server.stdout.read, daemon=True).start()
     yield int(match[1])
     server.terminate()
-    server.wait(10)
-    server.stdout.close()
+    server.wait(60)
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from buckets import Bucket
 from faulty_door import FaultyDoor
+from waiting import until
 
 from faceblur.batch import stored_lock
 from faceblur.batch.jobs import StoredJob
@@ -34,13 +33,6 @@ def tree(door: FaultyDoor, bucket: Bucket) -> Address:
     found = parse_address(f"s3://{bucket.name}/out")
     assert found is not None
     return found
-
-
-def wait_for(state: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not state():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def died(lock: StoredLock) -> None:
@@ -86,10 +78,13 @@ def test_the_lock_of_a_command_that_died_is_taken_once_it_was_silent(
         late.acquire()
     # Whoever waits has it as soon as it is given back.
     died(other)
+    caplog.clear()
     waiting = threading.Thread(target=late.acquire)
     waiting.start()
+    until(lambda: "waiting up to 30 s" in caplog.text, "somebody waits")
     other.release()
-    waiting.join(20)
+    waiting.join(60)
+    assert not waiting.is_alive()
     assert bucket.get(LOCK).startswith(late._mark)
     late.release()
     assert store_of(tree).read(tree / ".faceblur/lock") is None
@@ -162,8 +157,9 @@ def test_an_owner_goes_on_to_say_that_it_is_there(
 ) -> None:
     lock = StoredLock(tree, tree / "a.png")
     lock.acquire()
-    door.first(1, "deny", "PUT", "lock")
+    left = door.once([("PUT", "lock")], "deny")
+    until(lambda: not left, "it is refused")
     seen = bucket.get(LOCK)
-    wait_for(lambda: bucket.get(LOCK) != seen)
+    until(lambda: bucket.get(LOCK) != seen, "it says that it is there")
     lock.release()
     assert store_of(tree).read(tree / ".faceblur/lock") is None

@@ -301,6 +301,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     yield site
     server.shutdown()
     server.server_close()
+    connections.connect.cache_clear()
 
 
 def test_files_behind_https_are_read_and_never_written(
