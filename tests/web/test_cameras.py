@@ -15,7 +15,6 @@ import network_camera
 import onvif_camera
 import pytest
 from accessibility import WIDTH, faults
-from addresses import port_to_listen_at
 from onvif_camera import Profile
 from playwright.sync_api import Page
 from waiting import until
@@ -23,6 +22,7 @@ from web_page import Served, asked, pictured
 
 from faceblur.detection.session import DetectionSession
 from faceblur.live.config.config import load_config
+from rig.ports import free_port
 
 Start = Callable[..., Served]
 PASSWORD = "p/ß w$0rd"
@@ -61,12 +61,12 @@ def test_cameras_are_watched_stopped_and_added(
         ),
     ):
         file.write_text(
-            f"# Ours.\nlisten: 127.0.0.1:{port_to_listen_at()}\n"
+            f"# Ours.\nlisten: 127.0.0.1:{free_port()}\n"
             f"server: {{address: '{session.server.address}', deadline_s: 10}}\n"
             "defaults: {deadline_s: 10}\n"
             "cameras:\n  door:  # in front\n"
             f"    source: {open_camera}\n    lookahead: 2\n"
-            f"    sinks: ['mjpeg:{port_to_listen_at()}']\n"
+            f"    sinks: ['mjpeg:{free_port()}']\n"
         )
         written = file.read_text()
         file.rename(tmp_path / "later")
