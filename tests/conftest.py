@@ -24,8 +24,11 @@ from faceblur.detection.session import DetectionSession, SessionOptions, open_se
 from faceblur.detection.triton.runtime import TritonRuntime
 from rig.slow_link import SlowLink
 
-# A busy machine takes long over an example now and then, which says nothing of the example.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine takes long over an example now and then, which says nothing of the example; and
+# each run has the same ones.
+settings.register_profile(
+    "busy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -66,10 +66,10 @@ def test_too_many_pixels_are_refused_before_anything_is_decoded() -> None:
     data = bytearray(_encoded(np.zeros((8, 8, 3), np.uint8)))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = (20_000).to_bytes(2, "big") * 2
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ValueError, match="20000 x 20000 pixels; at most 40000000 are taken"):
         header.read_size(bytes(data), max_pixels=MAX_PIXELS)
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1, "of the CPU"
 
 
 def test_a_image_of_endless_scans_is_refused(small: npt.NDArray[np.uint8]) -> None:

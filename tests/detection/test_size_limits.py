@@ -15,6 +15,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 from click.testing import CliRunner
 from tritonclient.utils import InferenceServerException
+from waiting import until
 
 from faceblur.cli import main
 from faceblur.detection import models
@@ -48,7 +49,7 @@ def _ask(server: TritonServer, *shape: int) -> None:
     images = grpcclient.InferInput("images", list(shape), "UINT8")
     images.set_data_from_numpy(np.zeros(shape, np.uint8))
     with grpcclient.InferenceServerClient(server.address) as client:
-        client.infer(ENSEMBLE, [images], client_timeout=30)
+        client.infer(ENSEMBLE, [images], client_timeout=60)
 
 
 def _held_mb(server: TritonServer, kind: str) -> int:
@@ -56,6 +57,11 @@ def _held_mb(server: TritonServer, kind: str) -> int:
     children = Path("/proc", str(server.pid), "task", str(server.pid), "children").read_text()
     stats = [Path("/proc", pid, "status").read_text() for pid in children.split()]
     return max(int(re.findall(rf"{kind}:\s+(\d+)", text)[0]) for text in stats) >> 10
+
+
+def _assert_given_back(server: TritonServer) -> None:
+    # It answers first.
+    until(lambda: _held_mb(server, "RssAnon") < 200, "the server gives memory back")
 
 
 @pytest.mark.parametrize(
@@ -76,9 +82,9 @@ def test_too_large_a_image_is_refused_and_alone(
     with pytest.raises(InferenceServerException, match=reason):
         _ask(server, *shape)
     around += [detector.submit([canvas], min_score=0.5)[0] for _ in range(3)]
-    assert [len(future.result(20)) for future in around] == [1] * 6
+    assert [len(future.result(60)) for future in around] == [1] * 6
     detector.close()
-    assert _held_mb(server, "RssAnon") < 200
+    _assert_given_back(server)
     assert _held_mb(server, "RssShmem") < 64 + 16 * 3 * MAX_SIDE**2 // MB
 
 
@@ -95,7 +101,7 @@ def test_so_it_is_where_post_processing_is_a_model_of_its_own(options: ServerOpt
 
 def test_the_largest_image_is_taken_and_its_memory_given_back(server: TritonServer) -> None:
     _ask(server, 1, MAX_SIDE, MAX_SIDE, 3)
-    assert _held_mb(server, "RssAnon") < 200
+    _assert_given_back(server)
 
 
 def test_a_jpeg_cannot_ask_for_more_either(
@@ -109,7 +115,7 @@ def test_a_jpeg_cannot_ask_for_more_either(
         grpcclient.InferenceServerClient(server.address) as client,
         pytest.raises(InferenceServerException, match=f"between 32 and {MAX_SIDE}"),
     ):
-        client.infer(JPEG_ENSEMBLE, [jpeg, size], client_timeout=10)
+        client.infer(JPEG_ENSEMBLE, [jpeg, size], client_timeout=60)
 
 
 def test_our_clients_never_ask_for_more(server: TritonServer, tmp_path: Path) -> None:
@@ -120,7 +126,7 @@ def test_our_clients_never_ask_for_more(server: TritonServer, tmp_path: Path) ->
         *detector.submit([wide] * 2, min_score=0.5),
     ]:
         with pytest.raises(ServerError, match=f"faceblur serve --max-side {MAX_SIDE + 32}"):
-            future.result(1)
+            future.result(60)
     detector.close()
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), np.zeros((64, 64, 3), np.uint8))
@@ -136,7 +142,7 @@ def test_our_clients_never_ask_for_more(server: TritonServer, tmp_path: Path) ->
 def test_a_server_of_ones_own_takes_what_one_asks_for(official: str) -> None:
     with open_session(SessionOptions(model=official), size=MAX_SIDE + 500) as session:
         wide = np.zeros((64, MAX_SIDE + 512, 3), np.uint8)
-        assert len(session.detector.submit([wide], min_score=0.5)[0].result(20)) == 0
+        assert len(session.detector.submit([wide], min_score=0.5)[0].result(60)) == 0
 
 
 def test_the_limit_can_be_set_and_cameras_say_what_they_need(

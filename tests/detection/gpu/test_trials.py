@@ -76,8 +76,17 @@ def test_a_long_trial_says_for_how_long_and_ends(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(trial, "_TELLS_S", 0.1)
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nsleep 0.4\necho '{json.dumps(asdict(ANSWER))}'\n")
+    python, told = tmp_path / "python", tmp_path / "told"
+    # It answers when it has been said that it is still at work.
+    answer = json.dumps(asdict(ANSWER))
+    python.write_text(f"#!/bin/sh\nuntil [ -e {told} ]; do sleep 0.05; done\necho '{answer}'\n")
+    said = trial.logger.log
+
+    def tell(level: int, text: str, *arguments: object) -> None:
+        said(level, text, *arguments)
+        told.touch()
+
+    monkeypatch.setattr(trial.logger, "log", tell)
     python.chmod(0o700)
     monkeypatch.setattr(use, "PROVIDERS", {runtime: CPU})
     monkeypatch.setattr(use.sys, "executable", str(python))

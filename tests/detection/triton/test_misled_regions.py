@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
+from waiting import connect, until
 
 from faceblur.detection import canary, models
 from faceblur.detection.letterbox import Letterbox
@@ -56,13 +57,13 @@ def canvas(portrait: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 @pytest.fixture
 def guarded(server: TritonServer) -> Iterator[canary.GuardedDetector]:
     detector = TritonDetector(Connection(address=server.address, transport="shm"))
-    opened = canary.GuardedDetector(detector, deadline_s=5, interval_s=INTERVAL_S, routes=detector)
+    opened = canary.GuardedDetector(detector, deadline_s=30, interval_s=INTERVAL_S, routes=detector)
     yield opened
     opened.close()
 
 
 def _regions_of_frames(client: grpcclient.InferenceServerClient) -> list[Any]:
-    regions = client.get_system_shared_memory_status(client_timeout=5).regions
+    regions = client.get_system_shared_memory_status(client_timeout=30).regions
     large = [each for each in regions.values() if each.byte_size > 1 << 19]
     return sorted(large, key=lambda each: str(each.name))
 
@@ -72,45 +73,46 @@ def _fill_regions(
 ) -> None:
     """Have a region for each frame in flight: a fast answer frees one before the last is sent."""
     with grpcclient.InferenceServerClient(server.address) as client:
-        begun = time.monotonic()
-        while time.monotonic() - begun < 20:
+
+        def are_there() -> bool:
             assert _faces(guarded, canvas) == [1] * IN_FLIGHT
-            if len(_regions_of_frames(client)) >= IN_FLIGHT:
-                return
-    raise AssertionError(f"never {IN_FLIGHT} regions")
+            return len(_regions_of_frames(client)) >= IN_FLIGHT
+
+        until(are_there, f"{IN_FLIGHT} regions")
 
 
 def _point_elsewhere(server: TritonServer, target: str, *, at_large: int) -> None:
     """Point one of the regions that hold frames at another image, as the attack did."""
     with grpcclient.InferenceServerClient(server.address) as attacker:
+        connect(attacker)
         victim = _regions_of_frames(attacker)[at_large]
-        for _ in range(50):
+
+        def is_unregistered() -> bool:
             # Not while a request has it in use; he tries again.
             with contextlib.suppress(InferenceServerException):
-                attacker.unregister_system_shared_memory(victim.name, client_timeout=5)
-                break
+                attacker.unregister_system_shared_memory(victim.name, client_timeout=30)
+                return True
+            return False
+
+        until(is_unregistered, f"{victim.name} is unregistered")
         attacker.register_system_shared_memory(
-            victim.name, f"/{target}", victim.byte_size, client_timeout=5
+            victim.name, f"/{target}", victim.byte_size, client_timeout=30
         )
 
 
 def _faces(guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8]) -> list[int]:
     """How many are found in each of several frames at once; a refusal ends it."""
     sent = [guarded.submit([canvas], min_score=0.5)[0] for _ in range(IN_FLIGHT)]
-    wait(sent, 10)
+    wait(sent, 60)
     return [len(future.result()) for future in sent]
 
 
-def _is_refused(
-    guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8], *, within_s: float
-) -> bool:
-    """Whether frames are refused before the time is over, which is long for a busy machine."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < within_s:
-        try:
-            _faces(guarded, canvas)
-        except CanaryError:
-            return True
+def _is_refused(guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8]) -> bool:
+    """Whether frames are refused."""
+    try:
+        _faces(guarded, canvas)
+    except CanaryError:
+        return True
     return False
 
 
@@ -124,9 +126,9 @@ def test_each_region_is_looked_through_at_every_canary(
 ) -> None:
     _fill_regions(server, guarded, canvas)
     _point_elsewhere(server, empty_street, at_large=at_large)
-    assert _is_refused(guarded, canvas, within_s=20)
+    until(lambda: _is_refused(guarded, canvas), "the canary finds the region that was moved")
     # The regions are given up, and the next ones are its own again.
-    assert guarded.recovered(timeout_s=10)
+    assert guarded.recovered(timeout_s=60)
     assert _faces(guarded, canvas) == [1] * IN_FLIGHT
 
 
@@ -141,14 +143,27 @@ def test_a_canary_in_a_region_of_its_own_would_not_see_it(
     monkeypatch.setattr(random, "choice", lambda _: None)  # nor one in the shape of frames
     assert _faces(guarded, canvas) == [1] * IN_FLIGHT
     _point_elsewhere(server, empty_street, at_large=0)
-    assert not _is_refused(guarded, canvas, within_s=4 * INTERVAL_S)
+    looks: list[bool] = []
+    check = guarded._check
+
+    def counted(**how: Any) -> None:
+        check(**how)
+        looks.append(True)
+
+    monkeypatch.setattr(guarded, "_check", counted)
+
+    def has_looked_often() -> bool:
+        assert not _is_refused(guarded, canvas)
+        return len(looks) > 4
+
+    until(has_looked_often, "the canary lives, though it has been sent several times")
 
 
 def test_regions_in_use_are_waited_for_and_do_not_become_more_and_more(
     server: TritonServer, guarded: canary.GuardedDetector, canvas: npt.NDArray[np.uint8]
 ) -> None:
     def regions() -> int:
-        return len(client.get_system_shared_memory_status(client_timeout=5).regions)
+        return len(client.get_system_shared_memory_status(client_timeout=30).regions)
 
     with grpcclient.InferenceServerClient(server.address) as client:
         before = regions()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import pytest
+from addresses import unanswered
 from click.testing import CliRunner
 from PIL import Image
 
@@ -23,7 +24,6 @@ from faceblur.detection.session import DetectionSession
 from faceblur.detection.triton.client import TritonDetector
 from faceblur.detection.triton.connection import Connection
 from faceblur.detection.triton.loopback import hosts_of, is_loopback, keep_proxies_away, open_url
-from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.errors import ServerStartError, ServerUnavailableError
@@ -32,15 +32,15 @@ VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY
 
 
 @pytest.fixture(autouse=True)
-def proxy(monkeypatch: pytest.MonkeyPatch) -> str:
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A proxy for everything, at which nobody answers."""
-    address = f"http://127.0.0.1:{free_port('127.0.0.1')}"
-    for name in VARIABLES:
-        monkeypatch.setenv(name, address)
-    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
-        monkeypatch.setenv(name, "example.org")
-        monkeypatch.delenv(name)
-    return address
+    with unanswered() as address:
+        for name in VARIABLES:
+            monkeypatch.setenv(name, f"http://{address}")
+        for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+            monkeypatch.setenv(name, "example.org")
+            monkeypatch.delenv(name)
+        yield f"http://{address}"
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 def test_an_embedded_server_starts_and_is_reached(official: str) -> None:
     onnx, model = models.find(official)
-    options = ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False, start_timeout_s=15)
+    options = ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False)
     with TritonServer(options) as server:
         port = server.address.rpartition(":")[2]
         for address in (server.address, f"localhost:{port}", f"ipv4:{server.address}"):
-            detector = TritonDetector(Connection(address=address, deadline_s=5))
-            canary.check(detector, deadline_s=5)
+            detector = TritonDetector(Connection(address=address, deadline_s=30))
+            canary.check(detector, deadline_s=30)
             detector.close()
 
 
@@ -78,7 +78,7 @@ def test_the_status_page_and_local_streams_are_read_directly(
 ) -> None:
     read = CliRunner().invoke(main, ["status", "--json", "--address", pages])
     assert read.exit_code == 0, read.output
-    with open_url(urllib.request.Request(f"http://{pages}/status"), timeout_s=5) as reply:
+    with open_url(urllib.request.Request(f"http://{pages}/status"), timeout_s=30) as reply:
         assert reply.status == 200
     # FFmpeg reads the environment, which the command has seen to.
     with av.open(f"http://{pages}/stream.mjpeg") as stream:
@@ -100,17 +100,20 @@ def test_the_log_is_quoted_only_where_it_tells_why(
     assert session.server is not None
     assert "CUDA" in session.server.log
 
-    class Unreachable(TritonServer):
-        address = f"127.0.0.1:{free_port('127.0.0.1')}"
-
     onnx, model = models.find(official)
     options = ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False)
-    for timeout_s in (2, 20, 60):
-        with pytest.raises(ServerStartError) as unreached:
-            Unreachable(replace(options, start_timeout_s=timeout_s)).start()
-        # A busy machine may need longer to load the model, before it is found that nobody answers.
-        if "does not answer at" in str(unreached.value):
-            break
+    with unanswered() as nowhere:
+
+        class Unreachable(TritonServer):
+            address = nowhere
+
+        for timeout_s in (2, 20, 60):
+            with pytest.raises(ServerStartError) as unreached:
+                Unreachable(replace(options, start_timeout_s=timeout_s)).start()
+            # A busy machine may need longer to load the model, before it is found that nobody
+            # answers.
+            if "does not answer at" in str(unreached.value):
+                break
     assert "does not answer at" in str(unreached.value)
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")

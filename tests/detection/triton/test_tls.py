@@ -93,9 +93,9 @@ def test_the_right_certificate_is_let_in(address: str, ours: Party) -> None:
     tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
     detector = TritonDetector(Connection(address=address, tls=tls))
     try:
-        check(detector, deadline_s=10)
+        check(detector, deadline_s=30)
         empty = np.full((384, 640, 3), 114, np.uint8)
-        assert len(detector.submit([empty], min_score=0.5)[0].result(10)) == 0
+        assert len(detector.submit([empty], min_score=0.5)[0].result(30)) == 0
     finally:
         detector.close()
 
@@ -121,24 +121,24 @@ def test_everybody_else_is_not(
         "wrong authority": TLS(root_ca=stranger.ca, certificate=ours.certificate, key=ours.key),
     }[case]
     with pytest.raises(ServerError, match=reason):
-        TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
+        TritonDetector(Connection(address=address, tls=tls, deadline_s=30))
 
 
 def test_a_server_by_another_name_is_not_talked_to(address: str, ours: Party) -> None:
     tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
     port = address.rpartition(":")[2]
     # The name leads there; only the certificate is not for it.
-    socket.create_connection(("localhost", int(port)), timeout=5).close()
+    socket.create_connection(("localhost", int(port)), timeout=30).close()
     with pytest.raises(ServerError, match="for another name"):
-        TritonDetector(Connection(address=f"localhost:{port}", tls=tls, deadline_s=3))
+        TritonDetector(Connection(address=f"localhost:{port}", tls=tls, deadline_s=30))
 
 
 def test_a_server_whose_certificate_expired_is_not_talked_to(ours: Party) -> None:
     tls = TLS(root_ca=ours.ca, certificate=ours.certificate, key=ours.key)
     with _serving(ours, *ours.expired) as address:
-        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5).close()
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30).close()
         with pytest.raises(ServerError, match="certificate has expired"):
-            TritonDetector(Connection(address=address, tls=tls, deadline_s=3))
+            TritonDetector(Connection(address=address, tls=tls, deadline_s=30))
 
 
 def test_a_certificate_needs_its_key(ours: Party) -> None:
@@ -167,7 +167,7 @@ def test_files_that_do_not_fit_are_named_before_anybody_connects(
     text.write_text("hello")
     subprocess.run(
         ["openssl", "pkey", "-in", ours.key, "-aes256", "-passout", "pass:x", "-out", locked],
-        check=True, capture_output=True, timeout=10,
+        check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     given = {
         "no authority": (text, ours.certificate, ours.key),
