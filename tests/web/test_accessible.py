@@ -244,7 +244,7 @@ def test_a_photo_is_corrected_with_the_keyboard(start: Start, phone: Page, tmp_p
     # Who presses too soon, or wants out, loses nothing.
     assert page.inner_text(":focus") == "Keep everything"
     page.keyboard.press("Escape")
-    assert page.locator(".question[open]").count() == 0
+    page.wait_for_selector(".question", state="hidden")
     assert page.evaluate("document.activeElement.id") == "delete-all"
     assert page.locator("li[data-state=done]").count() == 1
     page.keyboard.press("Enter")

@@ -115,7 +115,7 @@ def test_files_are_covered_checked_and_saved(
     second.locator("li[data-state=done]").nth(2).wait_for()
     delete_all(second)
     page.wait_for_selector("li", state="detached")
-    assert page.locator(".question[open]").count() == 0
+    page.wait_for_selector(".question", state="hidden")
     assert page.evaluate("document.activeElement.id") == "files"
     assert files_in(site.uploads) == []
 
