@@ -39,12 +39,11 @@ def rtmp_server(url: str) -> Iterator[None]:
         process.wait()
 
 
-def _serve(url: str) -> None:
-    """Pass one publication on to who plays it."""
-    with av.open(url, options={"listen": "1", "analyzeduration": "500000"}) as source:
-        stream = source.streams.video[0]
-        # The publisher's listener has closed its port, so that the player's can have it.
-        player = subprocess.Popen(
+class _Player:
+    """Waits for one who plays, who gets what is published from a key frame on."""
+
+    def __init__(self, url: str, template: Any) -> None:
+        self._process = subprocess.Popen(
             [
                 *("ffmpeg", "-loglevel", "quiet", "-analyzeduration", "300000"),
                 *("-fflags", "nobuffer", "-f", "mpegts", "-i", "pipe:0"),
@@ -52,26 +51,49 @@ def _serve(url: str) -> None:
             ],
             stdin=subprocess.PIPE,
         )
-        packets: queue.Queue[Any] = queue.Queue(100)
-        threading.Thread(target=_feed, args=(player, stream, packets), daemon=True).start()
+        self._packets: queue.Queue[Any] = queue.Queue(100)
+        threading.Thread(target=self._feed, args=(template,), daemon=True).start()
+
+    @property
+    def has_left(self) -> bool:
+        return self._process.poll() is not None
+
+    def offer(self, packet: Any) -> None:
+        """Until somebody plays it nothing is taken, and the publisher must not notice."""
+        with contextlib.suppress(queue.Full):
+            self._packets.put_nowait(packet)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _feed(self, template: Any) -> None:
+        pipe = self._process.stdin
+        with (
+            contextlib.suppress(av.error.FFmpegError, OSError),
+            av.open(pipe, "w", format="mpegts", options={"flush_packets": "1"}) as target,
+        ):
+            stream = target.add_stream_from_template(template)
+            while True:
+                packet = self._packets.get()
+                packet.stream = stream
+                target.mux(packet)
+
+
+def _serve(url: str) -> None:
+    """Pass one publication on to who plays it, and to the next when they have left."""
+    with av.open(url, options={"listen": "1", "analyzeduration": "500000"}) as source:
+        # The publisher's listener has closed its port, so that the player's can have it.
+        stream, player = source.streams.video[0], None
         try:
             for packet in source.demux(stream):
-                if packet.dts is not None and player.poll() is None:
-                    # Until somebody plays it nothing is taken, and the publisher must not notice.
-                    with contextlib.suppress(queue.Full):
-                        packets.put_nowait(packet)
+                if packet.is_keyframe and (player is None or player.has_left):
+                    player = _Player(url, stream)
+                if packet.dts is not None and player is not None:
+                    player.offer(packet)
         finally:
-            player.kill()
-            player.wait()
-
-
-def _feed(player: subprocess.Popen[bytes], template: Any, packets: queue.Queue[Any]) -> None:
-    with av.open(player.stdin, "w", format="mpegts", options={"flush_packets": "1"}) as target:
-        stream = target.add_stream_from_template(template)
-        while True:
-            packet = packets.get()
-            packet.stream = stream
-            target.mux(packet)
+            if player is not None:
+                player.close()
 
 
 def _main() -> None:
