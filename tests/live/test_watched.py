@@ -189,6 +189,8 @@ def _first_shown(wanted: list[View]) -> tuple[dict[str | None, Shown], set[str]]
                     shown[watcher.view.kind] = found
                 elif watcher.ended and watcher.view.kind not in shown:
                     watchers[number] = Watcher(watcher.view)
+        # Once more, as what has shown the last frame may have started since.
+        programs |= _programs()
     finally:
         for watcher in watchers:
             watcher.close()
@@ -201,7 +203,7 @@ def _programs() -> set[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             number = int(process.name)
-            arguments[number] = (process / "cmdline").read_bytes().decode()
+            arguments[number] = (process / "cmdline").read_bytes().decode(errors="replace")
             fields = (process / "stat").read_text().rpartition(")")[2].split()
             parents[number] = int(fields[1])
 
