@@ -199,6 +199,11 @@ def meanwhile(do: Callable[[int], object], out: Path, raylet: int) -> Iterator[N
     assert done.is_set()
 
 
+def _raylet(node: Any) -> int:
+    """Ray's process of a node."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
 def _writing(out: Path, raylet: int, name: str = "") -> Iterator[int]:
     """Workers of a node that have a file in a folder open that is not finished.
 
@@ -300,7 +305,7 @@ def test_a_worker_and_a_node_that_are_killed_in_the_middle_cost_nothing_but_time
     names = ("clip0.mp4", "clip1.mp4", "a.jpg")
     expected = {name: made_here[name] for name in names}
     out = tmp_path / "out"
-    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
+    raylet = _raylet(cluster.head_node)
 
     def end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -350,9 +355,15 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
         assert driver.returncode != 0
         assert not any(map(_tells, _files(Path(place))))
     # Another driver, on the cluster of two nodes, that is killed itself.
-    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
     clips = [out / f"clip{number}.mp4" for number in range(2)]
-    driver = begin(lambda: all(map(Path.exists, clips)) and [*_writing(out, raylet, "long")])
+    # One of the nodes may be gone by now.
+    raylets = [_raylet(node) for node in cluster.list_all_nodes()]
+
+    def is_in_the_long_one() -> bool:
+        writers = (pid for raylet in raylets for pid in _writing(out, raylet, "long"))
+        return any(writers) and all(map(Path.exists, clips))
+
+    driver = begin(is_in_the_long_one)
     driver.kill()
     driver.communicate()
     finished = len(_notes(out))
