@@ -256,13 +256,14 @@ class Camera:
             for sink in self._sinks:
                 sink.poll(time.monotonic())
             self._show(time.monotonic())
-        if self._source is not None and self._source.ended and self._scheduler.is_empty:
+        at_end = self._source is not None and self._source.ended
+        if at_end and self._scheduler.is_empty:
             # Else something followed that was not checked, and masks may reach back from there.
             self._hand_over(self._presenter.finish(), time.monotonic())
         if self._source is not None:
             self._source.close()
         for sink in self._sinks:
-            sink.finish()
+            sink.finish(at_end=at_end)
         deadline_s = time.monotonic() + min(self._flush_s, self._permit.left_s)
         while not all(sink.ended for sink in self._sinks) and time.monotonic() < deadline_s:
             time.sleep(0.02)

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import av
+import media
 import numpy as np
 import pytest
 import waiting
@@ -49,6 +50,22 @@ def test_file_segments_are_complete_when_they_appear(run: Run, tmp_path: Path) -
     assert list(tmp_path.glob("*.part")) == []
     assert {path: path.read_bytes() for path in whole} == whole
     assert readable(*tmp_path.glob("*.mp4")) == sink.frames, "no frame is lost between files"
+
+
+def test_a_sink_that_starts_slowly_is_not_too_late_for_a_short_file(
+    run: Run, tmp_path: Path
+) -> None:
+    media.moving_face_video(video := tmp_path / "face.mp4", frames=5, width=320, height=240)
+    camera = run(str(video), f"segments:{tmp_path / 'masked'}")
+    camera._flush_s = PATIENCE_S
+    until(camera, lambda _: camera._sinks[0]._child is not None)
+    child = camera._sinks[0]._child
+    assert child is not None
+    with waiting.frozen(child.pid):
+        until(camera, lambda _: camera._source is not None and camera._source.ended)
+    assert camera.wait(PATIENCE_S)
+    (file,) = (tmp_path / "masked").glob("*.mp4")
+    assert readable(file) == camera.stats().sinks[0].frames > 0
 
 
 def test_old_file_segments_are_deleted(run: Run, tmp_path: Path) -> None:

@@ -108,11 +108,14 @@ class Sink(Supervisor):
             what = "does not take frames" if self.online else "does not open"
             self._fail(f"{self._label} {what} in time", now_s)
 
-    def finish(self) -> None:
-        """Tell the child to write what it has and end; `ended` says whether it has."""
+    def finish(self, *, at_end: bool) -> None:
+        """Tell the child to write what it has and end; `ended` says whether it has.
+
+        At the end of a source, one that is only just starting is not too late with what it has.
+        """
         if self._child is None:
             return
-        if not self.online:
+        if not self.online and not (at_end and self._state == "starting" and self._sent):
             # Whatever it waits for, there is nothing to be flushed.
             self.close()
             return
