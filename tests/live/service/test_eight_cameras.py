@@ -30,9 +30,12 @@ PATIENCE_S = 240.0
 def _config(path: Path, server: str, publish: str) -> Path:
     pattern = f"testpattern:?size={SIZE[0]}x{SIZE[1]}&fps={FPS}&face={PORTRAIT}"
     cameras = "".join(f"  {name}: {{source: '{pattern}'}}\n" for name in CAMERAS)
+    # So many processes take long to start on a machine that is busy.
+    limits = "open_timeout_s: 100, {}_timeout_s: 30"
     path.write_text(
         f"listen:\nserver: {{address: '{server}', deadline_s: 10}}\n"
-        f"defaults: {{size: 320, deadline_s: 10, sinks: ['{publish}${{camera}}']}}\n"
+        f"defaults:\n  size: 320\n  deadline_s: 10\n  source: {{{limits.format('stall')}}}\n"
+        f"  sinks: [{{to: '{publish}${{camera}}', {limits.format('write')}}}]\n"
         f"cameras:\n{cameras}"
     )
     return path
