@@ -11,7 +11,6 @@ from contextlib import ExitStack
 import numpy as np
 import numpy.typing as npt
 import pytest
-from addresses import port_to_listen_at
 from waiting import until
 
 from faceblur.detection import models
@@ -22,6 +21,7 @@ from faceblur.detection.triton.connection import Connection, Priority
 from faceblur.detection.triton.loopback import open_url
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
+from rig.ports import free_port
 
 FILES = 24
 AHEAD = 2
@@ -34,7 +34,7 @@ def server() -> Iterator[TritonServer]:
     onnx, model = models.find("fast")
     options = ServerOptions(
         onnx=onnx, model=model, instances=2, threads=1, jpeg=False, warm_up=False,
-        metrics_port=port_to_listen_at(),
+        metrics_port=free_port(),
     )  # fmt: skip
     with TritonServer(options) as started:
         yield started
