@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 import pytest
 from media import Recording, pattern, record
@@ -152,6 +155,72 @@ def test_where_recordings_were_joined_each_has_its_clock(
         assert all(np.array_equal(found[i], images[i]) for i in wanted)
         # What lies on both sides of the joint is counted from the start.
         assert next(decoded) <= GROUP + len(wanted) or COUNT in wanted[1:]
+
+
+def _record_in_turn(path: Path) -> None:
+    """Two recordings of other settings, one behind the other by one clock; each tells its own once,
+    at its start."""
+    with ExitStack() as opened:
+        sources = []
+        for number, quantizer in enumerate(("10", "40")):
+            half = path.with_name(f"{number}.mp4")
+            options = {"preset": "ultrafast", "qp": quantizer, "g": str(GROUP)}
+            record(half, pattern(COUNT // 2), Recording(options=options))
+            sources.append(opened.enter_context(av.open(str(half))))
+        output = opened.enter_context(av.open(str(path), "w"))
+        target = output.add_stream_from_template(sources[0].streams.video[0])
+        place = 0
+        for source in sources:
+            stream = source.streams.video[0]
+            # As FFmpeg tells of it: beside the frame.
+            names = "extract_extradata", "filter_units=remove_types=6-8"
+            first, later = (
+                av.BitStreamFilterContext(f"h264_mp4toannexb,{name}", stream) for name in names
+            )
+            for at, packet in enumerate(each for each in source.demux(stream) if each.size):
+                kept = packet
+                if path.suffix == ".ts" or source is not sources[0]:
+                    (kept,) = (later if at else first).filter(packet)
+                kept.stream, kept.time_base = target, Fraction(1, 25)
+                kept.pts = kept.dts = place
+                place += 1
+                output.mux(kept)
+
+
+def _record_with_palette(path: Path) -> None:
+    """A video whose colours stand in a palette, at its start."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("rawvideo", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 120, "pal8"
+        colours = np.random.default_rng(1).integers(0, 255, (256, 4), np.uint8)
+        for image in pattern(COUNT):
+            frame = av.VideoFrame.from_ndarray((image[..., 0].copy(), colours), "pal8")
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "last_key"),
+    [
+        ("a.flv", _record_in_turn, 24),
+        # The second one's own start is one, since it tells there.
+        ("b.ts", _record_in_turn, COUNT // 2),
+        ("c.avi", _record_with_palette, None),
+    ],
+)
+def test_decoding_does_not_begin_where_it_would_miss_what_the_decoder_was_told_before(
+    tmp_path: Path, name: str, make: Callable[[Path], None], last_key: int | None
+) -> None:
+    path = tmp_path / name
+    make(path)
+    times, images = _read(path)
+    assert len(times) == COUNT
+    keys = find_key_frames(path, times)
+    assert keys is not None
+    for place in (0, 5, 29, 31, 44, COUNT - 1):
+        found = stills(path, times, range(place, place + 1), keys=keys)
+        assert np.array_equal(found[place], images[place])
+    assert [key.place for key in keys.frames][-1:] == ([] if last_key is None else [last_key])
 
 
 def test_frames_of_a_slow_recording_keep_their_order(tmp_path: Path) -> None:

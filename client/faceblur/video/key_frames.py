@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import av
 
 from faceblur.video.opening import open_container
+from faceblur.video.packets import duplicate
 from faceblur.video.source import main_stream
 
 _BY_BYTE: Final = {"mpegts": 0, "flv": 0, "ogg": 0, "mpeg": 8}
@@ -31,6 +33,9 @@ _MOST_SKIPPED: Final = 1000
 
 _BACK_S: Final = Fraction(1, 10)
 """Where decoding times go back by more, another recording begins."""
+
+_LENGTHS: Final = b"\1"
+"""Before the parameter sets of codecs whose frames have no start codes."""
 
 SAME_S: Final = Fraction(2, 1000)
 """Matroska rounds times to 1 ms."""
@@ -100,6 +105,7 @@ def find_key_frames(
         lead = _BY_BYTE.get(name, 0)
         shown: list[_Shown] = []
         positions: list[int] = []
+        headers = _Headers(stream)
         clock, last = 0, None
         try:
             for packet in container.demux(stream):
@@ -118,13 +124,49 @@ def find_key_frames(
                     positions.append(packet.pos)
                 start = positions[-1 - lead] if len(positions) > lead else None
                 key = KeyFrame(0, packet.dts, packet.pos, packet.size, start)
-                shown.append(_Shown(clock, packet.pts, key if packet.is_keyframe else None))
+                is_key = headers.suffice(packet) and packet.is_keyframe
+                shown.append(_Shown(clock, packet.pts, key if is_key else None))
         except (av.error.FFmpegError, EOFError):
             return None
     shown.sort(key=lambda each: (each.clock, each.pts))
     # What cannot be decoded at the start is no frame.
     spare = len(shown) - len(times)
     return None if spare < 0 else _placed(shown[spare:], times, base)
+
+
+class _Headers:
+    """What a decoder has to know beside frames: parameter sets, quantizers, palettes.
+
+    They may change in the middle of a file, as where recordings were joined, and a decoder that has
+    not seen it would show the frames that follow wrong, and say nothing. What a file begins with is
+    known to every decoder of it.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._first = self._now = bytes(stream.codec_context.extradata or b"")
+        self._filter: Any = None
+        # Where frames come with lengths instead of start codes, they bring nothing along.
+        if self._first[:1] != _LENGTHS:
+            # Of most codecs it knows nothing, since their frames bring nothing either.
+            with suppress(av.error.FFmpegError):
+                self._filter = av.BitStreamFilterContext("extract_extradata", stream)
+
+    def suffice(self, packet: av.Packet[Any]) -> bool:
+        """Whether a decoder that begins at a packet knows it; to be asked of each, in order."""
+        brought = b""
+        if self._filter is not None:
+            copy = duplicate(packet)
+            with suppress(av.error.FFmpegError):
+                for each in self._filter.filter(copy):
+                    brought = _told(each, "new_extradata") or brought
+        self._now = brought or _told(packet, "new_extradata", "palette") or self._now
+        return bool(brought) or self._now == self._first
+
+
+def _told(packet: av.Packet[Any], *kinds: str) -> bytes:
+    """What stands beside the frame of a packet; empty if nothing does."""
+    there = (packet.get_sidedata(kind) for kind in kinds if packet.has_sidedata(kind))
+    return b"".join(map(bytes, there))
 
 
 class _Shown(NamedTuple):
