@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import av
 
@@ -163,7 +163,7 @@ class _Headers:
         return bool(brought) or self._now == self._first
 
 
-def _told(packet: av.Packet[Any], *kinds: str) -> bytes:
+def _told(packet: av.Packet[Any], *kinds: Literal["new_extradata", "palette"]) -> bytes:
     """What stands beside the frame of a packet; empty if nothing does."""
     there = (packet.get_sidedata(kind) for kind in kinds if packet.has_sidedata(kind))
     return b"".join(map(bytes, there))
