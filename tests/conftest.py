@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["FACEBLUR_RUNTIME"] = "onnxruntime"
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +140,12 @@ def _has_triton() -> bool:
     except ServerStartError:
         return False
     return True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let what is started here be interrupted: a shell has it ignored in what runs beside it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
