@@ -45,7 +45,7 @@ def test_file_segments_are_complete_when_they_appear(run: Run, tmp_path: Path) -
     for path in whole:
         times, faces = _times_and_faces(path)
         # Where the machine is held up, frames are left out.
-        assert (times[-1] - times[0] >= 1.0, len(times) <= 14, faces) == (True, True, 0)
+        assert (times[-1] - times[0] >= 0.99, len(times) <= 14, faces) == (True, True, 0)
     (sink,) = finish(camera).sinks
     assert list(tmp_path.glob("*.part")) == []
     assert {path: path.read_bytes() for path in whole} == whole
