@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +29,11 @@ GREEDY = "libsvtav1"
 
 def policies() -> set[int]:
     """How the threads of this process are scheduled."""
-    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
-    return {os.sched_getscheduler(thread) for thread in threads}
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            found.add(os.sched_getscheduler(int(thread.name)))
+    return found
 
 
 @pytest.fixture
@@ -39,7 +42,8 @@ def usual() -> Iterator[int]:
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     yield policy
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setscheduler(int(thread.name), policy, parameters)
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread.name), policy, parameters)
 
 
 def may_take_the_machine() -> bool:
