@@ -135,7 +135,7 @@ def test_killed_without_warning_leaves_no_final_name(tmp_path: Path) -> None:
         with atomic_path(Path(sys.argv[1])) as temporary:
             temporary.write_bytes(b"half")
             print("writing", flush=True)
-            time.sleep(60)
+            time.sleep(600)
         """
     )
     final = tmp_path / "out.mp4"
@@ -148,7 +148,7 @@ def test_killed_without_warning_leaves_no_final_name(tmp_path: Path) -> None:
         _write_anew(tmp_path / "first.mp4")
         assert files(tmp_path) == [theirs, "first.mp4"], "its process lives"
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     assert not final.exists()
     assert files(tmp_path) == [theirs, "first.mp4"]
     mine = tmp_path / ".notes.partial-1"

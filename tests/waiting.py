@@ -18,11 +18,13 @@ PATIENCE_S: Final = 60.0
 """Long enough for anything that comes at all."""
 
 
-def until(holds: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
-    """Wait until something holds; `what` says in a failure what that was."""
+def until(
+    holds: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S, seen: object = ""
+) -> None:
+    """Wait until something holds; `what` says in a failure what that was, and `seen` how it is."""
     end_s = time.monotonic() + within_s
     while not holds():
-        assert time.monotonic() < end_s, f"not in {within_s:g} s: {what}"
+        assert time.monotonic() < end_s, f"not in {within_s:g} s: {what} {seen}"
         time.sleep(0.01)
 
 

@@ -263,7 +263,7 @@ echo plan >"$folder/plan" """,
         fill(4, "NVIDIA L4, 580.1", version="2"),
         fill(5, "NVIDIA L4, 580.1", "--precision=fp32"),
     ]
-    assert [pod.wait(10) for pod in pods] == [0] * 5
+    assert [pod.wait(120) for pod in pods] == [0] * 5
     assert [(tmp_path / f"models{n}" / "plan").is_file() for n in range(1, 6)] == [True] * 5
     assert len((tmp_path / "built").read_text().splitlines()) == 4, "the first two share one"
     assert not old.exists()

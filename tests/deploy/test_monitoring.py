@@ -21,12 +21,13 @@ import pytest
 import yaml
 from rendered_chart import of_kind, render
 from resolved_compose import ROOT, resolve
+from waiting import until
 
 from faceblur.detection import models
 from faceblur.detection.repository import BUNDLED_MODEL
-from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.server import TritonServer
 from faceblur.detection.triton.server_options import ServerOptions
+from rig.ports import free_port
 
 FOLDER = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -107,7 +108,7 @@ class Prometheus:
             {"query": expression}
         )
         try:
-            with urllib.request.urlopen(address, timeout=10) as reply:
+            with urllib.request.urlopen(address, timeout=60) as reply:
                 found: list[dict[str, Any]] = json.load(reply)["data"]["result"]
         except urllib.error.HTTPError as error:
             if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
@@ -118,7 +119,7 @@ class Prometheus:
     def names(self) -> set[str]:
         """All metrics it has."""
         with urllib.request.urlopen(
-            f"http://{self.address}/api/v1/label/__name__/values", timeout=10
+            f"http://{self.address}/api/v1/label/__name__/values", timeout=60
         ) as reply:
             return set(json.load(reply)["data"])
 
@@ -129,7 +130,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("monitoring")
     command = program("prometheus")
     onnx, model = models.find(BUNDLED_MODEL)
-    metrics, client, own = (f"127.0.0.1:{free_port('127.0.0.1')}" for _ in range(3))
+    metrics, client, own = (f"127.0.0.1:{free_port()}" for _ in range(3))
     options = ServerOptions(
         onnx=onnx,
         model=model,
@@ -187,13 +188,13 @@ def _process(words: list[str], log: Path) -> Iterator[None]:
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
-def _wait_for_frames(prometheus: Prometheus, folder: Path, timeout_s: float = 60) -> None:
+def _wait_for_frames(prometheus: Prometheus, folder: Path, timeout_s: float = 120) -> None:
     """Wait until frames were checked between two scrapes of both."""
     wanted = (
         "rate(faceblur_camera_frames_checked_total[10s]) > 0",
@@ -234,8 +235,14 @@ def silent(prometheus: Prometheus, expression: str) -> bool:
 
 
 def test_every_panel_has_something_to_draw(prometheus: Prometheus) -> None:
-    empty = [each for each in queries() if silent(prometheus, each[1])]
-    assert {name for _, e in empty for name in metrics_in(e)} <= WITH_A_GPU_ALONE, empty
+    empty: list[tuple[str, str]] = []
+
+    def are_drawn() -> bool:
+        """Where a scrape came late, it needs another."""
+        empty[:] = [each for each in queries() if silent(prometheus, each[1])]
+        return {name for _, e in empty for name in metrics_in(e)} <= WITH_A_GPU_ALONE
+
+    until(are_drawn, "something to draw in each panel, but not in", seen=empty)
 
 
 def test_a_misspelt_metric_draws_nothing(prometheus: Prometheus) -> None:
@@ -249,6 +256,7 @@ def test_the_chart_scales_by_what_triton_serves(prometheus: Prometheus) -> None:
         (trigger,) = of_kind(manifests, "ScaledObject")["spec"]["triggers"]
         return prometheus.query(trigger["metadata"]["query"])
 
+    until(lambda: len(asked('job="triton"')) == 1, "how long requests wait")
     (waits,) = asked('job="triton"')
     assert 0 <= float(waits["value"][1]) < 1e6, "microseconds, where hardly anything waits"
     # KEDA leaves the number of servers as it is then.

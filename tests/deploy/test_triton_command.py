@@ -32,7 +32,7 @@ def test_the_server_starts_and_finds_the_face(served: Served, tmp_path: Path) ->
 
 
 def test_metrics_are_served_and_http_is_not(served: Served, machine: Machine) -> None:
-    with socket.create_connection(("127.0.0.1", served.metrics_port), timeout=5):
+    with socket.create_connection(("127.0.0.1", served.metrics_port), timeout=60):
         pass
     assert "HTTPService" not in machine.log
 
@@ -42,18 +42,18 @@ def _closed(address: str) -> list[str]:
     refused = []
     with grpcclient.InferenceServerClient(address) as client:
         calls: dict[str, Callable[[], object]] = {
-            "shared memory": lambda: client.get_system_shared_memory_status(client_timeout=5),
-            "repository": lambda: client.get_model_repository_index(client_timeout=5),
-            "load": lambda: client.load_model(ENSEMBLE, client_timeout=5),
-            "trace": lambda: client.get_trace_settings(client_timeout=5),
-            "log": lambda: client.get_log_settings(client_timeout=5),
-            "ready": lambda: client.is_model_ready(ENSEMBLE, client_timeout=5),
+            "shared memory": lambda: client.get_system_shared_memory_status(client_timeout=60),
+            "repository": lambda: client.get_model_repository_index(client_timeout=60),
+            "load": lambda: client.load_model(ENSEMBLE, client_timeout=60),
+            "trace": lambda: client.get_trace_settings(client_timeout=60),
+            "log": lambda: client.get_log_settings(client_timeout=60),
+            "ready": lambda: client.is_model_ready(ENSEMBLE, client_timeout=60),
         }
         for name, call in calls.items():
             try:
                 call()
-            except InferenceServerException:
-                refused.append(name)
+            except InferenceServerException as error:
+                refused += [name] if "protocol is restricted" in str(error) else []
     return refused
 
 
@@ -75,14 +75,14 @@ def test_each_profile_asks_for_its_own_backend(
     # The wheel carries neither, so this is as far as it goes: it must want the right one.
     triton = resolve(profile)["triton" if profile == "gpu" else "triton-cpu"]
     process = machine.start(machine.words(triton, (1, 2)), triton["environment"]["TRITON_OPTIONS"])
-    assert process.wait(timeout=60) != 0
+    assert process.wait(timeout=120) != 0
     assert f"unable to find backend library for backend '{backend}'" in machine.log
 
 
 def test_an_option_that_does_not_exist_is_noticed(machine: Machine) -> None:
     words = machine.words(resolve("gpu")["triton"], (1, 2))
     process = machine.start([*words, "--strict-rediness=true"], "")
-    assert process.wait(timeout=60) != 0
+    assert process.wait(timeout=120) != 0
     assert "unrecognized option" in machine.log
 
 
@@ -94,7 +94,7 @@ def test_a_server_that_is_ready_but_blind_is_unhealthy(served: Served, tmp_path:
     for stub in stubs:
         os.kill(stub, signal.SIGKILL)
     with grpcclient.InferenceServerClient(served.address) as client:
-        assert client.is_server_ready(client_timeout=5)
+        assert client.is_server_ready(client_timeout=60)
     assert canary(tmp_path, served.process.pid, server=served.address) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_server_is_ended_when_it_went_blind_and_not_while_it_starts(tmp_path: 
     command = tmp_path / "faceblur"
     command.write_text(f"#!/bin/sh\nexit $(cat {verdict})\n")
     command.chmod(0o755)
-    with subprocess.Popen(["sleep", "60"]) as server:
+    with subprocess.Popen(["sleep", "600"]) as server:
 
         def look(sees: bool) -> bool:
             verdict.write_text("0" if sees else "6")
@@ -112,4 +112,4 @@ def test_a_server_is_ended_when_it_went_blind_and_not_while_it_starts(tmp_path: 
 
         assert all(look(sees) for sees in (False, False, False, True, False, True, False))
         look(False)
-        assert server.wait(timeout=5) == -signal.SIGTERM
+        assert server.wait(timeout=60) == -signal.SIGTERM

@@ -6,23 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from resolved_compose import ROOT, Service, command_of
+from waiting import until
 
 from faceblur.detection import models
 from faceblur.detection.repository import BUNDLED_MODEL
-from faceblur.detection.triton.ports import free_port
 from faceblur.detection.triton.runtime import TritonRuntime, stage_repository
 from faceblur.detection.triton.shared_memory import SHM_FOLDER
+from rig.ports import free_port
 
 CANARY = ROOT / "deploy" / "docker" / "canary"
 SHM_PREFIX = "compose_command"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Machine:
     @contextmanager
     def serving(self, triton: Service, *, options: str = "") -> Iterator[Served]:
         """Run a service of Compose, with the one kind of model that the wheel can run."""
-        ports = (free_port("127.0.0.1"), free_port("127.0.0.1"))
+        ports = (free_port(), free_port())
         process = self.start(
             self.words(triton, ports), f"--model-config-name=embedded {options}".strip()
         )
@@ -103,11 +103,11 @@ class Machine:
                 region.unlink()
 
     def _wait(self, process: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while "Started Metrics Service" not in self.log:
+        def is_started() -> bool:
             assert process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.1)
+            return "Started Metrics Service" in self.log
+
+        until(is_started, "Triton has started", within_s=START_TIMEOUT_S)
 
 
 def canary(
@@ -128,7 +128,7 @@ def canary(
         [CANARY],
         env={**os.environ, "PATH": path, **{f"CANARY_{k}": str(v) for k, v in settings.items()}},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode

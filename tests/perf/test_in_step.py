@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from benchmarks.cameras.in_step import Round, holds, in_step, measure, summarise, table
 
@@ -40,14 +41,21 @@ class Server:
     ids=["steady", "late", "refused"],
 )
 def test_a_late_or_refused_answer_is_counted(server: Server, good: bool) -> None:
-    row = measure("it", server, [IMAGE] * 4, fps=10, seconds=0.5)
-    assert (row.sent, server.asked) == (20, 24)
-    assert row.refused == (server._refused is not None)
-    assert row.p50_ms > 4
+    rows: list[Round] = []
+
+    def is_in_time() -> bool:
+        """As a steady server is, unless the machine makes a pause."""
+        rows.append(measure("it", server, [IMAGE] * 4, fps=10, seconds=0.5))
+        return rows[-1].p99_ms < 200
+
     if good:
-        assert row.p99_ms < 200
+        until(is_in_time, "a steady server is in time", seen=rows)
     else:
-        assert not holds(row)
+        is_in_time()
+        assert not holds(rows[0])
+    assert (rows[0].sent, server.asked) == (20, 24 * len(rows))
+    assert rows[0].refused == (server._refused is not None)
+    assert rows[0].p50_ms > 4
 
 
 def test_requests_add_up_and_the_median_round_counts() -> None:

@@ -120,11 +120,16 @@ def test_the_cpu_time_of_orphans_counts() -> None:
 
 
 def test_memory_of_children_counts() -> None:
-    child = "x = bytearray(b'1') * 150_000_000; import time; time.sleep(0.5)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    usage = measure([sys.executable, "-c", parent], cores=CORES, memory=True)
-    assert usage.peak_mb is not None
-    assert 150 < usage.peak_mb < 400
+    def peak_mb(seconds: float) -> float:
+        child = f"x = bytearray(b'1') * 150_000_000; import time; time.sleep({seconds})"
+        parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+        usage = measure([sys.executable, "-c", parent], cores=CORES, memory=True)
+        assert usage.peak_mb is not None
+        assert usage.peak_mb < 400
+        return usage.peak_mb
+
+    # Who looks every tenth of a second may be held up for longer.
+    assert any(peak_mb(seconds) > 150 for seconds in (0.5, 5, 20))
 
 
 def test_a_program_that_fails_is_not_measured() -> None:

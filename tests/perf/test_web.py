@@ -22,7 +22,7 @@ def test_what_somebody_waits_for_is_measured(session: DetectionSession, tmp_path
     assert session.server is not None
     line = [sys.executable, "perf/run", "web", "--rounds", "1", "--warm-up", "0", "--width", "640"]
     line += ["--server", session.server.address, "--output", str(tmp_path)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
     document = json.loads((tmp_path / "web.json").read_text())
     rows = [Row(**row) for row in document["rows"]]
     assert [row.what for row in rows][:2] == [PAINT, COVERED]

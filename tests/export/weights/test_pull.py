@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from addresses import unanswered
 from click.testing import CliRunner
 
 from faceblur.detection import models
@@ -140,10 +141,11 @@ def test_absent_file_is_not_asked_for_again(host: Host, tmp_path: Path) -> None:
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
-    with Host() as closed:
-        url = closed.url
-    with pytest.raises(ModelError, match=r"could not fetch .*refused"):
-        fetch(url, tmp_path / "w.pt", sha256=SHA256, pause_s=0)
+    with (
+        unanswered() as nowhere,
+        pytest.raises(ModelError, match=r"could not fetch .*refused"),
+    ):
+        fetch(f"http://{nowhere}/weights.pt", tmp_path / "w.pt", sha256=SHA256, pause_s=0)
 
 
 def test_pull_from_a_file_makes_a_model_that_can_be_named(shared: Path, cache: Path) -> None:

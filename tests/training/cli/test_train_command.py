@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import pytest
 from click.testing import CliRunner, Result
+from waiting import until
 
 from faceblur_training.cli.train import main
 from faceblur_training.data.pack import Pack
@@ -181,13 +181,16 @@ def test_a_killed_run_goes_on(labelled_folder: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 60
-    # The metrics appear when the loop is about to start.
-    while not (out / "run.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
+    metrics = out / "metrics.csv"
+
+    def is_training() -> bool:
+        assert process.poll() is None, process.communicate()[1].decode()
+        # Its first row comes after some steps.
+        return metrics.exists() and len(metrics.read_text().splitlines()) > 1
+
+    until(is_training, "the steps have begun", within_s=120)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 143, errors.decode()
     done = checkpointing.load(out / "last.pt")["training"]["step"]
     assert command("resume", out, "--until", done + 1).exit_code == 0

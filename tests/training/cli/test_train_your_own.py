@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from faceblur.cli import main
-from faceblur.detection.triton.ports import free_port
+from rig.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "train-your-own.md"
@@ -46,7 +46,7 @@ def test_the_five_commands_lead_to_a_served_model(workshop: Path) -> None:
     assert cv2.imread("samples.png") is not None
     assert (workshop / "mine.json").read_text().startswith("{")
 
-    port = free_port("127.0.0.1")
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", *shlex.split(serving), "--port", str(port)],
         stdout=subprocess.PIPE,
@@ -65,7 +65,7 @@ def test_the_five_commands_lead_to_a_served_model(workshop: Path) -> None:
         assert cv2.imread("out.png").shape == cv2.imread(str(image)).shape
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=60)
 
 
 def _blocks() -> list[list[str]]:
