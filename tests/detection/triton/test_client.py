@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,6 +209,7 @@ def test_a_server_that_is_too_busy_to_greet_at_once_is_waited_for(
         return given_up[-1]
 
     monkeypatch.setattr(client_module, "is_greeting_slow", find_time)
+    begun_s = time.monotonic()
     try:
         connection = Connection(address=between.address, deadline_s=60, transport="raw")
         TritonDetector(connection).close()
@@ -215,6 +217,9 @@ def test_a_server_that_is_too_busy_to_greet_at_once_is_waited_for(
         between.cut()
     # gRPC's own second was over, and the connection stood.
     assert set(given_up) == {True}
+    # Nor was it asked without a pause, which would keep it busier still.
+    most = (time.monotonic() - begun_s) / client_module.GREETING_PAUSE_S
+    assert len(given_up) <= most
 
 
 def test_another_model_than_the_servers_is_refused(session: DetectionSession) -> None:

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 ENSEMBLE = PIXELS_ENSEMBLE
 DETECTOR = "yolov5_face"
 CLOSE_TIMEOUT_S = 2.0
+GREETING_PAUSE_S = 0.1
+"""Between gRPC's attempts to connect, each call fails at once."""
 REQUEST_BYTES = 16 << 20
 """Canvases of more than that are not sent together."""
 
@@ -230,6 +232,7 @@ class TritonDetector:
                 # gRPC gives each attempt a second, and calls fail with it: see `channel`.
                 if not is_greeting_slow(error) or time.monotonic() >= end_s:
                     raise
+            time.sleep(GREETING_PAUSE_S)
 
     def _choose_transporter(self) -> RequestTransport:
         wanted, address = self.connection.transport, self.connection.address
