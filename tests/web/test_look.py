@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 from media import Recording, moving_face_video
-from playwright.sync_api import APIResponse, Page, Route
+from playwright.sync_api import Page
 from probing import decoded
-from web_page import Served, asked, pictured, until_told
+from web_page import Served, asked, pictured
 
 from faceblur.batch.private_folder import PREFIX
 from faceblur.cli import main
@@ -76,16 +76,11 @@ def test_a_look_and_the_sound_are_chosen_seen_made_and_undone(
     page.click("text=Apply")
     page.wait_for_selector("text=Give times such as 1:02.5")
     page.fill("label:has-text('to') >> nth=-1", "0.3")
-    answers: list[tuple[Route, APIResponse]] = []
-    page.route("**/edits", lambda route: answers.append((route, route.fetch())))
-    page.click("text=Apply")
-    page.wait_for_selector("li[data-state=done] >> text=Undo")
-    # Whoever looks again at once is not disturbed by an answer that comes late.
-    page.click("text=Look and sound")
-    until_told(page, lambda: answers, "it is answered")
-    with page.expect_response("**/edits"):
-        answers[0][0].fulfill(response=answers[0][1])
-    page.unroute("**/edits")
+    with page.expect_response("**/edits"), site.held("answer"):
+        page.click("text=Apply")
+        page.wait_for_selector("li[data-state=done] >> text=Undo")
+        # Whoever looks again at once is not disturbed by an answer that comes late.
+        page.click("text=Look and sound")
     with page.expect_download() as download:
         page.click("li a.save")
     made = tmp_path / "made.mp4"

@@ -43,7 +43,8 @@ class Served:
     def held(self, state: str) -> Iterator[None]:
         """Have files get no further than a frame into a state, masking or checking, meanwhile.
 
-        They may be cancelled, as ever. With "answer", who sends a file is not answered.
+        They may be cancelled, as ever. With "answer", nobody is answered who sends a file or has
+        one made again.
         """
         gate = self.gates / state
         gate.touch()
@@ -65,21 +66,25 @@ FILES_SHOWN = "#cards li[data-state=done], #cards li[data-state=failed]"
 _GATED = """
 import asyncio, sys, time
 from pathlib import Path
-from faceblur.web import submissions
+from faceblur.web.editing.edit_routes import _Editing
 from faceblur.web.jobs.job import WebJob
+from faceblur.web.submissions import _Submissions
 gates = Path(sys.argv.pop(1))
-tell, create = WebJob.tell, submissions._Submissions.create
+tell = WebJob.tell
 def tell_and_wait(job, done, total):
     tell(job, done, total)
     while done and (gates / job.state).exists():
         job.check_going()
         time.sleep(0.01)
-async def answer_when_let(self, request):
-    answer = await create(self, request)
-    while (gates / "answer").exists():
-        await asyncio.sleep(0.01)
-    return answer
-WebJob.tell, submissions._Submissions.create = tell_and_wait, answer_when_let
+def waiting(work):
+    async def answer_when_let(self, request):
+        answer = await work(self, request)
+        while (gates / "answer").exists():
+            await asyncio.sleep(0.01)
+        return answer
+    return answer_when_let
+WebJob.tell = tell_and_wait
+_Submissions.create, _Editing.edit = waiting(_Submissions.create), waiting(_Editing.edit)
 """
 
 _COMMAND = f"""{_GATED}
