@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return result.exit_code == 0 and len(found["points"]) >= 2 and bool(found["cameras"])
 
     notes: list[str] = []
-    until(is_whole, "all loads are measured", within_s=120, seen=notes)
+    until(is_whole, "all loads are measured", within_s=300, seen=notes)
     return output
 
 

@@ -72,7 +72,18 @@ def test_a_port_that_somebody_took_meanwhile_is_given_up_for_another(
     monkeypatch.setattr(server_module, "free_port", lambda _: next(found))
     onnx, model = models.find(official)
     options = ServerOptions(onnx=onnx, model=model, jpeg=False, warm_up=False)
+    # Triton's own end, where a process of its was held up.
+    held_up = [ServerStartError("it did not start: what(): boost::interprocess::lock_exception")]
+    start = TritonServer._start
+
+    def start_late(server: TritonServer) -> None:
+        if held_up:
+            raise held_up.pop()
+        start(server)
+
+    monkeypatch.setattr(TritonServer, "_start", start_late)
     with TritonServer(options) as server:
+        assert not held_up
         assert server.address == f"127.0.0.1:{free}"
         TritonDetector(Connection(address=server.address)).close()
 

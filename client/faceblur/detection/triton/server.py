@@ -38,8 +38,10 @@ _IMAGES = 16
 """Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
 _TAKEN = "already in use"
-_PORTS = 5
-"""How many are tried where none was named: others take ports too, between finding and listening."""
+"""Others take ports too, between finding one and listening there."""
+_HELD_UP = "lock_exception"
+"""Triton ends itself where one of its processes is held up while they start."""
+_ATTEMPTS = 5
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
 
@@ -109,7 +111,7 @@ class TritonServer:
                 f"port {self._port} is taken; name another with --port, or stop what listens there"
             )
         try:
-            self._start_at_a_port()
+            self._start_in_attempts()
         except ServerStartError as error:
             if self.options.choice == CPU_CHOICE:
                 raise
@@ -118,21 +120,21 @@ class TritonServer:
             if self.options.choice.use is not None:
                 self.options = replace(self.options, instances=instances, threads=threads)
             self.options = replace(self.options, choice=CPU_CHOICE)
-            self._start_at_a_port()
+            self._start_in_attempts()
 
-    def _start_at_a_port(self) -> None:
-        """Start at its port, or at another one if that is taken and nobody knows it yet."""
-        for _ in range(_PORTS):
+    def _start_in_attempts(self) -> None:
+        """Start; once more where that may go better: see `_TAKEN` and `_HELD_UP`."""
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 self._start()
+                break
             except ServerStartError as error:
-                if self._is_port_known or _TAKEN not in str(error):
+                is_taken = _TAKEN in str(error) and not self._is_port_known
+                if not left or not (is_taken or _HELD_UP in str(error)):
                     raise
+            if is_taken:
                 self._port = free_port(self.options.host)
-            else:
-                self._is_port_known = True
-                return
-        raise ServerStartError(f"no free port was found for the Triton server in {_PORTS} attempts")
+        self._is_port_known = True
 
     def _start(self) -> None:
         """Start it, once more where it crashed: on a busy machine its processes may lose a lock."""
