@@ -119,6 +119,8 @@ def test_containers_without_an_index_are_gone_through_once(
     # Times that are not those of the file are not trusted.
     late = [*times[:30], *(time + Fraction(1, 25) for time in times[30:])]
     assert find_key_frames(path, late) is None
+    # Where the last frame is lacking, all others are at the times of those before them.
+    assert find_key_frames(path, times[:-1]) is None
 
 
 def test_frames_without_a_time_are_counted(tmp_path: Path) -> None:
@@ -155,6 +157,23 @@ def test_where_recordings_were_joined_each_has_its_clock(
         assert all(np.array_equal(found[i], images[i]) for i in wanted)
         # What lies on both sides of the joint is counted from the start.
         assert next(decoded) <= GROUP + len(wanted) or COUNT in wanted[1:]
+
+
+def test_a_frame_that_is_lacking_at_a_joint_moves_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "clip.vob"
+    halves = []
+    for scale in (1, 2):
+        how = Recording(encoder="mpeg2video", options=_OPEN)
+        record(path, pattern(COUNT // 2, width=160 * scale, height=120 * scale), how)
+        halves.append(path.read_bytes())
+    path.write_bytes(b"".join(halves))
+    times, images = _read(path)
+    # Where frames become larger the decoder begins anew, and loses one that it still held.
+    assert len(times) == COUNT - 1
+    keys = find_key_frames(path, times)
+    for place in range(0, len(times), 3):
+        found = stills(path, times, range(place, place + 1), keys=keys)
+        assert np.array_equal(found[place], images[place])
 
 
 def _record_in_turn(path: Path) -> None:

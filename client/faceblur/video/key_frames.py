@@ -131,7 +131,13 @@ def find_key_frames(
     shown.sort(key=lambda each: (each.clock, each.pts))
     # What cannot be decoded at the start is no frame.
     spare = len(shown) - len(times)
-    return None if spare < 0 else _placed(shown[spare:], times, base)
+    if spare < 0 or (spare and clock):
+        # Nobody knows of which recording frames are lacking.
+        return None
+    keys = _placed(shown[spare:], times, base)
+    # At the end, too, some may be lacking: then those before are at other times than they say.
+    is_moved = keys is not None and any(abs(key.shift_s) > SAME_S for key in keys.frames)
+    return None if spare and is_moved else keys
 
 
 class _Headers:
