@@ -37,10 +37,8 @@ _ROOM_BYTES = 64 << 20
 _IMAGES = 16
 """Of the largest size, twice a full batch: what a region of the server's may hold at most."""
 _LISTENS = "Started GRPCInferenceService"
-_TAKEN = "already in use"
-"""Others take ports too, between finding one and listening there."""
-_HELD_UP = "lock_exception"
-"""Triton ends itself where one of its processes is held up while they start."""
+_TAKEN = "already in use"  # by somebody who took the port since it was found
+_HELD_UP = "lock_exception"  # Triton's own end, where a process of its is held up as it starts
 _ATTEMPTS = 5
 _WITHOUT_GPU = r"CUDA driver|CudaDriverHelper"
 
@@ -245,8 +243,7 @@ class TritonServer:
             if accepts_connections(self.address):
                 break
             time.sleep(_POLL_S)
-        # TLS hides the readiness call from a client without a certificate: the log must do.
-        plain = self.options.certificate is None
+        plain = self.options.certificate is None  # TLS hides the readiness call from others
         with open_client(Connection(address=self.address)) as client:
             while time.monotonic() < deadline:
                 self._check_running()
