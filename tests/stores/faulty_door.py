@@ -13,6 +13,10 @@ _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>%s</Message></Err
 REFUSALS = {
     "slow down": (b"503 Slow Down", _ERROR % (b"SlowDown", b"Please reduce your request rate.")),
     "deny": (b"403 Forbidden", _ERROR % (b"AccessDenied", b"Access Denied")),
+    "unknown": (
+        b"501 Not Implemented",
+        _ERROR % (b"NotImplemented", b"A header implies functionality that is not implemented"),
+    ),
     "changed": (
         b"412 Precondition Failed",
         _ERROR % (b"PreconditionFailed", b"At least one of the pre-conditions did not hold"),

@@ -114,6 +114,24 @@ class TestParts:
         assert store.commit(large, there, replaces=seen).size == large.stat().st_size
 
 
+def test_a_store_that_takes_no_condition_replaces_nothing(
+    door: FaultyDoor, bucket: Bucket, tmp_path: Path
+) -> None:
+    there = address(f"s3://{bucket.name}/a.jpg")
+    bucket.put("a.jpg", b"ours")
+    seen = store_of(there).find(there)
+    assert seen is not None
+    (tmp_path / "a.jpg").write_bytes(b"new")
+
+    def judge(method: str, path: str) -> str:
+        return "unknown" if method == "PUT" else "pass"
+
+    door.judge = judge
+    with pytest.raises(OutputError, match="cannot tell whether somebody has changed it"):
+        store_of(there).commit(tmp_path / "a.jpg", there, replaces=seen)
+    assert bucket.get("a.jpg") == b"ours"
+
+
 def _filled(path: Path, like: Path) -> Path:
     """Another file of the same size."""
     path.write_bytes(b"x" * like.stat().st_size)

@@ -18,6 +18,8 @@ _COMPLETING: Final = ("put_object", "complete_multipart_upload")
 
 _CONDITION: Final = re.compile(r"&ifGenerationMatch=\d+")
 _NOT_MET: Final = 412
+_NOT_KNOWN: Final = 501
+"""What stores say that look like S3 and know nothing of conditions."""
 
 
 def is_kept_by_store(scheme: str, replaces: Replaces) -> bool:
@@ -56,28 +58,37 @@ def is_refused(error: Exception, replaces: Replaces) -> bool:
         return True
     if not isinstance(replaces, Entry):
         return False
-    # s3fs tells of it in the words of another error.
-    response = getattr(error.__cause__, "response", None)
-    said = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    codes = getattr(error, "status_code", None), said.get("HTTPStatusCode")
-    return isinstance(error, FileNotFoundError) or _NOT_MET in codes
+    return isinstance(error, FileNotFoundError) or _NOT_MET in _codes(error)
 
 
 @contextmanager
 def refusals_told(address: Address, replaces: Replaces) -> Iterator[None]:
-    """Say in a sentence that somebody else came in between.
+    """Say in a sentence that somebody else came in between, or that nobody can tell.
 
     Raises:
-        OutputError: What was seen is not there any more.
+        OutputError: What was seen is not there any more, or the store takes no condition.
     """
     try:
         yield
     except Exception as error:
+        if isinstance(replaces, Entry) and _NOT_KNOWN in _codes(error):
+            raise OutputError(
+                f"the store of {address} cannot tell whether somebody has changed it meanwhile: it "
+                "is not replaced"
+            ) from None
         if not isinstance(replaces, Entry) or not is_refused(error, replaces):
             raise
         raise OutputError(
             f"somebody has changed or deleted {address} meanwhile: it is not replaced"
         ) from None
+
+
+def _codes(error: Exception) -> tuple[object, object]:
+    """The status of HTTP, as libraries tell of it."""
+    # s3fs tells of it in the words of another error.
+    response = getattr(error.__cause__, "response", None)
+    said = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return getattr(error, "status_code", None), said.get("HTTPStatusCode")
 
 
 def _with(fs: Any, name: str, method: Callable[..., Any]) -> Any:
