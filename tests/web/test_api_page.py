@@ -50,7 +50,7 @@ def test_the_lines_of_the_page_do_what_it_says(
             },
             data=(tmp_path / "photo.jpg").read_bytes(),
             headers={"Authorization": f"Bearer {TOKEN}"},
-            timeout=20,
+            timeout=60,
         )
         assert told.status_code == 201
         said = json.loads(receiver.told.get(timeout=60)[2])
@@ -89,7 +89,7 @@ def _run_lines(site: Served, tmp_path: Path) -> None:
         env=os.environ | {"FACEBLUR_WEB_TOKEN": TOKEN},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -54,7 +54,7 @@ def test_others_see_the_page_encrypted_and_know_whose_it_is(
     jobs = f"{site.base}/api/jobs"
 
     def code(**headers: str) -> int:
-        return requests.get(jobs, headers=headers, verify=str(pinned), timeout=20).status_code
+        return requests.get(jobs, headers=headers, verify=str(pinned), timeout=60).status_code
 
     assert code(**shown) == 200
     assert code() == 401
@@ -73,7 +73,7 @@ def test_others_see_the_page_encrypted_and_know_whose_it_is(
     page.set_input_files("#files", PHOTO)
     page.wait_for_selector("li[data-verdict=clean]")
     # What programs send is not the page's, and the other way round.
-    told = requests.get(jobs, headers=shown, verify=str(pinned), timeout=20)
+    told = requests.get(jobs, headers=shown, verify=str(pinned), timeout=60)
     assert told.json()["jobs"] == []
     context.close()
 
@@ -86,12 +86,12 @@ def test_a_certificate_of_ones_own_is_taken_and_kept_to(start: Start, tmp_path: 
     authority.cert_pem.write_to_path(trusted)
     site = start("--host", "0.0.0.0", "--https-cert", str(whole))
     assert site.base.startswith("https://localhost:")
-    opened = requests.get(site.address, verify=str(trusted), timeout=20)
+    opened = requests.get(site.address, verify=str(trusted), timeout=60)
     assert (opened.status_code, "faceblur" in opened.text) == (200, True)
     assert opened.headers["strict-transport-security"] == "max-age=86400"
     # A machine of a network is called by its address, too.
     address = {"Host": site.base.partition("://")[2].replace("localhost", ELSEWHERE)}
-    by_address = requests.get(site.base, headers=address, verify=str(trusted), timeout=20)
+    by_address = requests.get(site.base, headers=address, verify=str(trusted), timeout=60)
     assert by_address.status_code == 403
 
 

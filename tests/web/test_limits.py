@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import os
 import shutil
 import signal
@@ -24,6 +23,7 @@ from faceblur.detection.triton.server_options import ServerOptions
 from faceblur.video.kinds import Kind
 from faceblur.web.jobs.fair_queue import FairQueue
 from faceblur.web.jobs.job import WebJob
+from rig.ports import free_port
 
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
@@ -164,7 +164,7 @@ def test_a_detector_that_dies_in_the_middle_leaves_nothing_to_save(
     clip = tmp_path / "clip.mp4"
     moving_face_video(clip, frames=60, width=640, height=360)
     onnx, model = models.find(official)
-    options = ServerOptions(onnx=onnx, model=model, warm_up=False)
+    options = ServerOptions(onnx=onnx, model=model, warm_up=False, port=free_port())
     with TritonServer(options) as server:
         site = start(server=server.address)
         page.goto(site.address)
@@ -180,8 +180,7 @@ def test_a_detector_that_dies_in_the_middle_leaves_nothing_to_save(
     page.locator("li >> text=Delete").wait_for()
     assert files_in(site.uploads) == []
     # When it is back, the next file is covered, and the page says nothing of it any more.
-    port = int(server.address.rpartition(":")[2])
-    with TritonServer(dataclasses.replace(options, port=port)):
+    with TritonServer(options):
         page.set_input_files("#files", PHOTO)
         page.wait_for_selector("li[data-verdict=clean]")
         page.wait_for_selector(".notice[data-health=lost]", state="hidden")

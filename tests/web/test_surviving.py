@@ -12,6 +12,8 @@ from media import moving_face_video
 from playwright.sync_api import Page
 from web_page import Served, files_in
 
+from rig.ports import free_port
+
 Start = Callable[..., Served]
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "images" / "before.jpg"
 DONE = "li[data-verdict=clean]"
@@ -55,8 +57,8 @@ def test_work_goes_on_while_the_page_is_loaded_again_and_in_a_second_tab(
 
 
 def test_a_server_that_ends_says_so_and_the_next_one_takes_over(start: Start, page: Page) -> None:
-    site = start()
-    port = site.base.rpartition(":")[2]
+    port = str(free_port())
+    site = start("--port", port)
     page.goto(site.address)
     page.set_input_files("#files", PHOTO)
     page.wait_for_selector(DONE)
