@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,7 @@ def hide_credentials() -> None:
 
 
 def _redact_argument(argument: bytes) -> bytes:
-    text = argument.decode(errors="replace")
+    # Names of files need not be UTF-8.
+    text = os.fsdecode(argument)
     # An argument holds one address at most, so what is odd in a password does not end it.
-    return redact(redact_address(text) if "://" in text else text).encode()
+    return os.fsencode(redact(redact_address(text) if "://" in text else text))
