@@ -187,6 +187,31 @@ def test_where_a_command_line_cannot_be_hidden_no_memory_is_shared(
         detector.close()
 
 
+STOP = """
+    if os.fork() == 0:
+        while open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[0] not in "tT":
+            pass
+        os.kill(os.getppid(), signal.SIGCONT)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.parametrize("before", ["    os.umask(", "    os.execv("])
+def test_who_stops_it_on_its_way_to_the_first_instruction_reveals_nothing(
+    official: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    stopped = tmp_path / "launcher.py"
+    stopped.write_text(process.LAUNCHER.read_text().replace(before, STOP + before))
+    assert STOP in stopped.read_text()
+    monkeypatch.setattr(process, "LAUNCHER", stopped)
+    with Watcher() as watcher, TritonServer(_options(official)) as server:
+        assert server.token is not None
+        assert server_token.find(server.address) == server.token
+    assert watcher.saw(b"--grpc-port")
+    assert not watcher.saw(b"grpc-restricted-protocol")
+
+
 def test_a_token_goes_with_its_server(official: str) -> None:
     with TritonServer(_options(official)) as server:
         address, token = server.address, server.token

@@ -20,7 +20,7 @@ VARIABLE: Final = "FACEBLUR_HIDDEN_ARGUMENT"
 PLACEHOLDER: Final = "--faceblur-hidden-argument"
 """Stands in its place on the command line; no program knows it."""
 
-_DETACH: Final = 17
+_CONTINUE, _DETACH = 7, 17
 # Fields of /proc/PID/stat, counted after the name, from the third on.
 _START_STACK, _ENV_START, _ENV_END = 28 - 3, 50 - 3, 51 - 3
 
@@ -31,15 +31,22 @@ def place(pid: int) -> bool:
     To be called by the thread that started it, traced, with `PLACEHOLDER` and `VARIABLE`: no other
     thread may.
     """
-    how = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
-    if how is None or how.si_code != os.CLD_TRAPPED:
-        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    while True:
+        how = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+        if how is None or how.si_code not in (os.CLD_TRAPPED, os.CLD_STOPPED):
+            return False
+        how = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
+        if how is None or how.si_code == os.CLD_STOPPED:
+            continue  # somebody else has stopped it on its way, and lets it go on
+        if how.si_status == signal.SIGTRAP:
+            break
+        libc.ptrace(_CONTINUE, pid, None, None)
     try:
         _point_at_environment(pid)
     except (OSError, ValueError):
         os.kill(pid, signal.SIGKILL)
         return False
-    libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.ptrace(_DETACH, pid, None, None) == 0)
 
 
