@@ -23,7 +23,7 @@ from rig.ports import free_port
 
 def test_no_server_at_the_address_is_said(photo: Path) -> None:
     with unanswered() as address:
-        line = ["blur", str(photo), "--server", address, "--deadline", "3"]
+        line = ["blur", str(photo), "--server", address, "--deadline", "30"]
         result = CliRunner().invoke(main, line, prog_name="faceblur")
     assert result.exit_code == 6
     assert "faceblur serve" in result.stderr

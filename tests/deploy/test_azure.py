@@ -246,7 +246,7 @@ def test_the_machine_ends_with_compose_up(template: Template, tmp_path: Path) ->
     files = {each["path"]: each for each in tree["write_files"]}
     script = files[tree["runcmd"][0][0]]
     assert script["permissions"] == "0700"
-    subprocess.run(["sh", "-n"], input=script["content"], text=True, check=True, timeout=10)
+    subprocess.run(["sh", "-n"], input=script["content"], text=True, check=True, timeout=60)
     assert f'--branch "main" -- "{GIVEN["source"]}" /opt/faceblur' in script["content"]
     assert "systemctl enable faceblur.service" in script["content"]
     assert tree["power_state"]["mode"] == "reboot"

@@ -69,7 +69,7 @@ def test_a_crowd_is_found_in_parts_and_each_face_once(caplog: pytest.LogCaptureF
     detector = CrowdDetector(dots)
     futures = [detector.submit([canvas], min_score=0.3)[0] for _ in range(2)]
     for future in futures:
-        found = future.result(10)
+        found = future.result(60)
         assert sorted(map(tuple, found.boxes[:, :2].astype(int).tolist())) == sorted(CROWD)
     assert len(dots.asked) == 2 * (1 + len(part_views(640, 384, size=PART_SIZE)))
     assert sum(max(shape) > PART_SIZE for shape in dots.asked) == 2
@@ -81,7 +81,7 @@ def test_a_crowd_is_found_in_parts_and_each_face_once(caplog: pytest.LogCaptureF
 def test_a_few_faces_cost_one_question() -> None:
     dots = Dots()
     detector = CrowdDetector(dots)
-    assert len(detector.submit([dotted(CROWD[:4])], min_score=0.3)[0].result(10)) == 4
+    assert len(detector.submit([dotted(CROWD[:4])], min_score=0.3)[0].result(60)) == 4
     assert len(dots.asked) == 1
 
 
@@ -91,23 +91,23 @@ def test_one_part_without_an_answer_is_no_answer(error: type[ServerError]) -> No
     for number in range(2, parts + 2):
         detector = CrowdDetector(Dots(fails_at=number, error=error))
         with pytest.raises(ServerError, match="no answer"):
-            detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
+            detector.submit([dotted(CROWD)], min_score=0.3)[0].result(60)
 
 
 def test_a_crowd_fails_no_other_image_of_its_request() -> None:
     detector = CrowdDetector(Dots())
     canvases = [dotted(CROWD[:2]), dotted(CROWD), dotted([])]
     answers = detector.submit(canvases, min_score=0.3)
-    assert [len(answer.result(10)) for answer in answers] == [2, 7, 0]
+    assert [len(answer.result(60)) for answer in answers] == [2, 7, 0]
 
 
 def test_an_error_of_another_kind_is_passed_on_and_a_close_ends_all() -> None:
     detector = CrowdDetector(Dots(fails_at=1))
     with pytest.raises(DeadlineError):
-        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
+        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(60)
     detector.close()
     with pytest.raises(ServerError):
-        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(10)
+        detector.submit([dotted(CROWD)], min_score=0.3)[0].result(60)
 
 
 def test_2400_faces_in_one_image_are_found(
