@@ -77,7 +77,9 @@ def test_a_look_and_the_sound_are_chosen_seen_made_and_undone(
     page.wait_for_selector("text=Give times such as 1:02.5")
     page.fill("label:has-text('to') >> nth=-1", "0.3")
     with page.expect_response("**/edits"), site.held("answer"):
-        page.click("text=Apply")
+        with site.held("masking"):
+            page.click("text=Apply")
+            page.wait_for_selector("li[data-state=masking]")
         page.wait_for_selector("li[data-state=done] >> text=Undo")
         # Whoever looks again at once is not disturbed by an answer that comes late.
         page.click("text=Look and sound")
