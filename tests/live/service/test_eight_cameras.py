@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 import pytest
-from running import SIZE
+from running import SIZE, received
 
 from rig.clips import PORTRAIT
 from rig.judge import FLAT, Judge, Verdict
@@ -43,12 +43,8 @@ def _config(path: Path, server: str, publish: str) -> Path:
 
 def _verdicts(folder: Path) -> list[Verdict]:
     """What a viewer of a camera received."""
-    judge, verdicts = Judge(SIZE[1]), []
-    for file in sorted(folder.iterdir()):
-        with av.open(str(file)) as container:
-            for frame in container.decode(video=0):
-                verdicts.append(judge(frame.reformat(*SIZE, "bgr24").to_ndarray()))
-    return verdicts
+    judge = Judge(SIZE[1])
+    return [judge(frame.reformat(*SIZE, "bgr24").to_ndarray()) for frame in received(folder)]
 
 
 @pytest.mark.usefixtures("rtsp")

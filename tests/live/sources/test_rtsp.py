@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import pytest
 import waiting
 from running import (
@@ -20,6 +19,7 @@ from running import (
     Run,
     Sightless,
     readable,
+    received,
     shown,
     until,
 )
@@ -37,12 +37,7 @@ pytestmark = pytest.mark.usefixtures("rtsp")
 
 def _recorded(folder: Path) -> list[Verdict]:
     judge = Judge(SIZE[1])
-    verdicts = []
-    for path in sorted(folder.iterdir()):
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                verdicts.append(judge(frame.reformat(*SIZE, "bgr24").to_ndarray()))
-    return verdicts
+    return [judge(frame.reformat(*SIZE, "bgr24").to_ndarray()) for frame in received(folder)]
 
 
 def test_every_frame_is_masked_from_camera_to_server(clip: Path, tmp_path: Path, run: Run) -> None:
