@@ -18,8 +18,6 @@ NAMESPACE: Final = "http://www.onvif.org/ver20/media/wsdl"
 
 _SOAP: Final = "http://www.w3.org/2003/05/soap-envelope"
 _NAMES: Final = {"s": _SOAP, "m": NAMESPACE, "t": "http://www.onvif.org/ver10/schema"}
-_PROTOCOLS: Final = ("RtspUnicast", "RTSP")
-"""Over UDP, which each has to offer, and over TCP; the address is the same in most cameras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +70,12 @@ class Media2:
             zeep.exceptions.Error: The camera refuses, or gives no answer that can be read.
             ONVIFError: It answers something else.
         """
-        for protocol in _PROTOCOLS:
-            try:
-                answer = await self._ask("GetStreamUri", Protocol=protocol, ProfileToken=token)
-            except Fault:
-                if protocol == _PROTOCOLS[-1]:
-                    raise
-            else:
-                return str(answer.findtext("m:Uri", "", _NAMES)).strip()
-        raise AssertionError("unreachable")
+        try:
+            answer = await self._ask("GetStreamUri", Protocol="RtspUnicast", ProfileToken=token)
+        except Fault:
+            # By UDP, which each has to offer. One that refuses may offer TCP.
+            answer = await self._ask("GetStreamUri", Protocol="RTSP", ProfileToken=token)
+        return str(answer.findtext("m:Uri", "", _NAMES)).strip()
 
     async def _ask(self, name: str, **values: str) -> Any:
         """The element that answers a question of so many elements."""
