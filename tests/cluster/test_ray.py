@@ -12,10 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,17 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from media import moving_face_video, record
+from ray_nodes import (
+    SECRET,
+    child_of,
+    files_in,
+    meanwhile,
+    notes,
+    outputs,
+    raylet_of,
+    tells,
+    writing,
+)
 from waiting import until
 
 from faceblur.batch.jobs import AnyJob, plan
@@ -62,7 +72,6 @@ BLUR = [
 """The same for a command."""
 
 OPTIONS = RunOptions(policy=Policy(detection=DetectionOptions(size=320)), names_tracks=False)
-SECRET = "a-secret-of-the-environment"
 QUICK = {
     # Of the loss of a machine; the defaults are made for networks.
     "health_check_initial_delay_ms": 0,
@@ -96,9 +105,9 @@ def cluster() -> Iterator[Any]:
         patch.delenv("AWS_SECRET_ACCESS_KEY")
         yield cluster
         cluster.shutdown()
-    written = _files(Path(folder))
+    written = files_in(Path(folder))
     assert any("gcs_server" in path.name for path in written)
-    told = [path for path in written if _tells(path)]
+    told = [path for path in written if tells(path)]
     shutil.rmtree(folder, ignore_errors=True)
     assert told == [], "a secret is in Ray's files"
 
@@ -142,16 +151,6 @@ def made_here(tree: Path) -> dict[str, str]:
     return outputs(here)
 
 
-def outputs(folder: Path) -> dict[str, str]:
-    """SHA-256 of a folder's results, without the notes and what a dead node left unfinished."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and ".faceblur" not in path.parts]
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if not path.name.startswith(".")
-    }
-
-
 Masked = Callable[..., dict[str, FileResult]]
 
 
@@ -175,48 +174,6 @@ def mask(ray: Any, tree: Path, tmp_path: Path) -> Masked:
         return {job.source_name: result for job, result in results}
 
     return masked
-
-
-@contextmanager
-def meanwhile(do: Callable[[int], object], out: Path, raylet: int) -> Iterator[None]:
-    """Do something to the worker of a node that has a result half written, when there is one."""
-    done, over = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.01):
-            for pid in _writing(out, raylet):
-                do(pid)
-                done.set()
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    assert done.is_set()
-
-
-def _raylet(node: Any) -> int:
-    """Ray's process of a node."""
-    return int(node.all_processes["raylet"][0].process.pid)
-
-
-def _writing(out: Path, raylet: int, name: str = "") -> Iterator[int]:
-    """Workers of a node that have a file in a folder open that is not finished.
-
-    Args:
-        out: The folder.
-        raylet: Ray's process of the node.
-        name: With what the name of its result begins.
-    """
-    for pid in Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split():
-        with suppress(OSError):
-            opened = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
-            if any(each.startswith(f"{out}/") and f"/.{name}" in each for each in opened):
-                yield int(pid)
 
 
 def test_results_are_those_of_one_machine_and_are_found_again(
@@ -305,7 +262,7 @@ def test_a_worker_and_a_node_that_are_killed_in_the_middle_cost_nothing_but_time
     names = ("clip0.mp4", "clip1.mp4", "a.jpg")
     expected = {name: made_here[name] for name in names}
     out = tmp_path / "out"
-    raylet = _raylet(cluster.head_node)
+    raylet = raylet_of(cluster.head_node)
 
     def end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -348,25 +305,25 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
     # A cluster of its own, whose head ends; it leaves no secret and no unmasked file.
     with tempfile.TemporaryDirectory(prefix="fb-", dir="/tmp", ignore_cleanup_errors=True) as place:
         quick = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1", "TMPDIR": place}
-        driver = begin(lambda: _notes(out), RAY_ADDRESS="", **quick)
+        driver = begin(lambda: notes(out), RAY_ADDRESS="", **quick)
         for process in ("raylet", "gcs_server"):
-            os.kill(_child(driver.pid, process), signal.SIGKILL)
+            os.kill(child_of(driver.pid, process), signal.SIGKILL)
         driver.communicate(timeout=240)
         assert driver.returncode != 0
-        assert not any(map(_tells, _files(Path(place))))
+        assert not any(map(tells, files_in(Path(place))))
     # Another driver, on the cluster of two nodes, that is killed itself.
     clips = [out / f"clip{number}.mp4" for number in range(2)]
     # One of the nodes may be gone by now.
-    raylets = [_raylet(node) for node in cluster.list_all_nodes()]
+    raylets = [raylet_of(node) for node in cluster.list_all_nodes()]
 
     def is_in_the_long_one() -> bool:
-        writers = (pid for raylet in raylets for pid in _writing(out, raylet, "long"))
+        writers = (pid for raylet in raylets for pid in writing(out, raylet, "long"))
         return any(writers) and all(map(Path.exists, clips))
 
     driver = begin(is_in_the_long_one)
     driver.kill()
     driver.communicate()
-    finished = len(_notes(out))
+    finished = len(notes(out))
     assert finished >= 2
     assert not (out / "long.mp4").exists()
     long.unlink()
@@ -389,31 +346,8 @@ def test_a_driver_and_a_head_that_are_killed_lose_nothing_and_the_next_goes_on(
         else:
             assert stderr.startswith(f"faceblur: another faceblur writes to {out}: "), stderr
             assert (stderr.count("\n"), stdout) == (1, "")
-    assert len(_notes(out)) == len(made_here), "a file was masked twice"
+    assert len(notes(out)) == len(made_here), "a file was masked twice"
     assert outputs(out) == made_here
     audit = read(history, key=SECRET.encode())
     assert {entry.manifest.output.name for entry in audit.entries} == made_here.keys()
     assert any(f"root {audit.head}" in stdout for stdout, _ in said)
-
-
-def _child(parent: int, name: str) -> int:
-    listed = subprocess.check_output(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(parent)], text=True
-    )
-    return next(int(row.split()[0]) for row in listed.splitlines() if name in row)
-
-
-def _tells(file: Path) -> bool:
-    """Whether a secret is in a file, if that is still there."""
-    with suppress(FileNotFoundError):
-        return SECRET.encode() in file.read_bytes()
-    return False
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def _notes(out: Path) -> list[str]:
-    files = (out / ".faceblur").glob("finished*.jsonl")
-    return [line for file in files for line in file.read_text().splitlines()]
